@@ -1,0 +1,1 @@
+//! Configuration: environment variables `OFFERS_*` and the same as flags.

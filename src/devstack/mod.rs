@@ -1,0 +1,1 @@
+//! Private PostgreSQL, Redis and NATS as child processes.

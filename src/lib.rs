@@ -1,0 +1,13 @@
+//! How it runs: one binary, its roles chosen by flag.
+
+pub mod app;
+pub mod bus;
+pub mod cli;
+pub mod config;
+pub mod devstack;
+pub mod event_log;
+pub mod external;
+pub mod http;
+pub mod identity;
+pub mod processors;
+pub mod telemetry;
