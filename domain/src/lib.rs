@@ -1,1 +1,31 @@
-//! What is true.
+//! What is true: the aggregates, their commands and events, the money, and the line an event
+//! becomes in an export.
+//!
+//! **Architecture Invariant:** this crate is pure. It knows no clock, no randomness and no IO:
+//! ids, times and prices arrive in the commands. So every rule can be tested by given/when/then,
+//! and replaying history gives the same state for ever.
+//!
+//! Each aggregate has a folder of four files: `command` (orders), `event` (past facts), `error`
+//! (why not), and `mod` with the state and the rule.
+
+pub mod account;
+mod event;
+pub mod ids;
+mod metadata;
+mod money;
+pub mod offer;
+mod postings;
+mod recorded;
+mod rules;
+mod timestamp;
+pub mod transaction;
+pub mod user_offer;
+
+pub use event::{EVENT_VERSION, Event, UnknownEvent};
+pub use ids::{AccountId, OfferId, PartnerId, SubscriptionId, TransactionId, UserId};
+pub use metadata::Metadata;
+pub use money::{Money, MoneyError};
+pub use postings::{Entry, Ledger};
+pub use recorded::Recorded;
+pub use rules::Rules;
+pub use timestamp::Timestamp;

@@ -1,0 +1,51 @@
+//! What happened to an account.
+
+use crate::{EVENT_VERSION, Money};
+use cqrs_es::DomainEvent;
+use serde::{Deserialize, Serialize};
+
+/// A fact about an account.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum Event {
+    /// It exists.
+    Opened {
+        /// What its owner is.
+        kind: Kind,
+    },
+    /// Money came in from outside.
+    Credited {
+        /// More than nothing.
+        amount: Money,
+    },
+    /// Money went outside.
+    Debited {
+        /// More than nothing.
+        amount: Money,
+    },
+}
+
+/// What the owner of an account is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A person.
+    User,
+    /// A system that sells for people.
+    Partner,
+}
+
+impl DomainEvent for Event {
+    fn event_type(&self) -> String {
+        match self {
+            Self::Opened { .. } => "Opened",
+            Self::Credited { .. } => "Credited",
+            Self::Debited { .. } => "Debited",
+        }
+        .to_owned()
+    }
+
+    fn event_version(&self) -> String {
+        EVENT_VERSION.to_owned()
+    }
+}

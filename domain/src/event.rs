@@ -1,0 +1,59 @@
+//! Any event, read back from the log.
+
+use crate::{Recorded, account, offer, transaction, user_offer};
+use cqrs_es::Aggregate;
+
+/// The version of every payload written today.
+pub const EVENT_VERSION: &str = "1.0";
+
+/// An event of any aggregate.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Of a purchase.
+    Transaction(transaction::Event),
+    /// Of a subscription.
+    UserOffer(user_offer::Event),
+    /// Of the catalogue.
+    Offer(offer::Event),
+    /// Of an account.
+    Account(account::Event),
+}
+
+/// A stored event that this version of the system cannot read.
+#[derive(Debug, thiserror::Error)]
+#[error("the event at position {position} ({aggregate_type} {event_type}) cannot be read")]
+pub struct UnknownEvent {
+    position: i64,
+    aggregate_type: String,
+    event_type: String,
+    #[source]
+    cause: Option<serde_json::Error>,
+}
+
+impl Event {
+    /// Reads the payload of `recorded`.
+    ///
+    /// # Errors
+    /// `UnknownEvent` for an aggregate or a payload that this version does not know: a reader must
+    /// stop there rather than skip it.
+    pub fn decode(recorded: &Recorded) -> Result<Self, UnknownEvent> {
+        let payload = recorded.payload.as_str();
+        let read = match recorded.aggregate_type.as_str() {
+            transaction::Transaction::TYPE => serde_json::from_str(payload).map(Self::Transaction),
+            user_offer::UserOffer::TYPE => serde_json::from_str(payload).map(Self::UserOffer),
+            offer::Offer::TYPE => serde_json::from_str(payload).map(Self::Offer),
+            account::Account::TYPE => serde_json::from_str(payload).map(Self::Account),
+            _ => return Err(unknown(recorded, None)),
+        };
+        read.map_err(|cause| unknown(recorded, Some(cause)))
+    }
+}
+
+fn unknown(recorded: &Recorded, cause: Option<serde_json::Error>) -> UnknownEvent {
+    UnknownEvent {
+        position: recorded.position,
+        aggregate_type: recorded.aggregate_type.clone(),
+        event_type: recorded.event_type.clone(),
+        cause,
+    }
+}

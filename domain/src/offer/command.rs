@@ -1,0 +1,16 @@
+//! Orders to the catalogue.
+
+use super::Terms;
+
+/// An order to an offer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Put it on sale.
+    Create(Terms),
+    /// New terms for those who buy from now on.
+    Change(Terms),
+    /// Take it off sale.
+    Deactivate,
+    /// Put it on sale again.
+    Reactivate,
+}

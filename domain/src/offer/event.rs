@@ -1,0 +1,55 @@
+//! What happened to an offer.
+
+use super::DURATION_DAYS;
+use crate::{EVENT_VERSION, Money};
+use cqrs_es::DomainEvent;
+use serde::{Deserialize, Serialize};
+
+/// A fact about an offer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum Event {
+    /// It went on sale.
+    Created(Terms),
+    /// Its terms are these from now on.
+    Changed(Terms),
+    /// It went off sale.
+    Deactivated {},
+    /// It is on sale again.
+    Reactivated {},
+}
+
+/// What is sold, for how much, for how long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// For people.
+    pub name: String,
+    /// For people; may be empty.
+    pub description: String,
+    /// 0.00 or more.
+    pub price: Money,
+    /// Days of 24 hours, 1 to 3650.
+    pub duration_days: u32,
+}
+
+impl Terms {
+    pub(super) fn are_sound(&self) -> bool {
+        !self.name.is_empty() && !self.price.is_negative() && DURATION_DAYS.contains(&self.duration_days)
+    }
+}
+
+impl DomainEvent for Event {
+    fn event_type(&self) -> String {
+        match self {
+            Self::Created(_) => "Created",
+            Self::Changed(_) => "Changed",
+            Self::Deactivated {} => "Deactivated",
+            Self::Reactivated {} => "Reactivated",
+        }
+        .to_owned()
+    }
+
+    fn event_version(&self) -> String {
+        EVENT_VERSION.to_owned()
+    }
+}

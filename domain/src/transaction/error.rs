@@ -1,0 +1,24 @@
+//! Why an order to a transaction cannot be followed.
+
+/// What the state forbids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The id belongs to another request.
+    #[error("this transaction was requested with other terms")]
+    AlreadyRequested,
+    /// There is no such transaction.
+    #[error("this transaction was never requested")]
+    NeverRequested,
+    /// An attempt was skipped.
+    #[error("attempts begin one after the other")]
+    AttemptOutOfOrder,
+    /// An outcome before anybody was asked.
+    #[error("this transaction is not being processed")]
+    NotProcessing,
+    /// Final.
+    #[error("this transaction has succeeded")]
+    AlreadySucceeded,
+    /// Final.
+    #[error("this transaction has failed and was refunded")]
+    AlreadyFailed,
+}

@@ -1,0 +1,109 @@
+//! What happened to a transaction.
+
+use crate::{AccountId, EVENT_VERSION, Money, OfferId, PartnerId, SubscriptionId, UserId};
+use cqrs_es::DomainEvent;
+use serde::{Deserialize, Serialize};
+
+/// A fact about a transaction.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum Event {
+    /// Accepted; the money is reserved.
+    ActivationRequested(ActivationRequested),
+    /// The external system is about to be asked.
+    Processing {
+        /// 1 for the first time.
+        attempt: u32,
+    },
+    /// Done.
+    Succeeded {
+        /// The external system's reference.
+        reference: String,
+    },
+    /// Not done and never will be.
+    Failed {
+        /// For programs.
+        code: String,
+        /// For people.
+        message: String,
+    },
+    /// The reserved money is back.
+    Refunded {
+        /// Where it went.
+        account_id: AccountId,
+        /// All of it.
+        amount: Money,
+    },
+}
+
+/// What was asked for, with the offer's name, price and duration as they were then.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ActivationRequested {
+    /// Which way it came about.
+    pub kind: Kind,
+    /// Who gets the offer.
+    pub user_id: UserId,
+    /// Who pays: the user or the partner.
+    pub account_id: AccountId,
+    /// Who asked, when a partner did.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub partner_id: Option<PartnerId>,
+    /// What is extended, when it is a renewal.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub subscription_id: Option<SubscriptionId>,
+    /// What is bought.
+    pub offer_id: OfferId,
+    /// Its name then.
+    pub offer_name: String,
+    /// Its duration then, in days of 24 hours.
+    pub duration_days: u32,
+    /// Its price then.
+    pub amount: Money,
+    /// The partner's own reference.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub partner_reference: Option<String>,
+    /// Our reference for the partner: `REF-` and 12 characters of `A-Z0-9`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reference: Option<String>,
+}
+
+/// Which way a purchase came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A user bought.
+    Activation,
+    /// A user extends a subscription.
+    Renewal,
+    /// It came through the partners' door.
+    Partner,
+}
+
+impl Kind {
+    /// As events, tables and clients write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Activation => "activation",
+            Self::Renewal => "renewal",
+            Self::Partner => "partner",
+        }
+    }
+}
+
+impl DomainEvent for Event {
+    fn event_type(&self) -> String {
+        match self {
+            Self::ActivationRequested(_) => "ActivationRequested",
+            Self::Processing { .. } => "Processing",
+            Self::Succeeded { .. } => "Succeeded",
+            Self::Failed { .. } => "Failed",
+            Self::Refunded { .. } => "Refunded",
+        }
+        .to_owned()
+    }
+
+    fn event_version(&self) -> String {
+        EVENT_VERSION.to_owned()
+    }
+}

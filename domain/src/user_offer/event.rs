@@ -1,0 +1,64 @@
+//! What happened to a subscription.
+
+use crate::{EVENT_VERSION, OfferId, Timestamp, TransactionId, UserId};
+use cqrs_es::DomainEvent;
+use serde::{Deserialize, Serialize};
+
+/// A fact about a subscription.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum Event {
+    /// It began.
+    Activated(Period),
+    /// It goes on.
+    Renewed(Period),
+    /// It ends within days.
+    ExpirySoon {
+        /// Whose.
+        user_id: UserId,
+        /// Of what.
+        offer_id: OfferId,
+        /// When.
+        expires_at: Timestamp,
+    },
+    /// It has ended.
+    Expired {
+        /// Whose.
+        user_id: UserId,
+        /// Of what.
+        offer_id: OfferId,
+        /// When.
+        expires_at: Timestamp,
+    },
+}
+
+/// A time that was paid for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Period {
+    /// Whose.
+    pub user_id: UserId,
+    /// Of what.
+    pub offer_id: OfferId,
+    /// The purchase that paid.
+    pub transaction_id: TransactionId,
+    /// From when.
+    pub starts_at: Timestamp,
+    /// Until when.
+    pub expires_at: Timestamp,
+}
+
+impl DomainEvent for Event {
+    fn event_type(&self) -> String {
+        match self {
+            Self::Activated(_) => "Activated",
+            Self::Renewed(_) => "Renewed",
+            Self::ExpirySoon { .. } => "ExpirySoon",
+            Self::Expired { .. } => "Expired",
+        }
+        .to_owned()
+    }
+
+    fn event_version(&self) -> String {
+        EVENT_VERSION.to_owned()
+    }
+}
