@@ -9,5 +9,6 @@ pub mod event_log;
 pub mod external;
 pub mod http;
 pub mod identity;
+pub mod migrations;
 pub mod processors;
 pub mod telemetry;

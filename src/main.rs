@@ -1,3 +1,11 @@
-//! The one binary.
+//! The one binary: `offers <verb>`.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use offers::cli::Cli;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
+    Cli::parse().run().await
+}

@@ -1,1 +1,28 @@
-//! Private PostgreSQL, Redis and NATS as child processes.
+//! Private PostgreSQL, Redis and NATS as child processes: `./dev`, the tests and the benches share it.
+//!
+//! All of it lies below one data directory: the servers' data, passwords, logs, pid files, and a lock that
+//! says who uses it. Two directories know nothing of each other, and nothing here ever touches a server
+//! that the system or anybody else runs.
+//!
+//! - [`Stack`] starts what is not given and stops it in order; its guard cleans up should it be killed.
+//! - `service` keeps one child alive; `process` knows which process is ours and how to end it.
+//! - `postgres`, `redis`, `nats` say how each server is started; `probe` when it is ready.
+
+mod error;
+mod files;
+mod guard;
+mod leftovers;
+mod nats;
+mod ports;
+mod postgres;
+mod probe;
+mod process;
+mod programs;
+mod redis;
+mod service;
+mod site;
+mod stack;
+
+pub use error::Error;
+pub use guard::watch;
+pub use stack::{Analyst, Given, Options, Stack, Urls};

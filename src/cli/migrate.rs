@@ -1,0 +1,17 @@
+//! `offers migrate`: brings the schema up to date, as the role that owns the database.
+
+use std::process::ExitCode;
+
+use crate::migrations;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The database, as the role that owns it
+    #[arg(long, env = "OFFERS_DATABASE_OWNER_URL", hide_env_values = true)]
+    database_owner_url: String,
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    migrations::run(&args.database_owner_url).await?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,204 @@
+//! What a data directory keeps: ports, the cluster's place, passwords, and who uses it now.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rand::distr::{Alphanumeric, SampleString};
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
+
+use super::error::{At, Error};
+use super::process::Identity;
+
+/// Length of a generated password: 190 bits.
+const PASSWORD_CHARS: usize = 32;
+/// How often a busy data directory is tried again.
+const LOCK_POLL: Duration = Duration::from_millis(50);
+
+/// What is remembered from start to start.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub(crate) struct State {
+    /// The port of each server.
+    #[serde(default)]
+    pub(crate) ports: BTreeMap<String, u16>,
+    /// Where the PostgreSQL cluster is, when not in the data directory.
+    #[serde(default)]
+    pub(crate) cluster: Option<PathBuf>,
+}
+
+impl State {
+    /// What the last start left; nothing for a new directory or an unreadable file.
+    pub(crate) fn load(dir: &Path) -> State {
+        let bytes = fs::read(dir.join("state.json")).unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+
+    /// Remembers it.
+    pub(crate) fn save(&self, dir: &Path) -> Result<(), Error> {
+        replace(&dir.join("state.json"), &json(self), 0o644)
+    }
+}
+
+/// The passwords of the private servers, made once for each data directory.
+///
+/// They start with a letter: nats-server reads the value of a variable as its configuration
+/// language, where digits first mean a number.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Passwords {
+    pub(crate) postgres: String,
+    pub(crate) offers_owner: String,
+    pub(crate) offers_app: String,
+    pub(crate) redis: String,
+    pub(crate) nats_app: String,
+    pub(crate) nats_analytics_admin: String,
+    pub(crate) nats_analyst: String,
+}
+
+impl Passwords {
+    /// Reads them, or makes them when this directory has none.
+    pub(crate) fn load_or_make(dir: &Path) -> Result<Passwords, Error> {
+        let path = dir.join("secrets").join("servers.json");
+        if let Some(known) = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+            return Ok(known);
+        }
+        let made = Passwords {
+            postgres: password(),
+            offers_owner: password(),
+            offers_app: password(),
+            redis: password(),
+            nats_app: password(),
+            nats_analytics_admin: password(),
+            nats_analyst: password(),
+        };
+        replace(&path, &json(&made), 0o600)?;
+        Ok(made)
+    }
+}
+
+fn password() -> String {
+    format!("p{}", Alphanumeric.sample_string(&mut rand::rng(), PASSWORD_CHARS - 1))
+}
+
+/// Pretty JSON of a value that is plain data.
+fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec_pretty(value).expect("strings, numbers and paths are always JSON")
+}
+
+/// Writes a whole file or nothing: readers see the old content or the new.
+pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), Error> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).at(parent)?;
+    }
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".new");
+    let draft = PathBuf::from(draft);
+    let written = (|| {
+        match fs::remove_file(&draft) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&draft, path)
+    })();
+    written.at(path)
+}
+
+/// Held while a process uses a data directory; the kernel lets go of it when that process dies.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    file: File,
+}
+
+impl Lock {
+    /// Takes the directory. A holder that has died is cleaned up after by its guard: we wait `patience` for that.
+    pub(crate) async fn take(dir: &Path, patience: Duration) -> Result<Lock, Error> {
+        fs::create_dir_all(dir).at(dir)?;
+        let path = dir.join("lock");
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o644)
+            .open(&path)
+            .at(&path)?;
+        let deadline = Instant::now() + patience;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Lock { file }),
+                Err(TryLockError::Error(source)) => return Err(Error::File { path, source }),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            if let Some(owner) = Lock::owner(dir) {
+                return Err(Error::AlreadyRunning { dir: dir.to_owned(), pid: owner.pid });
+            }
+            if Instant::now() >= deadline {
+                return Err(Error::Busy(dir.to_owned()));
+            }
+            sleep(LOCK_POLL).await;
+        }
+    }
+
+    /// Says who holds it, for whoever comes next.
+    pub(crate) fn sign(&mut self, dir: &Path) -> Result<(), Error> {
+        let line = serde_json::to_vec(&Identity::own()).expect("a number and a string are always JSON");
+        let written = (|| {
+            io::Seek::rewind(&mut self.file)?;
+            self.file.write_all(&line)?;
+            self.file.set_len(line.len() as u64)
+        })();
+        written.at(dir.join("lock"))
+    }
+
+    /// The living process that signed the directory's lock last.
+    pub(crate) fn owner(dir: &Path) -> Option<Identity> {
+        let owner: Identity = serde_json::from_slice(&fs::read(dir.join("lock")).ok()?).ok()?;
+        owner.is_alive().then_some(owner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn scratch(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("offers-files-{name}-{}", std::process::id()));
+        let _none_yet = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).unwrap();
+        dir
+    }
+
+    #[test]
+    fn passwords_are_made_once_and_read_by_nobody_else() {
+        let dir = scratch("passwords");
+        let made = Passwords::load_or_make(&dir).unwrap();
+        let read = Passwords::load_or_make(&dir).unwrap();
+        assert_eq!(made.redis, read.redis);
+        assert_ne!(made.redis, made.nats_app);
+        assert!(made.redis.starts_with('p') && made.redis.len() == PASSWORD_CHARS);
+        let mode = fs::metadata(dir.join("secrets/servers.json")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_second_user_of_a_directory_is_told_who_the_first_is() {
+        let dir = scratch("lock");
+        let mut first = Lock::take(&dir, Duration::ZERO).await.unwrap();
+        assert!(matches!(Lock::take(&dir, Duration::ZERO).await, Err(Error::Busy(_))));
+        first.sign(&dir).unwrap();
+        let refused = Lock::take(&dir, Duration::ZERO).await;
+        assert!(matches!(refused, Err(Error::AlreadyRunning { pid, .. }) if pid == Identity::own().pid));
+        drop(first);
+        Lock::take(&dir, Duration::ZERO).await.unwrap();
+        fs::remove_dir_all(dir).unwrap();
+    }
+}

@@ -1,0 +1,64 @@
+//! Cleans up after a stack whose process was killed.
+//!
+//! A process that is kill -9ed cannot end its children. So each stack has a guard: a process of this
+//! binary that does nothing but wait for the end of a pipe, which the kernel closes when the stack's
+//! process dies, however it dies. It works the same on Linux and macOS. Should the guard be killed too,
+//! the next start does its work.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::{Child, Command};
+
+use super::error::{At, Error};
+use super::files::{Lock, State};
+use super::leftovers;
+use super::postgres::Cluster;
+
+/// How long the kernel may take to let go of the lock of a process whose pipe it has closed already.
+/// When it is held for longer, the next stack is there and cleans up itself.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The guard of a stack that runs in this process.
+#[derive(Debug)]
+pub(crate) struct Guard(Child);
+
+impl Guard {
+    /// Starts the guard: this executable's `dev guard`.
+    pub(crate) fn start(dir: &Path, ephemeral: bool) -> Result<Guard, Error> {
+        let spawned = |source| Error::Spawn { name: "the guard".to_owned(), source };
+        let mut command = Command::new(std::env::current_exe().map_err(spawned)?);
+        command.args(["dev", "guard", "--dir"]).arg(dir);
+        if ephemeral {
+            command.arg("--ephemeral");
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        // It must outlive a signal to our whole group.
+        command.process_group(0).current_dir("/").spawn().map(Guard).map_err(spawned)
+    }
+
+    /// Sends it away; everything has been stopped in order.
+    pub(crate) async fn dismiss(mut self) {
+        let _already_gone = self.0.kill().await;
+    }
+}
+
+/// What the guard does: waits until `pipe` ends, then ends what runs below `dir`.
+///
+/// # Errors
+/// When another process uses the directory by then (it has cleaned up), or it cannot be removed.
+pub async fn watch(dir: PathBuf, ephemeral: bool, mut pipe: impl Read + Send + 'static) -> Result<(), Error> {
+    let ended = tokio::task::spawn_blocking(move || pipe.read_to_end(&mut Vec::new()));
+    let _either_way_the_stack_is_gone = ended.await;
+    let _lock = Lock::take(&dir, LOCK_PATIENCE).await?;
+    leftovers::end(&dir).await;
+    if ephemeral { remove(&dir) } else { Ok(()) }
+}
+
+/// Removes a data directory and its cluster, wherever that is.
+pub(crate) fn remove(dir: &Path) -> Result<(), Error> {
+    Cluster::remove(&State::load(dir)).at(dir)?;
+    std::fs::remove_dir_all(dir).at(dir)
+}

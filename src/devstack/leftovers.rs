@@ -1,0 +1,52 @@
+//! Ends what a run that was killed has left, and nothing else.
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tracing::warn;
+
+use super::files::State;
+use super::postgres::Cluster;
+use super::process::{PidFile, Signal};
+
+/// The private servers, in the order in which they are stopped: after their clients, the store last.
+const SERVERS: [&str; 3] = ["nats", "redis", "postgres"];
+/// How long a child may take to end on SIGTERM.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long PostgreSQL may take for a fast shutdown.
+const POSTGRES_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Ends every child that the pid files of `dir` name and that still is the process they mean.
+///
+/// The caller holds the directory's lock.
+pub(crate) async fn end(dir: &Path) {
+    let clients: Vec<_> = names(dir).into_iter().filter(|name| !SERVERS.contains(&name.as_str())).collect();
+    join_all(clients.iter().map(|name| end_one(dir, name))).await;
+    for server in SERVERS {
+        end_one(dir, server).await;
+    }
+    if let Some(cluster) = Cluster::known(&State::load(dir)) {
+        cluster.evict().await;
+    }
+}
+
+/// The names of the children that `dir` has pid files of.
+pub(crate) fn names(dir: &Path) -> Vec<String> {
+    let files = std::fs::read_dir(dir.join("run")).into_iter().flatten().flatten();
+    let name = |file: std::fs::DirEntry| Some(file.file_name().to_str()?.strip_suffix(".pid")?.to_owned());
+    files.filter_map(name).collect()
+}
+
+async fn end_one(dir: &Path, name: &str) {
+    let file = PidFile::new(dir, name);
+    if let Some(identity) = file.running() {
+        warn!("ending the {name} that an earlier run left (process {})", identity.pid);
+        let farewell = match name {
+            "postgres" => (Signal::INT, POSTGRES_PATIENCE),
+            _ => (Signal::TERM, PATIENCE),
+        };
+        identity.end(&[farewell]).await;
+    }
+    file.remove();
+}

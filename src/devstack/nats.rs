@@ -1,0 +1,49 @@
+//! The private nats-server, with JetStream and both accounts of `nats.conf`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::error::{At, Error};
+use super::files::{self, Passwords};
+use super::probe::Probe;
+use super::process::Signal;
+use super::programs;
+use super::service::Recipe;
+
+/// The same file that a deployment uses; addresses and the data directory are overridden here.
+const CONFIGURATION: &str = include_str!("../../nats.conf");
+/// How long it may take to answer: it reads its streams first.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// How long it may take to end.
+const SHUTDOWN: Duration = Duration::from_secs(10);
+
+/// How to start it, for clients on `port` and monitoring on `monitor`.
+pub(crate) fn recipe(dir: &Path, port: u16, monitor: u16, passwords: &Passwords) -> Result<Recipe, Error> {
+    let home = dir.join("nats");
+    std::fs::create_dir_all(&home).at(&home)?;
+    let config = home.join("nats.conf");
+    files::replace(&config, CONFIGURATION.as_bytes(), 0o644)?;
+    let (port_arg, monitor_arg) = (port.to_string(), monitor.to_string());
+    let mut args = vec!["-c".into(), config.into(), "-sd".into(), home.join("jetstream").into()];
+    args.extend(["-a", "127.0.0.1", "-p", &port_arg, "-m", &monitor_arg].map(Into::into));
+    Ok(Recipe {
+        name: "nats",
+        program: programs::find("nats-server", "nats-server")?,
+        args,
+        env: vec![
+            ("NATS_APP_PASSWORD".to_owned(), passwords.nats_app.clone().into()),
+            ("NATS_ANALYTICS_ADMIN_PASSWORD".to_owned(), passwords.nats_analytics_admin.clone().into()),
+            ("NATS_ANALYST_PASSWORD".to_owned(), passwords.nats_analyst.clone().into()),
+        ],
+        home,
+        user: None,
+        probe: Probe::Nats { port, user: "app", password: passwords.nats_app.clone() },
+        ready_within: READY_WITHIN,
+        farewell: vec![(Signal::TERM, SHUTDOWN)],
+    })
+}
+
+/// Where `user` finds it.
+pub(crate) fn url(user: &str, password: &str, port: u16) -> String {
+    format!("nats://{user}:{password}@127.0.0.1:{port}")
+}

@@ -1,0 +1,76 @@
+//! Whether a server really answers: not "the port is open" but "it does its work".
+
+use std::io;
+use std::time::Duration;
+
+use sqlx::{Connection, PgConnection};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// How long one attempt may take.
+const ATTEMPT: Duration = Duration::from_secs(2);
+/// The most we read of an answer, in bytes.
+const ANSWER_LIMIT: usize = 64 * 1024;
+
+/// How a server shows that it is ready.
+#[derive(Debug, Clone)]
+pub(crate) enum Probe {
+    /// Logs in and asks for a row.
+    Postgres { url: String },
+    /// Logs in and pings.
+    Redis { port: u16, password: String },
+    /// Logs in and asks JetStream about the account.
+    Nats { port: u16, user: &'static str, password: String },
+}
+
+impl Probe {
+    /// Tries once; an error says what is missing.
+    pub(crate) async fn attempt(&self) -> Result<(), String> {
+        let attempt = async {
+            match self {
+                Probe::Postgres { url } => postgres(url).await,
+                Probe::Redis { port, password } => {
+                    let hello = format!("AUTH {password}\r\nPING\r\n");
+                    converse(("127.0.0.1", *port), &hello, "+PONG").await
+                }
+                Probe::Nats { port, user, password } => {
+                    converse(("127.0.0.1", *port), &nats_hello(user, password), "account_info_response").await
+                }
+            }
+        };
+        timeout(ATTEMPT, attempt).await.unwrap_or_else(|_| Err("no answer".to_owned()))
+    }
+}
+
+fn nats_hello(user: &str, password: &str) -> String {
+    format!(
+        "CONNECT {{\"user\":\"{user}\",\"pass\":\"{password}\",\"verbose\":false,\"pedantic\":false}}\r\n\
+         SUB _INBOX.ready 1\r\nPUB $JS.API.INFO _INBOX.ready 0\r\n\r\n"
+    )
+}
+
+async fn postgres(url: &str) -> Result<(), String> {
+    let mut connection = PgConnection::connect(url).await.map_err(|error| error.to_string())?;
+    sqlx::query("select 1").execute(&mut connection).await.map_err(|error| error.to_string())?;
+    connection.close().await.map_err(|error| error.to_string())
+}
+
+/// Says `hello` and listens until `wanted` is heard or the other side has no more to say.
+async fn converse(address: impl tokio::net::ToSocketAddrs, hello: &str, wanted: &str) -> Result<(), String> {
+    let mut stream = TcpStream::connect(address).await.map_err(said)?;
+    stream.write_all(hello.as_bytes()).await.map_err(said)?;
+    let mut heard = Vec::new();
+    while heard.len() < ANSWER_LIMIT && stream.read_buf(&mut heard).await.map_err(said)? > 0 {
+        if String::from_utf8_lossy(&heard).contains(wanted) {
+            return Ok(());
+        }
+    }
+    let heard = String::from_utf8_lossy(&heard);
+    Err(format!("it answered {:?}", heard.lines().last().unwrap_or_default()))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn said(error: io::Error) -> String {
+    error.to_string()
+}

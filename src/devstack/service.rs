@@ -1,0 +1,256 @@
+//! A child process that is kept alive until it is told to stop.
+//!
+//! Whoever holds the `Service` owns the child: it is started again, on the same port and data, when it
+//! dies, and ended in an orderly way by `stop`. Dropping it ends the child too, without waiting for it.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::error::{At, Error};
+use super::probe::Probe;
+use super::process::{Identity, PidFile, Signal};
+
+/// How often a starting server is asked whether it is ready.
+const READY_POLL: Duration = Duration::from_millis(25);
+/// Pause before the first restart; doubled up to the longest.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause between restarts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A child that ran this long has earned a quick restart again.
+const STEADY_AFTER: Duration = Duration::from_secs(10);
+/// How much of a log's end an error shows, in bytes and lines.
+const TAIL_BYTES: u64 = 4 * 1024;
+const TAIL_LINES: usize = 5;
+
+/// Everything needed to start a child, again and again.
+#[derive(Debug, Clone)]
+pub(crate) struct Recipe {
+    /// Its name in messages, and of its log and pid files.
+    pub(crate) name: &'static str,
+    /// The executable.
+    pub(crate) program: PathBuf,
+    /// Its arguments.
+    pub(crate) args: Vec<OsString>,
+    /// Its whole environment, apart from `PATH` and what every child gets.
+    pub(crate) env: Vec<(String, OsString)>,
+    /// Where it runs.
+    pub(crate) home: PathBuf,
+    /// User and group to run as, when not ours.
+    pub(crate) user: Option<(u32, u32)>,
+    /// How it shows that it is ready.
+    pub(crate) probe: Probe,
+    /// How long it may take to become ready.
+    pub(crate) ready_within: Duration,
+    /// The signals that end it, each with its patience, before SIGKILL.
+    pub(crate) farewell: Vec<(Signal, Duration)>,
+}
+
+impl Recipe {
+    fn command(&self, log: File) -> std::io::Result<Command> {
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.args)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("LC_ALL", "C")
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .current_dir(&self.home)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            // Ctrl-C goes to the terminal's group; ours are told to stop by us, in order.
+            .process_group(0)
+            .kill_on_drop(true);
+        if let Some((uid, gid)) = self.user {
+            command.uid(uid).gid(gid);
+        }
+        Ok(command)
+    }
+}
+
+/// A supervised child.
+#[derive(Debug)]
+pub(crate) struct Service {
+    name: &'static str,
+    stopping: CancellationToken,
+    supervision: JoinHandle<()>,
+}
+
+impl Service {
+    /// Starts the child, waits until it answers, and watches over it from then on.
+    pub(crate) async fn start(recipe: Recipe, dir: &Path) -> Result<Service, Error> {
+        let keeper = Keeper {
+            log: dir.join("log").join(format!("{}.log", recipe.name)),
+            pid_file: PidFile::new(dir, recipe.name),
+            name: recipe.name,
+            recipe,
+        };
+        let child = keeper.launch().await?;
+        let stopping = CancellationToken::new();
+        let name = keeper.name;
+        let supervision = tokio::spawn(keeper.watch(child, stopping.clone()));
+        Ok(Service { name, stopping, supervision })
+    }
+
+    /// Ends the child: politely, then by force.
+    pub(crate) async fn stop(mut self) {
+        self.stopping.cancel();
+        if let Err(error) = (&mut self.supervision).await {
+            warn!(name = self.name, %error, "the supervision of {} failed", self.name);
+        }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.stopping.cancel();
+    }
+}
+
+/// Restarts one child as often as it dies.
+struct Keeper {
+    name: &'static str,
+    recipe: Recipe,
+    log: PathBuf,
+    pid_file: PidFile,
+}
+
+impl Keeper {
+    async fn watch(self, mut child: Child, stopping: CancellationToken) {
+        let mut pause = SHORTEST_PAUSE;
+        loop {
+            let since = Instant::now();
+            let status = tokio::select! {
+                status = child.wait() => status,
+                () = stopping.cancelled() => return self.end(&mut child).await,
+            };
+            if since.elapsed() >= STEADY_AFTER {
+                pause = SHORTEST_PAUSE;
+            }
+            warn!(name = self.name, "{} ended ({}); restarting it", self.name, described(status));
+            let relaunched = tokio::select! {
+                relaunched = self.relaunch(&mut pause) => relaunched,
+                () = stopping.cancelled() => return self.end_stray().await,
+            };
+            child = relaunched;
+            info!(name = self.name, "{} is back", self.name);
+        }
+    }
+
+    /// Tries until it runs again; each failure makes the next pause longer.
+    async fn relaunch(&self, pause: &mut Duration) -> Child {
+        loop {
+            sleep(*pause).await;
+            *pause = LONGEST_PAUSE.min(*pause * 2);
+            match self.launch().await {
+                Ok(child) => return child,
+                Err(error) => warn!(name = self.name, "{error}"),
+            }
+        }
+    }
+
+    /// Starts the child and waits until it answers.
+    async fn launch(&self) -> Result<Child, Error> {
+        let mut child = self.spawn()?;
+        let deadline = Instant::now() + self.recipe.ready_within;
+        loop {
+            let attempt = tokio::select! {
+                attempt = self.recipe.probe.attempt() => attempt,
+                status = child.wait() => {
+                    self.pid_file.remove();
+                    return Err(self.ended(described(status)));
+                }
+            };
+            match attempt {
+                // Somebody else may have answered on the port that the child failed to bind.
+                Ok(()) if matches!(child.try_wait(), Ok(None)) => return Ok(child),
+                Ok(()) => {}
+                Err(reason) if Instant::now() >= deadline => {
+                    self.end(&mut child).await;
+                    return Err(self.deaf(reason));
+                }
+                Err(_) => sleep(READY_POLL).await,
+            }
+        }
+    }
+
+    fn spawn(&self) -> Result<Child, Error> {
+        let spawned = |source| Error::Spawn { name: self.name.to_owned(), source };
+        if let Some(parent) = self.log.parent() {
+            fs::create_dir_all(parent).at(parent)?;
+        }
+        let log = OpenOptions::new().create(true).append(true).open(&self.log).at(&self.log)?;
+        let child = self.recipe.command(log).and_then(|mut command| command.spawn()).map_err(spawned)?;
+        if let Some(identity) = identity(&child) {
+            self.pid_file.write(&identity).at(&self.recipe.home)?;
+        }
+        Ok(child)
+    }
+
+    async fn end(&self, child: &mut Child) {
+        if let Some(identity) = identity(child) {
+            for (signal, patience) in &self.recipe.farewell {
+                identity.signal(*signal);
+                if timeout(*patience, child.wait()).await.is_ok() {
+                    break;
+                }
+                warn!(name = self.name, "{} did not end within {} s", self.name, patience.as_secs());
+            }
+        }
+        let _already_ended = child.kill().await;
+        self.pid_file.remove();
+    }
+
+    /// Ends what a launch that was broken off may have left.
+    async fn end_stray(&self) {
+        if let Some(identity) = self.pid_file.running() {
+            identity.end(&self.recipe.farewell).await;
+        }
+        self.pid_file.remove();
+    }
+
+    fn ended(&self, status: String) -> Error {
+        Error::Ended { name: self.name.to_owned(), status, log: self.log.clone(), tail: tail(&self.log) }
+    }
+
+    fn deaf(&self, reason: String) -> Error {
+        Error::Deaf {
+            name: self.name.to_owned(),
+            after_s: self.recipe.ready_within.as_secs(),
+            reason,
+            log: self.log.clone(),
+            tail: tail(&self.log),
+        }
+    }
+}
+
+fn identity(child: &Child) -> Option<Identity> {
+    child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Identity::of)
+}
+
+fn described(status: std::io::Result<ExitStatus>) -> String {
+    status.map_or_else(|error| error.to_string(), |status| status.to_string())
+}
+
+/// The log's last lines, indented, for an error message.
+fn tail(log: &Path) -> String {
+    let mut end = Vec::new();
+    if let Ok(mut file) = File::open(log) {
+        let length = file.metadata().map_or(0, |meta| meta.len());
+        let _from_the_start = file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)));
+        let _as_much_as_there_is = file.read_to_end(&mut end);
+    }
+    let text = String::from_utf8_lossy(&end);
+    let lines: Vec<&str> = text.lines().collect();
+    lines.iter().skip(lines.len().saturating_sub(TAIL_LINES)).map(|line| format!("\n    {line}")).collect()
+}

@@ -1,0 +1,144 @@
+//! The three servers together: what is given is used, the rest is started.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::{At, Error};
+use super::files::Lock;
+use super::guard::{self, Guard};
+use super::leftovers;
+use super::service::Service;
+use super::site::Site;
+
+/// How long a guard may need to clean up before we give up waiting for it.
+const GUARD_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What to start, and where.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The data directory; created when missing.
+    pub dir: PathBuf,
+    /// Whether committed data survives a power cut. Off makes tests several times faster.
+    pub durable: bool,
+    /// Whether the directory is removed when the stack stops.
+    pub ephemeral: bool,
+    /// Servers that are there already.
+    pub given: Given,
+}
+
+/// Servers that are used instead of private ones.
+#[derive(Debug, Default, Clone)]
+pub struct Given {
+    /// PostgreSQL, as the service's role.
+    pub database_url: Option<String>,
+    /// The same, as the role that migrates; that of `database_url` when missing.
+    pub database_owner_url: Option<String>,
+    /// Redis.
+    pub redis_url: Option<String>,
+    /// NATS with JetStream, as the user of the service's account.
+    pub nats_url: Option<String>,
+    /// The same server, as the user that keeps the analysts' mirror.
+    pub nats_analytics_url: Option<String>,
+}
+
+/// Where the servers are, credentials included.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Urls {
+    /// PostgreSQL, as the role that owns and migrates the database.
+    pub database_owner_url: String,
+    /// PostgreSQL, as the service's own role.
+    pub database_url: String,
+    /// Redis.
+    pub redis_url: String,
+    /// NATS, the service's account. async-nats ignores credentials in a URL: take them out and pass them.
+    pub nats_url: String,
+    /// NATS, as the user that keeps the analysts' mirror; none for a given server that has no such user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nats_analytics_url: Option<String>,
+    /// An analyst's door; none for a given server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analyst: Option<Analyst>,
+}
+
+/// The credentials of an analyst.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Analyst {
+    /// The user's name.
+    pub user: String,
+    /// Its password.
+    pub password: String,
+    /// NATS, with these credentials.
+    pub nats_url: String,
+}
+
+/// Running servers. Stop them with `stop`; when the process dies before, its guard does.
+#[derive(Debug)]
+pub struct Stack {
+    options: Options,
+    urls: Urls,
+    postgres: Option<Service>,
+    redis: Option<Service>,
+    nats: Option<Service>,
+    guard: Guard,
+    _lock: Lock,
+}
+
+impl Stack {
+    /// Starts what is not given, after ending what a killed run may have left.
+    ///
+    /// Must be called by the `offers` binary itself: its executable is the guard's too.
+    ///
+    /// # Errors
+    /// When a program is missing, a server does not come up, or another process uses the directory.
+    pub async fn start(options: Options) -> Result<Stack, Error> {
+        fs::create_dir_all(&options.dir).at(&options.dir)?;
+        let dir = fs::canonicalize(&options.dir).at(&options.dir)?;
+        let mut lock = Lock::take(&dir, GUARD_PATIENCE).await?;
+        lock.sign(&dir)?;
+        leftovers::end(&dir).await;
+        let guard = Guard::start(&dir, options.ephemeral)?;
+        let options = Options { dir, ..options };
+        let site = Site::open(&options)?;
+        let given = &options.given;
+        let (postgres, redis, nats) = tokio::try_join!(
+            unless(given.database_url.is_some(), site.postgres()),
+            unless(given.redis_url.is_some(), site.redis()),
+            unless(given.nats_url.is_some(), site.nats()),
+        )?;
+        let urls = site.urls();
+        Ok(Stack { options, urls, postgres, redis, nats, guard, _lock: lock })
+    }
+
+    /// Where the servers are.
+    pub fn urls(&self) -> &Urls {
+        &self.urls
+    }
+
+    /// The data directory, absolute.
+    pub fn dir(&self) -> &Path {
+        &self.options.dir
+    }
+
+    /// Stops the servers in order: NATS, Redis, PostgreSQL. Their clients must have been stopped before.
+    ///
+    /// # Errors
+    /// When an ephemeral directory cannot be removed.
+    pub async fn stop(self) -> Result<(), Error> {
+        for service in [self.nats, self.redis, self.postgres].into_iter().flatten() {
+            service.stop().await;
+        }
+        self.guard.dismiss().await;
+        if self.options.ephemeral { guard::remove(&self.options.dir) } else { Ok(()) }
+    }
+}
+
+/// Starts a private server unless one is given.
+async fn unless(
+    given: bool,
+    private: impl Future<Output = Result<Service, Error>>,
+) -> Result<Option<Service>, Error> {
+    if given { Ok(None) } else { private.await.map(Some) }
+}

@@ -1,0 +1,9 @@
+//! Integration tests: one binary, the real servers, one module a topic.
+#![allow(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a failed unwrap is a failed test; one crate, nothing outside it"
+)]
+
+mod devstack;
+mod stack;
