@@ -1,7 +1,7 @@
 //! Any event, read back from the log.
 
 use crate::{Recorded, account, offer, transaction, user_offer};
-use cqrs_es::Aggregate;
+use cqrs_es::{Aggregate, DomainEvent};
 
 /// The version of every payload written today.
 pub const EVENT_VERSION: &str = "1.0";
@@ -34,8 +34,9 @@ impl Event {
     /// Reads the payload of `recorded`.
     ///
     /// # Errors
-    /// `UnknownEvent` for an aggregate or a payload that this version does not know: a reader must
-    /// stop there rather than skip it.
+    /// `UnknownEvent` for an aggregate, a payload or a payload's version that this version of the
+    /// system does not know, or a payload that is not what `event_type` says: a reader must stop there
+    /// rather than skip it or take it for something else.
     pub fn decode(recorded: &Recorded) -> Result<Self, UnknownEvent> {
         let payload = recorded.payload.as_str();
         let read = match recorded.aggregate_type.as_str() {
@@ -45,7 +46,21 @@ impl Event {
             account::Account::TYPE => serde_json::from_str(payload).map(Self::Account),
             _ => return Err(unknown(recorded, None)),
         };
-        read.map_err(|cause| unknown(recorded, Some(cause)))
+        let event = read.map_err(|cause| unknown(recorded, Some(cause)))?;
+        if event.name() == recorded.event_type && recorded.event_version == EVENT_VERSION {
+            Ok(event)
+        } else {
+            Err(unknown(recorded, None))
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::Transaction(event) => event.event_type(),
+            Self::UserOffer(event) => event.event_type(),
+            Self::Offer(event) => event.event_type(),
+            Self::Account(event) => event.event_type(),
+        }
     }
 }
 

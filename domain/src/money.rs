@@ -12,6 +12,7 @@ const MAX_REQUEST_DIGITS: usize = 8;
 const MAX_HUNDREDTHS: i64 = 999_999_999_999_999_999;
 
 /// An amount with exactly two decimal places; negative only as the outgoing side of a posting.
+/// Nothing has no sign: `-0.00` would reach statements and PostgreSQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Money(Decimal);
 
@@ -24,9 +25,13 @@ impl Money {
     /// Nothing.
     pub const ZERO: Self = Self(Decimal::ZERO);
 
-    /// `hundredths` of a unit: cents, for most currencies.
+    /// `hundredths` of a unit: cents, for most currencies. For amounts that the program itself names.
+    ///
+    /// # Panics
+    /// Beyond what `numeric(18,2)` holds: such an amount could be written and never read again.
     #[must_use]
     pub fn from_hundredths(hundredths: i64) -> Self {
+        assert!(hundredths.unsigned_abs() <= MAX_HUNDREDTHS.unsigned_abs(), "no balance holds {hundredths}");
         Self(Decimal::new(hundredths, 2))
     }
 
@@ -73,12 +78,17 @@ impl Money {
     }
 }
 
+/// The only way from a sum or a difference to money: takes the sign off nothing.
+fn unsigned_if_zero(decimal: Decimal) -> Money {
+    if decimal.is_zero() { Money::ZERO } else { Money(decimal) }
+}
+
 impl TryFrom<Decimal> for Money {
     type Error = MoneyError;
 
     fn try_from(decimal: Decimal) -> Result<Self, MoneyError> {
         let fits = decimal.abs() <= Decimal::new(MAX_HUNDREDTHS, 2) && decimal.round_dp(2) == decimal;
-        if fits { Ok(Self(decimal)) } else { Err(MoneyError) }
+        if fits { Ok(unsigned_if_zero(decimal)) } else { Err(MoneyError) }
     }
 }
 
@@ -86,13 +96,13 @@ impl Neg for Money {
     type Output = Self;
 
     fn neg(self) -> Self {
-        Self(-self.0)
+        unsigned_if_zero(-self.0)
     }
 }
 
 impl Sum for Money {
     fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
-        Self(amounts.map(|amount| amount.0).sum())
+        unsigned_if_zero(amounts.map(|amount| amount.0).sum())
     }
 }
 
@@ -109,10 +119,17 @@ impl Serialize for Money {
 }
 
 impl<'de> Deserialize<'de> for Money {
-    /// Reads what `Serialize` wrote: stored amounts may be larger than a request's.
+    /// Reads what `Serialize` wrote and nothing else, so that what is read back is written in the
+    /// same bytes; stored amounts may be larger than a request's.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        let decimal = Decimal::from_str_exact(&text).map_err(serde::de::Error::custom)?;
-        Self::try_from(decimal).map_err(serde::de::Error::custom)
+        let money = Decimal::from_str_exact(&text)
+            .map_err(serde::de::Error::custom)
+            .and_then(|decimal| Self::try_from(decimal).map_err(serde::de::Error::custom))?;
+        if money.to_string() == text {
+            Ok(money)
+        } else {
+            Err(serde::de::Error::custom("stored money is digits, a point and two digits"))
+        }
     }
 }

@@ -1,20 +1,30 @@
 //! A moment, as it stands in events, records and answers: RFC 3339 in UTC with `Z` and exactly six
 //! fractional digits.
+//!
+//! RFC 3339 has no year before 0 or after 9999, so there is no such moment here: one that could be
+//! written into an event and not read back would stop every reader of the log for ever.
 
-use chrono::{DateTime, Duration, SecondsFormat, SubsecRound, Utc};
+use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
+
+/// `0000-01-01T00:00:00.000000Z`, in microseconds from 1970.
+const FIRST_US: i64 = -62_167_219_200_000_000;
+/// `9999-12-31T23:59:59.999999Z`, in microseconds from 1970.
+const LAST_US: i64 = 253_402_300_799_999_999;
 
 /// A moment in UTC, cut to microseconds (what PostgreSQL keeps).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(DateTime<Utc>);
 
 impl Timestamp {
-    /// Cuts `moment` to microseconds.
+    /// Cuts `moment` to microseconds, and to the years 0 to 9999. A leap second counts as the second
+    /// after it, as in PostgreSQL.
     #[must_use]
     pub fn new(moment: DateTime<Utc>) -> Self {
-        Self(moment.trunc_subsecs(6))
+        let micros = moment.timestamp_micros().clamp(FIRST_US, LAST_US);
+        Self(DateTime::from_timestamp_micros(micros).expect("chrono knows the years 0 to 9999"))
     }
 
     /// The same moment for libraries that speak chrono.
@@ -23,10 +33,12 @@ impl Timestamp {
         self.0
     }
 
-    /// `days` times 24 hours later; the last moment there is when that overflows.
+    /// `days` times 24 hours later, but never beyond the year 9999: a free offer of ten years can be
+    /// renewed often enough to come there.
     #[must_use]
     pub fn plus_days(self, days: u32) -> Self {
-        Self(self.0.checked_add_signed(Duration::days(i64::from(days))).unwrap_or(DateTime::<Utc>::MAX_UTC))
+        let later = self.0.checked_add_signed(Duration::days(i64::from(days)));
+        Self::new(later.unwrap_or(DateTime::<Utc>::MAX_UTC))
     }
 }
 
