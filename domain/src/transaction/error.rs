@@ -6,6 +6,9 @@ pub enum Error {
     /// The id belongs to another request.
     #[error("this transaction was requested with other terms")]
     AlreadyRequested,
+    /// Another's account, an amount below zero, or a renewal of nothing.
+    #[error("a purchase is paid by its buyer, costs 0.00 or more, and names what it renews")]
+    UnsoundRequest,
     /// There is no such transaction.
     #[error("this transaction was never requested")]
     NeverRequested,

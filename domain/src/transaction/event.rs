@@ -67,6 +67,19 @@ pub struct ActivationRequested {
     pub reference: Option<String>,
 }
 
+impl ActivationRequested {
+    /// Nobody pays for another, nobody is paid for buying, and a renewal names what it extends.
+    pub(super) fn is_sound(&self) -> bool {
+        let payer = self.partner_id.map_or(AccountId::from(self.user_id), AccountId::from);
+        let by_partner = self.partner_id.is_some();
+        let extends = self.subscription_id.is_some();
+        self.account_id == payer
+            && !self.amount.is_negative()
+            && extends == (self.kind == Kind::Renewal)
+            && (!by_partner || self.kind == Kind::Partner)
+    }
+}
+
 /// Which way a purchase came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

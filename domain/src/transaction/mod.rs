@@ -118,6 +118,7 @@ impl Status {
 impl Rules for Transaction {
     fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
         match (self, command) {
+            (Self::None, Command::Request(request)) if !request.is_sound() => Err(Error::UnsoundRequest),
             (Self::None, Command::Request(request)) => Ok(vec![Event::ActivationRequested(request)]),
             (_, Command::Request(request)) if self.request() == Some(&request) => Ok(vec![]), // a repeat
             (_, Command::Request(_)) => Err(Error::AlreadyRequested),
