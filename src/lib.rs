@@ -11,4 +11,5 @@ pub mod http;
 pub mod identity;
 pub mod migrations;
 pub mod processors;
+pub mod simulator;
 pub mod telemetry;

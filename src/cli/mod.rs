@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod dev;
 mod migrate;
+mod simulator;
 
 /// Sells prepaid offers; every cent and every step is an event in one verifiable log.
 #[derive(Debug, Parser)]
@@ -21,6 +22,8 @@ enum Verb {
     Dev(dev::Args),
     /// Brings the database's schema up to date
     Migrate(migrate::Args),
+    /// Runs the simulated external activation system until Ctrl-C
+    Simulator(simulator::Args),
 }
 
 impl Cli {
@@ -32,6 +35,7 @@ impl Cli {
         match self.verb {
             Verb::Dev(args) => dev::run(args).await,
             Verb::Migrate(args) => migrate::run(args).await,
+            Verb::Simulator(args) => simulator::run(args).await,
         }
     }
 }

@@ -1,1 +1,179 @@
-//! The client of the activation system.
+//! The client of the activation system. Its words stop at this door: what comes out is one of three
+//! small enums that say what is now known.
+//!
+//! The one thing to know: only what the contract names is certain. Every other answer, and every
+//! missing one, is `Unknown` (or `Unanswered`): the activation may have been done, and only asking can
+//! tell. Repeats with the same transaction id are safe.
+
+mod answer;
+mod retry_after;
+mod transport;
+
+use std::time::Duration;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+pub use transport::SettingsError;
+use transport::Transport;
+
+/// How the activation system is reached.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `http://` or `https://`, a host, perhaps a path; the calls' paths are put behind it.
+    pub base_url: String,
+    /// From the start of a call to the last byte of its answer. Must stay below the consumer's ack
+    /// wait, or the message comes back while its call is still under way.
+    pub timeout: Duration,
+    /// Calls that the caller has under way at a time: as many idle connections are kept, so that none
+    /// is opened anew under a steady load. This client does not queue; the caller keeps to the bound.
+    pub max_in_flight: usize,
+}
+
+impl Settings {
+    /// The contract's timeout of 10 s and 64 calls under way.
+    #[must_use]
+    pub fn new(base_url: impl Into<String>) -> Settings {
+        Settings { base_url: base_url.into(), timeout: Duration::from_secs(10), max_in_flight: 64 }
+    }
+}
+
+/// What is to be activated.
+#[derive(Debug, Clone, Serialize)]
+pub struct Request<'a> {
+    /// Also the idempotency key: the same on every attempt.
+    pub transaction_id: Uuid,
+    /// For whom.
+    pub user_id: Uuid,
+    /// What.
+    pub offer_id: Uuid,
+    /// The price paid, two places: `"19.99"`.
+    pub amount: String,
+    /// `activation`, `renewal` or `partner`.
+    pub kind: &'a str,
+}
+
+/// What is known after asking for an activation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Activation {
+    /// Done.
+    Activated {
+        /// The activation system's own name for it.
+        reference: String,
+    },
+    /// Taken; look it up later.
+    Pending,
+    /// Not done, and never will be.
+    Rejected {
+        /// Stable, what a program switches on.
+        code: String,
+        /// For people.
+        message: String,
+    },
+    /// Not taken; come back after this long.
+    RetryAfter(Duration),
+    /// The connection was refused: not done, repeat at will.
+    NotSent {
+        /// Short, for people.
+        detail: String,
+    },
+    /// May have been done: look it up before anything else.
+    Unknown {
+        /// Short, for people.
+        detail: String,
+    },
+}
+
+/// What is known after looking an activation up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LookUp {
+    /// Done.
+    Activated {
+        /// The activation system's own name for it.
+        reference: String,
+    },
+    /// Taken, not done yet.
+    Pending,
+    /// Not done, and never will be; code `cancelled` after a cancellation.
+    Rejected {
+        /// Stable, what a program switches on.
+        code: String,
+        /// For people.
+        message: String,
+    },
+    /// The activation system has never seen it: send it (again), with the same key.
+    NotSeen,
+    /// Nothing was learnt; ask again after this long.
+    RetryAfter(Duration),
+    /// Nothing was learnt.
+    Unanswered {
+        /// Short, for people.
+        detail: String,
+    },
+}
+
+/// What is known after asking that an activation never be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cancellation {
+    /// It will never be done, even if a request for it arrives later.
+    Cancelled,
+    /// It has been done.
+    TooLate {
+        /// The activation system's own name for it.
+        reference: String,
+    },
+    /// Nothing was learnt; ask again after this long.
+    RetryAfter(Duration),
+    /// It may be cancelled or not; ask again.
+    Unanswered {
+        /// Short, for people.
+        detail: String,
+    },
+}
+
+/// The activation system, as seen from here. Cheap to clone; clones share their connections.
+#[derive(Debug, Clone)]
+pub struct ActivationSystem {
+    transport: Transport,
+}
+
+impl ActivationSystem {
+    /// A client with these settings; connects when it is first used.
+    ///
+    /// # Errors
+    /// The URL is not one to call, or the system's TLS roots cannot be read.
+    pub fn new(settings: &Settings) -> Result<ActivationSystem, SettingsError> {
+        Ok(ActivationSystem { transport: Transport::new(settings)? })
+    }
+
+    /// Asks for an activation. Repeats with the same `transaction_id` are safe.
+    ///
+    /// `traceparent` (W3C) is passed on.
+    pub async fn activate(&self, request: &Request<'_>, traceparent: Option<&str>) -> Activation {
+        let id = request.transaction_id;
+        match self.transport.post_activation(id, request, traceparent).await {
+            Ok(reply) => answer::to_activate(id, &reply),
+            Err(failure) if failure.refused => Activation::NotSent { detail: failure.detail },
+            Err(failure) => Activation::Unknown { detail: failure.detail },
+        }
+    }
+
+    /// Asks where the activation `id` stands.
+    pub async fn look_up(&self, id: Uuid, traceparent: Option<&str>) -> LookUp {
+        match self.transport.get_activation(id, traceparent).await {
+            Ok(reply) => answer::to_look_up(id, &reply),
+            Err(failure) => LookUp::Unanswered { detail: failure.detail },
+        }
+    }
+
+    /// Asks that the activation `id` never be done.
+    pub async fn cancel(&self, id: Uuid, traceparent: Option<&str>) -> Cancellation {
+        match self.transport.post_cancel(id, traceparent).await {
+            Ok(reply) => answer::to_cancel(id, &reply),
+            Err(failure) => Cancellation::Unanswered { detail: failure.detail },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! `offers simulator`: the external activation system, simulated.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use uuid::Uuid;
+
+use crate::config::parse_duration;
+use crate::simulator::{self, Behaviour};
+
+/// It does each activation once and each cancelled one never, across restarts, and misbehaves as told:
+/// by these flags, or while it runs by PUT /_control.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, env = "OFFERS_SIMULATOR_LISTEN", default_value = "127.0.0.1:8090")]
+    listen: SocketAddr,
+
+    /// How long a call takes
+    #[arg(long, env = "OFFERS_SIMULATOR_LATENCY", default_value = "20ms", value_parser = parse_duration)]
+    latency: Duration,
+
+    /// The latency is drawn from latency ± jitter
+    #[arg(long, env = "OFFERS_SIMULATOR_LATENCY_JITTER", default_value = "0ms", value_parser = parse_duration)]
+    latency_jitter: Duration,
+
+    /// The part of all calls, 0 to 1, without a usable answer; half of them have had their effect
+    #[arg(long, env = "OFFERS_SIMULATOR_FAILURE_RATE", default_value_t = 0.0)]
+    failure_rate: f64,
+
+    /// The part of all activations, 0 to 1, that are taken (202) and done later
+    #[arg(long, env = "OFFERS_SIMULATOR_PENDING_RATE", default_value_t = 0.0)]
+    pending_rate: f64,
+
+    /// How much later
+    #[arg(long, env = "OFFERS_SIMULATOR_PENDING_FOR", default_value = "500ms", value_parser = parse_duration)]
+    pending_for: Duration,
+
+    /// An offer that is always rejected; may be given several times
+    #[arg(long, env = "OFFERS_SIMULATOR_REJECT_OFFER", value_delimiter = ',')]
+    reject_offer: Vec<Uuid>,
+
+    /// What all random choices follow from
+    #[arg(long, env = "OFFERS_SIMULATOR_SEED", default_value_t = 1)]
+    seed: u64,
+
+    /// Where every effect is logged as a line of JSON, and read back at the start
+    #[arg(long, env = "OFFERS_SIMULATOR_LOG")]
+    log: Option<PathBuf>,
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    // One thread: the simulator is a guest on the machine it loads.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    tokio::task::spawn_blocking(move || runtime.block_on(serve(args))).await??;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(args: Args) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let running = simulator::start(args.settings()?).await?;
+    println!("The simulated activation system listens on {}", running.url());
+    let stop = async {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => (),
+            _ = terminate.recv() => (),
+        }
+    };
+    running.run_until(stop).await.context("the log of effects cannot be written")
+}
+
+impl Args {
+    fn settings(self) -> anyhow::Result<simulator::Settings> {
+        Ok(simulator::Settings {
+            listen: self.listen,
+            seed: self.seed,
+            log: self.log,
+            behaviour: Behaviour {
+                latency_ms: millis(self.latency)?,
+                latency_jitter_ms: millis(self.latency_jitter)?,
+                failure_rate: self.failure_rate,
+                pending_rate: self.pending_rate,
+                pending_for_ms: millis(self.pending_for)?,
+                reject_offers: HashSet::from_iter(self.reject_offer),
+                down: false,
+            },
+        })
+    }
+}
+
+fn millis(duration: Duration) -> anyhow::Result<u64> {
+    u64::try_from(duration.as_millis()).context("a duration is too long")
+}

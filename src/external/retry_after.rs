@@ -1,0 +1,44 @@
+//! `Retry-After` (RFC 9110, 10.2.3): seconds or an HTTP date.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+/// Without a `Retry-After`, or one that says nothing.
+const DEFAULT: Duration = Duration::from_secs(1);
+
+/// A paying customer waits: nobody may send us away for longer.
+const LONGEST: Duration = Duration::from_secs(5 * 60);
+
+/// How long to stay away, at most five minutes.
+pub(super) fn parse(value: Option<&str>, now: DateTime<Utc>) -> Duration {
+    let value = value.unwrap_or_default().trim();
+    let wait = if let Ok(seconds) = value.parse() {
+        Duration::from_secs(seconds)
+    } else if let Ok(date) = DateTime::parse_from_rfc2822(value) {
+        (date.to_utc() - now).to_std().unwrap_or_default() // a date gone by: at once
+    } else {
+        DEFAULT
+    };
+    wait.min(LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_and_dates_are_read_and_bounded() {
+        let now = DateTime::parse_from_rfc3339("2026-11-22T08:30:00Z").expect("a time").to_utc();
+        let wait_s = |value| parse(value, now).as_secs();
+        assert_eq!(wait_s(Some("7")), 7);
+        assert_eq!(wait_s(Some(" 0 ")), 0);
+        assert_eq!(wait_s(Some("86400")), 300);
+        assert_eq!(wait_s(Some("Sun, 22 Nov 2026 08:31:30 GMT")), 90);
+        assert_eq!(wait_s(Some("Sun, 22 Nov 2026 09:30:00 GMT")), 300);
+        assert_eq!(wait_s(Some("Sun, 22 Nov 2026 08:00:00 GMT")), 0);
+        for nonsense in [None, Some(""), Some("soon"), Some("-3"), Some("99999999999999999999999")] {
+            assert_eq!(wait_s(nonsense), 1, "{nonsense:?}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The log of effects: one NDJSON line each, written before anybody is told of the effect.
+//!
+//! Appends go to a buffer in memory; one task writes whatever has gathered in one go and then lets all
+//! waiting answers pass: a group flush. It reaches the file, not the disk (no fsync): a reader of the
+//! file misses nothing, a power cut may.
+
+use std::io::{self, BufRead, Seek};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::activation::Effect;
+
+/// What one effect was about; unknown for the cancellation of something never asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Order {
+    pub(super) transaction_id: Uuid,
+    pub(super) user_id: Uuid,
+    pub(super) offer_id: Uuid,
+    pub(super) amount: String,
+    pub(super) kind: String,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    at: String,
+    effect: Effect,
+    transaction_id: Uuid,
+    user_id: Option<Uuid>,
+    offer_id: Option<Uuid>,
+    amount: Option<&'a str>,
+    kind: Option<&'a str>,
+    reference: Option<&'a str>,
+}
+
+/// Renders the log line of an effect, newline included.
+pub(super) fn line(
+    at: DateTime<Utc>,
+    effect: Effect,
+    id: Uuid,
+    order: Option<&Order>,
+    reference: Option<&str>,
+) -> Vec<u8> {
+    let line = Line {
+        at: at.to_rfc3339_opts(SecondsFormat::Micros, true),
+        effect,
+        transaction_id: id,
+        user_id: order.map(|order| order.user_id),
+        offer_id: order.map(|order| order.offer_id),
+        amount: order.map(|order| order.amount.as_str()),
+        kind: order.map(|order| order.kind.as_str()),
+        reference,
+    };
+    let mut bytes = serde_json::to_vec(&line).expect("a struct of strings is always JSON");
+    bytes.push(b'\n');
+    bytes
+}
+
+/// Reads the effects of earlier runs, and cuts off a last line that a crash left unfinished: nobody
+/// was told of it.
+pub(super) fn replay(path: &Path, mut each: impl FnMut(Uuid, Effect)) -> io::Result<()> {
+    #[derive(Deserialize)]
+    struct Past {
+        transaction_id: Uuid,
+        effect: Effect,
+    }
+    let mut file = match std::fs::OpenOptions::new().read(true).write(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let mut reader = io::BufReader::new(&mut file);
+    let mut line = Vec::new();
+    let mut whole: u64 = 0;
+    while reader.read_until(b'\n', &mut line)? > 0 && line.ends_with(b"\n") {
+        let past: Past = serde_json::from_slice(&line)?;
+        each(past.transaction_id, past.effect);
+        whole += line.len() as u64;
+        line.clear();
+    }
+    file.set_len(whole)?;
+    file.seek(io::SeekFrom::End(0)).map(|_| ())
+}
+
+/// Where effects are appended. Bounded by the calls under way: each appends at most two lines and then
+/// waits for them.
+pub(super) struct Journal {
+    gathered: Mutex<Gathered>,
+    more: Notify,
+    written: watch::Receiver<u64>,
+}
+
+#[derive(Default)]
+struct Gathered {
+    bytes: Vec<u8>,
+    lines: u64,
+}
+
+/// The log could not be written: nobody may be told of effects any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the log of effects cannot be written")]
+pub(super) struct Broken;
+
+impl Journal {
+    /// A journal appending to `path` (or to nothing), and the task that writes it: it ends after
+    /// `stop`, everything written, or with the first error.
+    pub(super) async fn open(
+        path: Option<&Path>,
+        stop: CancellationToken,
+    ) -> io::Result<(Arc<Journal>, impl Future<Output = io::Result<()>> + use<>)> {
+        let file = match path {
+            Some(path) => Some(File::options().create(true).append(true).open(path).await?),
+            None => None,
+        };
+        let (progress, written) = watch::channel(0);
+        let journal = Arc::new(Journal { gathered: Mutex::default(), more: Notify::new(), written });
+        let writer = Arc::clone(&journal).write(file, progress, stop);
+        Ok((journal, writer))
+    }
+
+    /// Appends a line; it is in the file once [`Journal::flushed`] has returned.
+    pub(super) fn append(&self, line: &[u8]) {
+        let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        gathered.bytes.extend_from_slice(line);
+        gathered.lines += 1;
+    }
+
+    /// Waits until everything appended so far is in the file.
+    pub(super) async fn flushed(&self) -> Result<(), Broken> {
+        let appended = self.gathered.lock().unwrap_or_else(PoisonError::into_inner).lines;
+        if *self.written.borrow() >= appended {
+            return Ok(());
+        }
+        self.more.notify_one();
+        let mut written = self.written.clone();
+        written.wait_for(|written| *written >= appended).await.map(|_| ()).map_err(|_| Broken)
+    }
+
+    async fn write(
+        self: Arc<Self>,
+        mut file: Option<File>,
+        progress: watch::Sender<u64>,
+        stop: CancellationToken,
+    ) -> io::Result<()> {
+        let mut batch = Vec::new();
+        loop {
+            let stopping = tokio::select! {
+                () = self.more.notified() => false,
+                () = stop.cancelled() => true,
+            };
+            let lines = self.take(&mut batch);
+            if let Some(file) = &mut file {
+                file.write_all(&batch).await?;
+                file.flush().await?;
+            }
+            progress.send_replace(lines);
+            if stopping {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Swaps out what has gathered; returns the number of lines ever appended.
+    fn take(&self, batch: &mut Vec<u8>) -> u64 {
+        batch.clear();
+        let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(batch, &mut gathered.bytes);
+        gathered.lines
+    }
+}

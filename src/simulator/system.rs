@@ -1,0 +1,124 @@
+//! One call's way through the simulated system: counted, delayed, perhaps lost, carried out, logged.
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::activation::Activation;
+use super::behaviour::{Behaviour, BehaviourError};
+use super::book::{Book, Call};
+use super::chance::{Chance, FaultKind};
+use super::journal::Journal;
+
+/// How long a call that gets no answer is held: longer than any sensible client waits.
+const HANG: Duration = Duration::from_secs(30);
+
+/// Calls held without an answer at a time; further ones are reset instead.
+const MAX_HANGING: usize = 1_024;
+
+/// The simulated system, shared by all connections.
+pub(super) struct System {
+    book: Mutex<Book>,
+    chance: Chance,
+    journal: Arc<Journal>,
+    behaviour: RwLock<Arc<Behaviour>>,
+    hanging: Semaphore,
+    stop: CancellationToken,
+}
+
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The system answers where the activation stands.
+    Answered(Activation),
+    /// The answer goes wrong in this way.
+    Lost(FaultKind),
+    /// The system is down, full, or cannot write its log.
+    Unavailable,
+}
+
+impl System {
+    pub(super) fn new(
+        book: Book,
+        chance: Chance,
+        journal: Arc<Journal>,
+        behaviour: Behaviour,
+        stop: CancellationToken,
+    ) -> System {
+        let behaviour = RwLock::new(Arc::new(behaviour));
+        let hanging = Semaphore::new(MAX_HANGING);
+        System { book: Mutex::new(book), chance, journal, behaviour, hanging, stop }
+    }
+
+    /// Handles `call` about `id`, as well or as badly as the behaviour of the moment wants it.
+    pub(super) async fn handle(&self, id: Uuid, call: Call) -> Outcome {
+        let behaviour = self.behaviour();
+        if behaviour.down {
+            return Outcome::Unavailable;
+        }
+        let Ok(count) = self.with_book(|book| book.count_call(id)) else {
+            return Outcome::Unavailable;
+        };
+        let latency = self.chance.latency(id, count, behaviour.latency(), behaviour.latency_jitter());
+        let fault = self.chance.fault(id, count, behaviour.failure_rate);
+
+        self.pause(latency / 2).await;
+        if let Some(fault) = fault.filter(|fault| !fault.after_effect) {
+            return self.lose(fault.kind).await;
+        }
+        let activation = self.with_book(|book| book.answer(id, call, &behaviour, Instant::now()));
+        if self.journal.flushed().await.is_err() {
+            return Outcome::Unavailable;
+        }
+        self.pause(latency / 2).await;
+        match fault {
+            Some(fault) => self.lose(fault.kind).await,
+            None => Outcome::Answered(activation),
+        }
+    }
+
+    /// The reference of an activation that has been done.
+    pub(super) fn reference(&self, id: Uuid) -> String {
+        self.chance.reference(id)
+    }
+
+    /// The behaviour of the moment.
+    pub(super) fn behaviour(&self) -> Arc<Behaviour> {
+        Arc::clone(&self.behaviour.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the behaviour from the next call on.
+    pub(super) fn change(&self, changes: Map<String, Value>) -> Result<Arc<Behaviour>, BehaviourError> {
+        let mut behaviour = self.behaviour.write().unwrap_or_else(PoisonError::into_inner);
+        *behaviour = Arc::new(behaviour.changed(changes)?);
+        Ok(Arc::clone(&behaviour))
+    }
+
+    async fn lose(&self, kind: FaultKind) -> Outcome {
+        if kind != FaultKind::Hang {
+            return Outcome::Lost(kind);
+        }
+        if let Ok(_place) = self.hanging.try_acquire() {
+            self.pause(HANG).await;
+        }
+        Outcome::Lost(FaultKind::Reset)
+    }
+
+    /// Waits for `delay`, unless the simulator stops meanwhile.
+    async fn pause(&self, delay: Duration) {
+        if !delay.is_zero() {
+            tokio::select! {
+                () = tokio::time::sleep(delay) => (),
+                () = self.stop.cancelled() => (),
+            }
+        }
+    }
+
+    fn with_book<T>(&self, work: impl FnOnce(&mut Book) -> T) -> T {
+        work(&mut self.book.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
