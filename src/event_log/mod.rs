@@ -1,1 +1,66 @@
-//! The only writer and reader of the event table.
+//! The event log: the only writer and reader of the table `events`, and the keeper of balances.
+//!
+//! Commands become events in one gapless, totally ordered log; everything else is derived from it.
+//! - `judge` decides, purely, which of a batch of commits are accepted;
+//! - `writer` puts them into one short SQL transaction (group commit);
+//! - `executor` turns a plan (commands to aggregates) into one commit;
+//! - `read` and `feed` give history back, page by page, and stop at the first hole.
+//!
+//! **Architecture Invariant:** positions are 1, 2, 3 … without gaps, and whoever reads in their order
+//! sees every event once. Nobody outside this room names the table.
+
+mod accounts;
+mod commit;
+mod error;
+mod executor;
+mod feed;
+mod judge;
+mod leadership;
+mod plan;
+mod read;
+mod writer;
+
+pub use accounts::Balance;
+pub use commit::{Commit, Committed, MAX_COMMIT_EVENTS, NewEvent, StreamId, StreamWrite};
+pub use error::{AppendError, ExecuteError, LogError, Rejection};
+pub use executor::{Loaded, Outcome};
+pub use feed::{Feed, Sink, SinkError, follow};
+pub use leadership::{Leadership, Role};
+pub use plan::{Order, Plan};
+pub use read::{Filter, PAGE_EVENTS};
+pub use writer::WriterOptions;
+
+use executor::StateCache;
+use feed::Wake;
+use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use writer::Writer;
+
+/// The log. Cheap to clone.
+#[derive(Clone)]
+pub struct EventLog(Arc<Inner>);
+
+struct Inner {
+    pool: PgPool,
+    writer: Writer,
+    wake: Wake,
+    states: StateCache,
+}
+
+impl EventLog {
+    /// Opens the log: `pool` reads, a connection of its own made from `connect` writes. Connects when
+    /// first needed, so an absent database is no error here. Its tasks end with `stop`.
+    #[must_use]
+    pub fn open(
+        pool: PgPool,
+        connect: PgConnectOptions,
+        options: WriterOptions,
+        stop: &CancellationToken,
+    ) -> Self {
+        let wake = Wake::start(pool.clone(), stop.clone());
+        let writer = Writer::start(connect, options, wake.clone(), stop.clone());
+        Self(Arc::new(Inner { pool, writer, wake, states: StateCache::new() }))
+    }
+}

@@ -1,0 +1,45 @@
+//! What an owner has available: kept by the log itself, in the commit that writes the events.
+
+use super::{EventLog, LogError};
+use domain::{AccountId, Money, Timestamp};
+use rust_decimal::Decimal;
+
+/// An account as it stands now.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Balance {
+    /// Available.
+    pub balance: Money,
+    /// When it last moved; `None` when it never did.
+    pub updated_at: Option<Timestamp>,
+}
+
+impl EventLog {
+    /// What `account` has available; 0.00 when it was never paid into.
+    ///
+    /// # Errors
+    /// `Unavailable` when PostgreSQL is.
+    pub async fn balance(&self, account: AccountId) -> Result<Balance, LogError> {
+        let query = sqlx::query_as::<_, (Decimal, chrono::DateTime<chrono::Utc>)>(
+            "select balance, updated_at from accounts where account_id = $1",
+        );
+        let Some((balance, updated_at)) = query.bind(account.0).fetch_optional(&self.0.pool).await? else {
+            return Ok(Balance { balance: Money::ZERO, updated_at: None });
+        };
+        let balance = Money::try_from(balance).map_err(LogError::unavailable)?;
+        Ok(Balance { balance, updated_at: Some(Timestamp::new(updated_at)) })
+    }
+
+    /// All accounts that ever moved, for comparing them with a fold of the log.
+    ///
+    /// # Errors
+    /// `Unavailable` when PostgreSQL is.
+    pub async fn balances(&self) -> Result<Vec<(AccountId, Money)>, LogError> {
+        let query = sqlx::query_as::<_, (uuid::Uuid, Decimal)>("select account_id, balance from accounts");
+        let rows = query.fetch_all(&self.0.pool).await?;
+        rows.into_iter()
+            .map(|(id, balance)| {
+                Ok((AccountId(id), Money::try_from(balance).map_err(LogError::unavailable)?))
+            })
+            .collect()
+    }
+}

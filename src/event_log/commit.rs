@@ -1,0 +1,105 @@
+//! What is asked of the log: some events for some streams, all or none.
+
+use cqrs_es::Aggregate;
+use domain::{AccountId, Money, Timestamp};
+use std::fmt;
+use uuid::Uuid;
+
+/// The most events of one commit; a page is never smaller, so every reader can take a whole commit.
+pub const MAX_COMMIT_EVENTS: usize = 64;
+
+/// One aggregate's events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StreamId {
+    /// The aggregate's type, such as `Transaction`.
+    pub aggregate_type: &'static str,
+    /// Which one.
+    pub aggregate_id: Uuid,
+}
+
+impl StreamId {
+    /// The stream of the aggregate `A` with this id.
+    #[must_use]
+    pub fn of<A: Aggregate>(aggregate_id: Uuid) -> Self {
+        Self { aggregate_type: A::TYPE, aggregate_id }
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.aggregate_type, self.aggregate_id)
+    }
+}
+
+/// An event that has no position yet.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// Unique for ever.
+    pub event_id: Uuid,
+    /// Such as `Succeeded`.
+    pub event_type: String,
+    /// Such as `1.0`.
+    pub event_version: String,
+    /// One flat JSON object.
+    pub payload: String,
+}
+
+/// Events for one stream.
+#[derive(Clone, Debug)]
+pub struct StreamWrite {
+    /// Which stream.
+    pub stream: StreamId,
+    /// The sequence of its last event as the decision saw it; 0 for a new one.
+    pub expected_version: i64,
+    /// In order, at least one.
+    pub events: Vec<NewEvent>,
+}
+
+/// What is accepted whole or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct Commit {
+    /// New events, 1 to `MAX_COMMIT_EVENTS` in all.
+    pub writes: Vec<StreamWrite>,
+    /// Streams that the decision has read and that must not have moved: (stream, version).
+    pub unchanged: Vec<(StreamId, i64)>,
+    /// What the events move on owners' accounts, one row an account, signed.
+    pub entries: Vec<(AccountId, Money)>,
+    /// The first event's id is derived from what a client may repeat: if it is in the log already,
+    /// the commit is a repeat.
+    pub repeatable: bool,
+    /// The metadata of every event here: a JSON object of strings.
+    pub metadata: String,
+}
+
+impl Commit {
+    /// How many events it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.writes.iter().map(|write| write.events.len()).sum()
+    }
+
+    /// True when there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The id of its first event, by which a lost answer is looked up.
+    #[must_use]
+    pub fn first_event_id(&self) -> Option<Uuid> {
+        self.writes.first().and_then(|write| write.events.first()).map(|event| event.event_id)
+    }
+}
+
+/// Where an accepted commit stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Committed {
+    /// The position of its first event.
+    pub first: i64,
+    /// The position of its last event.
+    pub last: i64,
+    /// When it was appended.
+    pub recorded_at: Timestamp,
+    /// The balances of the accounts it moved, right after it.
+    pub balances: Vec<(AccountId, Money)>,
+}

@@ -1,0 +1,190 @@
+//! Reads the event log.
+//!
+//! Positions have no gaps, so a page must start right after the checkpoint; if it does not,
+//! something is badly wrong and the reader stops rather than skip an event.
+
+use super::{EventLog, LogError, MAX_COMMIT_EVENTS, StreamId};
+use domain::{Recorded, Timestamp};
+use sqlx::postgres::PgRow;
+use sqlx::{QueryBuilder, Row};
+use uuid::Uuid;
+
+/// The usual size of a page, in events.
+pub const PAGE_EVENTS: usize = 1_000;
+
+const COLUMNS: &str = "position, event_id, aggregate_type, aggregate_id, sequence, event_type, event_version, \
+                       recorded_at, payload::text as payload, metadata::text as metadata, commit_end";
+
+/// Which events an auditor asks for; an absent member means all.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Such as `Transaction`.
+    pub aggregate_type: Option<String>,
+    /// Which one.
+    pub aggregate_id: Option<String>,
+    /// Such as `Succeeded`.
+    pub event_type: Option<String>,
+}
+
+impl Filter {
+    /// True when every event fits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.aggregate_type.is_none() && self.aggregate_id.is_none() && self.event_type.is_none()
+    }
+}
+
+impl EventLog {
+    /// The events after the position `after`, in order, at most `limit` (raised to a whole commit's
+    /// bound): contiguous, and cut after a whole commit, so nobody sees half of one. Empty at the head.
+    ///
+    /// # Errors
+    /// `Broken` when a position is missing; `Unavailable` when PostgreSQL is.
+    pub async fn page(&self, after: i64, limit: usize) -> Result<Vec<Recorded>, LogError> {
+        let limit = limit.max(MAX_COMMIT_EVENTS);
+        let query = format!("select {COLUMNS} from events where position > $1 order by position limit $2");
+        let rows = sqlx::query(&query)
+            .bind(after)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(&self.0.pool)
+            .await?;
+        let mut page = rows.iter().map(recorded).collect::<Result<Vec<_>, _>>()?;
+        assert_contiguous(after, &page)?;
+        cut_after_whole_commit(&mut page);
+        Ok(page)
+    }
+
+    /// The position of the last event, 0 when there is none.
+    ///
+    /// # Errors
+    /// `Unavailable` when PostgreSQL is.
+    pub async fn head(&self) -> Result<i64, LogError> {
+        let head = sqlx::query_scalar("select position from events order by position desc limit 1");
+        Ok(head.fetch_optional(&self.0.pool).await?.unwrap_or(0))
+    }
+
+    /// The event with this id.
+    ///
+    /// # Errors
+    /// `Unavailable` when PostgreSQL is.
+    pub async fn find(&self, event_id: Uuid) -> Result<Option<Recorded>, LogError> {
+        let query = format!("select {COLUMNS} from events where event_id = $1");
+        let row = sqlx::query(&query).bind(event_id).fetch_optional(&self.0.pool).await?;
+        row.as_ref().map(recorded).transpose()
+    }
+
+    /// All events of one aggregate, in order.
+    ///
+    /// # Errors
+    /// `Unavailable` when PostgreSQL is.
+    pub async fn stream(&self, stream: StreamId) -> Result<Vec<Recorded>, LogError> {
+        let query = format!(
+            "select {COLUMNS} from events where aggregate_type = $1 and aggregate_id = $2 order by sequence"
+        );
+        let rows = sqlx::query(&query)
+            .bind(stream.aggregate_type)
+            .bind(stream.aggregate_id.to_string())
+            .fetch_all(&self.0.pool)
+            .await?;
+        rows.iter().map(recorded).collect()
+    }
+
+    /// The events after the position `after` that fit `filter`, in order, at most `limit`.
+    ///
+    /// # Errors
+    /// `Unavailable` when PostgreSQL is.
+    pub async fn search(&self, filter: &Filter, after: i64, limit: i64) -> Result<Vec<Recorded>, LogError> {
+        let mut query = QueryBuilder::new(format!("select {COLUMNS} from events where position > "));
+        query.push_bind(after);
+        let members = [
+            ("aggregate_type", &filter.aggregate_type),
+            ("aggregate_id", &filter.aggregate_id),
+            ("event_type", &filter.event_type),
+        ];
+        for (column, value) in members {
+            if let Some(value) = value {
+                query.push(format!(" and {column} = ")).push_bind(value);
+            }
+        }
+        query.push(" order by position limit ").push_bind(limit);
+        let rows = query.build().fetch_all(&self.0.pool).await?;
+        rows.iter().map(recorded).collect()
+    }
+}
+
+fn recorded(row: &PgRow) -> Result<Recorded, LogError> {
+    Ok(Recorded {
+        position: row.try_get("position")?,
+        event_id: row.try_get("event_id")?,
+        aggregate_type: row.try_get("aggregate_type")?,
+        aggregate_id: row.try_get("aggregate_id")?,
+        sequence: row.try_get("sequence")?,
+        event_type: row.try_get("event_type")?,
+        event_version: row.try_get("event_version")?,
+        recorded_at: Timestamp::new(row.try_get("recorded_at")?),
+        payload: row.try_get("payload")?,
+        metadata: row.try_get("metadata")?,
+        commit_end: row.try_get("commit_end")?,
+    })
+}
+
+fn assert_contiguous(after: i64, page: &[Recorded]) -> Result<(), LogError> {
+    match page.iter().zip(after + 1..).find(|(event, expected)| event.position != *expected) {
+        None => Ok(()),
+        Some((event, expected)) => Err(LogError::Broken {
+            position: expected,
+            why: format!("the next event there is has position {}", event.position),
+        }),
+    }
+}
+
+fn cut_after_whole_commit(page: &mut Vec<Recorded>) {
+    let Some(last) = page.last().map(|event| event.position) else { return };
+    let whole = page.iter().rposition(|event| event.commit_end <= last).map_or(0, |index| index + 1);
+    page.truncate(whole);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(position: i64, commit_end: i64) -> Recorded {
+        Recorded {
+            position,
+            event_id: Uuid::nil(),
+            aggregate_type: "Offer".into(),
+            aggregate_id: Uuid::nil().to_string(),
+            sequence: position,
+            event_type: "Deactivated".into(),
+            event_version: "1.0".into(),
+            recorded_at: Timestamp::new(chrono::DateTime::UNIX_EPOCH),
+            payload: "{}".into(),
+            metadata: "{}".into(),
+            commit_end,
+        }
+    }
+
+    #[test]
+    fn a_hole_is_named_by_its_first_position() {
+        let page = [event(4, 4), event(5, 5), event(7, 7)];
+        assert!(
+            assert_contiguous(3, &page)
+                .is_err_and(|broken| { matches!(broken, LogError::Broken { position: 6, .. }) })
+        );
+        assert!(
+            assert_contiguous(2, &page)
+                .is_err_and(|broken| { matches!(broken, LogError::Broken { position: 3, .. }) })
+        );
+        assert!(assert_contiguous(3, &page[..2]).is_ok());
+    }
+
+    #[test]
+    fn a_page_ends_with_a_whole_commit() {
+        let mut page = vec![event(1, 2), event(2, 2), event(3, 5), event(4, 5)];
+        cut_after_whole_commit(&mut page);
+        assert_eq!(page.last().map(|event| event.position), Some(2));
+        let mut whole = vec![event(1, 2), event(2, 2)];
+        cut_after_whole_commit(&mut whole);
+        assert_eq!(whole.len(), 2);
+    }
+}

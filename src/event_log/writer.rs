@@ -1,0 +1,163 @@
+//! Writes: one task a process puts whatever commits are waiting into one short SQL transaction.
+//!
+//! Four round trips whatever the batch's size: `BEGIN` and the log's lock; the state that the batch
+//! touches, in a new snapshot; the write; `COMMIT`. The batch is taken from the queue only when the
+//! lock is held, so what arrives while another process writes goes along.
+
+mod batch;
+
+use super::commit::{Commit, Committed, MAX_COMMIT_EVENTS};
+use super::error::{AppendError, LogError};
+use super::feed::Wake;
+use crate::clock::Clock;
+use batch::{Batch, Session};
+use sqlx::postgres::PgConnectOptions;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Bounds of the writer.
+#[derive(Clone, Debug)]
+pub struct WriterOptions {
+    /// Commits that may wait; one more is refused as overloaded.
+    pub queue_commits: usize,
+    /// The most commits of one SQL transaction. Larger shares the flush among more, and holds the lock
+    /// longer.
+    pub batch_commits: usize,
+    /// How long a commit may wait for its turn before it is given up, nothing written.
+    pub patience: Duration,
+    /// The time that events get.
+    pub clock: Clock,
+}
+
+impl Default for WriterOptions {
+    fn default() -> Self {
+        Self {
+            queue_commits: 8_192,
+            batch_commits: 512,
+            patience: Duration::from_secs(5),
+            clock: Clock::system(),
+        }
+    }
+}
+
+/// A commit on its way, and whoever waits for it.
+struct Waiting {
+    commit: Commit,
+    deadline: Instant,
+    answer: oneshot::Sender<Result<Committed, AppendError>>,
+}
+
+/// The door to the writer's task.
+pub(super) struct Writer {
+    queue: mpsc::Sender<Waiting>,
+    patience: Duration,
+}
+
+impl Writer {
+    /// Starts the task. It ends when `stop` is cancelled and the queue is empty, or when the last door
+    /// is gone.
+    pub(super) fn start(
+        connect: PgConnectOptions,
+        options: WriterOptions,
+        wake: Wake,
+        stop: CancellationToken,
+    ) -> Self {
+        let (queue, waiting) = mpsc::channel(options.queue_commits);
+        let patience = options.patience;
+        tokio::spawn(run(waiting, connect, options, wake, stop));
+        Self { queue, patience }
+    }
+
+    /// Asks for `commit` and waits for its verdict.
+    pub(super) async fn append(&self, commit: Commit) -> Result<Committed, AppendError> {
+        assert!(
+            (1..=MAX_COMMIT_EVENTS).contains(&commit.len()),
+            "a plan of this system has a handful of events"
+        );
+        let (answer, verdict) = oneshot::channel();
+        let waiting = Waiting { commit, deadline: Instant::now() + self.patience, answer };
+        self.queue.try_send(waiting).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => LogError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => LogError::unavailable("the log is shut down"),
+        })?;
+        verdict.await.unwrap_or(Err(AppendError::Log(LogError::OutcomeUnknown)))
+    }
+}
+
+async fn run(
+    mut queue: mpsc::Receiver<Waiting>,
+    connect: PgConnectOptions,
+    options: WriterOptions,
+    wake: Wake,
+    stop: CancellationToken,
+) {
+    let mut session = Session::new(connect);
+    while let Some(first) = next(&mut queue, &stop).await {
+        let mut waiting = vec![first];
+        match session.lock().await {
+            Ok(()) => {
+                take_more(&mut queue, &mut waiting, options.batch_commits);
+                let batch = Batch::new(drop_expired(waiting));
+                if session.write(batch, &options.clock).await {
+                    wake.wake();
+                }
+            }
+            Err(cause) => {
+                take_more(&mut queue, &mut waiting, options.batch_commits);
+                refuse_all(waiting, &cause);
+            }
+        }
+    }
+}
+
+/// The next commit; after `stop` what is already in the queue is still served.
+async fn next(queue: &mut mpsc::Receiver<Waiting>, stop: &CancellationToken) -> Option<Waiting> {
+    tokio::select! {
+        biased;
+        waiting = queue.recv() => waiting,
+        () = stop.cancelled() => {
+            queue.close();
+            queue.recv().await
+        }
+    }
+}
+
+fn take_more(queue: &mut mpsc::Receiver<Waiting>, waiting: &mut Vec<Waiting>, most: usize) {
+    while waiting.len() < most {
+        match queue.try_recv() {
+            Ok(more) => waiting.push(more),
+            Err(_) => break,
+        }
+    }
+}
+
+/// Those whose deadline has passed are answered here: nothing of theirs was written.
+fn drop_expired(waiting: Vec<Waiting>) -> Vec<Waiting> {
+    let now = Instant::now();
+    let (live, expired): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|waiting| waiting.deadline > now);
+    for waiting in expired {
+        let _ = waiting.answer.send(Err(LogError::Timeout.into())); // a caller that left wants no answer
+    }
+    live
+}
+
+fn refuse_all(waiting: Vec<Waiting>, cause: &LogError) {
+    tracing::warn!(commits = waiting.len(), error = %describe(cause), "the event log refused commits");
+    for waiting in waiting {
+        let _ = waiting.answer.send(Err(cause.again().into()));
+    }
+}
+
+/// An error with its causes, for a log line.
+pub(super) fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
