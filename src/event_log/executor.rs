@@ -14,7 +14,6 @@ use cqrs_es::persist::PersistedEventRepository;
 use domain::{AccountId, Entry, Ledger, Metadata, Money, Rules};
 use postgres_es::PostgresEventRepository;
 use quick_cache::sync::Cache;
-use rand::Rng;
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,9 +84,10 @@ impl EventLog {
     ///
     /// # Errors
     /// `Rejected` when a rule says no, `InsufficientFunds`, `Repeated`, `Conflict`, or the log's own.
-    pub async fn execute<P>(&self, metadata: &Metadata, mut plan: P) -> Result<Outcome, ExecuteError>
+    pub async fn execute<P, F>(&self, metadata: &Metadata, mut plan: P) -> Result<Outcome, ExecuteError>
     where
-        P: AsyncFnMut() -> Result<Plan, ExecuteError>,
+        P: FnMut() -> F,
+        F: Future<Output = Result<Plan, ExecuteError>> + Send,
     {
         for earlier in 0..TRIES {
             let plan = plan().await?;
@@ -102,8 +102,8 @@ impl EventLog {
                 Err(AppendError::Conflict(_)) => {
                     decided.forget(&self.0.states);
                     unchanged.iter().for_each(|(stream, _)| drop(self.0.states.0.remove(stream)));
-                    let most = RETRY_PAUSE * earlier;
-                    tokio::time::sleep(most.mul_f64(rand::rng().random::<f64>())).await;
+                    let pause = (RETRY_PAUSE * earlier).mul_f64(rand::random::<f64>());
+                    tokio::time::sleep(pause).await;
                 }
                 Err(AppendError::InsufficientFunds(account)) => {
                     return Err(ExecuteError::InsufficientFunds { account });

@@ -96,3 +96,7 @@ impl State {
         self.versions.get(stream).copied().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests;

@@ -6,4 +6,5 @@
 )]
 
 mod devstack;
+mod event_log;
 mod stack;

@@ -28,8 +28,7 @@ const LOCK: &str = "begin; select pg_advisory_xact_lock(7306066398)";
 
 /// What keeps a stalled writer from blocking all others, and pins the plans: planned while the tables
 /// were empty, the look-ups would stay sequential scans (20,900 → 2,500 commits a second, measured).
-const SETTINGS: [(&str, &str); 9] = [
-    ("application_name", "offers writer"),
+const SETTINGS: [(&str, &str); 8] = [
     ("lock_timeout", "4s"),
     ("statement_timeout", "6s"),
     ("idle_in_transaction_session_timeout", "6s"),
@@ -73,7 +72,11 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(connect: PgConnectOptions) -> Self {
-        let connect = connect.options(SETTINGS).statement_cache_capacity(8).disable_statement_logging();
+        let connect = connect
+            .application_name("offers writer")
+            .options(SETTINGS)
+            .statement_cache_capacity(8)
+            .disable_statement_logging();
         Self { connect, connection: None }
     }
 

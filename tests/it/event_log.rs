@@ -1,0 +1,292 @@
+//! The event log on a real PostgreSQL.
+
+use crate::stack::Stack;
+use domain::{
+    AccountId, Metadata, Money, OfferId, Recorded, TransactionId, UserId, account, offer, transaction,
+};
+use offers::event_log::{EventLog, ExecuteError, Order, Outcome, Plan, StreamId, WriterOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{PgPool, Row};
+use std::collections::HashSet;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// A log in a database of its own; `pool` is the owner's.
+struct Fixture {
+    log: EventLog,
+    owner: PgPool,
+    app_url: String,
+}
+
+async fn fixture() -> Fixture {
+    let (owner_url, app_url) = Stack::get().await.fresh_database().await;
+    let owner = PgPoolOptions::new().max_connections(2).connect(&owner_url).await.unwrap();
+    Fixture { log: open(&app_url), owner, app_url }
+}
+
+/// One more process on the same log.
+fn open(url: &str) -> EventLog {
+    let options: PgConnectOptions = url.parse().unwrap();
+    let pool = PgPoolOptions::new().max_connections(8).connect_lazy_with(options.clone());
+    EventLog::open(pool, options, WriterOptions::default(), &CancellationToken::new())
+}
+
+fn actor() -> Metadata {
+    Metadata::system("test")
+}
+
+async fn credit(log: &EventLog, account: AccountId, hundredths: i64) -> Result<Outcome, ExecuteError> {
+    let amount = Money::from_hundredths(hundredths);
+    log.execute(&actor(), async || {
+        Ok(Plan::new().order(Order::Account(account, account::Command::Credit { amount })))
+    })
+    .await
+}
+
+fn request(account: AccountId, hundredths: i64) -> transaction::Command {
+    transaction::Command::Request(transaction::ActivationRequested {
+        kind: transaction::Kind::Activation,
+        user_id: UserId(account.0),
+        account_id: account,
+        partner_id: None,
+        subscription_id: None,
+        offer_id: OfferId(Uuid::nil()),
+        offer_name: "TV".into(),
+        duration_days: 30,
+        amount: Money::from_hundredths(hundredths),
+        partner_reference: None,
+        reference: None,
+    })
+}
+
+async fn buy(log: &EventLog, id: Uuid, account: AccountId, hundredths: i64) -> Result<Outcome, ExecuteError> {
+    log.execute(&actor(), async || {
+        let order = Order::Transaction(TransactionId(id), request(account, hundredths));
+        Ok(Plan::new().create(order).repeatable_as(id))
+    })
+    .await
+}
+
+async fn everything(log: &EventLog) -> Vec<Recorded> {
+    let mut all: Vec<Recorded> = Vec::new();
+    loop {
+        let page = log.page(all.len() as i64, 100).await.unwrap();
+        if page.is_empty() {
+            return all;
+        }
+        all.extend(page);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_buyers_on_one_account_get_exactly_what_it_pays_for() {
+    let Fixture { log, owner, .. } = fixture().await;
+    let account = AccountId(Uuid::now_v7());
+    credit(&log, account, 10_000).await.unwrap();
+    let mut buyers = JoinSet::new();
+    for _ in 0..50 {
+        let log = log.clone();
+        buyers.spawn(async move { buy(&log, Uuid::now_v7(), account, 1_000).await });
+    }
+    let outcomes = buyers.join_all().await;
+    let poor = |outcome: &&Result<Outcome, ExecuteError>| matches!(outcome, Err(ExecuteError::InsufficientFunds { account: who }) if *who == account);
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 10);
+    assert_eq!(outcomes.iter().filter(poor).count(), 40);
+    assert_eq!(log.balance(account).await.unwrap().balance, Money::ZERO);
+    let events: i64 = sqlx::query_scalar("select count(*) from events").fetch_one(&owner).await.unwrap();
+    assert_eq!(events, 11);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twins_become_one_event_however_many_processes_send_them() {
+    let Fixture { log, app_url, .. } = fixture().await;
+    let other = open(&app_url);
+    let account = AccountId(Uuid::now_v7());
+    credit(&log, account, 100_000).await.unwrap();
+    let id = Uuid::now_v7();
+    let mut twins = JoinSet::new();
+    for n in 0..50 {
+        let log = if n % 2 == 0 { log.clone() } else { other.clone() };
+        twins.spawn(async move { buy(&log, id, account, 1_000).await });
+    }
+    let outcomes = twins.join_all().await;
+    let repeated = |outcome: &&Result<Outcome, ExecuteError>| matches!(outcome, Err(ExecuteError::Repeated { event_id }) if *event_id == id);
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    assert_eq!(outcomes.iter().filter(repeated).count(), 49);
+    assert_eq!(log.balance(account).await.unwrap().balance, Money::from_hundredths(99_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_leave_no_gap_and_lose_no_command_on_one_aggregate() {
+    let Fixture { log, app_url, .. } = fixture().await;
+    let other = open(&app_url);
+    let account = AccountId(Uuid::now_v7());
+    let mut payments = JoinSet::new();
+    for n in 0..60 {
+        let log = if n % 2 == 0 { log.clone() } else { other.clone() };
+        payments.spawn(async move {
+            for _ in 0..3 {
+                loop {
+                    match credit(&log, account, 1).await {
+                        Ok(_) => break,
+                        Err(ExecuteError::Conflict) => {} // bounded inside; a client would repeat too
+                        Err(cause) => panic!("{cause}"),
+                    }
+                }
+            }
+        });
+    }
+    payments.join_all().await;
+    assert_eq!(log.balance(account).await.unwrap().balance, Money::from_hundredths(180));
+    let all = everything(&log).await;
+    assert_eq!(all.iter().map(|event| event.position).collect::<Vec<_>>(), (1..=180).collect::<Vec<_>>());
+    assert_eq!(all.iter().map(|event| event.sequence).collect::<HashSet<_>>().len(), 180);
+    assert!(all.windows(2).all(|pair| pair[0].recorded_at <= pair[1].recorded_at));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_aggregates_are_one_commit_or_none() {
+    let Fixture { log, .. } = fixture().await;
+    let account = AccountId(Uuid::now_v7());
+    credit(&log, account, 5_000).await.unwrap();
+    let (id, offer_id) = (TransactionId(Uuid::now_v7()), OfferId(Uuid::now_v7()));
+    let terms = offer::Terms {
+        name: "TV".into(),
+        description: String::new(),
+        price: Money::from_hundredths(5_001),
+        duration_days: 30,
+    };
+    let both = async |amount| {
+        log.execute(&actor(), async || {
+            Ok(Plan::new()
+                .order(Order::Offer(offer_id, offer::Command::Create(terms.clone())))
+                .order(Order::Transaction(id, request(account, amount))))
+        })
+        .await
+    };
+    assert!(matches!(both(5_001).await, Err(ExecuteError::InsufficientFunds { .. })));
+    assert_eq!(log.head().await.unwrap(), 1);
+    let Outcome::Committed(committed) = both(5_000).await.unwrap() else { panic!("it is no repeat") };
+    assert_eq!((committed.first, committed.last), (2, 3));
+    let all = everything(&log).await;
+    assert_eq!(all[1].commit_end, 3);
+    assert_eq!(both(5_000).await.unwrap(), Outcome::Unchanged);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purchase_at_an_old_price_is_decided_again() {
+    let Fixture { log, app_url, .. } = fixture().await;
+    let other = open(&app_url);
+    let offer_id = OfferId(Uuid::now_v7());
+    let terms = |price| offer::Terms {
+        name: "TV".into(),
+        description: String::new(),
+        price: Money::from_hundredths(price),
+        duration_days: 30,
+    };
+    let order = |command| Plan::new().order(Order::Offer(offer_id, command));
+    log.execute(&actor(), async || Ok(order(offer::Command::Create(terms(500))))).await.unwrap();
+    let account = AccountId(Uuid::now_v7());
+    credit(&log, account, 10_000).await.unwrap();
+    log.load::<offer::Offer>(offer_id.0).await.unwrap(); // now in this process's cache
+    other.execute(&actor(), async || Ok(order(offer::Command::Change(terms(700))))).await.unwrap();
+
+    log.execute(&actor(), async || {
+        let offer = log.load::<offer::Offer>(offer_id.0).await?;
+        let price = offer.state.terms().unwrap().price;
+        let transaction::Command::Request(mut asked) = request(account, 0) else { unreachable!() };
+        asked.amount = price;
+        let order = Order::Transaction(TransactionId(Uuid::now_v7()), transaction::Command::Request(asked));
+        Ok(Plan::new().create(order).unchanged::<offer::Offer>(offer_id.0, offer.version))
+    })
+    .await
+    .unwrap();
+    assert_eq!(log.balance(account).await.unwrap().balance, Money::from_hundredths(9_300));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_follows_sees_every_event_once_while_two_processes_write() {
+    let Fixture { log, app_url, .. } = fixture().await;
+    let other = open(&app_url);
+    let mut feed = other.feed();
+    let reader = tokio::spawn(async move {
+        let mut after = 0;
+        while after < 400 {
+            let page =
+                tokio::time::timeout(Duration::from_secs(20), feed.next(after, 64)).await.unwrap().unwrap();
+            assert_eq!(page[0].position, after + 1);
+            after = page.last().unwrap().position;
+            assert_eq!(page.last().unwrap().commit_end, after);
+        }
+        after
+    });
+    let mut writers = JoinSet::new();
+    for n in 0..400 {
+        let log = if n % 2 == 0 { log.clone() } else { other.clone() };
+        writers.spawn(async move { credit(&log, AccountId(Uuid::now_v7()), 1).await.unwrap() });
+    }
+    writers.join_all().await;
+    assert_eq!(reader.await.unwrap(), 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_is_rendered_from_the_database_as_it_was_written() {
+    let Fixture { log, owner, .. } = fixture().await;
+    let metadata =
+        Metadata { reason: Some("\u{7}“odd” \\ \"text\"\n".into()), ..Metadata::system("test") };
+    let account = AccountId(Uuid::now_v7());
+    let amount = Money::from_hundredths(1_990);
+    log.execute(&metadata, async || {
+        Ok(Plan::new().order(Order::Account(account, account::Command::Credit { amount })))
+    })
+    .await
+    .unwrap();
+    let event = &log.stream(StreamId::of::<account::Account>(account.0)).await.unwrap()[0];
+    assert_eq!(event.payload, r#"{"type":"Credited","amount":"19.90"}"#);
+    assert_eq!(event.metadata, serde_json::to_string(&metadata).unwrap());
+    let parsed: serde_json::Value = serde_json::from_str(&event.line()).unwrap();
+    assert_eq!(parsed["payload"]["amount"], "19.90");
+    let stored: (String, String) = sqlx::query("select payload::text, metadata::text from events")
+        .fetch_one(&owner)
+        .await
+        .map(|row| (row.get(0), row.get(1)))
+        .unwrap();
+    assert!(event.line().contains(&stored.0) && event.line().contains(&stored.1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn history_refuses_update_delete_and_truncate_even_to_its_owner() {
+    let Fixture { log, owner, app_url } = fixture().await;
+    credit(&log, AccountId(Uuid::now_v7()), 1).await.unwrap();
+    let app = PgPool::connect(&app_url).await.unwrap();
+    for statement in ["update events set payload = '{}'", "delete from events", "truncate events"] {
+        let by_owner = sqlx::query(statement).execute(&owner).await.unwrap_err().to_string();
+        assert!(by_owner.contains("history is never rewritten"), "{by_owner}");
+        let by_app = sqlx::query(statement).execute(&app).await.unwrap_err().to_string();
+        assert!(by_app.contains("permission denied"), "{by_app}");
+    }
+    let by_app = sqlx::query("delete from accounts").execute(&app).await.unwrap_err().to_string();
+    assert!(by_app.contains("permission denied"), "{by_app}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hole_in_history_stops_the_reader() {
+    let Fixture { log, owner, .. } = fixture().await;
+    for _ in 0..3 {
+        credit(&log, AccountId(Uuid::now_v7()), 1).await.unwrap();
+    }
+    sqlx::query("alter table events disable trigger events_are_append_only").execute(&owner).await.unwrap();
+    sqlx::query("delete from events where position = 2").execute(&owner).await.unwrap();
+    let broken = log.page(0, 100).await.unwrap_err().to_string();
+    assert!(broken.contains("broken at position 2"), "{broken}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_absent_database_is_told_at_once_and_nothing_is_written() {
+    let log = open("postgres://nobody:wrong@127.0.0.1:9/none");
+    let refused =
+        tokio::time::timeout(Duration::from_secs(5), buy(&log, Uuid::now_v7(), AccountId(Uuid::nil()), 1));
+    assert!(matches!(refused.await.unwrap(), Err(ExecuteError::Log(_))));
+}
