@@ -7,4 +7,5 @@
 
 mod devstack;
 mod event_log;
+mod external;
 mod stack;
