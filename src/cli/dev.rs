@@ -1,14 +1,18 @@
 //! `offers dev`: everything on one machine. The script `./dev` is its door.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{ArgAction, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use clap::Subcommand;
+use tracing_subscriber::EnvFilter;
 
-use crate::devstack::{self, Given, Options, Stack};
+use crate::devstack;
+
+mod exec;
+mod servers;
+mod status;
+mod up;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -18,64 +22,49 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Starts private servers, the simulated activation system and the service, until Ctrl-C
+    Up(up::Args),
+    /// Stops what runs on the data directory
+    Down(Directory),
+    /// Stops what runs on the data directory and removes its data
+    Reset(Directory),
+    /// Says what runs on the data directory; exit code 3 when nothing does
+    Status(Directory),
+    /// Does another verb of this program in the environment of what runs on the data directory
+    Exec(exec::Args),
     /// Runs the servers alone, prints where they are as one line of JSON, until stdin closes
-    Servers(Servers),
+    Servers(servers::Args),
     /// Waits until stdin closes, then ends what runs on a data directory (each stack starts its own)
     #[command(hide = true)]
-    Guard(Guard),
+    Guard(servers::Guard),
 }
 
+/// Which data directory.
 #[derive(Debug, clap::Args)]
-struct Servers {
+struct Directory {
     /// Where the servers keep their data
-    #[arg(long)]
+    #[arg(long = "data-dir", env = "OFFERS_DATA_DIR", default_value = ".data")]
     dir: PathBuf,
-    /// Whether what is committed survives a power cut; tests do without
-    #[arg(long, default_value_t = true, action = ArgAction::Set)]
-    durable: bool,
-    /// Remove the directory at the end
-    #[arg(long)]
-    ephemeral: bool,
-}
-
-#[derive(Debug, clap::Args)]
-struct Guard {
-    #[arg(long)]
-    dir: PathBuf,
-    #[arg(long)]
-    ephemeral: bool,
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    report_to_stderr();
     match args.verb {
-        Verb::Servers(args) => servers(args).await?,
+        Verb::Up(args) => return up::run(args).await,
+        Verb::Status(args) => return status::run(&args.dir),
+        Verb::Exec(args) => exec::run(args)?,
+        Verb::Down(args) => devstack::down(&args.dir).await?,
+        Verb::Reset(args) => devstack::reset(&args.dir).await?,
+        Verb::Servers(args) => servers::run(args).await?,
         Verb::Guard(args) => devstack::watch(args.dir, args.ephemeral, io::stdin()).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn servers(args: Servers) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let closed = stdin_closed();
-    let options =
-        Options { dir: args.dir, durable: args.durable, ephemeral: args.ephemeral, given: Given::default() };
-    let stack = Stack::start(options).await?;
-    writeln!(io::stdout(), "{}", serde_json::to_string(stack.urls())?)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        _ = closed => {}
-    }
-    Ok(stack.stop().await?)
-}
-
-/// Resolves when stdin ends. A thread of its own: the runtime would wait for a blocking read at its end.
-fn stdin_closed() -> oneshot::Receiver<()> {
-    let (tell, told) = oneshot::channel();
-    std::thread::spawn(move || {
-        let _either_way_nobody_listens = io::stdin().read_to_end(&mut Vec::new());
-        let _already_stopping = tell.send(());
-    });
-    told
+/// What the supervision has to say, for the person in front of the terminal.
+fn report_to_stderr() {
+    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let levels = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,offers=info"));
+    let format = tracing_subscriber::fmt().with_env_filter(levels).with_writer(io::stderr).with_ansi(colour);
+    let _another_subscriber_will_do = format.with_target(false).compact().without_time().try_init();
 }

@@ -1,7 +1,10 @@
 //! What can keep the private servers from running.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+
+use crate::migrations;
 
 /// Why the stack is not there.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +28,7 @@ pub enum Error {
         found: String,
     },
     /// Another process uses this data directory.
-    #[error("a stack is already running on {dir} (process {pid})")]
+    #[error("process {pid} already runs on {dir}: see ./dev status, end it with ./dev down")]
     AlreadyRunning {
         /// The data directory.
         dir: PathBuf,
@@ -87,6 +90,20 @@ pub enum Error {
     /// The roles or the database could not be made.
     #[error("cannot set up the roles and the database")]
     Database(#[from] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("cannot migrate the database")]
+    Migrate(#[from] migrations::Error),
+    /// The service's address is in use.
+    #[error(
+        "{address} is taken by {who}\nend it, or choose another address: OFFERS_LISTEN=127.0.0.1:8081 ./dev \
+         (port 0 takes a free one)"
+    )]
+    AddressTaken {
+        /// The address.
+        address: SocketAddr,
+        /// Who listens there, as far as we can see.
+        who: String,
+    },
     /// A file or directory.
     #[error("{path}")]
     File {

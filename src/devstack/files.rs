@@ -12,10 +12,13 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use super::error::{At, Error};
+use super::ports;
 use super::process::Identity;
 
 /// Length of a generated password: 190 bits.
 const PASSWORD_CHARS: usize = 32;
+/// Length of a generated secret of the service: 380 bits.
+const SECRET_CHARS: usize = 64;
 /// How often a busy data directory is tried again.
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
@@ -35,6 +38,15 @@ impl State {
     pub(crate) fn load(dir: &Path) -> State {
         let bytes = fs::read(dir.join("state.json")).unwrap_or_default();
         serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+
+    /// The port of the server called `name`: that of last time, or another when somebody has it now.
+    pub(crate) fn draw(&mut self, name: &'static str) -> Result<u16, Error> {
+        let kept = self.ports.remove(name);
+        let taken: Vec<u16> = self.ports.values().copied().collect();
+        let port = ports::choose(kept, &taken).ok_or(Error::NoPort(name))?;
+        self.ports.insert(name.to_owned(), port);
+        Ok(port)
     }
 
     /// Remembers it.
@@ -79,6 +91,15 @@ impl Passwords {
     }
 }
 
+/// The file of one of the service's secrets; made when this directory has none.
+pub(crate) fn secret(dir: &Path, name: &str) -> Result<PathBuf, Error> {
+    let path = dir.join("secrets").join(name);
+    if !path.exists() {
+        replace(&path, Alphanumeric.sample_string(&mut rand::rng(), SECRET_CHARS).as_bytes(), 0o600)?;
+    }
+    Ok(path)
+}
+
 fn password() -> String {
     format!("p{}", Alphanumeric.sample_string(&mut rand::rng(), PASSWORD_CHARS - 1))
 }
@@ -116,7 +137,8 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Takes the directory. A holder that has died is cleaned up after by its guard: we wait `patience` for that.
+    /// Takes the directory. Its last owner (we, maybe) may be dead and its guard still cleaning up: we
+    /// wait `patience` for that.
     pub(crate) async fn take(dir: &Path, patience: Duration) -> Result<Lock, Error> {
         fs::create_dir_all(dir).at(dir)?;
         let path = dir.join("lock");
@@ -135,7 +157,7 @@ impl Lock {
                 Err(TryLockError::Error(source)) => return Err(Error::File { path, source }),
                 Err(TryLockError::WouldBlock) => {}
             }
-            if let Some(owner) = Lock::owner(dir) {
+            if let Some(owner) = Lock::owner(dir).filter(|owner| *owner != Identity::own()) {
                 return Err(Error::AlreadyRunning { dir: dir.to_owned(), pid: owner.pid });
             }
             if Instant::now() >= deadline {
@@ -146,8 +168,8 @@ impl Lock {
     }
 
     /// Says who holds it, for whoever comes next.
-    pub(crate) fn sign(&mut self, dir: &Path) -> Result<(), Error> {
-        let line = serde_json::to_vec(&Identity::own()).expect("a number and a string are always JSON");
+    pub(crate) fn sign(&mut self, dir: &Path, owner: &Identity) -> Result<(), Error> {
+        let line = serde_json::to_vec(owner).expect("a number and a string are always JSON");
         let written = (|| {
             io::Seek::rewind(&mut self.file)?;
             self.file.write_all(&line)?;
@@ -194,9 +216,13 @@ mod tests {
         let dir = scratch("lock");
         let mut first = Lock::take(&dir, Duration::ZERO).await.unwrap();
         assert!(matches!(Lock::take(&dir, Duration::ZERO).await, Err(Error::Busy(_))));
-        first.sign(&dir).unwrap();
+        let mut another = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let owner = Identity::of(i32::try_from(another.id()).unwrap()).unwrap();
+        first.sign(&dir, &owner).unwrap();
         let refused = Lock::take(&dir, Duration::ZERO).await;
-        assert!(matches!(refused, Err(Error::AlreadyRunning { pid, .. }) if pid == Identity::own().pid));
+        assert!(matches!(refused, Err(Error::AlreadyRunning { pid, .. }) if pid == owner.pid));
+        another.kill().unwrap();
+        another.wait().unwrap();
         drop(first);
         Lock::take(&dir, Duration::ZERO).await.unwrap();
         fs::remove_dir_all(dir).unwrap();

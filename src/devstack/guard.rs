@@ -5,7 +5,8 @@
 //! process dies, however it dies. It works the same on Linux and macOS. Should the guard be killed too,
 //! the next start does its work.
 
-use std::io::Read;
+use std::fs;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -20,6 +21,20 @@ use super::postgres::Cluster;
 /// How long the kernel may take to let go of the lock of a process whose pipe it has closed already.
 /// When it is held for longer, the next stack is there and cleans up itself.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// Everything that we or the service put into a data directory; the lock goes last.
+const OURS: [&str; 11] = [
+    "demo.json",
+    "simulator.ndjson",
+    "mail",
+    "run",
+    "log",
+    "postgres",
+    "redis",
+    "nats",
+    "secrets",
+    "state.json",
+    "lock",
+];
 
 /// The guard of a stack that runs in this process.
 #[derive(Debug)]
@@ -53,12 +68,24 @@ pub async fn watch(dir: PathBuf, ephemeral: bool, mut pipe: impl Read + Send + '
     let ended = tokio::task::spawn_blocking(move || pipe.read_to_end(&mut Vec::new()));
     let _either_way_the_stack_is_gone = ended.await;
     let _lock = Lock::take(&dir, LOCK_PATIENCE).await?;
-    leftovers::end(&dir).await;
+    leftovers::clear(&dir).await?;
     if ephemeral { remove(&dir) } else { Ok(()) }
 }
 
-/// Removes a data directory and its cluster, wherever that is.
+/// Removes what is ours in a data directory, the cluster wherever it is, and the directory when that was
+/// all: somebody may have named a directory that holds other things too.
 pub(crate) fn remove(dir: &Path) -> Result<(), Error> {
     Cluster::remove(&State::load(dir)).at(dir)?;
-    std::fs::remove_dir_all(dir).at(dir)
+    for name in OURS {
+        let path = dir.join(name);
+        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        match removed {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).at(path),
+            _ => {}
+        }
+    }
+    match fs::remove_dir(dir) {
+        Err(error) if error.kind() != ErrorKind::DirectoryNotEmpty => Err(error).at(dir),
+        _ => Ok(()),
+    }
 }

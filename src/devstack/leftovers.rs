@@ -6,6 +6,9 @@ use std::time::Duration;
 use futures::future::join_all;
 use tracing::warn;
 
+use super::demo::Demo;
+use super::environment::Environment;
+use super::error::Error;
 use super::files::State;
 use super::postgres::Cluster;
 use super::process::{PidFile, Signal};
@@ -17,10 +20,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long PostgreSQL may take for a fast shutdown.
 const POSTGRES_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Ends every child that the pid files of `dir` name and that still is the process they mean.
+/// Ends every child that the pid files of `dir` name and that still is the process they mean, and takes
+/// back what said that the service is ready.
 ///
 /// The caller holds the directory's lock.
-pub(crate) async fn end(dir: &Path) {
+pub(crate) async fn clear(dir: &Path) -> Result<(), Error> {
+    Demo::remove(dir)?;
+    Environment::forget(dir);
     let clients: Vec<_> = names(dir).into_iter().filter(|name| !SERVERS.contains(&name.as_str())).collect();
     join_all(clients.iter().map(|name| end_one(dir, name))).await;
     for server in SERVERS {
@@ -29,6 +35,7 @@ pub(crate) async fn end(dir: &Path) {
     if let Some(cluster) = Cluster::known(&State::load(dir)) {
         cluster.evict().await;
     }
+    Ok(())
 }
 
 /// The names of the children that `dir` has pid files of.

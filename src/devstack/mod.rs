@@ -5,14 +5,20 @@
 //! that the system or anybody else runs.
 //!
 //! - [`Stack`] starts what is not given and stops it in order; its guard cleans up should it be killed.
+//! - [`Installation`] is the whole system: a stack, the simulated activation system and the service.
 //! - `service` keeps one child alive; `process` knows which process is ours and how to end it.
 //! - `postgres`, `redis`, `nats` say how each server is started; `probe` when it is ready.
 
+mod control;
+mod demo;
+mod environment;
 mod error;
 mod files;
 mod guard;
+mod installation;
 mod leftovers;
 mod nats;
+mod occupant;
 mod ports;
 mod postgres;
 mod probe;
@@ -23,6 +29,10 @@ mod service;
 mod site;
 mod stack;
 
+pub use control::{Status, down, kill, reset, settle, status};
+pub use demo::{Demo, Members, Partner, User};
+pub use environment::Environment;
 pub use error::Error;
 pub use guard::watch;
+pub use installation::{Installation, Plan};
 pub use stack::{Analyst, Given, Options, Stack, Urls};

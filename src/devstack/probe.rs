@@ -1,6 +1,7 @@
 //! Whether a server really answers: not "the port is open" but "it does its work".
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
@@ -22,6 +23,10 @@ pub(crate) enum Probe {
     Redis { port: u16, password: String },
     /// Logs in and asks JetStream about the account.
     Nats { port: u16, user: &'static str, password: String },
+    /// Answers 200 to a GET.
+    Http { address: SocketAddr, path: &'static str },
+    /// Accepts a connection.
+    Tcp { port: u16 },
 }
 
 impl Probe {
@@ -36,6 +41,14 @@ impl Probe {
                 }
                 Probe::Nats { port, user, password } => {
                     converse(("127.0.0.1", *port), &nats_hello(user, password), "account_info_response").await
+                }
+                Probe::Http { address, path } => {
+                    let request =
+                        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+                    converse(*address, &request, "HTTP/1.1 200 ").await
+                }
+                Probe::Tcp { port } => {
+                    TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).await.map(drop).map_err(said)
                 }
             }
         };

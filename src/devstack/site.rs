@@ -15,6 +15,7 @@ const PORT_TRIES: usize = 3;
 
 /// A data directory that is being started.
 pub(super) struct Site<'a> {
+    dir: &'a Path,
     options: &'a Options,
     passwords: Passwords,
     state: Mutex<State>,
@@ -22,9 +23,9 @@ pub(super) struct Site<'a> {
 
 impl<'a> Site<'a> {
     /// Reads what the directory remembers, or begins it.
-    pub(super) fn open(options: &'a Options) -> Result<Site<'a>, Error> {
-        let passwords = Passwords::load_or_make(&options.dir)?;
-        Ok(Site { options, passwords, state: Mutex::new(State::load(&options.dir)) })
+    pub(super) fn open(dir: &'a Path, options: &'a Options) -> Result<Site<'a>, Error> {
+        let passwords = Passwords::load_or_make(dir)?;
+        Ok(Site { dir, options, passwords, state: Mutex::new(State::load(dir)) })
     }
 
     /// PostgreSQL, with its roles and database.
@@ -32,8 +33,8 @@ impl<'a> Site<'a> {
         let care = Care { durable: self.options.durable, ephemeral: self.options.ephemeral };
         let cluster = {
             let mut state = self.state();
-            let cluster = Cluster::locate(self.dir(), &mut state)?;
-            state.save(self.dir())?;
+            let cluster = Cluster::locate(self.dir, &mut state)?;
+            state.save(self.dir)?;
             cluster
         };
         cluster.create(&self.passwords, care).await?;
@@ -45,12 +46,12 @@ impl<'a> Site<'a> {
 
     /// Redis.
     pub(super) async fn redis(&self) -> Result<Service, Error> {
-        self.start("redis", |port| redis::recipe(self.dir(), port, &self.passwords)).await
+        self.start("redis", |port| redis::recipe(self.dir, port, &self.passwords)).await
     }
 
     /// nats-server.
     pub(super) async fn nats(&self) -> Result<Service, Error> {
-        let recipe = |port| nats::recipe(self.dir(), port, self.draw("nats_monitor")?, &self.passwords);
+        let recipe = |port| nats::recipe(self.dir, port, self.draw("nats_monitor")?, &self.passwords);
         self.start("nats", recipe).await
     }
 
@@ -64,7 +65,7 @@ impl<'a> Site<'a> {
         loop {
             let port = self.draw(name)?;
             tries_left -= 1;
-            match Service::start(recipe(port)?, self.dir()).await {
+            match Service::start(recipe(port)?, self.dir).await {
                 Err(Error::Ended { .. }) if tries_left > 0 && !ports::is_free(port) => {}
                 started => return started,
             }
@@ -74,20 +75,13 @@ impl<'a> Site<'a> {
     /// Chooses the port of `name` and remembers it.
     fn draw(&self, name: &'static str) -> Result<u16, Error> {
         let mut state = self.state();
-        let kept = state.ports.remove(name);
-        let taken: Vec<u16> = state.ports.values().copied().collect();
-        let port = ports::choose(kept, &taken).ok_or(Error::NoPort(name))?;
-        state.ports.insert(name.to_owned(), port);
-        state.save(self.dir())?;
+        let port = state.draw(name)?;
+        state.save(self.dir)?;
         Ok(port)
     }
 
     fn port(&self, name: &str) -> u16 {
         self.state().ports.get(name).copied().unwrap_or_default()
-    }
-
-    fn dir(&self) -> &Path {
-        &self.options.dir
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

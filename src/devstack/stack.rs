@@ -10,6 +10,7 @@ use super::error::{At, Error};
 use super::files::Lock;
 use super::guard::{self, Guard};
 use super::leftovers;
+use super::process::Identity;
 use super::service::Service;
 use super::site::Site;
 
@@ -74,16 +75,36 @@ pub struct Analyst {
     pub nats_url: String,
 }
 
+/// A data directory that is ours alone, with nothing left running on it.
+#[derive(Debug)]
+pub(super) struct Claim {
+    dir: PathBuf,
+    guard: Guard,
+    _lock: Lock,
+}
+
+impl Claim {
+    /// Takes the directory, ends what a killed run may have left there, and posts a guard.
+    pub(super) async fn take(options: &Options) -> Result<Claim, Error> {
+        fs::create_dir_all(&options.dir).at(&options.dir)?;
+        let dir = fs::canonicalize(&options.dir).at(&options.dir)?;
+        let mut lock = Lock::take(&dir, GUARD_PATIENCE).await?;
+        lock.sign(&dir, &Identity::own())?;
+        leftovers::clear(&dir).await?;
+        let guard = Guard::start(&dir, options.ephemeral)?;
+        Ok(Claim { dir, guard, _lock: lock })
+    }
+}
+
 /// Running servers. Stop them with `stop`; when the process dies before, its guard does.
 #[derive(Debug)]
 pub struct Stack {
-    options: Options,
+    claim: Claim,
     urls: Urls,
+    ephemeral: bool,
     postgres: Option<Service>,
     redis: Option<Service>,
     nats: Option<Service>,
-    guard: Guard,
-    _lock: Lock,
 }
 
 impl Stack {
@@ -93,15 +114,13 @@ impl Stack {
     ///
     /// # Errors
     /// When a program is missing, a server does not come up, or another process uses the directory.
-    pub async fn start(options: Options) -> Result<Stack, Error> {
-        fs::create_dir_all(&options.dir).at(&options.dir)?;
-        let dir = fs::canonicalize(&options.dir).at(&options.dir)?;
-        let mut lock = Lock::take(&dir, GUARD_PATIENCE).await?;
-        lock.sign(&dir)?;
-        leftovers::end(&dir).await;
-        let guard = Guard::start(&dir, options.ephemeral)?;
-        let options = Options { dir, ..options };
-        let site = Site::open(&options)?;
+    pub async fn start(options: &Options) -> Result<Stack, Error> {
+        Stack::start_on(Claim::take(options).await?, options).await
+    }
+
+    /// The same on a directory that is ours already.
+    pub(super) async fn start_on(claim: Claim, options: &Options) -> Result<Stack, Error> {
+        let site = Site::open(&claim.dir, options)?;
         let given = &options.given;
         let (postgres, redis, nats) = tokio::try_join!(
             unless(given.database_url.is_some(), site.postgres()),
@@ -109,7 +128,7 @@ impl Stack {
             unless(given.nats_url.is_some(), site.nats()),
         )?;
         let urls = site.urls();
-        Ok(Stack { options, urls, postgres, redis, nats, guard, _lock: lock })
+        Ok(Stack { claim, urls, ephemeral: options.ephemeral, postgres, redis, nats })
     }
 
     /// Where the servers are.
@@ -119,7 +138,7 @@ impl Stack {
 
     /// The data directory, absolute.
     pub fn dir(&self) -> &Path {
-        &self.options.dir
+        &self.claim.dir
     }
 
     /// Stops the servers in order: NATS, Redis, PostgreSQL. Their clients must have been stopped before.
@@ -130,8 +149,8 @@ impl Stack {
         for service in [self.nats, self.redis, self.postgres].into_iter().flatten() {
             service.stop().await;
         }
-        self.guard.dismiss().await;
-        if self.options.ephemeral { guard::remove(&self.options.dir) } else { Ok(()) }
+        self.claim.guard.dismiss().await;
+        if self.ephemeral { guard::remove(&self.claim.dir) } else { Ok(()) }
     }
 }
 

@@ -1,0 +1,154 @@
+//! `offers dev up`: everything, until Ctrl-C.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::Directory;
+use crate::devstack::{self, Demo, Given, Installation, Options, Plan};
+
+/// What a shell reports for a program that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    directory: Directory,
+    /// Where the service listens; port 0 takes a free one and keeps it
+    #[arg(long, env = "OFFERS_LISTEN", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// The activation system; a simulated one unless given
+    #[arg(long, env = "OFFERS_EXTERNAL_URL")]
+    external_url: Option<String>,
+    /// The one currency of this installation
+    #[arg(long, env = "OFFERS_CURRENCY", default_value = "EUR")]
+    currency: String,
+    /// A PostgreSQL to use, as the service's role; a private one unless given
+    #[arg(long, env = "OFFERS_DATABASE_URL", hide_env_values = true)]
+    database_url: Option<String>,
+    /// The same, as the role that owns and migrates the database
+    #[arg(long, env = "OFFERS_DATABASE_OWNER_URL", hide_env_values = true, requires = "database_url")]
+    database_owner_url: Option<String>,
+    /// A Redis to use; a private one unless given
+    #[arg(long, env = "OFFERS_REDIS_URL", hide_env_values = true)]
+    redis_url: Option<String>,
+    /// A NATS server with JetStream to use; a private one unless given
+    #[arg(long, env = "OFFERS_NATS_URL", hide_env_values = true)]
+    nats_url: Option<String>,
+    /// The same, as the user that keeps the analysts' mirror
+    #[arg(long, env = "OFFERS_NATS_ANALYTICS_URL", hide_env_values = true, requires = "nats_url")]
+    nats_analytics_url: Option<String>,
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let mut interruption = Interruption::listen()?;
+    let dir = args.directory.dir.clone();
+    let started = tokio::select! {
+        started = Installation::start(plan(args), |step| tell(&format!("{step} …"))) => Some(started?),
+        () = interruption.comes() => None,
+    };
+    if let Some(installation) = &started {
+        tell(&welcome(installation.demo(), &dir));
+        interruption.comes().await;
+    }
+    tell("stopping (Ctrl-C again: at once) …");
+    let stop = async {
+        match started {
+            Some(installation) => installation.stop().await,
+            None => devstack::settle(&dir).await,
+        }
+    };
+    tokio::select! {
+        stopped = stop => stopped?,
+        () = interruption.comes() => {
+            devstack::kill(&dir);
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn plan(args: Args) -> Plan {
+    let given = Given {
+        database_url: args.database_url,
+        database_owner_url: args.database_owner_url,
+        redis_url: args.redis_url,
+        nats_url: args.nats_url,
+        nats_analytics_url: args.nats_analytics_url,
+    };
+    Plan {
+        stack: Options { dir: args.directory.dir, durable: true, ephemeral: false, given },
+        listen: args.listen,
+        external_url: args.external_url,
+        currency: args.currency,
+    }
+}
+
+/// Ctrl-C, SIGTERM, or the terminal that was closed.
+struct Interruption {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Interruption {
+    fn listen() -> io::Result<Interruption> {
+        Ok(Interruption {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn comes(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}
+
+/// Where everything is, who can log in, and one thing to try.
+fn welcome(demo: &Demo, dir: &Path) -> String {
+    let mut lines = vec![
+        String::new(),
+        format!("The service is ready: {}", demo.api_url),
+        format!("  documentation   {}/docs", demo.api_url),
+        format!("  database        {}", demo.database_url),
+        format!("  redis           {}", demo.redis_url),
+        format!("  nats            {}", demo.nats_url),
+    ];
+    lines.extend(demo.analyst.iter().map(|analyst| format!("  nats (analyst)  {}", analyst.nats_url)));
+    lines.push(format!("  external        {}", demo.external_url));
+    lines.push(format!("  all of it       {}", dir.join("demo.json").display()));
+    lines.push(format!("  logs            {}", dir.join("log").display()));
+    let logins = demo.members.users.iter();
+    lines.extend(logins.map(|user| format!("  login           {} / {}", user.username, user.password)));
+    lines.push(String::new());
+    lines.push("Try:".to_owned());
+    lines.push(example(demo));
+    lines.push(String::new());
+    lines.push("Ctrl-C stops everything.".to_owned());
+    lines.join("\n")
+}
+
+fn example(demo: &Demo) -> String {
+    let url = &demo.api_url;
+    match demo.members.users.first() {
+        Some(user) => format!(
+            "  curl -s {url}/api/v1/auth/login/ -H 'content-type: application/json' \\\n    \
+             -d '{{\"username\": \"{}\", \"password\": \"{}\"}}'",
+            user.username, user.password
+        ),
+        None => format!("  curl -s {url}/readyz"),
+    }
+}
+
+/// A line for the person at the terminal; it is no matter if nobody reads it any more.
+fn tell(line: &str) {
+    let _nobody_may_read_it = writeln!(io::stdout(), "{line}");
+}

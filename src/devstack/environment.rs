@@ -1,0 +1,67 @@
+//! The environment of a running installation: what the service is given, and any other verb needs.
+//!
+//! `./dev check` finds the private servers by it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use serde::{Deserialize, Serialize};
+
+use super::error::Error;
+use super::files::{self, replace};
+
+/// Variables `OFFERS_*` and their values, passwords included.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// The environment of what runs on `dir`; `None` when nothing does.
+    pub fn of(dir: &Path) -> Option<Environment> {
+        serde_json::from_slice(&fs::read(path(dir)).ok()?).ok()
+    }
+
+    /// The variables that our own environment does not have: what a person has set stays.
+    pub fn missing(self) -> BTreeMap<String, String> {
+        self.0.into_iter().filter(|(name, _)| env::var_os(name).is_none()).collect()
+    }
+
+    pub(super) fn variables(&self) -> Vec<(String, OsString)> {
+        self.0.iter().map(|(name, value)| (name.clone(), value.into())).collect()
+    }
+
+    pub(super) fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.0.insert(name.to_owned(), value.into());
+    }
+
+    /// Sets what a person may set otherwise.
+    pub(super) fn set_unless_given(&mut self, name: &str, value: &str) {
+        if env::var_os(name).is_none() {
+            self.set(name, value);
+        }
+    }
+
+    /// Makes a secret and hands it over as a file, unless it is given, as `name` or as a file.
+    pub(super) fn set_secret(&mut self, dir: &Path, name: &str) -> Result<(), Error> {
+        let file_variable = format!("{name}_FILE");
+        if env::var_os(name).is_none() && env::var_os(&file_variable).is_none() {
+            let file = files::secret(dir, &name.to_lowercase())?;
+            self.set(&file_variable, file.display().to_string());
+        }
+        Ok(())
+    }
+
+    pub(super) fn save(&self, dir: &Path) -> Result<(), Error> {
+        let text = serde_json::to_vec_pretty(self).expect("strings are always JSON");
+        replace(&path(dir), &text, 0o600)
+    }
+
+    pub(super) fn forget(dir: &Path) {
+        let _may_be_gone = fs::remove_file(path(dir));
+    }
+}
+
+fn path(dir: &Path) -> PathBuf {
+    dir.join("secrets").join("environment.json")
+}
