@@ -8,4 +8,5 @@
 mod devstack;
 mod event_log;
 mod external;
+mod import_rules;
 mod stack;

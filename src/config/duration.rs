@@ -1,4 +1,4 @@
-//! Configuration: environment variables `OFFERS_*` and the same as flags.
+//! Durations, in the one form they have everywhere in this product.
 
 use std::time::Duration;
 
