@@ -4,6 +4,7 @@
 //! process dies, by whatever signal.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -61,17 +62,7 @@ impl Stack {
 
     async fn start(durable: bool) -> Stack {
         let dir = std::env::temp_dir().join(format!("offers-it-{}", std::process::id()));
-        let mut servers = Command::new(env!("CARGO_BIN_EXE_offers"))
-            .args(["dev", "servers", "--ephemeral", &format!("--durable={durable}"), "--dir"])
-            .arg(dir)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the offers binary starts");
-        let stdout = servers.stdout.take().expect("stdout is piped");
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).expect("stdout is text");
-        let urls = serde_json::from_str(&line).expect("the servers came up (why not is printed above)");
+        let (servers, urls) = start_servers(&dir, durable, true).expect("why not is printed above");
         Stack { urls, _servers: servers, template: OnceCell::new(), corners: AtomicU32::new(1) }
     }
 
@@ -132,6 +123,23 @@ impl Stack {
     async fn owner(&self) -> PgConnection {
         PgConnection::connect(&self.urls.database_owner_url).await.expect("PostgreSQL answers")
     }
+}
+
+/// Runs `offers dev servers` on `dir`; `None` when it ended instead of saying where the servers are.
+pub fn start_servers(dir: &Path, durable: bool, ephemeral: bool) -> Option<(Child, Urls)> {
+    let mut servers = Command::new(env!("CARGO_BIN_EXE_offers"))
+        .args(["dev", "servers", &format!("--durable={durable}"), "--dir"])
+        .arg(dir)
+        .args(ephemeral.then_some("--ephemeral"))
+        .env("RUST_LOG", "error")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the offers binary starts");
+    let stdout = servers.stdout.take().expect("stdout is piped");
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line).expect("stdout is text");
+    Some((servers, serde_json::from_str(&line).ok()?))
 }
 
 /// The same server, another database: the last segment of the URL.
