@@ -8,5 +8,6 @@
 mod devstack;
 mod event_log;
 mod external;
+mod identity;
 mod import_rules;
 mod stack;

@@ -1,0 +1,258 @@
+//! Partners: systems that sell for users, each with keys, a float account and a callback URL.
+
+use super::audit::{self, Entry};
+use super::caller::Actor;
+use super::changes;
+use super::error::Error;
+use super::fields::Check;
+use super::page::{Cursor, Listed, Page, page, rows_for};
+use super::partner_keys::{self, IssuedKey};
+use super::{Identity, webhook_secrets};
+use chrono::{DateTime, Utc};
+use domain::PartnerId;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+/// What a list of partners shows.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Partner {
+    /// Also the id of its float account.
+    #[sqlx(try_from = "Uuid")]
+    pub id: PartnerId,
+    /// For people.
+    pub name: String,
+    /// Where callbacks go; none are sent without one.
+    pub callback_url: Option<String>,
+    /// When the endpoint said that it is gone; a new URL clears it.
+    pub callback_disabled_at: Option<DateTime<Utc>>,
+    /// The keys of an inactive partner are refused.
+    pub is_active: bool,
+    /// When the partner was made.
+    pub created_at: DateTime<Utc>,
+}
+
+/// A partner just made, with the secrets that are shown this once.
+#[derive(Debug, Clone)]
+pub struct NewPartner {
+    /// The partner; its float account is still to be opened, which can be repeated at will.
+    pub partner: Partner,
+    /// Its first key.
+    pub key: IssuedKey,
+    /// What its callbacks are signed with.
+    pub webhook_secret: SecretString,
+}
+
+/// What is to change; `None` stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct PartnerChange {
+    /// 1 to 150 characters.
+    pub name: Option<String>,
+    /// `Some(None)` takes the URL away.
+    pub callback_url: Option<Option<String>>,
+    /// Takes effect on every instance within a second.
+    pub is_active: Option<bool>,
+}
+
+/// Whose an account is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnerKind {
+    /// A user's.
+    User,
+    /// A partner's: a float account.
+    Partner,
+}
+
+impl Identity {
+    /// Makes a partner with one key and one webhook secret.
+    ///
+    /// # Errors
+    /// `Invalid`, `Unavailable`.
+    pub async fn create_partner(
+        &self,
+        name: &str,
+        callback_url: Option<&str>,
+        by: &Actor,
+        now: DateTime<Utc>,
+    ) -> Result<NewPartner, Error> {
+        check(Some(name), callback_url)?;
+        let mut transaction = self.pool.begin().await?;
+        let partner: Partner = sqlx::query_as(
+            "insert into partners (id, name, callback_url, created_at) values ($1, $2, $3, $4) returning *",
+        )
+        .bind(Uuid::now_v7())
+        .bind(name)
+        .bind(callback_url)
+        .bind(now)
+        .fetch_one(&mut *transaction)
+        .await?;
+        let key = partner_keys::insert(&mut transaction, partner.id, now).await?;
+        let webhook_secret =
+            webhook_secrets::insert(&mut transaction, &self.webhook_keys, partner.id, now).await?;
+        let details = json!({"key_id": key.key_id});
+        record(&mut transaction, by, "partner.created", partner.id, details, now).await?;
+        transaction.commit().await?;
+        Ok(NewPartner { partner, key, webhook_secret })
+    }
+
+    /// All partners, newest first.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn list_partners(&self, after: Option<Cursor>, limit: usize) -> Result<Page<Partner>, Error> {
+        let partners = sqlx::query_as(
+            "select * from partners where (created_at, id) < (coalesce($1, 'infinity'), $2)
+             order by created_at desc, id desc limit $3",
+        )
+        .bind(after.map(|cursor| cursor.created))
+        .bind(after.map_or(Uuid::max(), |cursor| cursor.id))
+        .bind(rows_for(limit));
+        Ok(page(partners.fetch_all(&self.pool).await?, limit))
+    }
+
+    /// The partner with this id.
+    ///
+    /// # Errors
+    /// `PartnerNotFound`, `Unavailable`.
+    pub async fn get_partner(&self, id: PartnerId) -> Result<Partner, Error> {
+        let partner = sqlx::query_as("select * from partners where id = $1").bind(id.0);
+        partner.fetch_optional(&self.pool).await?.ok_or(Error::PartnerNotFound)
+    }
+
+    /// Changes a partner, all or nothing.
+    ///
+    /// # Errors
+    /// `Invalid`, `PartnerNotFound`, `Unavailable`.
+    pub async fn update_partner(
+        &self,
+        id: PartnerId,
+        change: &PartnerChange,
+        by: &Actor,
+        now: DateTime<Utc>,
+    ) -> Result<Partner, Error> {
+        check(change.name.as_deref(), change.callback_url.as_ref().and_then(Option::as_deref))?;
+        let mut transaction = self.pool.begin().await?;
+        let before = lock(&mut transaction, id).await?;
+        let after = write(&mut transaction, id, change).await?;
+        if before != after {
+            record(&mut transaction, by, "partner.changed", id, differences(&before, &after), now).await?;
+        }
+        if before.is_active != after.is_active {
+            changes::note_keys_changed(&mut transaction, id.0).await?;
+        }
+        transaction.commit().await?;
+        if before.is_active != after.is_active {
+            self.changes.keys_changed(id.0);
+        }
+        Ok(after)
+    }
+
+    /// Sends no more callbacks to `url`, because it answered that it is gone; unless the partner has
+    /// registered another one meanwhile.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn disable_callback(&self, id: PartnerId, url: &str, now: DateTime<Utc>) -> Result<(), Error> {
+        sqlx::query(
+            "update partners set callback_disabled_at = $3
+             where id = $1 and callback_url = $2 and callback_disabled_at is null",
+        )
+        .bind(id.0)
+        .bind(url)
+        .bind(now)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Whose account `owner` is; `None` when it is nobody's.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn owner_kind(&self, owner: Uuid) -> Result<Option<OwnerKind>, Error> {
+        let (is_user, is_partner): (bool, bool) = sqlx::query_as(
+            "select exists (select from users where id = $1), exists (select from partners where id = $1)",
+        )
+        .bind(owner)
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(match (is_user, is_partner) {
+            (true, _) => Some(OwnerKind::User),
+            (false, true) => Some(OwnerKind::Partner),
+            (false, false) => None,
+        })
+    }
+}
+
+fn check(name: Option<&str>, callback_url: Option<&str>) -> Result<(), Error> {
+    let mut fields = Check::default();
+    if let Some(name) = name {
+        fields.line("name", name, 1);
+    }
+    if let Some(url) = callback_url {
+        fields.callback_url(url);
+    }
+    fields.done()
+}
+
+/// Locks the partner's row: its keys and secrets are counted and replaced one change at a time.
+pub(super) async fn lock(connection: &mut PgConnection, id: PartnerId) -> Result<Partner, Error> {
+    let partner = sqlx::query_as("select * from partners where id = $1 for update").bind(id.0);
+    partner.fetch_optional(connection).await?.ok_or(Error::PartnerNotFound)
+}
+
+async fn write(
+    connection: &mut PgConnection,
+    id: PartnerId,
+    change: &PartnerChange,
+) -> Result<Partner, sqlx::Error> {
+    sqlx::query_as(
+        "update partners
+         set name = coalesce($2, name), is_active = coalesce($3, is_active),
+             callback_url = case when $4 then $5 else callback_url end,
+             callback_disabled_at = case when $4 then null else callback_disabled_at end
+         where id = $1
+         returning *",
+    )
+    .bind(id.0)
+    .bind(change.name.as_deref())
+    .bind(change.is_active)
+    .bind(change.callback_url.is_some())
+    .bind(change.callback_url.as_ref().and_then(Option::as_deref))
+    .fetch_one(connection)
+    .await
+}
+
+fn differences(before: &Partner, after: &Partner) -> Value {
+    let mut details = serde_json::Map::new();
+    if before.name != after.name {
+        details.insert("name".to_owned(), json!({"from": before.name, "to": after.name}));
+    }
+    if before.callback_url != after.callback_url {
+        let change = json!({"from": before.callback_url, "to": after.callback_url});
+        details.insert("callback_url".to_owned(), change);
+    }
+    if before.is_active != after.is_active {
+        details.insert("is_active".to_owned(), json!(after.is_active));
+    }
+    Value::Object(details)
+}
+
+pub(super) async fn record(
+    connection: &mut PgConnection,
+    actor: &Actor,
+    action: &'static str,
+    partner: PartnerId,
+    details: Value,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    let entry = Entry { actor, action, subject: format!("partner:{partner}"), details };
+    audit::record(connection, entry, now).await
+}
+
+impl Listed for Partner {
+    fn cursor(&self) -> Cursor {
+        Cursor { created: self.created_at, id: self.id.0 }
+    }
+}

@@ -1,0 +1,225 @@
+//! Users: made, found and changed by admins.
+
+use super::audit::{self, Entry};
+use super::caller::{Actor, Roles};
+use super::changes;
+use super::error::Error;
+use super::fields::Check;
+use super::page::{Cursor, Page, page, rows_for};
+use super::user::{NewUser, User, UserChange};
+use super::{Identity, sessions};
+use chrono::{DateTime, Utc};
+use domain::UserId;
+use serde_json::{Value, json};
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgConnection, PgPool, Row};
+use uuid::Uuid;
+
+impl Identity {
+    /// Writes a user's row. The account is not open yet: open it (that can be repeated at will), then
+    /// call [`Self::confirm_user`].
+    ///
+    /// When a try was cut off in between, the same call with the same data finds its row again and
+    /// goes on with it, under the same id.
+    ///
+    /// # Errors
+    /// `Invalid`, `UsernameTaken`, `Overloaded`, `Unavailable`.
+    pub async fn create_user(&self, new: &NewUser, by: &Actor, now: DateTime<Utc>) -> Result<User, Error> {
+        new.check()?;
+        let hash = self.hasher.turn().await?.hash(&new.password).await?;
+        let mut transaction = self.pool.begin().await?;
+        let Some(user) = insert(&mut transaction, new, &hash, now).await? else {
+            transaction.rollback().await?;
+            return self.unfinished(new).await;
+        };
+        record(&mut transaction, by, "user.created", user.id, json!({"roles": user.roles}), now).await?;
+        transaction.commit().await?;
+        Ok(user)
+    }
+
+    /// Notes that the account is open, which ends the making of a user. Of several callers that made
+    /// the same user at once, one is told that it did; the others get what they would have got later.
+    ///
+    /// # Errors
+    /// `UsernameTaken` when it was confirmed before, `Unavailable`.
+    pub async fn confirm_user(&self, id: UserId) -> Result<(), Error> {
+        let confirmed =
+            sqlx::query("update users set account_opened = true where id = $1 and not account_opened")
+                .bind(id.0)
+                .execute(&self.pool)
+                .await?;
+        if confirmed.rows_affected() == 1 { Ok(()) } else { Err(Error::UsernameTaken) }
+    }
+
+    /// The user with this id.
+    ///
+    /// # Errors
+    /// `UserNotFound`, `Unavailable`.
+    pub async fn get_user(&self, id: UserId) -> Result<User, Error> {
+        let user = sqlx::query_as("select * from users where id = $1").bind(id.0);
+        user.fetch_optional(&self.pool).await?.ok_or(Error::UserNotFound)
+    }
+
+    /// The user with exactly this name: what a loader of demo data asks before it makes one.
+    ///
+    /// # Errors
+    /// `UserNotFound`, `Unavailable`.
+    pub async fn user_named(&self, username: &str) -> Result<User, Error> {
+        let user = sqlx::query_as("select * from users where username = $1").bind(username);
+        user.fetch_optional(&self.pool).await?.ok_or(Error::UserNotFound)
+    }
+
+    /// Users whose name, mail, first or last name contains `q`, in any case; all of them for an empty
+    /// `q`. Newest first.
+    ///
+    /// # Errors
+    /// `Invalid` for a `q` that is too long, `Unavailable`.
+    pub async fn find_users(
+        &self,
+        q: &str,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<User>, Error> {
+        let mut fields = Check::default();
+        fields.search(q);
+        fields.done()?;
+        let users = sqlx::query_as(
+            "select * from users
+             where ($1 = '' or position(lower($1) in
+                       lower(concat_ws(e'\\n', username, email, first_name, last_name))) > 0)
+               and (date_joined, id) < (coalesce($2, 'infinity'), $3)
+             order by date_joined desc, id desc limit $4",
+        )
+        .bind(q)
+        .bind(after.map(|cursor| cursor.created))
+        .bind(after.map_or(Uuid::max(), |cursor| cursor.id))
+        .bind(rows_for(limit));
+        Ok(page(users.fetch_all(&self.pool).await?, limit))
+    }
+
+    /// Changes a user, all or nothing. A new password and `is_active: false` end all its sessions.
+    ///
+    /// # Errors
+    /// `Invalid`, `UserNotFound`, `Overloaded`, `Unavailable`.
+    pub async fn update_user(
+        &self,
+        id: UserId,
+        change: &UserChange,
+        by: &Actor,
+        now: DateTime<Utc>,
+    ) -> Result<User, Error> {
+        change.check()?;
+        let hash = match &change.password {
+            Some(password) => Some(self.hasher.turn().await?.hash(password).await?),
+            None => None,
+        };
+        let mut transaction = self.pool.begin().await?;
+        let before = lock(&mut transaction, id).await?;
+        let after = write(&mut transaction, id, change, hash.as_deref()).await?;
+        for (action, details) in change.actions(&before, &after) {
+            record(&mut transaction, by, action, id, details, now).await?;
+        }
+        let locked_out = change.locks_out(&before);
+        let ended = match locked_out {
+            Some(reason) => sessions::end(&mut *transaction, id, None, reason, now).await?,
+            None => Vec::new(),
+        };
+        let roles_changed = if before.roles == after.roles {
+            None
+        } else {
+            Some(changes::note_roles_changed(&mut transaction, id, &after.roles).await?)
+        };
+        transaction.commit().await?;
+        self.changes.sessions_ended(&ended);
+        if let Some(at) = roles_changed {
+            self.changes.roles_changed(id, at, after.roles.clone());
+        }
+        Ok(after)
+    }
+
+    /// The row that an earlier, cut-off try with the same data left behind.
+    async fn unfinished(&self, new: &NewUser) -> Result<User, Error> {
+        let row: Option<PgRow> =
+            sqlx::query("select * from users where username = $1 and not account_opened")
+                .bind(&new.username)
+                .fetch_optional(&self.pool)
+                .await?;
+        let row = row.ok_or(Error::UsernameTaken)?;
+        let user = User::from_row(&row)?;
+        let hash: String = row.try_get("password_hash")?;
+        let is_same =
+            new.describes(&user) && self.hasher.turn().await?.verify(&new.password, Some(&hash)).await?;
+        if is_same { Ok(user) } else { Err(Error::UsernameTaken) }
+    }
+}
+
+/// `None` when the name is taken.
+async fn insert(
+    connection: &mut PgConnection,
+    new: &NewUser,
+    hash: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<User>, sqlx::Error> {
+    sqlx::query_as(
+        "insert into users (id, username, email, first_name, last_name, password_hash, roles, date_joined)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)
+         on conflict (username) do nothing
+         returning *",
+    )
+    .bind(Uuid::now_v7())
+    .bind(&new.username)
+    .bind(&new.email)
+    .bind(&new.first_name)
+    .bind(&new.last_name)
+    .bind(hash)
+    .bind(new.roles.stored())
+    .bind(now)
+    .fetch_optional(connection)
+    .await
+}
+
+async fn lock(connection: &mut PgConnection, id: UserId) -> Result<User, Error> {
+    let user = sqlx::query_as("select * from users where id = $1 for update").bind(id.0);
+    user.fetch_optional(connection).await?.ok_or(Error::UserNotFound)
+}
+
+async fn write(
+    connection: &mut PgConnection,
+    id: UserId,
+    change: &UserChange,
+    hash: Option<&str>,
+) -> Result<User, sqlx::Error> {
+    sqlx::query_as(
+        "update users
+         set is_active = coalesce($2, is_active), roles = coalesce($3, roles),
+             password_hash = coalesce($4, password_hash), email = coalesce($5, email)
+         where id = $1
+         returning *",
+    )
+    .bind(id.0)
+    .bind(change.is_active)
+    .bind(change.roles.as_ref().map(Roles::stored))
+    .bind(hash)
+    .bind(change.email.as_deref())
+    .fetch_one(connection)
+    .await
+}
+
+/// Stores the same password at today's cost.
+pub(super) async fn replace_hash(pool: &PgPool, id: Uuid, old: &str, new: &str) -> Result<(), Error> {
+    let replaced = sqlx::query("update users set password_hash = $3 where id = $1 and password_hash = $2");
+    replaced.bind(id).bind(old).bind(new).execute(pool).await?;
+    Ok(())
+}
+
+async fn record(
+    connection: &mut PgConnection,
+    actor: &Actor,
+    action: &'static str,
+    user: UserId,
+    details: Value,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    let entry = Entry { actor, action, subject: format!("user:{user}"), details };
+    audit::record(connection, entry, now).await
+}
