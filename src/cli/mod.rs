@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod dev;
+mod load;
 mod migrate;
 mod simulator;
 
@@ -20,6 +21,8 @@ pub struct Cli {
 enum Verb {
     /// Runs everything on this machine, with private servers (see ./dev)
     Dev(dev::Args),
+    /// Measures a running service: activations taken and finished a second
+    Load(load::Args),
     /// Brings the database's schema up to date
     Migrate(migrate::Args),
     /// Runs the simulated external activation system until Ctrl-C
@@ -34,8 +37,19 @@ impl Cli {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         match self.verb {
             Verb::Dev(args) => dev::run(args).await,
+            Verb::Load(args) => load::run(args).await,
             Verb::Migrate(args) => migrate::run(args).await,
             Verb::Simulator(args) => simulator::run(args).await,
         }
     }
+}
+
+/// Does `work` on one thread of its own: for verbs that are guests on the machine they load.
+async fn on_one_thread<T, F>(work: impl FnOnce() -> F + Send + 'static) -> anyhow::Result<T>
+where
+    T: Send + 'static,
+    F: Future<Output = anyhow::Result<T>>,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    tokio::task::spawn_blocking(move || runtime.block_on(work())).await?
 }

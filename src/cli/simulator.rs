@@ -55,9 +55,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    // One thread: the simulator is a guest on the machine it loads.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    tokio::task::spawn_blocking(move || runtime.block_on(serve(args))).await??;
+    super::on_one_thread(|| serve(args)).await?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -10,4 +10,5 @@ mod event_log;
 mod external;
 mod identity;
 mod import_rules;
+mod load;
 mod stack;
