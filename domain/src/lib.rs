@@ -17,6 +17,10 @@ pub mod offer;
 mod postings;
 mod recorded;
 mod rules;
+#[cfg(test)]
+mod scenarios;
+#[cfg(test)]
+mod shapes;
 mod timestamp;
 pub mod transaction;
 pub mod user_offer;

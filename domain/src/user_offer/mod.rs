@@ -3,6 +3,8 @@
 mod command;
 mod error;
 mod event;
+#[cfg(test)]
+mod tests;
 
 pub use command::Command;
 pub use error::Error;
