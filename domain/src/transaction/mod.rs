@@ -90,8 +90,9 @@ impl Transaction {
     }
 }
 
-/// What clients see of the state; only moves forward.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// What clients see of the state; only moves forward. Without an order: both ends are final, and
+/// neither is later than the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Status {
     /// Accepted, the money is reserved.
