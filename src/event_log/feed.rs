@@ -21,6 +21,8 @@ const NOTICE_PAUSE: Duration = Duration::from_millis(5);
 const LISTEN_PAUSE: Duration = Duration::from_secs(1);
 /// A failing follower rests this long at first, then twice as long, up to the last.
 const FOLLOW_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// A sink that had nothing to do for this long is told so.
+const IDLE: Duration = Duration::from_secs(2);
 /// The channel of `NOTIFY`.
 const CHANNEL: &str = "offers_events";
 
@@ -122,6 +124,12 @@ pub trait Sink: Send {
 
     /// Takes the page that starts right after its checkpoint, whole or not at all.
     fn apply(&mut self, page: &[Recorded]) -> impl Future<Output = Result<(), SinkError>> + Send;
+
+    /// Is called now and then while nothing is appended, with the position it was fed up to: whoever
+    /// finds itself somewhere else says so by an error.
+    fn idle(&mut self, _checkpoint: i64) -> impl Future<Output = Result<(), SinkError>> + Send {
+        async { Ok(()) }
+    }
 }
 
 /// Feeds `sink` until `stop`. After any error it asks the sink again where it stands, rests and goes
@@ -144,7 +152,11 @@ async fn follow_once(feed: &mut Feed, sink: &mut impl Sink, pause: &mut Duration
     let name = sink.name();
     let mut after = sink.checkpoint().await?;
     loop {
-        let page = feed.next(after, PAGE_EVENTS).await?;
+        let Ok(page) = timeout(IDLE, feed.next(after, PAGE_EVENTS)).await else {
+            sink.idle(after).await?;
+            continue;
+        };
+        let page = page?;
         sink.apply(&page).await?;
         after = page.last().map_or(after, |event| event.position);
         *pause = FOLLOW_PAUSE.0;
