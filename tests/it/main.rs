@@ -5,10 +5,13 @@
     reason = "a failed unwrap is a failed test; one crate, nothing outside it"
 )]
 
+mod bus;
 mod devstack;
 mod event_log;
+mod eventually;
 mod external;
 mod identity;
 mod import_rules;
 mod load;
+mod nats_server;
 mod stack;

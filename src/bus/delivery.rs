@@ -1,0 +1,113 @@
+//! One message as a processor sees it, and what it may say about it.
+
+use super::cloud_event::Envelope;
+use async_nats::jetstream::Message;
+use domain::Timestamp;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// An event that was delivered, maybe not for the first time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Where the event stands in the log.
+    pub position: i64,
+    /// The event's id.
+    pub event_id: Uuid,
+    /// The aggregate's id.
+    pub aggregate_id: Uuid,
+    /// When the event was recorded.
+    pub recorded_at: Timestamp,
+    /// The chain it belongs to.
+    pub correlation_id: Option<String>,
+    /// W3C trace context.
+    pub traceparent: Option<String>,
+    /// The message's subject.
+    pub subject: String,
+    /// How often it was delivered, with this time.
+    pub attempts: i64,
+}
+
+/// What a processor says about a message. It never acknowledges anything itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// What came of it is committed.
+    Done,
+    /// Bring it again, after this.
+    RetryAfter(Duration),
+    /// It cannot be handled, now or later: a person must look.
+    Park {
+        /// Why, for that person.
+        reason: String,
+    },
+}
+
+/// A message that cannot be handled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    /// Its place in the stream, which is the event's in the log.
+    pub position: i64,
+    /// Its subject.
+    pub subject: String,
+    /// The event's id, where the message has one.
+    pub event_id: Option<Uuid>,
+    /// The aggregate's id, where the message has one.
+    pub aggregate_id: Option<Uuid>,
+    /// How often it was delivered.
+    pub attempts: i64,
+    /// Why, for a person.
+    pub reason: String,
+}
+
+impl Letter {
+    /// A letter about `delivery`, without a reason yet.
+    pub(super) fn about(delivery: &Delivery) -> Self {
+        Self {
+            position: delivery.position,
+            subject: delivery.subject.clone(),
+            event_id: Some(delivery.event_id),
+            aggregate_id: Some(delivery.aggregate_id),
+            attempts: delivery.attempts,
+            reason: String::new(),
+        }
+    }
+}
+
+impl Delivery {
+    /// Reads `message`; what cannot be read is a letter.
+    pub(super) fn read(message: &Message) -> Result<Self, Letter> {
+        let (position, attempts) = place(message);
+        let unread = |reason: String| Letter {
+            position,
+            subject: message.subject.to_string(),
+            event_id: None,
+            aggregate_id: None,
+            attempts,
+            reason,
+        };
+        let event = Envelope::read(&message.payload).map_err(|error| {
+            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            unread(format!("{error}: {cause}"))
+        })?;
+        if event.position != position.to_string() {
+            return Err(unread(format!("it says that its position is {}", event.position)));
+        }
+        let headers = message.headers.as_ref();
+        let traceparent = headers.and_then(|headers| headers.get("traceparent"));
+        Ok(Self {
+            position,
+            event_id: event.id,
+            aggregate_id: event.subject,
+            recorded_at: event.time,
+            correlation_id: event.correlation_id,
+            traceparent: traceparent.map(ToString::to_string),
+            subject: message.subject.to_string(),
+            attempts,
+        })
+    }
+}
+
+/// The message's sequence in the stream and the number of its deliveries; zeros when it has no place.
+fn place(message: &Message) -> (i64, i64) {
+    let place = message.info().map(|info| (i64::try_from(info.stream_sequence), info.delivered));
+    place.map_or((0, 0), |(position, attempts)| (position.unwrap_or(i64::MAX), attempts))
+}

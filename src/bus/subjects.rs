@@ -1,0 +1,42 @@
+//! What an event is called outside: `<aggregate>.<event>` in snake case.
+//!
+//! No ids in a subject: a stream keeps an index entry for each distinct one.
+
+/// `transaction.activation_requested` of `Transaction` and `ActivationRequested`.
+pub(super) fn dotted(aggregate_type: &str, event_type: &str) -> String {
+    let mut name = String::with_capacity(aggregate_type.len() + event_type.len() + 8);
+    push_snake_case(&mut name, aggregate_type);
+    name.push('.');
+    push_snake_case(&mut name, event_type);
+    name
+}
+
+/// The subject of such an event under `prefix`.
+pub(super) fn subject(prefix: &str, aggregate_type: &str, event_type: &str) -> String {
+    format!("{prefix}.{}", dotted(aggregate_type, event_type))
+}
+
+fn push_snake_case(name: &mut String, pascal_case: &str) {
+    for (at, character) in pascal_case.chars().enumerate() {
+        if character.is_ascii_uppercase() && at > 0 {
+            name.push('_');
+        }
+        name.push(character.to_ascii_lowercase());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_is_the_aggregate_and_the_event_in_snake_case() {
+        let of = |aggregate, event| subject("offers.events", aggregate, event);
+        assert_eq!(
+            of("Transaction", "ActivationRequested"),
+            "offers.events.transaction.activation_requested"
+        );
+        assert_eq!(of("UserOffer", "ExpirySoon"), "offers.events.user_offer.expiry_soon");
+        assert_eq!(of("Offer", "Created"), "offers.events.offer.created");
+    }
+}

@@ -1,0 +1,213 @@
+//! Publishing: in log order, once, whatever is killed in between.
+
+use super::Fixture;
+use crate::eventually::eventually;
+use crate::nats_server::NatsServer;
+use crate::stack::Stack;
+use domain::{AccountId, Metadata, Money, Recorded, account};
+use offers::bus::{Bus, History, Options, State};
+use offers::event_log::{LogError, Order, Plan, Sink};
+use std::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stream_has_every_event_at_its_own_position() {
+    let fixture = Fixture::shared().await;
+    fixture.append(50).await;
+    fixture.relay().await;
+    fixture.append(1_500).await;
+    fixture.until_copied().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_a_cloud_event_with_the_contract_s_headers() {
+    let fixture = Fixture::shared().await;
+    let account = AccountId(Uuid::now_v7());
+    let metadata = Metadata {
+        correlation_id: Some("request-1".into()),
+        reason: Some("a private matter".into()),
+        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+        ..Metadata::system("test")
+    };
+    let amount = Money::from_hundredths(1_990);
+    let credit = async || Ok(Plan::new().order(Order::Account(account, account::Command::Credit { amount })));
+    fixture.log.execute(&metadata, credit).await.unwrap();
+    fixture.relay().await;
+    fixture.until_copied().await;
+
+    let stream = fixture.outside.get_stream(&fixture.options.stream).await.unwrap();
+    let message = stream.get_raw_message(1).await.unwrap();
+    assert_eq!(message.subject.as_str(), format!("{}.account.credited", fixture.options.subjects));
+    let header = |name: &str| message.headers.get(name).unwrap().as_str().to_owned();
+    assert_eq!(header("Offers-Position"), "1");
+    assert_eq!(header("Content-Type"), "application/cloudevents+json");
+    assert_eq!(header("traceparent"), metadata.traceparent.unwrap());
+    let body: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
+    assert_eq!(body["data"], serde_json::json!({ "type": "Credited", "amount": "19.90" }));
+    assert_eq!(body["correlationid"], "request-1");
+    assert!(!String::from_utf8_lossy(&message.payload).contains("private"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_relay_publishes_nothing_twice() {
+    let fixture = Fixture::shared().await;
+    fixture.append(700).await;
+    let first = fixture.relay().await;
+    eventually("something is published", async || {
+        fixture
+            .outside
+            .get_stream(&fixture.options.stream)
+            .await
+            .is_ok_and(|stream| stream.cached_info().state.messages > 0)
+    })
+    .await;
+    first.cancel(); // anywhere in between
+    for _ in 0..3 {
+        let again = fixture.relay().await;
+        fixture.append(100).await;
+        again.cancel();
+    }
+    fixture.relay().await;
+    fixture.until_copied().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_relays_at_once_still_publish_everything_once() {
+    let fixture = Fixture::shared().await;
+    fixture.relay().await;
+    fixture.relay().await;
+    for _ in 0..10 {
+        fixture.append(100).await;
+    }
+    fixture.until_copied().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nats_killed_in_the_middle_loses_and_doubles_nothing() {
+    let mut server = NatsServer::start().await;
+    let fixture = Fixture::on(&server).await;
+    fixture.relay().await;
+    for _ in 0..3 {
+        let appended = fixture.append(2_000);
+        tokio::pin!(appended);
+        eventually("publishing has begun", async || {
+            tokio::select! {
+                biased;
+                () = &mut appended => true,
+                moved = async { fixture.outside.get_stream("OFFERS_EVENTS").await.is_ok_and(|stream| stream.cached_info().state.messages > 100) } => moved,
+            }
+        })
+        .await;
+        server.kill();
+        eventually("the bus is degraded", async || fixture.bus.state().is_degraded()).await;
+        fixture.append(100).await; // the log does not care
+        server.restart().await;
+    }
+    fixture.until_copied().await;
+    eventually("the bus works again", async || fixture.bus.state() == State::Connected).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_nats_the_bus_opens_at_once_and_says_degraded() {
+    let mut server = NatsServer::prepare();
+    let began = Instant::now();
+    let stop = CancellationToken::new();
+    let bus = Bus::open(Options::new(server.url("app")), &stop).await.unwrap();
+    assert!(began.elapsed().as_secs() < 1, "opening must not wait for NATS");
+    assert!(bus.state().is_degraded());
+    server.restart().await;
+    eventually("the bus finds NATS by itself", async || bus.state() == State::Connected).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_stream_makes_the_relay_wait_until_there_is_room() {
+    let server = NatsServer::start().await;
+    let fixture = Fixture::on(&server).await;
+    let small = Options { stream_bytes: 100_000, ..fixture.options.clone() };
+    let cramped = Bus::open(small, &fixture.stop).await.unwrap();
+    let first = fixture.stop.child_token();
+    let relay = cramped.relay(fixture.log.clone()).await.unwrap();
+    fixture.append(500).await;
+    let following = tokio::spawn(offers::event_log::follow(fixture.log.feed(), relay, first.clone()));
+    eventually(
+        "the relay says that the stream is full",
+        async || matches!(cramped.state(), State::Degraded(reason) if reason.contains("takes no more")),
+    )
+    .await;
+    first.cancel();
+    following.await.unwrap();
+    fixture.relay().await; // configured with more room
+    fixture.until_copied().await;
+}
+
+/// A log that knows only the ids of its events.
+struct Remembered(Vec<Uuid>);
+
+impl History for Remembered {
+    async fn event_id_at(&self, position: i64) -> Result<Option<Uuid>, LogError> {
+        Ok(self.0.get(usize::try_from(position - 1).unwrap()).copied())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_message_that_slips_in_between_is_noticed() {
+    let fixture = Fixture::shared().await;
+    let events: Vec<Recorded> = (1..=20).map(requested).collect();
+    let history = Remembered(events.iter().map(|event| event.event_id).collect());
+    let mut relay = fixture.bus.relay(history).await.unwrap();
+    relay.checkpoint().await.unwrap();
+    relay.apply(&events[..10]).await.unwrap();
+    let subject = format!("{}.hello.world", fixture.options.subjects);
+    fixture.outside.publish(subject, "not an event".into()).await.unwrap().await.unwrap();
+    // It has the sequence of event 11, so the server finds 12 to 20 right behind it.
+    relay.apply(&events[10..]).await.unwrap_err();
+    assert_eq!(relay.checkpoint().await.unwrap(), 0, "the stream must be made anew");
+    relay.apply(&events).await.unwrap();
+    assert_eq!(relay.checkpoint().await.unwrap(), 20);
+}
+
+/// Run with `--nocapture` to see the rate.
+#[tokio::test(flavor = "multi_thread")]
+async fn publishing_is_pipelined() {
+    const EVENTS: i64 = 40_000;
+    let corner = Stack::get().await.corner().await;
+    let options = Options {
+        stream: corner.stream,
+        subjects: corner.subjects,
+        stream_bytes: 100_000_000,
+        ..Options::new(corner.nats_url)
+    };
+    let fixture = Fixture::with(&corner.database_url, options).await;
+    let events: Vec<Recorded> = (1..=EVENTS).map(requested).collect();
+    let history = Remembered(events.iter().map(|event| event.event_id).collect());
+    let mut relay = fixture.bus.relay(history).await.unwrap();
+    assert_eq!(relay.checkpoint().await.unwrap(), 0);
+    let began = Instant::now();
+    for page in events.chunks(1_000) {
+        relay.apply(page).await.unwrap();
+    }
+    let rate = f64::from(i32::try_from(EVENTS).unwrap()) / began.elapsed().as_secs_f64();
+    println!("published {rate:.0} events/s");
+    assert_eq!(relay.checkpoint().await.unwrap(), EVENTS);
+    assert!(rate > 2_000.0, "one round trip an event? {rate:.0} events/s");
+}
+
+fn requested(position: i64) -> Recorded {
+    let id = Uuid::now_v7();
+    Recorded {
+        position,
+        event_id: Uuid::now_v7(),
+        aggregate_type: "Transaction".into(),
+        aggregate_id: id.to_string(),
+        sequence: 1,
+        event_type: "ActivationRequested".into(),
+        event_version: "1.0".into(),
+        recorded_at: "2026-11-22T08:30:00.123456Z".parse().unwrap(),
+        payload: format!(
+            r#"{{"type":"ActivationRequested","kind":"activation","user_id":"{id}","account_id":"{id}","offer_id":"{id}","offer_name":"TV","duration_days":30,"amount":"19.90"}}"#
+        ),
+        metadata: format!(r#"{{"correlation_id":"{id}","actor":"user:{id}"}}"#),
+        commit_end: position,
+    }
+}
