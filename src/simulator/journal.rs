@@ -4,7 +4,7 @@
 //! waiting answers pass: a group flush. It reaches the file, not the disk (no fsync): a reader of the
 //! file misses nothing, a power cut may.
 
-use std::io::{self, BufRead, Seek};
+use std::io::{self, BufRead};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -85,8 +85,7 @@ pub(super) fn replay(path: &Path, mut each: impl FnMut(Uuid, Effect)) -> io::Res
         whole += line.len() as u64;
         line.clear();
     }
-    file.set_len(whole)?;
-    file.seek(io::SeekFrom::End(0)).map(|_| ())
+    file.set_len(whole)
 }
 
 /// Where effects are appended. Bounded by the calls under way: each appends at most two lines and then

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::process::Output;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use axum::extract::{self, State};
 use axum::http::StatusCode;
 use axum::routing::{get, patch, post};
 use axum::{Json, Router};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use uuid::Uuid;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 /// What the fake service was asked for.
 #[derive(Default)]
 struct Fake {
-    accepted: Mutex<HashMap<Uuid, Instant>>,
+    accepted: Mutex<HashMap<Uuid, DateTime<Utc>>>,
     credits: Mutex<Vec<Value>>,
     /// Every n-th activation is refused; 0 refuses none.
     refuses_every: usize,
@@ -28,19 +28,22 @@ type Shared = State<Arc<Fake>>;
 async fn activate(State(fake): Shared) -> (StatusCode, Json<Value>) {
     let mut accepted = fake.accepted.lock().unwrap();
     if fake.refuses_every > 0 && accepted.len() % fake.refuses_every == fake.refuses_every - 1 {
-        accepted.insert(Uuid::nil(), Instant::now());
+        accepted.insert(Uuid::nil(), Utc::now());
         return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"code": "overloaded"})));
     }
     let id = Uuid::now_v7();
-    accepted.insert(id, Instant::now());
+    accepted.insert(id, Utc::now());
     (StatusCode::ACCEPTED, Json(json!({"transaction_id": id, "status": "PENDING"})))
 }
 
 async fn status(State(fake): Shared, extract::Path(id): extract::Path<Uuid>) -> Json<Value> {
     let at = fake.accepted.lock().unwrap()[&id];
-    let is_done = at.elapsed() > Duration::from_millis(60);
-    let done = if id.as_u128() % 2 == 0 { "SUCCESS" } else { "FAILED" };
-    Json(json!({"transaction_id": id, "status": if is_done { done } else { "PROCESSING" }}))
+    let done_at = at + TimeDelta::milliseconds(60);
+    if done_at > Utc::now() {
+        return Json(json!({"status": "PROCESSING", "created_at": at}));
+    }
+    let status = if id.as_u128() % 2 == 0 { "SUCCESS" } else { "FAILED" };
+    Json(json!({"status": status, "created_at": at, "completed_at": done_at}))
 }
 
 async fn credit(State(fake): Shared, Json(credit): Json<Value>) -> (StatusCode, Json<Value>) {
@@ -97,6 +100,8 @@ async fn everything_accepted_is_followed_to_its_end_without_many_looks() {
     assert_eq!((report["unfinished"].as_u64(), &report["not_2xx"]), (Some(0), &json!({})));
     assert!(report["looks_per_completed"].as_f64().unwrap() < 3.0, "{report}");
     assert!(report["end_to_end_ms"]["p50"].as_f64().unwrap() >= 60.0, "{report}");
+    let processing_ms = report["processing_ms"]["p50"].as_f64().unwrap();
+    assert!((59.0..62.0).contains(&processing_ms), "{report}");
     // 20,000 a second at 5.00 for one second, from two users.
     let credits = fake.credits.lock().unwrap();
     assert_eq!(credits.len(), 2);

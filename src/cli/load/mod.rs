@@ -2,8 +2,10 @@
 
 mod accounts;
 mod connection;
+mod durations;
 mod followed;
 mod report;
+mod results;
 mod traffic;
 
 use std::path::PathBuf;
@@ -16,7 +18,8 @@ use crate::devstack::Demo;
 use accounts::Admin;
 use connection::Target;
 use report::Report;
-use traffic::{Plan, Results};
+use results::Results;
+use traffic::Plan;
 
 /// Each connection posts one activation after the other (a cheap offer, a fresh Idempotency-Key); every
 /// accepted one is followed to its final status. Exit code 1 when one was not final after 60 s.
@@ -101,16 +104,18 @@ fn report(args: &Args, results: Results) -> Report {
         connections: args.connections.into(),
         users: args.users.into(),
         posting_s: results.posting.as_secs_f64(),
+        completing_s: results.completing().as_secs_f64(),
         settled_s: results.settled.as_secs_f64(),
         accepted: results.accepted,
         succeeded: results.succeeded,
         failed: results.failed,
         unfinished: results.unfinished(),
         accepted_per_s: per_second(results.accepted, results.posting),
-        completed_per_s: per_second(results.completed(), results.settled),
+        completed_per_s: per_second(results.completed(), results.completing()),
         post_ms: results.post.summary(),
         status_ms: results.status.summary(),
         end_to_end_ms: results.end_to_end.summary(),
+        processing_ms: results.processing.summary(),
         looks_per_completed: results.looks as f64 / results.completed().max(1) as f64,
         not_2xx: results.not_2xx,
     }

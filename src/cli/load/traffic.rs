@@ -1,6 +1,5 @@
 //! The load itself: connections that post without a pause, and a few that follow what was accepted.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,7 +15,7 @@ use uuid::Uuid;
 use super::accounts::Account;
 use super::connection::{Call, Connection, Reply, Target};
 use super::followed::{Accepted, Followed, Next};
-use super::report::Durations;
+use super::results::{Hash, Results};
 
 /// How long what was accepted may take to become final after the posting has ended.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(60);
@@ -42,34 +41,6 @@ pub(super) struct Plan {
     pub(super) posting: Duration,
     /// How long an access token lasts.
     pub(super) token_lives: Duration,
-}
-
-/// What came of it.
-#[derive(Default)]
-pub(super) struct Results {
-    pub(super) accepted: u64,
-    pub(super) succeeded: u64,
-    pub(super) failed: u64,
-    /// Of the followers, at the status of one transaction.
-    pub(super) looks: u64,
-    /// Until the last answer to a POST.
-    pub(super) posting: Duration,
-    /// Until the last final status was seen.
-    pub(super) settled: Duration,
-    pub(super) post: Durations,
-    pub(super) status: Durations,
-    pub(super) end_to_end: Durations,
-    pub(super) not_2xx: BTreeMap<String, u64>,
-}
-
-impl Results {
-    pub(super) fn completed(&self) -> u64 {
-        self.succeeded + self.failed
-    }
-
-    pub(super) fn unfinished(&self) -> u64 {
-        self.accepted - self.completed()
-    }
 }
 
 /// Makes the load and waits for its end.
@@ -115,13 +86,6 @@ struct Traffic {
 struct State {
     followed: Followed,
     results: Results,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Status {
-    Unfinished,
-    Succeeded,
-    Failed,
 }
 
 impl Traffic {
@@ -184,11 +148,10 @@ impl Traffic {
         let mut connection = Connection::new(&self.plan.target);
         while !self.is_past_deadline() {
             let wait = (HeaderName::from_static("prefer"), HeaderValue::from_static("wait=30"));
-            let status = self.look(&mut connection, &accepted, Some(wait)).await;
-            if status != Status::Unfinished {
+            if let Some(hash) = self.look(&mut connection, &accepted, Some(wait)).await {
                 let mut state = self.state();
                 state.results.end_to_end.add(accepted.begun.elapsed());
-                self.finished(&mut state, status);
+                state.results.finished(&hash, self.begun.elapsed());
                 return;
             }
             tokio::time::sleep(IDLE).await; // the service does not know how to wait, or it took too long
@@ -203,13 +166,15 @@ impl Traffic {
             match next {
                 Next::Look { accepted, is_first } => {
                     let begun = Instant::now();
-                    let status = self.look(&mut connection, &accepted, None).await;
-                    let (now, is_final) = (Instant::now(), status != Status::Unfinished);
+                    let finished = self.look(&mut connection, &accepted, None).await;
+                    let now = Instant::now();
                     let mut state = self.state();
                     state.results.looks += 1;
                     state.results.status.add(now - begun);
-                    state.followed.looked(accepted, is_first, is_final, now);
-                    self.finished(&mut state, status);
+                    state.followed.looked(accepted, is_first, finished.is_some(), now);
+                    if let Some(hash) = finished {
+                        state.results.finished(&hash, self.begun.elapsed());
+                    }
                 }
                 Next::At(due) => tokio::time::sleep_until(due.min(Instant::now() + IDLE).into()).await,
                 Next::Nothing => tokio::time::sleep(IDLE).await,
@@ -217,16 +182,13 @@ impl Traffic {
         }
     }
 
+    /// The status of `accepted`, if it is final.
     async fn look(
         &self,
         connection: &mut Connection,
         accepted: &Accepted,
         header: Option<(HeaderName, HeaderValue)>,
-    ) -> Status {
-        #[derive(Deserialize)]
-        struct Hash {
-            status: String,
-        }
+    ) -> Option<Hash> {
         let call = Call {
             method: Method::GET,
             path: &format!("/activation/status/{}/", accepted.id),
@@ -235,26 +197,12 @@ impl Traffic {
             body: Bytes::new(),
         };
         let reply = connection.call(call).await;
-        let hash =
-            reply.as_ref().ok().filter(|reply| reply.status == 200).and_then(|reply| reply.json().ok());
-        match hash.as_ref().map(|hash: &Hash| hash.status.as_str()) {
-            Some("SUCCESS") => Status::Succeeded,
-            Some("FAILED") => Status::Failed,
-            Some(_) => Status::Unfinished,
-            None => {
-                self.refused("GET", &reply);
-                Status::Unfinished
-            }
+        let answered = reply.as_ref().ok().filter(|reply| reply.status == 200);
+        let hash = answered.and_then(|reply| reply.json::<Hash>().ok());
+        if hash.is_none() {
+            self.refused("GET", &reply);
         }
-    }
-
-    fn finished(&self, state: &mut State, status: Status) {
-        match status {
-            Status::Unfinished => return,
-            Status::Succeeded => state.results.succeeded += 1,
-            Status::Failed => state.results.failed += 1,
-        }
-        state.results.settled = self.begun.elapsed();
+        hash.filter(|hash| matches!(hash.status.as_str(), "SUCCESS" | "FAILED"))
     }
 
     fn refused(&self, method: &str, reply: &anyhow::Result<Reply>) {
