@@ -20,7 +20,7 @@ use super::stack::{Claim, Options, Stack};
 use crate::migrations;
 
 /// The service's secrets, which are made once for each data directory and handed over as files.
-const SECRETS: [&str; 1] = ["OFFERS_JWT_KEY"];
+const SECRETS: [&str; 2] = ["OFFERS_JWT_KEY", "OFFERS_WEBHOOK_KEY"];
 /// The variable that names the database as the role that owns it.
 const OWNER_URL: &str = "OFFERS_DATABASE_OWNER_URL";
 /// How long the simulator may take to answer.

@@ -1,0 +1,18 @@
+# The service, the simulator and every other verb in one image: `docker run … offers <verb>`.
+FROM rust:1.95-slim-bookworm AS build
+WORKDIR /build
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/build/target \
+    cargo build --release --locked --bin offers && cp target/release/offers /offers
+
+FROM debian:bookworm-slim
+# Certificates: the activation system and partners' callbacks are reached over TLS.
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 --home-dir /nonexistent offers
+COPY --from=build /offers /usr/local/bin/offers
+USER offers
+EXPOSE 8080
+ENTRYPOINT ["offers"]
+CMD ["serve"]
