@@ -12,5 +12,6 @@ pub mod http;
 pub mod identity;
 pub mod migrations;
 pub mod processors;
+pub mod projectors;
 pub mod simulator;
 pub mod telemetry;

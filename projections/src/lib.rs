@@ -1,1 +1,28 @@
-//! What people ask.
+//! What people ask: the read tables and the Redis hashes, each with its writer and its reader.
+//!
+//! Everything here is derived from the log and can be thrown away. What an event changes is said once,
+//! in `transaction`, `subscription` and `offer`, as pure functions; the read tables, the hashes and the
+//! status that is read from a stream all use them, so that they cannot disagree.
+//!
+//! A page of events is folded in memory and then written in a few statements, never event by event.
+//!
+//! **Architecture Invariant:** nothing here decides anything or writes an event.
+
+mod entries;
+mod error;
+mod hashes;
+mod offer;
+mod page;
+mod read_tables;
+mod rows;
+pub mod statement;
+mod subscription;
+pub mod transaction;
+
+pub use error::Error;
+pub use hashes::{HashProjector, RedisHashes};
+pub use offer::{NameKey, OfferView};
+pub use read_tables::{Held, ReadCheckpoint, ReadTables, Rebuild};
+pub use rows::{Readers, Slice};
+pub use subscription::{EndKey, SubscriptionView};
+pub use transaction::TransactionView;

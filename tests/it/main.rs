@@ -14,4 +14,5 @@ mod identity;
 mod import_rules;
 mod load;
 mod nats_server;
+mod projections;
 mod stack;

@@ -1,0 +1,39 @@
+//! What can go wrong with something derived.
+
+use std::time::Duration;
+
+/// Why a projection could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// PostgreSQL did not answer, or refused.
+    #[error("the read tables cannot be reached")]
+    Database(#[from] sqlx::Error),
+    /// Redis did not answer in time, or refused.
+    #[error("Redis cannot be reached")]
+    Redis(#[from] redis::RedisError),
+    /// Somebody else has moved the checkpoint: ask for it again.
+    #[error("another projector was here: the checkpoint is no longer {expected}")]
+    Overtaken {
+        /// Where the page began.
+        expected: i64,
+    },
+    /// The read tables have not come as far as was asked within the time that was given.
+    #[error("the read tables have not reached position {position} within {waited:?}")]
+    Behind {
+        /// How far was asked.
+        position: i64,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// An event that this version cannot read: stop there rather than skip it.
+    #[error(transparent)]
+    Unreadable(#[from] domain::UnknownEvent),
+    /// History or the tables are not what they must be: stop, a person has to look.
+    #[error("the projection cannot go on at position {position}: {why}")]
+    Broken {
+        /// Where.
+        position: i64,
+        /// What is wrong.
+        why: &'static str,
+    },
+}

@@ -1,0 +1,80 @@
+//! A connection to Redis that fails fast: an absent Redis costs a request at most its timeout, and
+//! those that follow at once nothing at all.
+
+use crate::Error;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Client, RedisError, RedisResult};
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::time::timeout;
+
+/// How long nobody asks after a failure: a Redis that hangs must not slow every request down.
+const REST: Duration = Duration::from_millis(200);
+/// Commands that may wait in the connection.
+const QUEUE: usize = 1_024;
+
+/// Reconnects by itself. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Connection {
+    manager: ConnectionManager,
+    timeout: Duration,
+    /// Until when nobody asks.
+    resting: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Connection {
+    /// Connects when first needed. Every answer must come within `limit`.
+    pub(super) fn open(url: &str, limit: Duration) -> Result<Self, Error> {
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(0) // the next command is the retry
+            .set_connection_timeout(Some(limit))
+            .set_response_timeout(Some(limit))
+            .set_pipeline_buffer_size(QUEUE);
+        let manager = ConnectionManager::new_lazy_with_config(Client::open(url)?, config)?;
+        Ok(Self { manager, timeout: limit, resting: Arc::default() })
+    }
+
+    /// Asks `question`.
+    pub(super) async fn ask<T>(
+        &self,
+        question: impl AsyncFnOnce(ConnectionManager) -> RedisResult<T>,
+    ) -> Result<T, Error> {
+        if self.rests() {
+            return Err(io_error(io::ErrorKind::NotConnected, "Redis failed a moment ago"));
+        }
+        let answer = timeout(self.timeout, question(self.manager.clone())).await;
+        match answer {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(cause)) => {
+                self.rest();
+                Err(cause.into())
+            }
+            Err(_) => {
+                self.rest();
+                Err(io_error(io::ErrorKind::TimedOut, "Redis did not answer in time"))
+            }
+        }
+    }
+
+    fn rests(&self) -> bool {
+        let resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        resting.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn rest(&self) {
+        *self.resting.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + REST);
+    }
+}
+
+impl fmt::Debug for Connection {
+    /// Without the URL, which may carry a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+fn io_error(kind: io::ErrorKind, why: &'static str) -> Error {
+    Error::Redis(RedisError::from(io::Error::new(kind, why)))
+}

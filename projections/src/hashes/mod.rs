@@ -1,0 +1,79 @@
+//! The Redis hashes: derived, may be lost at any moment, never written by walking history in place.
+//!
+//! Three ways lead into a hash, all through the same guarded script: the projector's pages, the copy
+//! that follows a loss, and the reader that found nothing and read the transaction's own stream.
+
+mod connection;
+mod copy;
+mod projector;
+mod script;
+
+pub use projector::HashProjector;
+
+use crate::Error;
+use crate::transaction::{self, TransactionHash};
+use connection::Connection;
+use domain::TransactionId;
+use script::{Guard, Hash};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+/// The position of the last event that is in the hashes; without it they are not to be trusted.
+const CHECKPOINT: &str = "offers:checkpoint";
+
+/// How long a request waits for Redis before it is served from PostgreSQL.
+const REQUEST_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// The hashes as requests see them. Cheap to clone; one for each process, because it remembers how far
+/// it has seen the hashes come.
+#[derive(Clone, Debug)]
+pub struct RedisHashes {
+    connection: Connection,
+    ttl: Duration,
+    /// What clients of this process have been told may stem from positions up to here: a Redis that is
+    /// not as far has been away, and its hashes would make a status go back.
+    told: Arc<AtomicI64>,
+}
+
+impl RedisHashes {
+    /// Connects when first needed, so an absent Redis is no error here. Final hashes expire after `ttl`.
+    ///
+    /// # Errors
+    /// `Redis` when `url` is none of Redis.
+    pub fn open(url: &str, ttl: Duration) -> Result<Self, Error> {
+        let connection = Connection::open(url, REQUEST_TIMEOUT)?;
+        Ok(Self { connection, ttl, told: Arc::default() })
+    }
+
+    /// The hash of `id`; `None` when it has to be read from the transaction's stream, because there is
+    /// none or because Redis is further back than it was.
+    ///
+    /// # Errors
+    /// `Redis` when it does not answer within `REQUEST_TIMEOUT`: read the stream.
+    pub async fn get(&self, id: TransactionId) -> Result<Option<TransactionHash>, Error> {
+        let mut both = redis::pipe();
+        both.get(CHECKPOINT).hgetall(transaction::key(id)); // in this order: the hash is as far or further
+        let (checkpoint, found): (Option<i64>, HashMap<String, String>) =
+            self.connection.ask(async |mut redis| both.query_async(&mut redis).await).await?;
+        let checkpoint = checkpoint.unwrap_or(0);
+        let told = self.told.fetch_max(checkpoint, Ordering::Relaxed);
+        Ok(if checkpoint < told { None } else { TransactionHash::read(found) })
+    }
+
+    /// Writes back what was read from the stream, whole, unless Redis knows something newer.
+    ///
+    /// # Errors
+    /// `Redis`. Nothing is lost: the next reader reads the stream again.
+    pub async fn write_back(&self, hash: &TransactionHash) -> Result<(), Error> {
+        let whole = Hash::whole_transaction(hash, self.ttl);
+        let write = script::write(&Guard::none(CHECKPOINT), &[whole]);
+        let written =
+            self.connection.ask(async |mut redis| write.invoke_async::<i64>(&mut redis).await).await;
+        if written.is_err() {
+            self.told.fetch_max(hash.position(), Ordering::Relaxed);
+        }
+        written.map(|_| ())
+    }
+}

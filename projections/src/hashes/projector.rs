@@ -1,0 +1,75 @@
+//! Follows the log into the hashes, always behind the read tables: whoever sees a status in a hash
+//! finds everything that belongs to it in the lists.
+
+use super::connection::Connection;
+use super::script::{self, Guard, Hash};
+use super::{CHECKPOINT, copy};
+use crate::Error;
+use crate::page::Page;
+use crate::rows::Readers;
+use domain::Recorded;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a page may take to be written.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a page waits for the read tables to be as far.
+const READ_TABLES_WAIT: Duration = Duration::from_secs(5);
+
+/// The writer of the hashes. Any number of processes may try: the checkpoint lets one of them win each
+/// page.
+#[derive(Debug)]
+pub struct HashProjector {
+    connection: Connection,
+    readers: Readers,
+    ttl: Duration,
+}
+
+impl HashProjector {
+    /// Writes to the Redis at `url`, behind the read tables that `readers` sees. Final hashes expire
+    /// after `ttl`.
+    ///
+    /// # Errors
+    /// `Redis` when `url` is none of Redis.
+    pub fn open(url: &str, readers: Readers, ttl: Duration) -> Result<Self, Error> {
+        Ok(Self { connection: Connection::open(url, WRITE_TIMEOUT)?, readers, ttl })
+    }
+
+    /// The position of the last event that is in the hashes. When Redis does not know it (it was lost),
+    /// or is further than the read tables (it belongs to another history), the hashes are thrown away
+    /// and copied from the read tables first.
+    ///
+    /// # Errors
+    /// `Redis`, `Database`; `Overtaken` when the copy was interrupted: ask again.
+    pub async fn checkpoint(&self) -> Result<i64, Error> {
+        let known: Option<i64> = self
+            .connection
+            .ask(async |mut redis| redis::cmd("GET").arg(CHECKPOINT).query_async(&mut redis).await)
+            .await?;
+        let read_tables = self.readers.checkpoint().read().await?;
+        match known {
+            Some(position) if position <= read_tables => Ok(position),
+            _ => copy::copy(&self.connection, &self.readers, self.ttl).await,
+        }
+    }
+
+    /// Takes the page that starts right after the checkpoint, whole or not at all, once the read tables
+    /// contain it.
+    ///
+    /// # Errors
+    /// `Behind` when the read tables do not come that far in time; `Overtaken` when the checkpoint is
+    /// elsewhere or gone, `Redis` when nothing is known of the outcome: ask for the checkpoint in either
+    /// case. `Unreadable` and `Broken` when no try will ever succeed.
+    pub async fn apply(&self, events: &[Recorded]) -> Result<(), Error> {
+        let Some(page) = Page::fold(events)? else { return Ok(()) };
+        self.readers.checkpoint().wait_for(page.last, Instant::now() + READ_TABLES_WAIT).await?;
+        let from = page.first - 1;
+        let transactions = page.transactions.iter().map(|change| Hash::transaction(change, self.ttl));
+        let hashes: Vec<_> = transactions.chain(page.offers.iter().map(Hash::offer)).collect();
+        let write = script::write(&Guard::moves(CHECKPOINT, from, page.last), &hashes);
+        match self.connection.ask(async |mut redis| write.invoke_async(&mut redis).await).await? {
+            1 => Ok(()),
+            _ => Err(Error::Overtaken { expected: from }),
+        }
+    }
+}

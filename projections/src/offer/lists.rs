@@ -1,0 +1,43 @@
+//! What can be bought?
+
+use super::{COLUMNS, OfferView, from_row};
+use crate::Error;
+use crate::rows::{Readers, Slice};
+use domain::OfferId;
+use sqlx::QueryBuilder;
+
+/// The key of the catalogue: the name, and which one of that name.
+pub type NameKey = (String, OfferId);
+
+impl Readers {
+    /// The offer `id`, on sale or not.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn offer(&self, id: OfferId) -> Result<Option<OfferView>, Error> {
+        let row = sqlx::query(&format!("select {COLUMNS} from read.offers where offer_id = $1"))
+            .bind(id.0)
+            .fetch_optional(self.pool())
+            .await?;
+        Ok(row.as_ref().map(from_row).transpose()?)
+    }
+
+    /// The offers on sale, by name; those after the key `after`.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn offers_on_sale(
+        &self,
+        after: Option<NameKey>,
+        limit: u32,
+    ) -> Result<Slice<OfferView, NameKey>, Error> {
+        let mut query = QueryBuilder::new(format!("select {COLUMNS} from read.offers where is_active"));
+        if let Some((name, id)) = after {
+            query.push(" and (name, offer_id) > (").push_bind(name).push(", ").push_bind(id.0).push(")");
+        }
+        query.push(" order by name, offer_id limit ").push_bind(i64::from(limit) + 1);
+        let rows = query.build().fetch_all(self.pool()).await?;
+        let items = rows.iter().map(from_row).collect::<Result<_, _>>()?;
+        Ok(Slice::cut(items, limit, |item: &OfferView| (item.terms.name.clone(), item.offer_id)))
+    }
+}

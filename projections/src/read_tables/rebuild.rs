@@ -1,0 +1,107 @@
+//! Makes the read tables anew beside the live ones and lets them take their place.
+//!
+//! The same DDL and the same writer, in another schema. Readers notice nothing: the switch renames two
+//! schemas in one transaction, at a moment when the new ones have come as far as the live ones.
+
+use super::{LIVE, NEXT, ReadCheckpoint, ReadTables};
+use crate::Error;
+use domain::Recorded;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection, Row};
+use std::time::Duration;
+
+/// What the live tables are called between the switch and their removal.
+const OLD: &str = "read_old";
+/// How long the switch waits for readers of the live tables before it lets them go on, in milliseconds:
+/// whoever comes after it waits with it.
+const SWITCH_LOCK_TIMEOUT_MS: u32 = 2_000;
+
+/// A rebuild that is under way.
+#[derive(Debug)]
+pub struct Rebuild {
+    owner: PgConnectOptions,
+    next: ReadTables,
+}
+
+impl Rebuild {
+    /// Makes the empty tables; `owner` is the role that owns the database. A rebuild that was left
+    /// unfinished is thrown away.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn begin(owner: PgConnectOptions) -> Result<Self, Error> {
+        let mut sql = PgConnection::connect_with(&owner).await?;
+        drop_schema(&mut sql, NEXT).await?;
+        drop_schema(&mut sql, OLD).await?;
+        sqlx::query("select create_read_tables($1)").bind(NEXT).execute(&mut sql).await?;
+        sql.close().await?;
+        let unread = ReadCheckpoint::new(sqlx::PgPool::connect_lazy_with(owner.clone()));
+        let next = ReadTables::of(NEXT, &owner, unread);
+        Ok(Self { owner, next })
+    }
+
+    /// The position of the last event in the new tables.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn checkpoint(&self) -> Result<i64, Error> {
+        self.next.checkpoint().await
+    }
+
+    /// Takes the next page into the new tables.
+    ///
+    /// # Errors
+    /// As `ReadTables::apply`.
+    pub async fn apply(&self, events: &[Recorded]) -> Result<(), Error> {
+        self.next.apply(events).await
+    }
+
+    /// Holds the live tables where they are: nobody writes to them until the hold is switched or dropped.
+    ///
+    /// # Errors
+    /// `Database`, also when somebody reads the live tables for longer than the switch may wait: try
+    /// again.
+    pub async fn hold(&self) -> Result<Held, Error> {
+        let mut sql = PgConnection::connect_with(&self.owner).await?;
+        let begin = format!(
+            "begin; set local lock_timeout = {SWITCH_LOCK_TIMEOUT_MS}; \
+             lock table {LIVE}.checkpoint in access exclusive mode"
+        );
+        sqlx::raw_sql(&begin).execute(&mut sql).await?;
+        let row = sqlx::query(&format!("select position from {LIVE}.checkpoint")).fetch_one(&mut sql).await?;
+        Ok(Held { position: row.try_get("position")?, sql })
+    }
+}
+
+/// The live tables, held.
+#[derive(Debug)]
+pub struct Held {
+    /// Where they stand: the new ones must come at least as far.
+    pub position: i64,
+    sql: PgConnection,
+}
+
+impl Held {
+    /// Puts the new tables in the place of the live ones, and removes those.
+    ///
+    /// # Errors
+    /// `Behind` when the new tables have not come as far as the live ones; `Database`.
+    pub async fn switch(mut self) -> Result<(), Error> {
+        let row =
+            sqlx::query(&format!("select position from {NEXT}.checkpoint")).fetch_one(&mut self.sql).await?;
+        if row.try_get::<i64, _>("position")? < self.position {
+            return Err(Error::Behind { position: self.position, waited: Duration::ZERO });
+        }
+        let rename =
+            format!("alter schema {LIVE} rename to {OLD}; alter schema {NEXT} rename to {LIVE}; commit");
+        sqlx::raw_sql(&rename).execute(&mut self.sql).await?;
+        drop_schema(&mut self.sql, OLD).await?;
+        self.sql.close().await?;
+        Ok(())
+    }
+}
+
+async fn drop_schema(sql: &mut PgConnection, schema: &str) -> Result<(), Error> {
+    sqlx::raw_sql(&format!("drop schema if exists {schema} cascade")).execute(sql).await?;
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! What did an account have at any moment? The table `statement` keeps every entry of every posting; a
+//! balance as of a position is a sum over a range of its key.
+
+use crate::entries::{self, Posting};
+use crate::rows::{Column, Readers};
+use crate::{Error, transaction};
+use domain::{Money, TransactionId};
+use rust_decimal::Decimal;
+use sqlx::{PgConnection, Row};
+use std::collections::HashMap;
+use uuid::Uuid;
+
+pub use crate::entries::{FUNDING, HOLDING, REVENUE};
+
+/// Writes the entries of a page; those in `unpriced` take their amount from the transaction's row, so
+/// the transactions come first.
+pub(crate) async fn write(
+    connection: &mut PgConnection,
+    mut postings: Vec<Posting>,
+    unpriced: &[(i64, TransactionId)],
+) -> Result<(), Error> {
+    if !unpriced.is_empty() {
+        postings.extend(price(connection, unpriced).await?);
+    }
+    if postings.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into statement (account_id, position, ordinal, amount) \
+         select * from unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::numeric[])",
+    )
+    .bind(postings.column(|posting| posting.account))
+    .bind(postings.column(|posting| posting.position))
+    .bind(postings.column(|posting| posting.ordinal))
+    .bind(postings.column(|posting| posting.amount.decimal()))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn price(
+    connection: &mut PgConnection,
+    unpriced: &[(i64, TransactionId)],
+) -> Result<Vec<Posting>, Error> {
+    let rows = transaction::load(connection, &unpriced.column(|(_, id)| id.0)).await?;
+    let views: HashMap<_, _> = rows.into_iter().map(|view| (view.transaction_id, view)).collect();
+    let mut postings = Vec::with_capacity(unpriced.len() * 2);
+    for (position, id) in unpriced {
+        let missing =
+            Error::Broken { position: *position, why: "a success of a transaction that has no row" };
+        let request = &views.get(id).ok_or(missing)?.request;
+        postings.extend(entries::of_success(request, *position));
+    }
+    Ok(postings)
+}
+
+impl Readers {
+    /// What `account` had once the event at `position` was in, folded from its entries. Right up to the
+    /// read tables' checkpoint.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn balance_at(&self, account: Uuid, position: i64) -> Result<Money, Error> {
+        let sum: Decimal = sqlx::query(
+            "select coalesce(sum(amount), 0) as balance from read.statement \
+             where account_id = $1 and position <= $2",
+        )
+        .bind(account)
+        .bind(position)
+        .fetch_one(self.pool())
+        .await?
+        .try_get("balance")?;
+        Ok(Money::try_from(sum).map_err(|cause| sqlx::Error::Decode(Box::new(cause)))?)
+    }
+}

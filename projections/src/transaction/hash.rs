@@ -1,0 +1,143 @@
+//! How is it going? The Redis hash `transaction:{id}`: its fields, and reading it.
+
+use super::{Change, TransactionView, is_final, status_named};
+use domain::transaction::Status;
+use domain::{PartnerId, TransactionId, UserId};
+use std::collections::HashMap;
+
+/// The fields in the order in which they are shown.
+const FIELDS: [&str; 14] = [
+    "transaction_id",
+    "user_id",
+    "offer_id",
+    "amount",
+    "status",
+    "created_at",
+    "updated_at",
+    "kind",
+    "completed_at",
+    "reference",
+    "error_message",
+    "refunded_at",
+    "partner_id",
+    "position",
+];
+
+/// A whole hash, from Redis or from a view: the same either way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransactionHash {
+    /// In the order of `FIELDS`.
+    fields: Vec<(&'static str, String)>,
+    status: Status,
+    user_id: UserId,
+    partner_id: Option<PartnerId>,
+    transaction_id: TransactionId,
+    position: i64,
+}
+
+impl TransactionHash {
+    /// Only moves forward.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// True when nothing will change any more.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        is_final(self.status)
+    }
+
+    /// Whom it is for.
+    #[must_use]
+    pub fn user_id(&self) -> UserId {
+        self.user_id
+    }
+
+    /// Who asked for it, when a partner did.
+    #[must_use]
+    pub fn partner_id(&self) -> Option<PartnerId> {
+        self.partner_id
+    }
+
+    /// Which one.
+    #[must_use]
+    pub fn transaction_id(&self) -> TransactionId {
+        self.transaction_id
+    }
+
+    /// The position of its last event.
+    #[must_use]
+    pub fn position(&self) -> i64 {
+        self.position
+    }
+
+    /// What a client is shown: everything but the position, always in the same order.
+    pub fn shown(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.fields
+            .iter()
+            .filter(|(name, _)| *name != "position")
+            .map(|(name, value)| (*name, value.as_str()))
+    }
+
+    /// All fields, as they are written.
+    pub(crate) fn fields(&self) -> &[(&'static str, String)] {
+        &self.fields
+    }
+
+    /// What `HGETALL` gave; `None` when that is no whole hash of ours.
+    pub(crate) fn read(mut found: HashMap<String, String>) -> Option<Self> {
+        let fields = FIELDS.into_iter().filter_map(|name| Some((name, found.remove(name)?))).collect();
+        Self::whole(fields)
+    }
+
+    fn whole(fields: Vec<(&'static str, String)>) -> Option<Self> {
+        let value = |name: &str| fields.iter().find(|field| field.0 == name).map(|field| field.1.as_str());
+        let required = ["offer_id", "amount", "created_at", "updated_at", "kind"];
+        required.iter().try_for_each(|name| value(name).map(|_| ()))?;
+        Some(Self {
+            status: status_named(value("status")?)?,
+            user_id: value("user_id")?.parse().ok()?,
+            partner_id: value("partner_id").map(str::parse).transpose().ok()?,
+            transaction_id: value("transaction_id")?.parse().ok()?,
+            position: value("position")?.parse().ok()?,
+            fields,
+        })
+    }
+}
+
+impl From<&TransactionView> for TransactionHash {
+    fn from(view: &TransactionView) -> Self {
+        let fields = fields(&Change::from(view));
+        Self::whole(fields).expect("a view has every field that a hash must have")
+    }
+}
+
+/// The key of a transaction's hash.
+pub(crate) fn key(id: TransactionId) -> String {
+    format!("transaction:{id}")
+}
+
+/// The fields that `change` moves, in the order of `FIELDS`; all of them when it has the beginning.
+pub(crate) fn fields(change: &Change) -> Vec<(&'static str, String)> {
+    let progress = &change.progress;
+    let begun = change.requested.as_ref();
+    let request = begun.map(|begun| &begun.request);
+    let all = [
+        ("transaction_id", begun.map(|_| change.id.to_string())),
+        ("user_id", request.map(|request| request.user_id.to_string())),
+        ("offer_id", request.map(|request| request.offer_id.to_string())),
+        ("amount", request.map(|request| request.amount.to_string())),
+        ("status", progress.status.map(|status| status.as_str().to_owned())),
+        ("created_at", begun.map(|begun| begun.at.to_string())),
+        ("updated_at", Some(progress.updated_at.to_string())),
+        ("kind", request.map(|request| request.kind.as_str().to_owned())),
+        ("completed_at", progress.completed_at.map(|at| at.to_string())),
+        ("reference", progress.external_reference.clone()),
+        ("error_message", progress.error_message.clone()),
+        ("refunded_at", progress.refunded_at.map(|at| at.to_string())),
+        ("partner_id", request.and_then(|request| request.partner_id).map(|id| id.to_string())),
+        ("position", Some(progress.position.to_string())),
+    ];
+    all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}

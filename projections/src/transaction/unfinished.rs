@@ -1,0 +1,95 @@
+//! Which purchases are not final yet? The table `unfinished` holds only those: a few rows that come
+//! and go, so that asking is cheap however long history is.
+
+use super::Change;
+use crate::Error;
+use crate::rows::{Column, Readers, moment};
+use domain::{Timestamp, TransactionId};
+use sqlx::{PgConnection, Row};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// How long a transaction is left alone after its last attempt: `first`, doubled with each further
+/// attempt, up to `most`. One that was never tried is not left alone at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// After the first attempt.
+    pub first: Duration,
+    /// However many there were.
+    pub most: Duration,
+}
+
+/// A purchase that somebody should look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Which one.
+    pub transaction_id: TransactionId,
+    /// How often it was tried; 0 when nobody has begun.
+    pub attempts: u32,
+    /// When something last happened to it.
+    pub updated_at: Timestamp,
+}
+
+/// Adds what begins in a page and stays open, removes what ends in it.
+pub(crate) async fn write(connection: &mut PgConnection, changes: &[Change]) -> Result<(), Error> {
+    let opened: Vec<(Uuid, i64)> = changes
+        .iter()
+        .filter(|change| !change.is_final())
+        .filter_map(|change| change.requested.as_ref().map(|begun| (change.id.0, begun.position)))
+        .collect();
+    if !opened.is_empty() {
+        sqlx::query(
+            "insert into unfinished (transaction_id, created_position) \
+             select * from unnest($1::uuid[], $2::bigint[])",
+        )
+        .bind(opened.column(|(id, _)| *id))
+        .bind(opened.column(|(_, position)| *position))
+        .execute(&mut *connection)
+        .await?;
+    }
+    let closed: Vec<Uuid> = changes
+        .iter()
+        .filter(|change| change.is_final() && change.requested.is_none())
+        .map(|change| change.id.0)
+        .collect();
+    if !closed.is_empty() {
+        sqlx::query("delete from unfinished where transaction_id = any($1)")
+            .bind(closed)
+            .execute(connection)
+            .await?;
+    }
+    Ok(())
+}
+
+impl Readers {
+    /// Transactions to which nothing has happened for `age` beyond their backoff, oldest first, at
+    /// most `limit`.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn unfinished(
+        &self,
+        now: Timestamp,
+        age: Duration,
+        backoff: Backoff,
+        limit: u32,
+    ) -> Result<Vec<Unfinished>, Error> {
+        sqlx::query(include_str!("unfinished.sql"))
+            .bind(now.utc())
+            .bind(age.as_secs_f64())
+            .bind(backoff.first.as_secs_f64())
+            .bind(backoff.most.as_secs_f64())
+            .bind(i64::from(limit))
+            .fetch_all(self.pool())
+            .await?
+            .iter()
+            .map(|row| {
+                Ok(Unfinished {
+                    transaction_id: TransactionId(row.try_get("transaction_id")?),
+                    attempts: row.try_get::<i32, _>("attempts")?.cast_unsigned(),
+                    updated_at: moment(row, "updated_at")?,
+                })
+            })
+            .collect()
+    }
+}

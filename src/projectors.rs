@@ -1,0 +1,33 @@
+//! The two projections as followers of the log.
+
+use crate::event_log::{Sink, SinkError};
+use domain::Recorded;
+use projections::{HashProjector, ReadTables};
+
+impl Sink for ReadTables {
+    fn name(&self) -> &'static str {
+        "read_tables"
+    }
+
+    async fn checkpoint(&mut self) -> Result<i64, SinkError> {
+        Ok(Self::checkpoint(self).await?)
+    }
+
+    async fn apply(&mut self, page: &[Recorded]) -> Result<(), SinkError> {
+        Ok(Self::apply(self, page).await?)
+    }
+}
+
+impl Sink for HashProjector {
+    fn name(&self) -> &'static str {
+        "redis_hashes"
+    }
+
+    async fn checkpoint(&mut self) -> Result<i64, SinkError> {
+        Ok(Self::checkpoint(self).await?)
+    }
+
+    async fn apply(&mut self, page: &[Recorded]) -> Result<(), SinkError> {
+        Ok(Self::apply(self, page).await?)
+    }
+}
