@@ -35,11 +35,9 @@ pub fn status(dir: &Path) -> Status {
         let port = ports.get(&name).copied();
         (name, running, port)
     };
-    Status {
-        owner: Lock::owner(dir).map(|owner| owner.pid),
-        children: names.into_iter().map(child).collect(),
-        demo: Demo::read(dir),
-    }
+    let owner = Lock::owner(dir).map(|owner| owner.pid);
+    let children = names.into_iter().map(child).collect();
+    Status { owner, children, demo: owner.and_then(|_| Demo::read(dir)) }
 }
 
 /// Ends what runs on `dir`; does nothing when nothing does.
