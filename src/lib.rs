@@ -1,7 +1,10 @@
 //! How it runs: one binary, its roles chosen by flag.
 
+pub mod accounts;
+pub mod activations;
 pub mod app;
 pub mod bus;
+pub mod catalogue;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -13,5 +16,7 @@ pub mod identity;
 pub mod migrations;
 pub mod processors;
 pub mod projectors;
+pub mod repeats;
 pub mod simulator;
+pub mod statuses;
 pub mod telemetry;

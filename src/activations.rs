@@ -1,0 +1,143 @@
+//! Accepts purchases: the money is reserved and the purchase begun in one commit.
+
+use crate::event_log::{EventLog, ExecuteError, LogError, Order, Plan, Rejection};
+use crate::repeats::{self, Repeatable};
+use domain::offer::{self, Offer, Terms};
+use domain::transaction::{ActivationRequested, Command, Kind};
+use domain::{Metadata, OfferId, TransactionId, UserId};
+
+/// A user asks for an offer.
+#[derive(Clone, Debug)]
+pub struct Activation {
+    /// Who gets it and pays for it.
+    pub user_id: UserId,
+    /// What is asked for.
+    pub offer_id: OfferId,
+    /// By which it is recognised when it comes again.
+    pub repeatable: Repeatable,
+}
+
+/// A purchase that has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Its id.
+    pub transaction_id: TransactionId,
+    /// True when an earlier request began it.
+    pub replayed: bool,
+}
+
+/// Why a purchase does not begin. Nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such offer, or it is not sold.
+    #[error("there is no such offer on sale")]
+    OfferNotFound,
+    /// The buyer has less than the price.
+    #[error("the balance is not sufficient")]
+    InsufficientBalance,
+    /// The caller used the key before, for something else.
+    #[error("this key belongs to another request")]
+    KeyReused,
+    /// Others were faster, too often.
+    #[error("others were faster, too often")]
+    Conflict,
+    /// The log could not do it, or (`OutcomeUnknown`) may have done it.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl From<repeats::Error> for Error {
+    fn from(error: repeats::Error) -> Self {
+        match error {
+            repeats::Error::KeyReused => Self::KeyReused,
+            repeats::Error::Log(cause) => Self::Log(cause),
+        }
+    }
+}
+
+/// Begins `activation`, or finds that it was begun before.
+///
+/// The usual case costs one commit and nothing else. Whether the request was answered before is
+/// asked only when the answer would be a no: the log itself recognises a repeat before it looks at
+/// money or the offer's version.
+///
+/// # Errors
+/// `OfferNotFound`, `InsufficientBalance`, `KeyReused`, `Conflict`, or the log's own.
+pub async fn accept(log: &EventLog, activation: &Activation, metadata: Metadata) -> Result<Accepted, Error> {
+    let transaction_id = TransactionId(activation.repeatable.event_id());
+    let refusal = match begin(log, activation, transaction_id, metadata).await {
+        Ok(()) => return Ok(Accepted { transaction_id, replayed: false }),
+        Err(refusal) => refusal,
+    };
+    if let ExecuteError::Log(cause) = refusal {
+        return Err(Error::Log(cause));
+    }
+    match activation.repeatable.answered_before(log).await? {
+        Some(_) => Ok(Accepted { transaction_id, replayed: true }),
+        None => Err(refused(refusal)),
+    }
+}
+
+async fn begin(
+    log: &EventLog,
+    activation: &Activation,
+    transaction_id: TransactionId,
+    metadata: Metadata,
+) -> Result<(), ExecuteError> {
+    let metadata = activation.repeatable.metadata(metadata);
+    log.execute(&metadata, || plan(log, activation, transaction_id)).await.map(|_| ())
+}
+
+async fn plan(
+    log: &EventLog,
+    activation: &Activation,
+    transaction_id: TransactionId,
+) -> Result<Plan, ExecuteError> {
+    let (terms, version) = on_sale(log, activation.offer_id).await?;
+    let request = Command::Request(requested(activation, terms));
+    Ok(Plan::new()
+        .create(Order::Transaction(transaction_id, request))
+        .unchanged::<Offer>(activation.offer_id.0, version)
+        .repeatable_as(transaction_id.0))
+}
+
+/// The terms of an offer that is sold, with the version that says so. A no is looked up once more,
+/// because what is cached may be stale.
+async fn on_sale(log: &EventLog, id: OfferId) -> Result<(Terms, i64), ExecuteError> {
+    let cached = log.load::<Offer>(id.0).await?;
+    if let Offer::Active(terms) = cached.state {
+        return Ok((terms, cached.version));
+    }
+    let now = log.reload::<Offer>(id.0).await?;
+    match now.state {
+        Offer::Active(terms) => Ok((terms, now.version)),
+        Offer::None | Offer::Inactive(_) => Err(Rejection::Offer(offer::Error::NotOnSale).into()),
+    }
+}
+
+fn requested(activation: &Activation, terms: Terms) -> ActivationRequested {
+    ActivationRequested {
+        kind: Kind::Activation,
+        user_id: activation.user_id,
+        account_id: activation.user_id.into(),
+        partner_id: None,
+        subscription_id: None,
+        offer_id: activation.offer_id,
+        offer_name: terms.name,
+        duration_days: terms.duration_days,
+        amount: terms.price,
+        partner_reference: None,
+        reference: None,
+    }
+}
+
+fn refused(refusal: ExecuteError) -> Error {
+    match refusal {
+        ExecuteError::Rejected(_) => Error::OfferNotFound, // a fresh transaction refuses nothing else
+        ExecuteError::InsufficientFunds { .. } | ExecuteError::BalanceTooLarge { .. } => {
+            Error::InsufficientBalance
+        }
+        ExecuteError::Repeated { .. } | ExecuteError::Conflict => Error::Conflict,
+        ExecuteError::Log(cause) => Error::Log(cause),
+    }
+}
