@@ -35,9 +35,11 @@ pub fn status(dir: &Path) -> Status {
         let port = ports.get(&name).copied();
         (name, running, port)
     };
-    let owner = Lock::owner(dir).map(|owner| owner.pid);
-    let children = names.into_iter().map(child).collect();
-    Status { owner, children, demo: owner.and_then(|_| Demo::read(dir)) }
+    Status {
+        owner: Lock::owner(dir).map(|owner| owner.pid),
+        children: names.into_iter().map(child).collect(),
+        demo: Demo::read(dir),
+    }
 }
 
 /// Ends what runs on `dir`; does nothing when nothing does.

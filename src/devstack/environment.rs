@@ -10,7 +10,7 @@ use std::{env, fs};
 use serde::{Deserialize, Serialize};
 
 use super::error::Error;
-use super::files::{self, Lock, replace};
+use super::files::{self, replace};
 
 /// Variables `OFFERS_*` and their values, passwords included.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
@@ -19,7 +19,6 @@ pub struct Environment(BTreeMap<String, String>);
 impl Environment {
     /// The environment of what runs on `dir`; `None` when nothing does.
     pub fn of(dir: &Path) -> Option<Environment> {
-        Lock::owner(dir)?;
         serde_json::from_slice(&fs::read(path(dir)).ok()?).ok()
     }
 

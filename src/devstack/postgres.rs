@@ -131,7 +131,7 @@ impl Cluster {
         let ours = command_line(pid).is_some_and(|line| line.contains(&home));
         match Identity::of(pid).filter(|_| ours) {
             Some(server) => {
-                warn!("ending a PostgreSQL that was left running on {home} (process {pid})");
+                warn!("ending the PostgreSQL that an earlier run left (process {pid})");
                 server.end(&farewell(Care { durable: true, ephemeral: false })).await;
             }
             None => {
@@ -178,9 +178,7 @@ fn settings(port: u16, care: Care) -> Vec<String> {
         "unix_socket_directories=".to_owned(),
         format!("max_connections={MAX_CONNECTIONS}"),
         "shared_buffers=256MB".to_owned(),
-        // Under load a checkpoint every few minutes writes every touched page into the WAL again.
         "max_wal_size=2GB".to_owned(),
-        "checkpoint_timeout=15min".to_owned(),
         "timezone=UTC".to_owned(),
         "log_timezone=UTC".to_owned(),
         "log_checkpoints=off".to_owned(),

@@ -1,1 +1,97 @@
-//! The HTTP edge.
+//! The HTTP edge: all routes on one screen, one file a resource, and the rules that hold for all.
+//!
+//! A handler extracts, calls a use case, and answers. Errors are named where they arise and written by
+//! `problem` alone. **Architecture Invariant:** nothing here names a database, a cache or a bus.
+
+mod account;
+mod activation;
+mod admin;
+mod audit;
+mod auth;
+mod body;
+mod caller;
+mod code;
+mod context;
+#[cfg(test)]
+mod edge_tests;
+mod fields;
+mod health;
+mod idempotency;
+mod limits;
+mod offers;
+mod page;
+mod path;
+mod problem;
+mod query;
+mod refusals;
+mod server;
+mod values;
+
+pub use code::Code;
+pub use problem::{FieldError, Problem};
+pub use server::serve;
+
+use crate::app::App;
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{get, patch, post};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tower::Layer;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::normalize_path::NormalizePathLayer;
+
+/// What handlers share.
+type Shared = Arc<App>;
+
+/// The whole HTTP interface of `app`.
+pub fn router(app: Arc<App>) -> Router {
+    activation::begin_to_count();
+    let slots = Arc::new(Semaphore::new(limits::MAX_IN_FLIGHT));
+    let api = Router::new()
+        .nest("/api/v1", api())
+        .layer(from_fn(limits::time_out))
+        .layer(from_fn_with_state(slots, limits::shed));
+    let watched = Router::new()
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics));
+    around(api.merge(watched).with_state(app))
+}
+
+fn api() -> Router<Shared> {
+    Router::new()
+        .route("/auth/login", post(auth::login))
+        .route("/auth/refresh", post(auth::refresh))
+        .route("/auth/logout", post(auth::logout))
+        .route("/auth/profile", get(auth::profile))
+        .route("/offers", get(offers::list))
+        .route("/offers/{id}", get(offers::detail))
+        .route("/account", get(account::overview))
+        .route("/account/balance", get(account::balance))
+        .route("/account/subscriptions", get(account::subscriptions))
+        .route("/account/transactions", get(account::transactions))
+        .route("/account/transactions/{id}", get(account::transaction_detail))
+        .route("/activation", post(activation::activate))
+        .route("/activation/status/{id}", get(activation::status))
+        .route("/admin/users", get(admin::users::list_all).post(admin::users::create))
+        .route("/admin/users/{id}", get(admin::users::detail).patch(admin::users::change))
+        .route("/admin/accounts/{id}", get(admin::accounts::detail))
+        .route("/admin/accounts/{id}/credit", post(admin::accounts::credit))
+        .route("/admin/accounts/{id}/debit", post(admin::accounts::debit))
+        .route("/admin/offers", post(admin::offers::create))
+        .route("/admin/offers/{id}", patch(admin::offers::change))
+        .route("/audit/events", get(audit::events))
+        .route("/audit/transactions/{id}", get(audit::transaction))
+}
+
+/// What holds for every request to `routes`, from the inside out: a trailing slash means nothing, a
+/// panic is an answer, every error has one shape, every response an id.
+fn around(routes: Router) -> Router {
+    let slash_or_not = NormalizePathLayer::trim_trailing_slash().layer(routes);
+    Router::new()
+        .fallback_service(slash_or_not)
+        .layer(CatchPanicLayer::custom(problem::of_panic))
+        .layer(from_fn(problem::render))
+        .layer(from_fn(context::around))
+}

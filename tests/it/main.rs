@@ -5,7 +5,13 @@
     reason = "a failed unwrap is a failed test; one crate, nothing outside it"
 )]
 
+mod account;
+mod activation;
+mod admin;
+mod audit;
+mod auth;
 mod bus;
+mod catalogue;
 mod devstack;
 mod event_log;
 mod eventually;
@@ -14,5 +20,7 @@ mod identity;
 mod import_rules;
 mod load;
 mod nats_server;
+mod problems;
 mod projections;
+mod service;
 mod stack;

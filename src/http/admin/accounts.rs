@@ -1,0 +1,136 @@
+//! `/admin/accounts`: what users and partners have, and paying in and out.
+
+use crate::accounts::{self, Direction, Transfer};
+use crate::http::Shared;
+use crate::http::caller::Admin;
+use crate::http::code::Code;
+use crate::http::context::Context;
+use crate::http::fields::Fields;
+use crate::http::idempotency::{IdempotencyKey, REPLAYED};
+use crate::http::path::Id;
+use crate::http::problem::Problem;
+use crate::http::values::{line, positive_amount, prose};
+use crate::identity::OwnerKind;
+use crate::repeats::Repeatable;
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use domain::{AccountId, Metadata};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The longest reason, in characters.
+const MAX_REASON: usize = 500;
+/// The longest reference, in characters.
+const MAX_REFERENCE: usize = 200;
+/// How long a repeat waits for the read tables, which know the balance of then.
+const BALANCE_WAIT: Duration = Duration::from_secs(5);
+
+/// `GET /admin/accounts/{owner_id}/`
+pub(in crate::http) async fn detail(
+    State(app): State<Shared>,
+    _admin: Admin,
+    Id(id): Id<AccountId>,
+) -> Result<Json<Value>, Problem> {
+    let kind = match app.identity.owner_kind(id.0).await?.ok_or_else(no_such_account)? {
+        OwnerKind::User => "user",
+        OwnerKind::Partner => "partner",
+    };
+    let balance = app.log.balance(id).await?.balance;
+    Ok(Json(json!({"account_id": id, "owner_id": id, "kind": kind, "balance": balance})))
+}
+
+/// `POST /admin/accounts/{owner_id}/credit/`
+pub(in crate::http) async fn credit(
+    State(app): State<Shared>,
+    Admin(admin): Admin,
+    context: Context,
+    Id(id): Id<AccountId>,
+    key: Option<IdempotencyKey>,
+    fields: Fields,
+) -> Result<Response, Problem> {
+    let metadata = context.metadata(admin.actor().to_string());
+    let asked = Asked { admin: admin.id(), account_id: id, direction: Direction::Credit, key, metadata };
+    asked.carry_out(&app, fields).await
+}
+
+/// `POST /admin/accounts/{owner_id}/debit/`
+pub(in crate::http) async fn debit(
+    State(app): State<Shared>,
+    Admin(admin): Admin,
+    context: Context,
+    Id(id): Id<AccountId>,
+    key: Option<IdempotencyKey>,
+    fields: Fields,
+) -> Result<Response, Problem> {
+    let metadata = context.metadata(admin.actor().to_string());
+    let asked = Asked { admin: admin.id(), account_id: id, direction: Direction::Debit, key, metadata };
+    asked.carry_out(&app, fields).await
+}
+
+/// What the path and the headers of a transfer say.
+struct Asked {
+    admin: uuid::Uuid,
+    account_id: AccountId,
+    direction: Direction,
+    key: Option<IdempotencyKey>,
+    metadata: Metadata,
+}
+
+impl Asked {
+    async fn carry_out(self, app: &Shared, fields: Fields) -> Result<Response, Problem> {
+        let (amount, reason, reference) = fields.read_strictly(|fields| {
+            (
+                fields.required("amount", positive_amount),
+                fields.required("reason", prose(1..=MAX_REASON)),
+                fields.optional("reference", line(1..=MAX_REFERENCE)),
+            )
+        })?;
+        let verb = match self.direction {
+            Direction::Credit => "credit",
+            Direction::Debit => "debit",
+        };
+        let request = format!("POST /admin/accounts/{}/{verb} amount={amount}", self.account_id);
+        let transfer = Transfer {
+            account_id: self.account_id,
+            direction: self.direction,
+            amount,
+            repeatable: Repeatable::new(self.admin, self.key.map(Into::into), request),
+        };
+        let metadata = Metadata { reason: Some(reason), reference, ..self.metadata };
+        if app.identity.owner_kind(self.account_id.0).await?.is_none() {
+            accounts::carried_before(&app.log, &transfer).await?; // a key of another request is told first
+            return Err(no_such_account());
+        }
+        answer(app, &transfer, metadata).await
+    }
+}
+
+async fn answer(app: &Shared, transfer: &Transfer, metadata: Metadata) -> Result<Response, Problem> {
+    let carried = accounts::carry_out(&app.log, transfer, metadata).await?;
+    let balance = match carried.balance {
+        Some(balance) => balance,
+        None => {
+            let until = Instant::now() + BALANCE_WAIT;
+            app.readers.checkpoint().wait_for(carried.position, until).await?;
+            app.readers.balance_at(transfer.account_id.0, carried.position).await?
+        }
+    };
+    let body = json!({
+        "account_id": transfer.account_id,
+        "amount": transfer.amount,
+        "balance": balance,
+        "position": carried.position,
+    });
+    let mut response = (StatusCode::CREATED, Json(body)).into_response();
+    if carried.balance.is_none() {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+fn no_such_account() -> Problem {
+    Problem::new(Code::AccountNotFound, "There is no such account")
+}

@@ -1,0 +1,107 @@
+//! `/admin/users`: people who may log in.
+
+use crate::accounts;
+use crate::http::Shared;
+use crate::http::auth::shown;
+use crate::http::caller::Admin;
+use crate::http::context::Context;
+use crate::http::fields::Fields;
+use crate::http::page::Wanted;
+use crate::http::path::Id;
+use crate::http::problem::Problem;
+use crate::http::query::{Parameters, text};
+use crate::http::values::{Expected, boolean, line, list, secret};
+use crate::identity::{Cursor, NewUser, Roles, UserChange};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::DateTime;
+use domain::UserId;
+use domain::account::Kind;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// The longest text that is handed on to be judged, in characters.
+const MAX_TEXT: usize = 1024;
+
+/// `POST /admin/users/`: writes the row, then opens the account; a request that was cut off in between
+/// goes on where it stopped when it is sent again.
+pub(in crate::http) async fn create(
+    State(app): State<Shared>,
+    Admin(admin): Admin,
+    context: Context,
+    fields: Fields,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let new = fields.read_strictly(new_user)?;
+    let now = app.clock.now().utc();
+    let user = app.identity.create_user(&new, &admin.actor(), now).await?;
+    let metadata = context.metadata(admin.actor().to_string());
+    accounts::open(&app.log, user.id.into(), Kind::User, &metadata).await?;
+    app.identity.confirm_user(user.id).await?;
+    Ok((StatusCode::CREATED, Json(shown(&user))))
+}
+
+/// `GET /admin/users/?q=`
+pub(in crate::http) async fn list_all(
+    State(app): State<Shared>,
+    _admin: Admin,
+    context: Context,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    let (wanted, q) = Wanted::read(parameters, "users", |parameters| parameters.optional("q", text))?;
+    let after = wanted.key(cursor)?;
+    let page = app.identity.find_users(&q.unwrap_or_default(), after, wanted.limit as usize).await?;
+    let next = page.next.map(|cursor| format!("{}|{}", cursor.created.timestamp_micros(), cursor.id));
+    Ok(wanted.answer(&context, page.items.iter().map(shown).collect(), next))
+}
+
+/// `GET /admin/users/{id}/`
+pub(in crate::http) async fn detail(
+    State(app): State<Shared>,
+    _admin: Admin,
+    Id(id): Id<UserId>,
+) -> Result<Json<Value>, Problem> {
+    Ok(Json(shown(&app.identity.get_user(id).await?)))
+}
+
+/// `PATCH /admin/users/{id}/`
+pub(in crate::http) async fn change(
+    State(app): State<Shared>,
+    Admin(admin): Admin,
+    Id(id): Id<UserId>,
+    fields: Fields,
+) -> Result<Json<Value>, Problem> {
+    let change = fields.read_strictly(|fields| UserChange {
+        is_active: fields.change("is_active", boolean),
+        roles: fields.change("roles", roles),
+        password: fields.change("password", secret(1..=MAX_TEXT)),
+        email: fields.change("email", line(0..=MAX_TEXT)),
+    })?;
+    let now = app.clock.now().utc();
+    Ok(Json(shown(&app.identity.update_user(id, &change, &admin.actor(), now).await?)))
+}
+
+/// Only types and characters are judged here; what a name or a password must be, identity knows.
+fn new_user(fields: &mut Fields) -> NewUser {
+    NewUser {
+        username: fields.required("username", line(0..=MAX_TEXT)),
+        password: fields.required("password", secret(0..=MAX_TEXT)),
+        email: fields.required("email", line(0..=MAX_TEXT)),
+        first_name: fields.optional("first_name", line(0..=MAX_TEXT)).unwrap_or_default(),
+        last_name: fields.optional("last_name", line(0..=MAX_TEXT)).unwrap_or_default(),
+        roles: fields.optional("roles", roles).unwrap_or_default(),
+    }
+}
+
+fn roles(value: &RawValue) -> Result<Roles, Expected> {
+    let names = list(|name| Ok(name.to_owned()))(value)?;
+    let known = Roles::parse(names.iter().map(String::as_str));
+    known.map_err(|_| "must be one or more of user, admin, auditor".to_owned())
+}
+
+fn cursor(key: &str) -> Option<Cursor> {
+    let (created, id) = key.split_once('|')?;
+    let created = DateTime::from_timestamp_micros(created.parse().ok()?)?;
+    Some(Cursor { created, id: id.parse().ok()? })
+}

@@ -1,0 +1,79 @@
+//! `/auth`: login, refresh, logout, profile.
+
+use super::Shared;
+use super::caller::User as Person;
+use super::fields::Fields;
+use super::problem::Problem;
+use super::values::{line, secret};
+use crate::identity::{Grant, User};
+use axum::Extension;
+use axum::Json;
+use axum::extract::{ConnectInfo, State};
+use axum::response::{IntoResponse, Response};
+use domain::Timestamp;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// The longest name that is looked up, in characters: more is no name at all.
+const MAX_NAME: usize = 1024;
+/// The longest password or token that is looked at, in characters.
+const MAX_SECRET: usize = 4096;
+
+/// `POST /auth/login/`
+pub(super) async fn login(
+    State(app): State<Shared>,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    fields: Fields,
+) -> Result<Response, Problem> {
+    let (username, password) = fields.read(|fields| {
+        let username = fields.required("username", line(1..=MAX_NAME));
+        (username, fields.required("password", secret(1..=MAX_SECRET)))
+    })?;
+    let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Extension(ConnectInfo(peer))| peer.ip());
+    let grant = app.identity.login(&username, &password, address, app.clock.now().utc()).await?;
+    Ok(granted(&grant))
+}
+
+/// `POST /auth/refresh/`
+pub(super) async fn refresh(State(app): State<Shared>, fields: Fields) -> Result<Response, Problem> {
+    let token = fields.read(|fields| fields.required("refresh", secret(1..=MAX_SECRET)))?;
+    Ok(granted(&app.identity.refresh(&token, app.clock.now().utc()).await?))
+}
+
+/// `POST /auth/logout/`
+pub(super) async fn logout(State(app): State<Shared>, fields: Fields) -> Result<Json<Value>, Problem> {
+    let token = fields.read(|fields| fields.required("refresh", secret(1..=MAX_SECRET)))?;
+    app.identity.logout(&token, app.clock.now().utc()).await?;
+    Ok(Json(json!({"message": "Successfully logged out"})))
+}
+
+/// `GET /auth/profile/`
+pub(super) async fn profile(State(app): State<Shared>, person: Person) -> Result<Json<Value>, Problem> {
+    Ok(Json(shown(&app.identity.get_user(person.id).await?)))
+}
+
+/// A user as profiles and admins see one.
+pub(super) fn shown(user: &User) -> Value {
+    json!({
+        "id": user.id,
+        "username": user.username,
+        "email": user.email,
+        "first_name": user.first_name,
+        "last_name": user.last_name,
+        "roles": user.roles.names().collect::<Vec<_>>(),
+        "is_active": user.is_active,
+        "date_joined": Timestamp::new(user.date_joined),
+        "last_login": user.last_login.map(Timestamp::new),
+    })
+}
+
+fn granted(grant: &Grant) -> Response {
+    let body = json!({
+        "access": grant.access.expose_secret(),
+        "refresh": grant.refresh.expose_secret(),
+        "token_type": "Bearer",
+        "expires_in": grant.expires_in.as_secs(),
+    });
+    Json(body).into_response()
+}

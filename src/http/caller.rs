@@ -1,0 +1,66 @@
+//! Who is calling, taken from the `Authorization` header before anything else is looked at.
+
+use super::Shared;
+use super::code::Code;
+use super::problem::Problem;
+use crate::identity::Caller;
+use axum::extract::FromRequestParts;
+use axum::http::header;
+use axum::http::request::Parts;
+use domain::UserId;
+
+impl FromRequestParts<Shared> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
+        let credentials = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        Ok(app.identity.authenticate(credentials, app.clock.now().utc()).await?)
+    }
+}
+
+/// A person acting for themselves; partners have doors of their own.
+pub(super) struct User {
+    pub(super) id: UserId,
+    /// As events name the caller.
+    pub(super) actor: String,
+}
+
+impl FromRequestParts<Shared> for User {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        match &caller {
+            Caller::User { id, .. } => Ok(Self { id: *id, actor: caller.actor().to_string() }),
+            Caller::Partner { .. } => Err(forbidden("Only users have an account here")),
+        }
+    }
+}
+
+/// Somebody with the role `admin`.
+pub(super) struct Admin(pub(super) Caller);
+
+impl FromRequestParts<Shared> for Admin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        if caller.is_admin() { Ok(Self(caller)) } else { Err(forbidden("This takes the role admin")) }
+    }
+}
+
+/// Somebody with the role `auditor` or `admin`.
+pub(super) struct Auditor;
+
+impl FromRequestParts<Shared> for Auditor {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        if caller.may_audit() { Ok(Self) } else { Err(forbidden("This takes the role auditor")) }
+    }
+}
+
+fn forbidden(detail: &'static str) -> Problem {
+    Problem::new(Code::Forbidden, detail)
+}

@@ -1,0 +1,175 @@
+//! What is known about a request beside what it asks for: its id, its trace, its path.
+//!
+//! The id is the caller's `X-Request-Id` when it is fit to be repeated, else a fresh one, and stands
+//! on every response. A W3C `traceparent` is kept as it came and passed on with the events.
+
+use axum::extract::{FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use domain::Metadata;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Instant;
+use tracing::Instrument;
+use uuid::Uuid;
+
+/// The header of a request's id.
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// The longest request id that is taken over from a caller, in bytes.
+const MAX_REQUEST_ID: usize = 128;
+
+/// One request's id, trace and path; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Context(Arc<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    request_id: String,
+    traceparent: Option<String>,
+    path: String,
+    query: Option<String>,
+}
+
+impl Context {
+    fn of(request: &Request) -> Self {
+        let headers = request.headers();
+        Self(Arc::new(Known {
+            request_id: request_id(headers).unwrap_or_else(|| Uuid::now_v7().to_string()),
+            traceparent: traceparent(headers),
+            path: request.uri().path().to_owned(),
+            query: request.uri().query().map(str::to_owned),
+        }))
+    }
+
+    /// The caller's id for this request, or ours.
+    #[must_use]
+    pub(super) fn request_id(&self) -> &str {
+        &self.0.request_id
+    }
+
+    /// The path as the client wrote it, without the query.
+    #[must_use]
+    pub(super) fn path(&self) -> &str {
+        &self.0.path
+    }
+
+    /// The query as the client wrote it.
+    #[must_use]
+    pub(super) fn query(&self) -> Option<&str> {
+        self.0.query.as_deref()
+    }
+
+    /// What every event of this request says about who asked (`user:<id>`) and within which trace.
+    #[must_use]
+    pub(super) fn metadata(&self, actor: String) -> Metadata {
+        Metadata {
+            correlation_id: Some(self.0.request_id.clone()),
+            actor: Some(actor),
+            traceparent: self.0.traceparent.clone(),
+            ..Metadata::default()
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Context {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
+    }
+}
+
+/// Around everything: one span a request, its id on the response, and nothing kept by caches on the way
+/// unless a handler says so.
+pub(super) async fn around(mut request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let context = Context::of(&request);
+    let id = HeaderValue::from_str(context.request_id()).expect("a request id is visible ASCII");
+    let span = tracing::info_span!(
+        "request",
+        request_id = context.request_id(),
+        method = %request.method(),
+        path = context.path(),
+        status = tracing::field::Empty,
+    );
+    request.extensions_mut().insert(context);
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let headers = response.headers_mut();
+    headers.insert(X_REQUEST_ID, id);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    let status = response.status();
+    span.record("status", status.as_u16());
+    let elapsed_ms = begun.elapsed().as_millis();
+    span.in_scope(|| match status.is_server_error() {
+        true => tracing::warn!(elapsed_ms, "answered with a failure of ours"),
+        false => tracing::debug!(elapsed_ms, "answered"),
+    });
+    response
+}
+
+fn request_id(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(X_REQUEST_ID)?.to_str().ok()?;
+    let fit = (1..=MAX_REQUEST_ID).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    fit.then(|| text.to_owned())
+}
+
+/// The caller's trace context, if it has the form of <https://www.w3.org/TR/trace-context/>.
+fn traceparent(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(TRACEPARENT)?.to_str().ok()?;
+    let mut parts = text.split('-');
+    let mut hex = |digits: usize| {
+        let part = parts.next()?;
+        let lower_hex = part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        (part.len() == digits && lower_hex).then_some(part)
+    };
+    let (version, trace, parent, _flags) = (hex(2)?, hex(32)?, hex(16)?, hex(2)?);
+    let names_something = |id: &str| id.bytes().any(|byte| byte != b'0');
+    let fit = version == "00" && parts.next().is_none() && names_something(trace) && names_something(parent);
+    fit.then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn traced(text: &'static str) -> Option<String> {
+        traceparent(&HeaderMap::from_iter([(TRACEPARENT, HeaderValue::from_static(text))]))
+    }
+
+    #[test]
+    fn a_sound_traceparent_is_kept_as_it_came() {
+        let sound = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(traced(sound).as_deref(), Some(sound));
+    }
+
+    #[test]
+    fn an_unsound_traceparent_is_dropped() {
+        for text in [
+            "",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+        ] {
+            assert_eq!(traced(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_id_of_the_caller_is_1_to_128_visible_characters() {
+        let read = |text: &str| {
+            request_id(&HeaderMap::from_iter([(X_REQUEST_ID, HeaderValue::from_str(text).expect("a value"))]))
+        };
+        assert_eq!(read("a-b_c"), Some("a-b_c".to_owned()));
+        assert!(read(&"x".repeat(128)).is_some());
+        for text in ["", "a b", &"x".repeat(129)] {
+            assert_eq!(read(text), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What holds for every request, shown on a few routes of its own.
+
+use super::around;
+use super::fields::Fields;
+use super::path::Id;
+use super::values::line;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use axum::routing::{get, post};
+use serde_json::Value;
+use tower::ServiceExt;
+use uuid::Uuid;
+
+fn routes() -> Router {
+    let echo = |fields: Fields| async { fields.read(|fields| fields.required("name", line(1..=10))) };
+    async fn panics() {
+        panic!("a bug")
+    }
+    let routes = Router::new()
+        .route("/echo", post(echo))
+        .route("/things/{id}", get(|Id(id): Id<Uuid>| async move { id.to_string() }))
+        .route("/panics", get(panics));
+    around(routes)
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: axum::http::HeaderMap,
+    text: String,
+}
+
+impl Answer {
+    fn code(&self) -> String {
+        let body: Value = serde_json::from_str(&self.text).expect("JSON");
+        assert_eq!(self.headers[header::CONTENT_TYPE], "application/problem+json");
+        assert_eq!(body["status"], self.status.as_u16());
+        assert_eq!(body["detail"], body["error"]);
+        assert_eq!(body["request_id"], self.headers["x-request-id"].to_str().expect("ASCII"));
+        for member in ["type", "title", "instance", "code"] {
+            assert!(body[member].is_string(), "{member} in {body}");
+        }
+        body["code"].as_str().expect("a string").to_owned()
+    }
+}
+
+async fn ask(request: Request<Body>) -> Answer {
+    let response = routes().oneshot(request).await.expect("infallible");
+    let (parts, body) = response.into_parts();
+    let bytes = axum::body::to_bytes(body, usize::MAX).await.expect("a body");
+    let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
+    Answer { status: parts.status, headers: parts.headers, text }
+}
+
+fn posted(body: impl Into<Body>) -> Request<Body> {
+    let request = Request::post("/echo/").header(header::CONTENT_TYPE, "application/json");
+    request.body(body.into()).expect("a request")
+}
+
+fn asked(path: &str) -> Request<Body> {
+    Request::get(path).body(Body::empty()).expect("a request")
+}
+
+#[tokio::test]
+async fn a_trailing_slash_means_nothing() {
+    let id = Uuid::from_u128(7);
+    for path in [format!("/things/{id}"), format!("/things/{id}/"), format!("/things/{id}/?a=b")] {
+        let answer = ask(asked(&path)).await;
+        assert_eq!((answer.status, answer.text), (StatusCode::OK, id.to_string()), "{path}");
+    }
+    let answer = ask(asked("/nowhere/")).await;
+    assert_eq!((answer.status, answer.code()), (StatusCode::NOT_FOUND, "not_found".to_owned()));
+    assert!(answer.text.contains(r#""instance":"/nowhere/""#), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn a_wrong_method_is_told_which_are_right() {
+    for path in ["/echo", "/echo/"] {
+        let answer = ask(asked(path)).await;
+        assert_eq!(answer.code(), "method_not_allowed");
+        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(answer.headers[header::ALLOW], "POST");
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_id_is_told() {
+    for id in ["7", "%ff", "0190b0c56f7a7cc29d5e0c2c5f3f4a11"] {
+        let answer = ask(asked(&format!("/things/{id}/"))).await;
+        assert_eq!(
+            (answer.status, answer.code()),
+            (StatusCode::BAD_REQUEST, "malformed_id".to_owned()),
+            "{id}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_panic_is_an_answer_that_tells_nothing() {
+    let answer = ask(asked("/panics/")).await;
+    assert_eq!(
+        (answer.status, answer.code()),
+        (StatusCode::INTERNAL_SERVER_ERROR, "internal_error".to_owned())
+    );
+    assert!(!answer.text.contains("a bug"));
+}
+
+#[tokio::test]
+async fn a_body_is_json_of_at_most_64_kib() {
+    let body = |length: usize| format!("{{\"name\":\"a\"{}}}", " ".repeat(length - 12));
+    assert_eq!(ask(posted(body(65_536))).await.status, StatusCode::OK);
+    for length in [65_537, 3_000_000] {
+        let answer = ask(posted(body(length))).await;
+        assert_eq!(
+            (answer.status, answer.code()),
+            (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large".to_owned())
+        );
+    }
+    assert_eq!(ask(posted("[]")).await.code(), "invalid_json");
+    let answer = ask(posted("{\"name\":\"much too long\"}")).await;
+    assert_eq!(answer.code(), "invalid_request");
+    assert!(answer.text.contains(r#""errors":[{"field":"name","message":"#), "{}", answer.text);
+    let untyped = Request::post("/echo").body(Body::from("{}")).expect("a request");
+    assert_eq!(ask(untyped).await.code(), "unsupported_media_type");
+}
+
+#[tokio::test]
+async fn the_callers_request_id_is_kept_and_any_other_replaced() {
+    let with = |id: &str| {
+        Request::get("/nowhere").header("X-Request-Id", id).body(Body::empty()).expect("a request")
+    };
+    assert_eq!(ask(with("mine-1")).await.headers["x-request-id"], "mine-1");
+    let long = "x".repeat(129);
+    for unfit in ["", "a b", &long] {
+        let given = ask(with(unfit)).await.headers["x-request-id"].clone();
+        assert!(Uuid::try_parse(given.to_str().expect("ASCII")).is_ok(), "{unfit:?}");
+    }
+}

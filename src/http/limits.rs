@@ -1,0 +1,39 @@
+//! How much is served at once and how long a request may take.
+
+use super::code::Code;
+use super::problem::Problem;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// How many requests are worked on at once; more are refused at once, because a queue that nobody
+/// waits for any more helps nobody.
+pub(super) const MAX_IN_FLIGHT: usize = 4096;
+/// How long a request may take until its answer begins. Above the longest `Prefer: wait` (30 s), so
+/// that only what hangs ever meets it: every part behind has a shorter deadline of its own.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// Refuses what is more than can be served.
+pub(super) async fn shed(State(slots): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    match slots.try_acquire() {
+        Ok(_held_until_the_answer_begins) => next.run(request).await,
+        Err(_) => Problem::new(Code::Overloaded, "Too many requests at once").into_response(),
+    }
+}
+
+/// Ends what takes too long. Whether an unsafe request was carried out is then not known.
+pub(super) async fn time_out(request: Request, next: Next) -> Response {
+    let only_reads = request.method().is_safe();
+    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) if only_reads => Problem::new(Code::Timeout, "The answer took too long").into_response(),
+        Err(_) => Problem::new(
+            Code::OutcomeUnknown,
+            "The answer took too long, and the request may have been carried out: repeat it with the same key",
+        )
+        .into_response(),
+    }
+}

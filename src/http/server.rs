@@ -1,0 +1,94 @@
+//! Accepts connections and speaks HTTP/1.1 on them.
+//!
+//! axum's own server has no bound on connections, on a client that sends its header byte by byte, or
+//! on the time a shutdown may take; this one has.
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+/// How many connections are open at once; more wait in the listener's backlog.
+const MAX_CONNECTIONS: usize = 10_000;
+/// How long a client may take to send a request's header, and a kept-alive connection may idle.
+const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// The largest request header, in bytes (and the read buffer of a connection).
+const MAX_HEADER: usize = 64 * 1024;
+/// How long requests that are being served may go on after the order to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+/// The pause after a failed accept, which mostly means that file descriptors are short.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves `router` on `listener` until `stop`, then lets running requests finish (bounded by 10 s).
+pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let open = GracefulShutdown::new();
+    let cut = CancellationToken::new();
+    let _cut_on_return = cut.clone().drop_guard();
+    while let Some((stream, peer, slot)) = next_connection(&listener, &slots, &stop).await {
+        let service = router.clone().map_request(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            request
+        });
+        let connection =
+            open.watch(protocol().serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)));
+        let cut = cut.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended with an error");
+                },
+                () = cut.cancelled() => {}
+            }
+            drop(slot);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN, open.shutdown()).await.is_err() {
+        tracing::warn!(drain_s = DRAIN.as_secs(), "requests that did not finish in time were cut off");
+    }
+}
+
+fn protocol() -> http1::Builder {
+    let mut protocol = http1::Builder::new();
+    protocol.timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT).max_buf_size(MAX_HEADER);
+    protocol
+}
+
+/// The next connection with its place among the open ones; `None` when it is time to stop.
+async fn next_connection(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+    stop: &CancellationToken,
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let accept = async {
+        let slot = slots.clone().acquire_owned().await.expect("this semaphore is never closed");
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => return (stream, peer, slot),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    };
+    let (stream, peer, slot) = tokio::select! {
+        accepted = accept => accepted,
+        () = stop.cancelled() => return None,
+    };
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY could not be set");
+    }
+    Some((stream, peer, slot))
+}

@@ -1,0 +1,210 @@
+//! What takes the role `admin`: users and their money.
+
+use crate::service::{PASSWORD, Service, send};
+use futures::future::join_all;
+use reqwest::Method;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+fn carol() -> Value {
+    json!({"username": "carol", "password": PASSWORD, "email": "carol@example.com", "first_name": "Carol"})
+}
+
+#[tokio::test]
+async fn only_admins_administer() {
+    let service = Service::start().await;
+    let (user, auditor) = (service.rich("alice").await, service.person("auditor", &["auditor"]).await);
+    for person in [&user, &auditor] {
+        service.get(person, "/admin/users/").await.is(403, "forbidden");
+        service.post(person, "/admin/users/", &carol()).await.is(403, "forbidden");
+        service.post(person, "/admin/offers/", &json!({})).await.is(403, "forbidden");
+        let path = format!("/admin/accounts/{}/credit/", person.id);
+        service.post(person, &path, &json!({"amount": "1", "reason": "me"})).await.is(403, "forbidden");
+    }
+    service.get(&user, "/audit/events/").await.is(403, "forbidden");
+    send(service.anonymous(Method::GET, "/api/v1/admin/users/")).await.is(401, "not_authenticated");
+}
+
+#[tokio::test]
+async fn a_new_user_has_an_account_and_can_log_in() {
+    let service = Service::start().await;
+    let root = service.admin().await;
+    let created = service.post(&root, "/admin/users/", &carol()).await;
+    assert_eq!(created.status, 201, "{}", created.text);
+    let profile = created.json();
+    let id = created.id("id");
+    assert_eq!((&profile["roles"], &profile["first_name"]), (&json!(["user"]), &json!("Carol")));
+    assert!(profile.get("password").is_none());
+    assert_eq!(service.get(&root, &format!("/admin/users/{id}/")).await.json(), profile);
+    let account = service.get(&root, &format!("/admin/accounts/{id}/")).await.json();
+    assert_eq!(account, json!({"account_id": id, "owner_id": id, "kind": "user", "balance": "0.00"}));
+    let login = service.anonymous(Method::POST, "/api/v1/auth/login/");
+    let login = login.json(&json!({"username": "carol", "password": PASSWORD}));
+    assert_eq!(send(login).await.status, 200);
+    service.post(&root, "/admin/users/", &carol()).await.is(409, "username_taken");
+    let opened = service.app.log.page(0, 1000).await.unwrap();
+    let of_carol: Vec<_> = opened.iter().filter(|event| event.aggregate_id == id.to_string()).collect();
+    assert_eq!((of_carol.len(), of_carol[0].event_type.as_str()), (1, "Opened"));
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_user_is_told() {
+    let service = Service::start().await;
+    let root = service.admin().await;
+    let reply = service.post(&root, "/admin/users/", &json!({"username": 7, "is_admin": true})).await;
+    reply.is(400, "invalid_request");
+    assert_eq!(reply.fields(), ["username", "password", "email", "is_admin"]);
+    let body = json!({"username": "a b", "password": "short", "email": "no", "roles": ["user"]});
+    let reply = service.post(&root, "/admin/users/", &body).await;
+    assert_eq!(reply.fields(), ["username", "password", "email"]);
+    let mut body = carol();
+    for roles in [json!(["root"]), json!("admin"), json!([]), json!([7])] {
+        body["roles"] = roles;
+        assert_eq!(service.post(&root, "/admin/users/", &body).await.fields(), ["roles"]);
+    }
+    service.get(&root, &format!("/admin/users/{}/", Uuid::now_v7())).await.is(404, "user_not_found");
+    service.get(&root, "/admin/users/7/").await.is(400, "malformed_id");
+}
+
+#[tokio::test]
+async fn users_are_found_and_walked() {
+    let service = Service::start().await;
+    let root = service.admin().await;
+    for name in ["anna", "bert", "annette"] {
+        service.person(name, &["user"]).await;
+    }
+    let names = |users: Vec<Value>| {
+        users.iter().map(|user| user["username"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(service.walk(&root, "/admin/users/?limit=1&q=ann").await), ["annette", "anna"]);
+    assert_eq!(
+        names(service.walk(&root, "/admin/users/?limit=3").await),
+        ["annette", "bert", "anna", "root"]
+    );
+    service.get(&root, "/admin/users/?q=%00").await.is(400, "invalid_request");
+}
+
+#[tokio::test]
+async fn a_disabled_user_is_out_at_once() {
+    let service = Service::start().await;
+    let (root, alice) = (service.admin().await, service.rich("alice").await);
+    let path = format!("/admin/users/{}/", alice.id);
+    let changed = service.patch(&root, &path, &json!({"is_active": false})).await;
+    assert_eq!((changed.status.as_u16(), &changed.json()["is_active"]), (200, &json!(false)));
+    service.get(&alice, "/account/").await.is(401, "token_invalid");
+    let login = service.anonymous(Method::POST, "/api/v1/auth/login/");
+    let login = login.json(&json!({"username": "alice", "password": PASSWORD}));
+    send(login).await.is(401, "invalid_credentials");
+    let reply = service.patch(&root, &path, &json!({"is_active": null, "username": "x"})).await;
+    assert_eq!(reply.fields(), ["is_active", "username"]);
+}
+
+#[tokio::test]
+async fn money_is_paid_in_and_out() {
+    let service = Service::start().await;
+    let (root, alice) = (service.admin().await, service.person("alice", &["user"]).await);
+    let account = format!("/admin/accounts/{}", alice.id);
+    let body = json!({"amount": "50.5", "reason": "Cash\ndesk", "reference": "R-1"});
+    let credit = service.post(&root, &format!("{account}/credit/"), &body).await;
+    assert_eq!(credit.status, 201, "{}", credit.text);
+    let credit = credit.json();
+    assert_eq!((&credit["amount"], &credit["balance"]), (&json!("50.50"), &json!("50.50")));
+    assert_eq!(credit["account_id"], alice.id.to_string());
+    assert!(credit["position"].is_i64());
+    let debit =
+        service.post(&root, &format!("{account}/debit/"), &json!({"amount": 20, "reason": "Out"})).await;
+    assert_eq!((debit.status.as_u16(), &debit.json()["balance"]), (201, &json!("30.50")));
+    assert_eq!(service.get(&root, &format!("{account}/")).await.json()["balance"], "30.50");
+    let too_much = json!({"amount": "30.51", "reason": "Out"});
+    service.post(&root, &format!("{account}/debit/"), &too_much).await.is(400, "insufficient_balance");
+    let event = &service.app.log.page(credit["position"].as_i64().unwrap() - 1, 64).await.unwrap()[0];
+    assert_eq!(event.payload, "{\"type\":\"Credited\",\"amount\":\"50.50\"}");
+    let metadata: Value = serde_json::from_str(&event.metadata).unwrap();
+    assert_eq!((&metadata["reason"], &metadata["reference"]), (&json!("Cash\ndesk"), &json!("R-1")));
+    let nobody = format!("/admin/accounts/{}", Uuid::now_v7());
+    let body = json!({"amount": "1", "reason": "Nobody's"});
+    service.post(&root, &format!("{nobody}/credit/"), &body).await.is(404, "account_not_found");
+    service.get(&root, &format!("{nobody}/")).await.is(404, "account_not_found");
+}
+
+#[tokio::test]
+async fn only_sound_amounts_are_paid_in() {
+    let service = Service::start().await;
+    let (root, alice) = (service.admin().await, service.person("alice", &["user"]).await);
+    let path = format!("/admin/accounts/{}/credit/", alice.id);
+    for written in [
+        "0",
+        "\"0.00\"",
+        "1e2",
+        "\"1e18\"",
+        "\"+1\"",
+        "\"1.\"",
+        "\".5\"",
+        "\"NaN\"",
+        "\"123456789012345678901234567890\"",
+        "19.999",
+        "-1",
+        "\"-0.01\"",
+        "null",
+        "true",
+        "\"\"",
+        "[1]",
+    ] {
+        let body = format!("{{\"amount\":{written},\"reason\":\"test\"}}");
+        let request = service.request(&root, Method::POST, &path).header("content-type", "application/json");
+        let reply = send(request.body(body)).await;
+        reply.is(400, "invalid_request");
+        assert_eq!(reply.fields(), ["amount"], "{written}");
+    }
+    for (body, fields) in [
+        (json!({}), vec!["amount", "reason"]),
+        (json!({"amount": "1", "reason": " "}), vec!["reason"]),
+        (json!({"amount": "1", "reason": "a\u{0}"}), vec!["reason"]),
+        (json!({"amount": "1", "reason": "a", "currency": "USD"}), vec!["currency"]),
+    ] {
+        assert_eq!(service.post(&root, &path, &body).await.fields(), fields, "{body}");
+    }
+    assert_eq!(service.balance(&alice).await, "0.00");
+}
+
+#[tokio::test]
+async fn the_same_credit_is_paid_in_once_and_answered_the_same() {
+    let service = Service::start().await;
+    let (root, alice) = (service.admin().await, service.person("alice", &["user"]).await);
+    let path = format!("/admin/accounts/{}/credit/", alice.id);
+    let pay = |amount: Value, reason: &'static str| {
+        let body = json!({"amount": amount, "reason": reason});
+        let service = &service;
+        let (root, path) = (&root, &path);
+        async move { service.post_once(root, path, &body, "pay-1").await }
+    };
+    let twins = join_all((0..10).map(|_| pay(json!("19.9"), "wages"))).await;
+    let first = twins[0].json();
+    assert_eq!(first["balance"], "19.90");
+    assert!(twins.iter().all(|twin| twin.status == 201 && twin.json() == first), "{twins:?}");
+    service.pay_in(alice.id.into(), 500).await;
+    let again = pay(json!(19.90), "another text").await;
+    assert_eq!(
+        (again.status.as_u16(), again.json()),
+        (201, first),
+        "19.9 equals 19.90, the text does not count"
+    );
+    assert_eq!(again.headers["idempotent-replayed"], "true");
+    pay(json!("19.91"), "wages").await.is(422, "idempotency_key_reused");
+    let debit = format!("/admin/accounts/{}/debit/", alice.id);
+    let body = json!({"amount": "19.9", "reason": "wages"});
+    service.post_once(&root, &debit, &body, "pay-1").await.is(422, "idempotency_key_reused");
+    assert_eq!(service.balance(&alice).await, "24.90");
+}
+
+#[tokio::test]
+async fn many_credits_of_one_account_at_once_are_all_paid_in() {
+    let service = Service::start().await;
+    let (root, alice) = (service.admin().await, service.person("alice", &["user"]).await);
+    let path = format!("/admin/accounts/{}/credit/", alice.id);
+    let body = json!({"amount": "1", "reason": "test"});
+    let replies = join_all((0..100).map(|_| service.post(&root, &path, &body))).await;
+    let refused: Vec<_> = replies.iter().filter(|reply| reply.status != 201).collect();
+    assert!(refused.is_empty(), "{} of 100 were refused, such as {:?}", refused.len(), refused[0]);
+    assert_eq!(service.balance(&alice).await, "100.00");
+}

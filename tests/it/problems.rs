@@ -1,0 +1,193 @@
+//! One shape for every error there is, and what holds for every response.
+
+use crate::service::{Service, Setting, send};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use uuid::Uuid;
+
+#[tokio::test]
+async fn what_does_not_exist_is_told_as_a_problem() {
+    let service = Service::start().await;
+    let alice = service.rich("alice").await;
+    for path in ["/", "/api", "/api/v1", "/api/v1/nothing/", "/api/v1/account/nothing", "/api/v1//offers"] {
+        let reply = send(service.anonymous(Method::GET, path)).await;
+        reply.is(404, "not_found");
+        assert_eq!(reply.json()["instance"], path);
+    }
+    let reply = send(service.request(&alice, Method::DELETE, "/offers/")).await;
+    reply.is(405, "method_not_allowed");
+    assert_eq!(reply.headers["allow"], "GET,HEAD");
+    let reply = send(service.request(&alice, Method::PUT, "/activation")).await;
+    reply.is(405, "method_not_allowed");
+    assert_eq!(reply.headers["allow"], "POST");
+}
+
+#[tokio::test]
+async fn a_trailing_slash_means_nothing_and_nobody_is_redirected() {
+    let service = Service::start().await;
+    let alice = service.rich("alice").await;
+    let offer = service.offer("TV", 500).await;
+    for path in ["/activation", "/activation/"] {
+        assert_eq!(service.post(&alice, path, &json!({"offer_id": offer})).await.status, 202, "{path}");
+    }
+    for path in ["/account", "/account/", "/offers", "/offers/", "/offers?limit=1", "/offers/?limit=1"] {
+        assert_eq!(service.get(&alice, path).await.status, 200, "{path}");
+    }
+    for path in ["/livez", "/livez/", "/readyz", "/metrics"] {
+        assert_eq!(send(service.anonymous(Method::GET, path)).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_one_json_object_that_says_so() {
+    let service = Service::start().await;
+    let alice = service.rich("alice").await;
+    let post = |content_type: &'static str, body: Vec<u8>| {
+        let request = service.request(&alice, Method::POST, "/activation/");
+        send(request.header("content-type", content_type).body(body))
+    };
+    for body in ["", "{", "[]", "null", "7", "\"a\"", "{\"offer_id\":", "{}x", "{\"a\":\u{1}}"] {
+        post("application/json", body.into()).await.is(400, "invalid_json");
+    }
+    post("application/json", b"{\"offer_id\":\"\xff\"}".to_vec()).await.is(400, "invalid_json");
+    post("application/json", format!("{{\"a\":{}}}", "[".repeat(20_000)).into())
+        .await
+        .is(400, "invalid_json");
+    post("text/plain", b"{}".to_vec()).await.is(415, "unsupported_media_type");
+    post("application/x-www-form-urlencoded", b"offer_id=1".to_vec()).await.is(415, "unsupported_media_type");
+    let untyped = service.request(&alice, Method::POST, "/activation/").body("{}");
+    send(untyped).await.is(415, "unsupported_media_type");
+    let padded = |length: usize| format!("{{\"offer_id\":7{}}}", " ".repeat(length - 14)).into();
+    post("application/json", padded(64 * 1024)).await.is(400, "invalid_request");
+    post("application/json", padded(64 * 1024 + 1)).await.is(413, "body_too_large");
+    post("application/json", padded(5_000_000)).await.is(413, "body_too_large");
+    let twice = format!("{{\"offer_id\":\"{0}\",\"offer_id\":\"{0}\"}}", Uuid::nil());
+    let reply = post("application/json; charset=utf-8", twice.into()).await;
+    reply.is(400, "invalid_request");
+    assert_eq!(reply.fields(), ["offer_id"]);
+}
+
+#[tokio::test]
+async fn wrong_parameters_and_cursors_are_told() {
+    let service = Service::start().await;
+    let alice = service.rich("alice").await;
+    for query in [
+        "limit=0",
+        "limit=201",
+        "limit=-1",
+        "limit=x",
+        "limit=1&limit=2",
+        "limit=1.0",
+        "limit=99999999999999999999",
+    ] {
+        let reply = service.get(&alice, &format!("/account/transactions/?{query}")).await;
+        reply.is(400, "invalid_request");
+        assert_eq!(reply.fields(), ["limit"], "{query}");
+    }
+    let reply = service.get(&alice, "/account/transactions/?status=DONE&kind=gift&limit=x").await;
+    assert_eq!(reply.fields(), ["limit", "status", "kind"]);
+    for cursor in ["x", "!!", "MXxvZmZlcnN8MQ", "MXx0cmFuc2FjdGlvbnN8eA"] {
+        let path = format!("/account/transactions/?cursor={cursor}");
+        service.get(&alice, &path).await.is(400, "invalid_cursor");
+    }
+    assert_eq!(service.get(&alice, "/account/transactions/?unknown=1&limit=200&status=").await.status, 200);
+    for path in ["/offers/7/", "/activation/status/x", "/account/transactions/%00/", "/offers/%ff"] {
+        service.get(&alice, path).await.is(400, "malformed_id");
+    }
+}
+
+#[tokio::test]
+async fn every_response_has_the_callers_request_id_or_a_fresh_one() {
+    let service = Service::start().await;
+    let alice = service.rich("alice").await;
+    let with = |id: String| send(service.request(&alice, Method::GET, "/offers/").header("X-Request-Id", id));
+    assert_eq!(with("my-id-1".into()).await.headers["x-request-id"], "my-id-1");
+    assert_eq!(with("x".repeat(128)).await.headers["x-request-id"], "x".repeat(128));
+    for unfit in [String::new(), "a b".into(), "x".repeat(129)] {
+        let reply = with(unfit.clone()).await;
+        let given = reply.headers["x-request-id"].to_str().unwrap();
+        assert!(given.parse::<Uuid>().is_ok(), "{unfit:?} became {given:?}");
+    }
+    let missing = service.anonymous(Method::GET, "/nothing").header("X-Request-Id", "mine");
+    let reply = send(missing).await;
+    assert_eq!(reply.json()["request_id"], "mine");
+}
+
+#[tokio::test]
+async fn without_postgresql_nothing_is_accepted() {
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = nobody.local_addr().unwrap().port();
+    drop(nobody);
+    let setting = Setting {
+        database_url: Some(format!("postgres://a@127.0.0.1:{port}/none")),
+        projects: false,
+        ..Setting::default()
+    };
+    let service = Service::start_with(setting).await;
+    let login = service.anonymous(Method::POST, "/api/v1/auth/login/");
+    let reply = send(login.json(&json!({"username": "alice", "password": "secret"}))).await;
+    reply.is(503, "unavailable");
+    assert!(reply.headers.contains_key("retry-after"));
+    let ready = send(service.anonymous(Method::GET, "/readyz")).await;
+    ready.is(503, "unavailable");
+    assert!(ready.json()["detail"].as_str().unwrap().contains("PostgreSQL"));
+    assert_eq!(send(service.anonymous(Method::GET, "/livez")).await.status, 200);
+}
+
+#[tokio::test]
+async fn without_redis_the_service_is_degraded_and_serves() {
+    let setting = Setting { redis_url: Some("redis://127.0.0.1:1/0".into()), ..Setting::default() };
+    let service = Service::start_with(setting).await;
+    let alice = service.rich("alice").await;
+    let offer = service.offer("TV", 500).await;
+    let accepted = service.post(&alice, "/activation/", &json!({"offer_id": offer})).await;
+    assert_eq!(accepted.status, 202);
+    let path = format!("/activation/status/{}/", accepted.id("transaction_id"));
+    assert_eq!(service.get(&alice, &path).await.json()["status"], "PENDING");
+    let ready = send(service.anonymous(Method::GET, "/readyz")).await;
+    assert_eq!((ready.status.as_u16(), &ready.json()["status"]), (200, &json!("degraded")));
+}
+
+#[tokio::test]
+async fn a_connection_serves_one_request_after_the_other() {
+    let service = Service::start().await;
+    let mut connection = TcpStream::connect(service.url.strip_prefix("http://").unwrap()).await.unwrap();
+    for _ in 0..2 {
+        connection.write_all(b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let mut answer = vec![0; 4096];
+        let length = connection.read(&mut answer).await.unwrap();
+        assert!(answer[..length].starts_with(b"HTTP/1.1 200 OK"), "{}", String::from_utf8_lossy(&answer));
+    }
+}
+
+#[tokio::test]
+async fn a_stopped_service_finishes_what_it_has_begun() {
+    let service = Service::start().await;
+    let alice = service.rich("alice").await;
+    let address = service.url.strip_prefix("http://").unwrap().to_owned();
+    let mut connection = TcpStream::connect(&address).await.unwrap();
+    let token = &alice.token;
+    let head = format!(
+        "POST /api/v1/activation/ HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\ncontent-length: 2\r\n\r\n"
+    );
+    connection.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await; // the request is being served now
+    drop(service);
+    connection.write_all(b"{}").await.unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert!(TcpStream::connect(&address).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn the_metrics_are_for_prometheus() {
+    let service = Service::start().await;
+    let reply = send(service.anonymous(Method::GET, "/metrics")).await;
+    assert!(reply.headers["content-type"].to_str().unwrap().starts_with("text/plain"));
+    let _: Value = json!(reply.text);
+}
