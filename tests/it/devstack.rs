@@ -4,17 +4,14 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::time::{Duration, Instant};
 
 use offers::devstack::Urls;
 use redis::AsyncCommands;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use sqlx::{Connection, PgConnection};
 
+use crate::eventually::eventually;
 use crate::stack::{Stack, start_servers};
-
-/// Longer than any server takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn every_test_has_a_database_a_redis_and_a_stream_of_its_own() {
@@ -49,15 +46,14 @@ async fn a_server_that_is_killed_comes_back_on_the_same_port() {
     for name in ["redis", "postgres"] {
         let before = servers.pid(name).unwrap();
         signal(before, Signal::KILL);
-        eventually("it has another process", || servers.pid(name).is_some_and(|now| now != before)).await;
+        let replaced = async || servers.pid(name).is_some_and(|now| now != before);
+        eventually("it has another process", replaced).await;
     }
-    let deadline = Instant::now() + PATIENCE;
-    while connect_redis(&servers.urls.redis_url).await.is_err()
-        || PgConnection::connect(&servers.urls.database_url).await.is_err()
-    {
-        assert!(Instant::now() < deadline, "they do not answer");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let answer = async || {
+        connect_redis(&servers.urls.redis_url).await.is_ok()
+            && PgConnection::connect(&servers.urls.database_url).await.is_ok()
+    };
+    eventually("they answer", answer).await;
 }
 
 #[tokio::test]
@@ -65,7 +61,7 @@ async fn the_servers_of_a_killed_run_end_with_it() {
     let mut servers = Servers::start("orphans");
     let left: Vec<Pid> = ["postgres", "redis", "nats"].map(|name| servers.pid(name).unwrap()).into();
     servers.kill();
-    eventually("they are gone", || !left.iter().any(|pid| runs(*pid))).await;
+    eventually("they are gone", async || !left.iter().any(|pid| runs(*pid))).await;
 }
 
 #[tokio::test]
@@ -120,6 +116,22 @@ async fn a_data_directory_has_one_user_at_a_time() {
     connect_redis(&servers.urls.redis_url).await.unwrap();
 }
 
+#[tokio::test]
+async fn whoever_has_the_services_address_is_named() {
+    let taker = TcpListener::bind("127.0.0.1:0").unwrap();
+    let dir = std::env::temp_dir().join(format!("offers-it-{}-blame", std::process::id()));
+    let refused = Command::new(env!("CARGO_BIN_EXE_offers"))
+        .args(["dev", "up", "--listen", &taker.local_addr().unwrap().to_string(), "--data-dir"])
+        .arg(&dir)
+        .output()
+        .unwrap();
+    assert!(!refused.status.success());
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains(&format!("is taken by process {}", std::process::id())), "{said}");
+    assert!(said.contains("OFFERS_LISTEN="), "{said}");
+    reset(&dir);
+}
+
 /// A stack on a directory of its own.
 struct Servers {
     dir: PathBuf,
@@ -164,9 +176,13 @@ impl Drop for Servers {
     fn drop(&mut self) {
         drop(self.process.stdin.take());
         let _ended_or_killed_before = self.process.wait();
-        let reset = ["dev", "reset", "--data-dir"];
-        let _nothing_left = Command::new(env!("CARGO_BIN_EXE_offers")).args(reset).arg(&self.dir).status();
+        reset(&self.dir);
     }
+}
+
+fn reset(dir: &Path) {
+    let mut reset = Command::new(env!("CARGO_BIN_EXE_offers"));
+    let _what_is_left_is_temporary = reset.args(["dev", "reset", "--data-dir"]).arg(dir).status();
 }
 
 /// Kills the guard of a directory, so that nobody cleans up but the next start.
@@ -194,14 +210,6 @@ fn signal(pid: Pid, signal: Signal) {
 
 fn port(url: &str) -> u16 {
     url.rsplit_once(':').unwrap().1.split('/').next().unwrap().parse().unwrap()
-}
-
-async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "not within {} s: {what}", PATIENCE.as_secs());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 async fn connect_redis(url: &str) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
