@@ -1,10 +1,13 @@
 //! Puts the parts together.
 
+use crate::bus::{Bus, State};
 use crate::clock::Clock;
 use crate::event_log::EventLog;
 use crate::identity::Identity;
 use metrics_exporter_prometheus::PrometheusHandle;
 use projections::{Readers, RedisHashes};
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// What the HTTP edge and the command line work with. Shared by an `Arc`.
 pub struct App {
@@ -16,10 +19,45 @@ pub struct App {
     pub readers: Readers,
     /// The status of transactions, quickly.
     pub hashes: RedisHashes,
+    /// Where the log is published.
+    pub bus: Bus,
     /// The time.
     pub clock: Clock,
     /// The one currency of this installation, such as `EUR`.
     pub currency: String,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
+}
+
+/// How long a part may take to say that it is there.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How the parts are that run outside of this process; what fails says why.
+pub struct Health {
+    /// Without it nothing is accepted and little is answered.
+    pub postgresql: Result<(), String>,
+    /// Without it statuses are read from PostgreSQL.
+    pub redis: Result<(), String>,
+    /// Without it accepted work waits.
+    pub nats: Result<(), String>,
+}
+
+impl App {
+    /// Asks every part whether it is there.
+    pub async fn health(&self) -> Health {
+        let (postgresql, redis) =
+            tokio::join!(timeout(PATIENCE, self.log.head()), timeout(PATIENCE, self.hashes.ping()));
+        Health {
+            postgresql: answered("PostgreSQL", matches!(postgresql, Ok(Ok(_)))),
+            redis: answered("Redis", matches!(redis, Ok(Ok(())))),
+            nats: match self.bus.state() {
+                State::Connected => Ok(()),
+                State::Degraded(reason) => Err(reason),
+            },
+        }
+    }
+}
+
+fn answered(name: &str, did: bool) -> Result<(), String> {
+    if did { Ok(()) } else { Err(format!("{name} does not answer")) }
 }

@@ -1,8 +1,9 @@
 //! One shape for every error there is, and what holds for every response.
 
+use crate::eventually::eventually;
 use crate::service::{Service, Setting, send};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -149,6 +150,30 @@ async fn without_redis_the_service_is_degraded_and_serves() {
     assert_eq!(service.get(&alice, &path).await.json()["status"], "PENDING");
     let ready = send(service.anonymous(Method::GET, "/readyz")).await;
     assert_eq!((ready.status.as_u16(), &ready.json()["status"]), (200, &json!("degraded")));
+    assert_ne!(ready.json()["parts"]["redis"], "ok");
+}
+
+#[tokio::test]
+async fn without_nats_the_service_is_degraded_and_serves() {
+    let setting = Setting { nats_url: Some("nats://127.0.0.1:1".into()), ..Setting::default() };
+    let service = Service::start_with(setting).await;
+    let ready = async || send(service.anonymous(Method::GET, "/readyz")).await;
+    eventually("degraded", async || ready().await.json()["status"] == "degraded").await;
+    let shown = ready().await;
+    assert_eq!(shown.status, 200);
+    assert_ne!(shown.json()["parts"]["nats"], "ok");
+    let alice = service.rich("alice").await;
+    let offer = service.offer("TV", 500).await;
+    assert_eq!(service.post(&alice, "/activation/", &json!({"offer_id": offer})).await.status, 202);
+}
+
+#[tokio::test]
+async fn with_everything_there_the_service_is_ready() {
+    let service = Service::start().await;
+    let ready = async || send(service.anonymous(Method::GET, "/readyz")).await;
+    eventually("ok", async || ready().await.json()["status"] == "ok").await;
+    let parts = json!({"postgresql": "ok", "redis": "ok", "nats": "ok"});
+    assert_eq!(ready().await.json(), json!({"status": "ok", "parts": parts}));
 }
 
 #[tokio::test]
@@ -189,5 +214,5 @@ async fn the_metrics_are_for_prometheus() {
     let service = Service::start().await;
     let reply = send(service.anonymous(Method::GET, "/metrics")).await;
     assert!(reply.headers["content-type"].to_str().unwrap().starts_with("text/plain"));
-    let _: Value = json!(reply.text);
+    assert!(reply.text.contains("# TYPE activation_requests_total counter"), "{}", reply.text);
 }

@@ -6,6 +6,7 @@ use domain::offer::Terms;
 use domain::{AccountId, Metadata, Money, OfferId, SubscriptionId, TransactionId, UserId};
 use domain::{transaction, user_offer};
 use offers::app::App;
+use offers::bus::{Bus, Options};
 use offers::clock::Clock;
 use offers::event_log::{EventLog, Order, Outcome, Plan, WriterOptions, follow};
 use offers::identity::{Actor, Identity, Keyring, NewUser, PasswordCost, Roles, Settings};
@@ -60,12 +61,13 @@ pub struct Setting {
     pub clock: Clock,
     pub redis_url: Option<String>,
     pub database_url: Option<String>,
+    pub nats_url: Option<String>,
     pub projects: bool,
 }
 
 impl Default for Setting {
     fn default() -> Self {
-        Self { clock: Clock::system(), redis_url: None, database_url: None, projects: true }
+        Self { clock: Clock::system(), redis_url: None, database_url: None, nats_url: None, projects: true }
     }
 }
 
@@ -102,6 +104,9 @@ impl Service {
             identity: identity(pool),
             readers,
             hashes: RedisHashes::open(&redis_url, STATUS_TTL).unwrap(),
+            bus: Bus::open(Options::new(setting.nats_url.unwrap_or(corner.nats_url.clone())), &stop)
+                .await
+                .unwrap(),
             clock: setting.clock,
             currency: "EUR".to_owned(),
             metrics: metrics(),

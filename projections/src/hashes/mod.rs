@@ -47,6 +47,14 @@ impl RedisHashes {
         Ok(Self { connection, ttl, told: Arc::default() })
     }
 
+    /// Whether Redis answers.
+    ///
+    /// # Errors
+    /// `Redis` when it does not.
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.connection.ask(async |mut redis| redis::cmd("PING").exec_async(&mut redis).await).await
+    }
+
     /// The hash of `id`; `None` when it has to be read from the transaction's stream, because there is
     /// none or because Redis is further back than it was.
     ///
