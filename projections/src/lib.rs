@@ -8,6 +8,7 @@
 //!
 //! **Architecture Invariant:** nothing here decides anything or writes an event.
 
+mod check;
 mod entries;
 mod error;
 mod hashes;
@@ -19,6 +20,7 @@ pub mod statement;
 mod subscription;
 pub mod transaction;
 
+pub use check::{Check, Differences, Snapshot};
 pub use error::Error;
 pub use hashes::{HashProjector, RedisHashes};
 pub use offer::{NameKey, OfferView};

@@ -1,11 +1,15 @@
 //! What all readers of the read tables share.
 
+use crate::Error;
 use crate::read_tables::ReadCheckpoint;
 use chrono::{DateTime, Utc};
 use domain::{Money, Timestamp};
 use rust_decimal::Decimal;
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgPoolOptions, PgRow};
 use sqlx::{PgPool, Row};
+
+/// Connections of a command-line tool: a snapshot holds one.
+const TOOL_CONNECTIONS: u32 = 2;
 
 /// The questions that the read tables answer, always on the live ones (schema `read`). Cheap to clone.
 #[derive(Clone, Debug)]
@@ -19,6 +23,15 @@ impl Readers {
     #[must_use]
     pub fn new(pool: PgPool, checkpoint: ReadCheckpoint) -> Self {
         Self { pool, checkpoint }
+    }
+
+    /// Reads the database at `url` on few connections, for a command-line tool.
+    ///
+    /// # Errors
+    /// `Database` when `url` is none of PostgreSQL.
+    pub fn at(url: &str) -> Result<Self, Error> {
+        let pool = PgPoolOptions::new().max_connections(TOOL_CONNECTIONS).connect_lazy(url)?;
+        Ok(Self::new(pool.clone(), ReadCheckpoint::new(pool)))
     }
 
     /// How far the read tables are, to wait for.

@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod check;
 mod dev;
 mod load;
 mod migrate;
+mod rebuild;
 mod simulator;
 
 /// Sells prepaid offers; every cent and every step is an event in one verifiable log.
@@ -19,12 +21,16 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Folds the log and compares balances, final states and read tables with it
+    Check(check::Args),
     /// Runs everything on this machine, with private servers (see ./dev)
     Dev(dev::Args),
     /// Measures a running service: activations taken and finished a second
     Load(load::Args),
     /// Brings the database's schema up to date
     Migrate(migrate::Args),
+    /// Makes the read tables anew from the log, beside the live ones
+    Rebuild(rebuild::Args),
     /// Runs the simulated external activation system until Ctrl-C
     Simulator(simulator::Args),
 }
@@ -36,9 +42,11 @@ impl Cli {
     /// Whatever keeps the verb from being done, for a person to read.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         match self.verb {
+            Verb::Check(args) => check::run(args).await,
             Verb::Dev(args) => dev::run(args).await,
             Verb::Load(args) => load::run(args).await,
             Verb::Migrate(args) => migrate::run(args).await,
+            Verb::Rebuild(args) => rebuild::run(args).await,
             Verb::Simulator(args) => simulator::run(args).await,
         }
     }

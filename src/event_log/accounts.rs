@@ -29,17 +29,25 @@ impl EventLog {
         Ok(Balance { balance, updated_at: Some(Timestamp::new(updated_at)) })
     }
 
-    /// All accounts that ever moved, for comparing them with a fold of the log.
+    /// All accounts that ever moved, and the position of the last event that is in them: for comparing
+    /// them with a fold of the log.
     ///
     /// # Errors
     /// `Unavailable` when PostgreSQL is.
-    pub async fn balances(&self) -> Result<Vec<(AccountId, Money)>, LogError> {
-        let query = sqlx::query_as::<_, (uuid::Uuid, Decimal)>("select account_id, balance from accounts");
+    pub async fn balances(&self) -> Result<(i64, Vec<(AccountId, Money)>), LogError> {
+        // One statement, so one snapshot.
+        let query = sqlx::query_as::<_, (i64, Option<uuid::Uuid>, Option<Decimal>)>(
+            "select head.position, account_id, balance \
+             from (select coalesce(max(position), 0) as position from events) as head \
+             left join accounts on true",
+        );
         let rows = query.fetch_all(&self.0.pool).await?;
-        rows.into_iter()
-            .map(|(id, balance)| {
-                Ok((AccountId(id), Money::try_from(balance).map_err(LogError::unavailable)?))
-            })
-            .collect()
+        let head = rows.first().map_or(0, |(position, ..)| *position);
+        let account = |(_, id, balance)| Some((AccountId(id?), balance?));
+        let balances = rows
+            .into_iter()
+            .filter_map(account)
+            .map(|(id, balance)| Ok((id, Money::try_from(balance).map_err(LogError::unavailable)?)));
+        Ok((head, balances.collect::<Result<_, LogError>>()?))
     }
 }

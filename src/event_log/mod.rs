@@ -33,10 +33,13 @@ pub use writer::WriterOptions;
 use executor::StateCache;
 use feed::Wake;
 use sqlx::PgPool;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use writer::Writer;
+
+/// Connections of a command-line tool: one reads, one listens.
+const TOOL_CONNECTIONS: u32 = 2;
 
 /// The log. Cheap to clone.
 #[derive(Clone)]
@@ -62,5 +65,15 @@ impl EventLog {
         let wake = Wake::start(pool.clone(), stop.clone());
         let writer = Writer::start(connect, options, wake.clone(), stop.clone());
         Self(Arc::new(Inner { pool, writer, wake, states: StateCache::new() }))
+    }
+
+    /// Opens the log at `url` for a tool that reads it, on few connections; ends with `stop`.
+    ///
+    /// # Errors
+    /// `Unavailable` when `url` is none of PostgreSQL.
+    pub fn at(url: &str, stop: &CancellationToken) -> Result<Self, LogError> {
+        let connect: PgConnectOptions = url.parse()?;
+        let pool = PgPoolOptions::new().max_connections(TOOL_CONNECTIONS).connect_lazy_with(connect.clone());
+        Ok(Self::open(pool, connect, WriterOptions::default(), stop))
     }
 }

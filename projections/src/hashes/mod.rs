@@ -10,8 +10,8 @@ mod script;
 
 pub use projector::HashProjector;
 
-use crate::Error;
 use crate::transaction::{self, TransactionHash};
+use crate::{Error, TransactionView};
 use connection::Connection;
 use domain::TransactionId;
 use script::{Guard, Hash};
@@ -83,5 +83,46 @@ impl RedisHashes {
             self.told.fetch_max(hash.position(), Ordering::Relaxed);
         }
         written.map(|_| ())
+    }
+
+    /// Compares the hashes of `views` that are there with them: which are wrong, and how. One that is
+    /// newer is not judged, nor one that Redis has not caught up with.
+    pub(crate) async fn wrong(
+        &self,
+        views: &[TransactionView],
+    ) -> Result<Vec<(TransactionId, &'static str)>, Error> {
+        let mut all = redis::pipe();
+        all.get(CHECKPOINT);
+        for view in views {
+            all.hgetall(transaction::key(view.transaction_id));
+        }
+        let mut answers: Vec<redis::Value> =
+            self.connection.ask(async |mut redis| all.query_async(&mut redis).await).await?;
+        let hashes = answers.split_off(1);
+        let checkpoint: Option<i64> =
+            redis::from_redis_value(answers.swap_remove(0)).map_err(redis::RedisError::from)?;
+        let mut wrong = Vec::new();
+        for (view, found) in views.iter().zip(hashes) {
+            let found: HashMap<String, String> =
+                redis::from_redis_value(found).map_err(redis::RedisError::from)?;
+            if let Some(why) = misfit(view, found, checkpoint.unwrap_or(0)) {
+                wrong.push((view.transaction_id, why));
+            }
+        }
+        Ok(wrong)
+    }
+}
+
+fn misfit(view: &TransactionView, found: HashMap<String, String>, checkpoint: i64) -> Option<&'static str> {
+    if found.is_empty() {
+        return None;
+    }
+    let Some(hash) = TransactionHash::read(found) else { return Some("is not a whole hash") };
+    match hash.position().cmp(&view.position) {
+        std::cmp::Ordering::Greater => None,
+        std::cmp::Ordering::Equal if hash == TransactionHash::from(view) => None,
+        std::cmp::Ordering::Equal => Some("is not as its events say"),
+        std::cmp::Ordering::Less if checkpoint < view.position => None,
+        std::cmp::Ordering::Less => Some("was passed over"),
     }
 }

@@ -28,6 +28,18 @@ pub struct OfferView {
     pub position: i64,
 }
 
+impl OfferView {
+    /// Adds what has happened since.
+    pub(crate) fn advance(&mut self, change: Change) {
+        if let Some(terms) = change.terms {
+            self.terms = terms;
+        }
+        self.is_active = change.is_active.unwrap_or(self.is_active);
+        self.updated_at = change.updated_at;
+        self.position = change.position;
+    }
+}
+
 /// What some consecutive events of one offer change; `None` where it has not.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Change {
@@ -66,6 +78,18 @@ impl Change {
             Event::Deactivated {} => self.is_active = Some(false),
             Event::Reactivated {} => self.is_active = Some(true),
         }
+    }
+
+    /// The whole offer, when the change has its beginning.
+    pub(crate) fn into_view(self) -> Option<OfferView> {
+        Some(OfferView {
+            offer_id: self.id,
+            created_at: self.created_at?,
+            terms: self.terms?,
+            is_active: self.is_active?,
+            updated_at: self.updated_at,
+            position: self.position,
+        })
     }
 }
 

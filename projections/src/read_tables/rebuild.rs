@@ -7,7 +7,7 @@ use super::{LIVE, NEXT, ReadCheckpoint, ReadTables};
 use crate::Error;
 use domain::Recorded;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection, PgConnection, Row};
+use sqlx::{Connection, PgConnection};
 use std::time::Duration;
 
 /// What the live tables are called between the switch and their removal.
@@ -15,6 +15,9 @@ const OLD: &str = "read_old";
 /// How long the switch waits for readers of the live tables before it lets them go on, in milliseconds:
 /// whoever comes after it waits with it.
 const SWITCH_LOCK_TIMEOUT_MS: u32 = 2_000;
+
+/// PostgreSQL's code for a lock that was not given in time.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// A rebuild that is under way.
 #[derive(Debug)]
@@ -24,12 +27,13 @@ pub struct Rebuild {
 }
 
 impl Rebuild {
-    /// Makes the empty tables; `owner` is the role that owns the database. A rebuild that was left
-    /// unfinished is thrown away.
+    /// Makes the empty tables; `owner_url` is the database as the role that owns it. A rebuild that was
+    /// left unfinished is thrown away.
     ///
     /// # Errors
     /// `Database`.
-    pub async fn begin(owner: PgConnectOptions) -> Result<Self, Error> {
+    pub async fn begin(owner_url: &str) -> Result<Self, Error> {
+        let owner: PgConnectOptions = owner_url.parse()?;
         let mut sql = PgConnection::connect_with(&owner).await?;
         drop_schema(&mut sql, NEXT).await?;
         drop_schema(&mut sql, OLD).await?;
@@ -57,19 +61,25 @@ impl Rebuild {
     }
 
     /// Holds the live tables where they are: nobody writes to them until the hold is switched or dropped.
+    /// `None` when somebody reads them for longer than the switch may wait: try again.
     ///
     /// # Errors
-    /// `Database`, also when somebody reads the live tables for longer than the switch may wait: try
-    /// again.
-    pub async fn hold(&self) -> Result<Held, Error> {
+    /// `Database`.
+    pub async fn hold(&self) -> Result<Option<Held>, Error> {
         let mut sql = PgConnection::connect_with(&self.owner).await?;
         let begin = format!(
             "begin; set local lock_timeout = {SWITCH_LOCK_TIMEOUT_MS}; \
              lock table {LIVE}.checkpoint in access exclusive mode"
         );
-        sqlx::raw_sql(&begin).execute(&mut sql).await?;
-        let row = sqlx::query(&format!("select position from {LIVE}.checkpoint")).fetch_one(&mut sql).await?;
-        Ok(Held { position: row.try_get("position")?, sql })
+        match sqlx::raw_sql(&begin).execute(&mut sql).await {
+            Err(sqlx::Error::Database(cause)) if cause.code().as_deref() == Some(LOCK_NOT_AVAILABLE) => {
+                return Ok(None);
+            }
+            done => done?,
+        };
+        let select = format!("select position from {LIVE}.checkpoint");
+        let position = sqlx::query_scalar(&select).fetch_optional(&mut sql).await?;
+        Ok(Some(Held { position: position.unwrap_or(0), sql }))
     }
 }
 
@@ -87,9 +97,9 @@ impl Held {
     /// # Errors
     /// `Behind` when the new tables have not come as far as the live ones; `Database`.
     pub async fn switch(mut self) -> Result<(), Error> {
-        let row =
-            sqlx::query(&format!("select position from {NEXT}.checkpoint")).fetch_one(&mut self.sql).await?;
-        if row.try_get::<i64, _>("position")? < self.position {
+        let select = format!("select position from {NEXT}.checkpoint");
+        let next: i64 = sqlx::query_scalar(&select).fetch_one(&mut self.sql).await?;
+        if next < self.position {
             return Err(Error::Behind { position: self.position, waited: Duration::ZERO });
         }
         let rename =

@@ -1,5 +1,6 @@
 //! The projections on a real PostgreSQL and a real Redis.
 
+mod check;
 mod hashes;
 mod history;
 mod read_tables;

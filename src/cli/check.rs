@@ -1,0 +1,86 @@
+//! `offers check`: folds the whole log and compares everything that is derived from it.
+//!
+//! Works beside a running service: each part is compared at the position at which it stands. Exit code 0
+//! when all is equal, 1 when something is not (a sentence for each, the first fifty), 2 when it could not
+//! be found out.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use projections::{Check, Readers, RedisHashes};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Servers;
+use crate::event_log::{EventLog, PAGE_EVENTS};
+
+/// Nothing is written back, so no hash is given a time to live.
+const NO_TTL: Duration = Duration::ZERO;
+/// It could not be found out.
+const UNKNOWN: u8 = 2;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    servers: Servers,
+    /// Compare the Redis hashes as well, those that are there
+    #[arg(long)]
+    redis: bool,
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match check(&args).await {
+        Ok(check) => Ok(report(&check)),
+        Err(cause) => {
+            println!("the check could not be made: {cause:#}");
+            Ok(ExitCode::from(UNKNOWN))
+        }
+    }
+}
+
+async fn check(args: &Args) -> anyhow::Result<Check> {
+    let stop = CancellationToken::new();
+    let _ends = stop.clone().drop_guard();
+    let url = args.servers.database_url()?;
+    let log = EventLog::at(url.expose(), &stop)?;
+    let readers = Readers::at(url.expose())?;
+    let hashes = match args.redis {
+        true => Some(RedisHashes::open(args.servers.redis_url()?.expose(), NO_TTL)?),
+        false => None,
+    };
+
+    let mut check = Check::default();
+    // The long way first, so that the snapshot is held for a short one only.
+    fold_to(&mut check, &log, readers.checkpoint().read().await?).await?;
+    let snapshot = readers.snapshot().await?;
+    fold_to(&mut check, &log, snapshot.position).await?;
+    check.compare_read_tables(snapshot, hashes.as_ref()).await?;
+    let (head, balances) = log.balances().await?;
+    fold_to(&mut check, &log, head).await?;
+    check.compare_balances(&balances);
+    Ok(check)
+}
+
+/// Folds up to exactly `position`, which is the end of a commit.
+async fn fold_to(check: &mut Check, log: &EventLog, position: i64) -> anyhow::Result<()> {
+    while check.position() < position {
+        let mut page = log.page(check.position(), PAGE_EVENTS).await?;
+        page.retain(|event| event.position <= position);
+        anyhow::ensure!(!page.is_empty(), "the log ends before position {position}");
+        check.fold(&page)?;
+    }
+    Ok(())
+}
+
+fn report(check: &Check) -> ExitCode {
+    let differences = check.differences();
+    for difference in &differences.told {
+        println!("{difference}");
+    }
+    println!("{}", check.summary());
+    if differences.count == 0 {
+        println!("all equal");
+        return ExitCode::SUCCESS;
+    }
+    println!("{} differences", differences.count);
+    ExitCode::FAILURE
+}

@@ -1,0 +1,58 @@
+//! `offers rebuild`: makes the read tables anew from the log, beside the live ones, and lets them take
+//! their place. The service goes on meanwhile.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use projections::{Held, Rebuild};
+use tokio_util::sync::CancellationToken;
+
+use crate::event_log::{EventLog, PAGE_EVENTS};
+
+/// How often the switch is tried while long readings of the live tables are in its way.
+const SWITCH_TRIES: u32 = 30;
+/// The rest between two tries: whoever waits behind the switch goes on.
+const SWITCH_PAUSE: Duration = Duration::from_secs(1);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The database, as the role that owns it
+    #[arg(long, env = "OFFERS_DATABASE_OWNER_URL", hide_env_values = true)]
+    database_owner_url: String,
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let began = Instant::now();
+    let stop = CancellationToken::new();
+    let _ends = stop.clone().drop_guard();
+    let log = EventLog::at(&args.database_owner_url, &stop)?;
+    let rebuild = Rebuild::begin(&args.database_owner_url).await?;
+    catch_up(&rebuild, &log, i64::MAX).await?;
+    let held = hold(&rebuild).await?;
+    let position = catch_up(&rebuild, &log, held.position).await?;
+    held.switch().await?;
+    println!("the read tables are new, up to position {position}, after {:.1?}", began.elapsed());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Takes pages until the new tables are at `position` or at the head; gives where they are.
+async fn catch_up(rebuild: &Rebuild, log: &EventLog, position: i64) -> anyhow::Result<i64> {
+    let mut at = rebuild.checkpoint().await?;
+    while at < position {
+        let page = log.page(at, PAGE_EVENTS).await?;
+        let Some(last) = page.last() else { break };
+        rebuild.apply(&page).await?;
+        at = last.position;
+    }
+    Ok(at)
+}
+
+async fn hold(rebuild: &Rebuild) -> anyhow::Result<Held> {
+    for _ in 0..SWITCH_TRIES {
+        if let Some(held) = rebuild.hold().await? {
+            return Ok(held);
+        }
+        tokio::time::sleep(SWITCH_PAUSE).await;
+    }
+    anyhow::bail!("the live tables are read without a pause: try again later")
+}

@@ -1,0 +1,186 @@
+//! `offers check` and `offers rebuild`, as an operator runs them.
+
+use super::Fixture;
+use domain::{
+    AccountId, Metadata, Money, OfferId, SubscriptionId, TransactionId, UserId, account, offer, transaction,
+    user_offer,
+};
+use offers::event_log::{EventLog, Order, PAGE_EVENTS, Plan};
+use redis::AsyncCommands;
+use std::process::Command;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use uuid::Uuid;
+
+/// A service's data: a log, read tables and hashes, all made from some purchases.
+struct Shop {
+    fixture: Fixture,
+    log: EventLog,
+    user: UserId,
+    _ends: DropGuard,
+}
+
+impl Shop {
+    async fn new() -> Self {
+        let fixture = Fixture::new().await;
+        let stop = CancellationToken::new();
+        let log = EventLog::at(&fixture.corner.database_url, &stop).unwrap();
+        let shop = Self { fixture, log, user: UserId(Uuid::now_v7()), _ends: stop.drop_guard() };
+        shop.trade().await;
+        shop
+    }
+
+    async fn execute(&self, plan: Plan) {
+        let once = async || Ok(plan.clone());
+        self.log.execute(&Metadata::system("test"), once).await.unwrap();
+    }
+
+    /// One of each: a credit, an offer, a success, a refusal, and something unfinished.
+    async fn trade(&self) {
+        let (account, offer_id) = (AccountId::from(self.user), OfferId(Uuid::now_v7()));
+        let amount = Money::from_hundredths(10_000);
+        self.execute(Plan::new().order(Order::Account(account, account::Command::Credit { amount }))).await;
+        let price = Money::from_hundredths(500);
+        let terms = offer::Terms { name: "TV".into(), description: "Films".into(), price, duration_days: 30 };
+        self.execute(Plan::new().order(Order::Offer(offer_id, offer::Command::Create(terms)))).await;
+        for outcome in ["succeeds", "fails", "hangs"] {
+            let id = TransactionId(Uuid::now_v7());
+            let order = |command| Plan::new().order(Order::Transaction(id, command));
+            self.execute(order(self.request(offer_id, price))).await;
+            self.execute(order(transaction::Command::BeginAttempt { attempt: 1 })).await;
+            match outcome {
+                "succeeds" => self.execute(self.success(id, offer_id)).await,
+                "fails" => {
+                    let (code, message) = ("rejected".into(), "no".into());
+                    self.execute(order(transaction::Command::Fail { code, message })).await;
+                }
+                _ => {}
+            }
+        }
+        self.project().await;
+    }
+
+    fn request(&self, offer_id: OfferId, amount: Money) -> transaction::Command {
+        transaction::Command::Request(transaction::ActivationRequested {
+            kind: transaction::Kind::Activation,
+            user_id: self.user,
+            account_id: self.user.into(),
+            partner_id: None,
+            subscription_id: None,
+            offer_id,
+            offer_name: "TV".into(),
+            duration_days: 30,
+            amount,
+            partner_reference: None,
+            reference: None,
+        })
+    }
+
+    fn success(&self, id: TransactionId, offer_id: OfferId) -> Plan {
+        let activate = user_offer::Command::Activate {
+            user_id: self.user,
+            offer_id,
+            transaction_id: id,
+            duration_days: 30,
+            at: chrono::Utc::now().into(),
+        };
+        Plan::new()
+            .order(Order::Transaction(id, transaction::Command::Succeed { reference: "EXT-1".into() }))
+            .order(Order::UserOffer(SubscriptionId::started_by(id), activate))
+    }
+
+    async fn project(&self) {
+        let at = self.fixture.tables.checkpoint().await.unwrap();
+        let page = self.log.page(at, PAGE_EVENTS).await.unwrap();
+        self.fixture.tables.apply(&page).await.unwrap();
+        self.fixture.hash_projector().checkpoint().await.unwrap();
+    }
+
+    /// Runs a verb; gives its exit code and what it printed.
+    async fn offers(&self, verb: &[&str]) -> (i32, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_offers"));
+        command
+            .args(verb)
+            .env("OFFERS_DATABASE_URL", &self.fixture.corner.database_url)
+            .env("OFFERS_DATABASE_OWNER_URL", &self.fixture.corner.database_owner_url)
+            .env("OFFERS_REDIS_URL", &self.fixture.corner.redis_url);
+        let done = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        (done.status.code().unwrap(), String::from_utf8(done.stdout).unwrap())
+    }
+
+    async fn owner(&self, statement: &str) {
+        use sqlx::Connection;
+        let mut owner = sqlx::PgConnection::connect(&self.fixture.corner.database_owner_url).await.unwrap();
+        let done = sqlx::query(statement).execute(&mut owner).await.unwrap();
+        assert!(done.rows_affected() > 0, "{statement}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sound_installation_is_all_equal_even_when_the_read_tables_are_behind() {
+    let shop = Shop::new().await;
+    let amount = Money::from_hundredths(1);
+    let credit = account::Command::Credit { amount };
+    shop.execute(Plan::new().order(Order::Account(shop.user.into(), credit))).await;
+    let (code, said) = shop.offers(&["check", "--redis"]).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("3 transactions (1 unfinished), 1 subscriptions, 1 offers, 1 accounts"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_not_as_the_events_say_is_named() {
+    let wrongs = [
+        ("update accounts set balance = balance + 0.01", "has 90.01, its events say 90.00"),
+        ("insert into accounts values (gen_random_uuid(), 5, now())", "has 5.00, its events say 0.00"),
+        ("delete from accounts", "is missing, its events say 90.00"),
+        (
+            "update read.transactions set status = 'FAILED' where status = 'SUCCESS'",
+            "is not as its events say",
+        ),
+        ("update read.transactions set attempts = 2 where status = 'PROCESSING'", "is not as its events say"),
+        ("delete from read.transactions where status = 'FAILED'", "has events and no row"),
+        ("update read.subscriptions set expired = true", "is not as its events say"),
+        ("delete from read.offers", "has events and no row"),
+        ("delete from read.unfinished", "is not listed as unfinished"),
+        ("delete from read.statement where amount = 5 and ordinal = 1", "the statement of account"),
+    ];
+    let shop = Shop::new().await;
+    for (wrong, sentence) in wrongs {
+        shop.owner(wrong).await;
+        let (code, said) = shop.offers(&["check"]).await;
+        assert_eq!(code, 1, "{wrong}: {said}");
+        assert!(said.contains(sentence), "{wrong}: {said}");
+        let user = shop.user;
+        shop.owner(&format!(
+            "with strangers as (delete from accounts where account_id <> '{user}') \
+             insert into accounts values ('{user}', 90, now()) \
+             on conflict (account_id) do update set balance = 90"
+        ))
+        .await;
+        let (code, said) = shop.offers(&["rebuild"]).await;
+        assert_eq!(code, 0, "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hash_that_is_wrong_is_named_and_a_missing_one_is_not() {
+    let shop = Shop::new().await;
+    let mut redis = shop.fixture.redis().await;
+    let mut keys: Vec<String> = redis.keys("transaction:*").await.unwrap();
+    assert_eq!(keys.len(), 3);
+    let _: () = redis.del(keys.pop().unwrap()).await.unwrap();
+    assert_eq!(shop.offers(&["check", "--redis"]).await.0, 0);
+    let _: () = redis.hset(keys.pop().unwrap(), "amount", "6.00").await.unwrap();
+    let _: () = redis.hdel(keys.pop().unwrap(), "status").await.unwrap();
+    let (code, said) = shop.offers(&["check", "--redis"]).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("is not as its events say") && said.contains("is not a whole hash"), "{said}");
+    assert_eq!(shop.offers(&["check"]).await.0, 0, "the hashes are compared on request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_found_out_is_not_called_equal() {
+    let shop = Shop::new().await;
+    shop.owner("delete from read.checkpoint").await;
+    let (code, said) = shop.offers(&["check"]).await;
+    assert_eq!(code, 2, "{said}");
+}
