@@ -7,6 +7,7 @@
 
 mod account;
 mod activation;
+mod activation_processor;
 mod admin;
 mod audit;
 mod auth;

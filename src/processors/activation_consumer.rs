@@ -1,0 +1,56 @@
+//! Hands requested activations from the bus to the processor.
+
+use super::{ActivationProcessor, Cause, Parked};
+use crate::bus::{Bus, Delivery, Handler, Letter, Subscription, Verdict};
+use domain::TransactionId;
+use projections::Readers;
+use std::time::Duration;
+
+/// The consumer's name, in NATS and in the table of parked messages.
+const NAME: &str = "activation";
+/// What the log may take beside the call itself.
+const COMMIT_TIME: Duration = Duration::from_secs(30);
+
+/// Drives every activation that is requested, until the bus stops.
+///
+/// At most `in_flight` are handled at once by this process; `call_timeout` is how long one call to the
+/// activation system may take.
+pub async fn consume_activations(
+    bus: Bus,
+    processor: ActivationProcessor,
+    parked: Parked,
+    readers: Readers,
+    in_flight: u32,
+    call_timeout: Duration,
+) {
+    let subscription = Subscription {
+        durable: NAME.to_owned(),
+        event: ("Transaction", "ActivationRequested"),
+        in_flight,
+        ack_wait: call_timeout + COMMIT_TIME,
+    };
+    bus.consume(subscription, Requested { processor, parked, readers }).await;
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+struct Requested {
+    processor: ActivationProcessor,
+    parked: Parked,
+    readers: Readers,
+}
+
+impl Handler for Requested {
+    async fn handle(&self, delivery: Delivery) -> Verdict {
+        let cause = Cause::from(&delivery);
+        self.processor.drive(TransactionId(delivery.aggregate_id), Some(cause)).await
+    }
+
+    async fn park(&self, letter: Letter) -> Result<(), BoxError> {
+        Ok(self.parked.keep(NAME, &letter).await?)
+    }
+
+    async fn finished_before(&self) -> Result<i64, BoxError> {
+        Ok(self.readers.finished_before().await?)
+    }
+}

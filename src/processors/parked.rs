@@ -1,0 +1,134 @@
+//! Messages that cannot be handled: kept until a person has looked.
+
+use crate::bus::Letter;
+use domain::Timestamp;
+use sqlx::postgres::PgRow;
+use sqlx::{PgPool, Row};
+use uuid::Uuid;
+
+/// How much of a reason is kept, in characters.
+const REASON_LENGTH: usize = 500;
+/// What is read of a row.
+const COLUMNS: &str =
+    "id, consumer, position, subject, event_id, aggregate_id, reason, attempts, parked_at, requeued_at";
+
+/// The table of parked messages.
+#[derive(Clone)]
+pub struct Parked {
+    pool: PgPool,
+}
+
+/// The table did not answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the table of parked messages does not answer")]
+pub struct ParkedError(#[from] sqlx::Error);
+
+/// One parked message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedMessage {
+    /// Its own id.
+    pub id: Uuid,
+    /// Who could not handle it.
+    pub consumer: String,
+    /// Its place in the stream, which is the event's in the log.
+    pub position: i64,
+    /// Its subject.
+    pub subject: String,
+    /// The event's id, where the message has one.
+    pub event_id: Option<Uuid>,
+    /// The aggregate's id, where the message has one.
+    pub aggregate_id: Option<Uuid>,
+    /// Why, for a person.
+    pub reason: String,
+    /// Deliveries until it was given up.
+    pub attempts: i64,
+    /// When it was parked, the last time.
+    pub parked_at: Timestamp,
+    /// When somebody sent it back to work; nothing when it waits.
+    pub requeued_at: Option<Timestamp>,
+}
+
+impl Parked {
+    /// The table in the database of `pool`.
+    #[must_use]
+    pub fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// Keeps `letter` from `consumer`. One that is parked again waits again.
+    ///
+    /// # Errors
+    /// The table does not answer.
+    pub async fn keep(&self, consumer: &str, letter: &Letter) -> Result<(), ParkedError> {
+        sqlx::query(
+            "insert into parked (id, consumer, position, subject, event_id, aggregate_id, reason, attempts) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8) \
+             on conflict (consumer, position) do update set \
+             subject = excluded.subject, event_id = excluded.event_id, aggregate_id = excluded.aggregate_id, \
+             reason = excluded.reason, attempts = excluded.attempts, parked_at = now(), requeued_at = null",
+        )
+        .bind(Uuid::now_v7())
+        .bind(consumer)
+        .bind(letter.position)
+        .bind(&letter.subject)
+        .bind(letter.event_id)
+        .bind(letter.aggregate_id)
+        .bind(letter.reason.chars().filter(|c| *c != '\0').take(REASON_LENGTH).collect::<String>())
+        .bind(letter.attempts)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Those that wait, newest first, at most `limit`, after the one given by time and id.
+    ///
+    /// # Errors
+    /// The table does not answer.
+    pub async fn waiting(
+        &self,
+        after: Option<(Timestamp, Uuid)>,
+        limit: u32,
+    ) -> Result<Vec<ParkedMessage>, ParkedError> {
+        let query = format!(
+            "select {COLUMNS} from parked where requeued_at is null \
+             and ($1::timestamptz is null or (parked_at, id) < ($1, $2)) \
+             order by parked_at desc, id desc limit $3"
+        );
+        let rows = sqlx::query(&query)
+            .bind(after.map(|(moment, _)| moment.utc()))
+            .bind(after.map(|(_, id)| id))
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(rows.iter().map(message).collect::<Result<_, _>>()?)
+    }
+
+    /// Notes that somebody sends `id` back to work, and says what that was; nothing when there is no
+    /// such message that waits. Who calls this must see to the work.
+    ///
+    /// # Errors
+    /// The table does not answer.
+    pub async fn requeue(&self, id: Uuid) -> Result<Option<ParkedMessage>, ParkedError> {
+        let query = format!(
+            "update parked set requeued_at = now() where id = $1 and requeued_at is null returning {COLUMNS}"
+        );
+        let row = sqlx::query(&query).bind(id).fetch_optional(&self.pool).await?;
+        Ok(row.as_ref().map(message).transpose()?)
+    }
+}
+
+fn message(row: &PgRow) -> Result<ParkedMessage, sqlx::Error> {
+    let requeued_at: Option<chrono::DateTime<chrono::Utc>> = row.try_get("requeued_at")?;
+    Ok(ParkedMessage {
+        id: row.try_get("id")?,
+        consumer: row.try_get("consumer")?,
+        position: row.try_get("position")?,
+        subject: row.try_get("subject")?,
+        event_id: row.try_get("event_id")?,
+        aggregate_id: row.try_get("aggregate_id")?,
+        reason: row.try_get("reason")?,
+        attempts: row.try_get("attempts")?,
+        parked_at: Timestamp::new(row.try_get("parked_at")?),
+        requeued_at: requeued_at.map(Timestamp::new),
+    })
+}

@@ -1,0 +1,195 @@
+//! The activation processor between the real log and the simulated activation system, with NATS and
+//! without.
+
+mod alone;
+mod through_nats;
+
+use crate::eventually::eventually;
+use crate::stack::{Corner, Stack};
+use domain::transaction::{ActivationRequested, Command, Kind, Transaction};
+use domain::{AccountId, Metadata, Money, OfferId, Recorded, SubscriptionId, TransactionId, UserId, account};
+use offers::clock::Clock;
+use offers::event_log::{EventLog, Order, Plan, StreamId, WriterOptions, follow};
+use offers::external::{ActivationSystem, Settings};
+use offers::processors::ActivationProcessor;
+use offers::simulator::{self, Behaviour, Running};
+use projections::{ReadCheckpoint, ReadTables, Readers};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use uuid::Uuid;
+
+/// A log, the simulated system, and processors between them. Everything ends with it.
+struct Fixture {
+    corner: Corner,
+    log: EventLog,
+    simulator: Running,
+    effects: PathBuf,
+    clock: Clock,
+    stop: CancellationToken,
+    _ends: DropGuard,
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.effects);
+    }
+}
+
+impl Fixture {
+    async fn new(behaviour: Behaviour) -> Fixture {
+        let corner = Stack::get().await.corner().await;
+        let stop = CancellationToken::new();
+        let effects = std::env::temp_dir().join(format!("offers-effects-{}.ndjson", Uuid::now_v7()));
+        let settings =
+            simulator::Settings { log: Some(effects.clone()), behaviour, ..simulator::Settings::default() };
+        Fixture {
+            log: open_log(&corner.database_url, &stop),
+            corner,
+            simulator: simulator::start(settings).await.unwrap(),
+            effects,
+            clock: Clock::system(),
+            _ends: stop.clone().drop_guard(),
+            stop,
+        }
+    }
+
+    fn processor(&self) -> ActivationProcessor {
+        self.processor_on(self.log.clone())
+    }
+
+    /// A processor as in another process.
+    fn another(&self) -> ActivationProcessor {
+        self.processor_on(open_log(&self.corner.database_url, &self.stop))
+    }
+
+    fn processor_on(&self, log: EventLog) -> ActivationProcessor {
+        let settings = Settings { timeout: Duration::from_secs(1), ..Settings::new(self.simulator.url()) };
+        let system = ActivationSystem::new(&settings).unwrap();
+        ActivationProcessor::new(log, system, self.clock.clone(), 64)
+    }
+
+    /// The read tables, as they are.
+    fn readers(&self) -> Readers {
+        let pool = PgPoolOptions::new().connect_lazy(&self.corner.database_url).unwrap();
+        Readers::new(pool.clone(), ReadCheckpoint::new(pool))
+    }
+
+    /// Keeps the read tables up to date from now on.
+    fn project(&self) {
+        let connect: PgConnectOptions = self.corner.database_url.parse().unwrap();
+        let checkpoint = ReadCheckpoint::new(PgPoolOptions::new().connect_lazy_with(connect.clone()));
+        let tables = ReadTables::live(&connect, checkpoint);
+        tokio::spawn(follow(self.log.feed(), tables, self.stop.clone()));
+    }
+
+    async fn control(&self, changes: serde_json::Value) {
+        let url = format!("{}/_control", self.simulator.url());
+        reqwest::Client::new().put(url).json(&changes).send().await.unwrap().error_for_status().unwrap();
+    }
+
+    /// A user with 1000.00.
+    async fn user(&self) -> UserId {
+        let user = UserId(Uuid::now_v7());
+        let amount = Money::from_hundredths(100_000);
+        let credit = Order::Account(AccountId::from(user), account::Command::Credit { amount });
+        let plan = Plan::new().create(credit);
+        self.log.execute(&Metadata::system("test"), async || Ok(plan.clone())).await.unwrap();
+        user
+    }
+
+    async fn balance(&self, user: UserId) -> Money {
+        self.log.balance(AccountId::from(user)).await.unwrap().balance
+    }
+
+    /// Accepts a purchase for 10.00.
+    async fn buy(&self, user: UserId) -> TransactionId {
+        self.accept(purchase(user)).await
+    }
+
+    async fn accept(&self, request: ActivationRequested) -> TransactionId {
+        let id = TransactionId(Uuid::now_v7());
+        let metadata = Metadata {
+            correlation_id: Some("the-request".into()),
+            traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+            ..Metadata::system("test")
+        };
+        let plan = Plan::new().create(Order::Transaction(id, Command::Request(request)));
+        self.log.execute(&metadata, async || Ok(plan.clone())).await.unwrap();
+        id
+    }
+
+    async fn events(&self, id: TransactionId) -> Vec<Recorded> {
+        self.log.stream(StreamId::of::<Transaction>(id.0)).await.unwrap()
+    }
+
+    async fn names(&self, id: TransactionId) -> Vec<String> {
+        self.events(id).await.into_iter().map(|event| event.event_type).collect()
+    }
+
+    async fn until_succeeded(&self, ids: &[TransactionId]) {
+        eventually("every purchase succeeds", async || {
+            for id in ids {
+                if !matches!(
+                    self.log.reload::<Transaction>(id.0).await.unwrap().state,
+                    Transaction::Succeeded { .. }
+                ) {
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
+    }
+
+    /// How often the outside world was changed for each transaction.
+    fn activations(&self) -> HashMap<String, u32> {
+        let mut times = HashMap::new();
+        for line in std::fs::read_to_string(&self.effects).unwrap_or_default().lines() {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            if line["effect"] == "activated" {
+                *times.entry(line["transaction_id"].as_str().unwrap().to_owned()).or_default() += 1;
+            }
+        }
+        times
+    }
+}
+
+fn purchase(user: UserId) -> ActivationRequested {
+    ActivationRequested {
+        kind: Kind::Activation,
+        user_id: user,
+        account_id: AccountId::from(user),
+        partner_id: None,
+        subscription_id: None,
+        offer_id: OfferId(Uuid::from_u128(7)),
+        offer_name: "TV".into(),
+        duration_days: 30,
+        amount: Money::from_hundredths(1_000),
+        partner_reference: None,
+        reference: None,
+    }
+}
+
+fn renewal(user: UserId, subscription: SubscriptionId) -> ActivationRequested {
+    ActivationRequested { kind: Kind::Renewal, subscription_id: Some(subscription), ..purchase(user) }
+}
+
+fn open_log(url: &str, stop: &CancellationToken) -> EventLog {
+    let options: PgConnectOptions = url.parse().unwrap();
+    let pool = PgPoolOptions::new().max_connections(8).connect_lazy_with(options.clone());
+    EventLog::open(pool, options, WriterOptions::default(), stop)
+}
+
+async fn everything(log: &EventLog) -> Vec<Recorded> {
+    let mut all: Vec<Recorded> = Vec::new();
+    loop {
+        let page = log.page(i64::try_from(all.len()).unwrap(), 1_000).await.unwrap();
+        if page.is_empty() {
+            return all;
+        }
+        all.extend(page);
+    }
+}

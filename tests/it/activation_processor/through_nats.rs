@@ -1,0 +1,169 @@
+//! From the accepted purchase to its end: through NATS, and without it.
+
+use super::{Fixture, everything};
+use crate::eventually::eventually;
+use crate::nats_server::{NatsServer, connect};
+use async_nats::jetstream::{self, Context};
+use domain::TransactionId;
+use futures::future::join_all;
+use offers::bus::{Bus, Options};
+use offers::event_log::follow;
+use offers::processors::{Parked, Sweeper, consume_activations};
+use offers::simulator::Behaviour;
+use serde_json::json;
+use sqlx::postgres::PgPoolOptions;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// A fixture with relay and consumer on the shared nats-server.
+struct Running {
+    fixture: Fixture,
+    options: Options,
+    outside: Context,
+    parked: Parked,
+    relay: CancellationToken,
+}
+
+async fn running(behaviour: Behaviour) -> Running {
+    let fixture = Fixture::new(behaviour).await;
+    let options = Options {
+        stream: fixture.corner.stream.clone(),
+        subjects: fixture.corner.subjects.clone(),
+        stream_bytes: 32_000_000,
+        ..Options::new(fixture.corner.nats_url.clone())
+    };
+    let bus = Bus::open(options.clone(), &fixture.stop).await.unwrap();
+    let relay = fixture.stop.child_token();
+    let sink = bus.relay(fixture.log.clone()).await.unwrap();
+    tokio::spawn(follow(fixture.log.feed(), sink, relay.clone()));
+    let pool = PgPoolOptions::new().connect_lazy(&fixture.corner.database_url).unwrap();
+    let parked = Parked::new(pool);
+    let (processor, readers) = (fixture.processor(), fixture.readers());
+    tokio::spawn(consume_activations(bus, processor, parked.clone(), readers, 64, Duration::from_secs(1)));
+    let outside = jetstream::new(connect(&options.url).await);
+    Running { fixture, options, outside, parked, relay }
+}
+
+impl Running {
+    async fn until_quiet(&self) {
+        eventually("every message is acknowledged", async || {
+            let head = self.fixture.log.head().await.unwrap();
+            let Ok(stream) = self.outside.get_stream(&self.options.stream).await else { return false };
+            let info = stream.consumer_info("activation").await;
+            i64::try_from(stream.cached_info().state.last_sequence) == Ok(head)
+                && info.is_ok_and(|info| info.num_ack_pending == 0 && info.num_pending == 0)
+        })
+        .await;
+    }
+}
+
+async fn buy_many(fixture: &Fixture, count: usize) -> Vec<TransactionId> {
+    let user = fixture.user().await;
+    join_all((0..count).map(|_| fixture.buy(user))).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accepted_purchases_are_activated_once_each() {
+    let running = running(Behaviour::default()).await;
+    let ids = buy_many(&running.fixture, 80).await;
+    running.fixture.until_succeeded(&ids).await;
+    for id in &ids {
+        let names = running.fixture.names(*id).await;
+        assert_eq!(names, ["ActivationRequested", "Processing", "Succeeded"]);
+    }
+    assert!(running.fixture.activations().values().all(|times| *times == 1));
+    assert!(running.parked.waiting(None, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redelivery_of_everything_does_nothing() {
+    let running = running(Behaviour::default()).await;
+    let ids = buy_many(&running.fixture, 40).await;
+    running.fixture.until_succeeded(&ids).await;
+    running.until_quiet().await;
+    let before = everything(&running.fixture.log).await.len();
+    // The stream is made anew and the consumer with it, which begins at 1: the read tables are empty.
+    running.outside.delete_stream(&running.options.stream).await.unwrap();
+    eventually("everything was delivered again", async || {
+        let Ok(stream) = running.outside.get_stream(&running.options.stream).await else { return false };
+        stream.consumer_info("activation").await.is_ok_and(|info| {
+            info.delivered.consumer_sequence >= 40 && info.num_ack_pending == 0 && info.num_pending == 0
+        })
+    })
+    .await;
+    assert_eq!(everything(&running.fixture.log).await.len(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreliable_system_is_asked_until_it_is_certain() {
+    let flaky = Behaviour { failure_rate: 0.4, pending_rate: 0.2, ..Behaviour::default() };
+    let running = running(flaky).await;
+    let ids = buy_many(&running.fixture, 30).await;
+    running.fixture.until_succeeded(&ids).await;
+    assert!(running.fixture.activations().values().all(|times| *times == 1));
+    assert_eq!(running.fixture.activations().len(), 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_cannot_be_handled_are_parked_and_can_be_sent_back() {
+    let running = running(Behaviour::default()).await;
+    let ids = buy_many(&running.fixture, 3).await;
+    running.fixture.until_succeeded(&ids).await;
+    running.until_quiet().await;
+    running.relay.cancel(); // it would make the stream anew
+    let position = running.fixture.log.head().await.unwrap() + 1;
+    let subject = format!("{}.transaction.activation_requested", running.options.subjects);
+    let unknown = json!({
+        "id": Uuid::now_v7(), "subject": Uuid::now_v7(), "time": "2026-11-22T08:30:00.123456Z",
+        "position": position.to_string(),
+    });
+    for body in [unknown.to_string(), "poison".to_owned()] {
+        running.outside.publish(subject.clone(), body.into()).await.unwrap().await.unwrap();
+    }
+    eventually("both are parked", async || running.parked.waiting(None, 10).await.unwrap().len() == 2).await;
+    let waiting = running.parked.waiting(None, 10).await.unwrap();
+    let mut about: Vec<_> = waiting.iter().map(|letter| (letter.position, letter.reason.as_str())).collect();
+    about.sort_unstable();
+    assert_eq!(about[0], (position, "the log has no such transaction"));
+    assert!(about[1].1.contains("not an event"), "{}", about[1].1);
+
+    let newest = &waiting[0];
+    let rest = running.parked.waiting(Some((newest.parked_at, newest.id)), 10).await.unwrap();
+    assert_eq!(rest, waiting[1..]);
+    let sent_back = running.parked.requeue(newest.id).await.unwrap().unwrap();
+    assert_eq!((sent_back.id, sent_back.consumer.as_str()), (newest.id, "activation"));
+    assert_eq!(running.parked.requeue(newest.id).await.unwrap(), None, "only once");
+    assert_eq!(running.parked.waiting(None, 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_nats_the_sweeper_brings_every_purchase_to_its_end() {
+    let fixture = Fixture::new(Behaviour::default()).await;
+    let absent = NatsServer::prepare();
+    let bus = Bus::open(Options::new(absent.url("app")), &fixture.stop).await.unwrap();
+    fixture.project();
+    let sweeper = Sweeper::new(fixture.readers(), fixture.processor(), bus, fixture.clock.clone());
+    tokio::spawn(sweeper.run(fixture.stop.clone()));
+    let began = Instant::now();
+    let ids = buy_many(&fixture, 50).await;
+    fixture.until_succeeded(&ids).await;
+    assert!(began.elapsed() < Duration::from_secs(9), "it waited for NATS: {:?}", began.elapsed());
+    assert!(fixture.activations().values().all(|times| *times == 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_finished_that_the_read_tables_have_not_seen() {
+    let fixture = Fixture::new(Behaviour::default()).await;
+    let readers = fixture.readers();
+    assert_eq!(readers.finished_before().await.unwrap(), 1, "empty tables know nothing");
+    let ids = buy_many(&fixture, 3).await; // positions 2, 3 and 4
+    fixture.project();
+    eventually("the tables have seen them", async || readers.finished_before().await.unwrap() == 2).await;
+    let processor = fixture.processor();
+    for id in ids {
+        processor.drive(id, None).await;
+    }
+    let head = fixture.log.head().await.unwrap();
+    eventually("all is finished", async || readers.finished_before().await.unwrap() == head + 1).await;
+}
