@@ -92,4 +92,15 @@ impl Readers {
             })
             .collect()
     }
+
+    /// A position before which no purchase was requested that is not final now. Never beyond what the
+    /// read tables have seen.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn finished_before(&self) -> Result<i64, Error> {
+        let query = "select least((select min(created_position) from read.unfinished), \
+                     (select position + 1 from read.checkpoint))";
+        Ok(sqlx::query_scalar(query).fetch_one(self.pool()).await?)
+    }
 }
