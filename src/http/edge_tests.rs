@@ -1,14 +1,17 @@
 //! What holds for every request, shown on a few routes of its own.
 
-use super::around;
 use super::fields::Fields;
 use super::path::Id;
 use super::values::line;
+use super::{around, limits};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use serde_json::Value;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use uuid::Uuid;
 
@@ -45,7 +48,11 @@ impl Answer {
 }
 
 async fn ask(request: Request<Body>) -> Answer {
-    let response = routes().oneshot(request).await.expect("infallible");
+    answer_of(routes(), request).await
+}
+
+async fn answer_of(routes: Router, request: Request<Body>) -> Answer {
+    let response = routes.oneshot(request).await.expect("infallible");
     let (parts, body) = response.into_parts();
     let bytes = axum::body::to_bytes(body, usize::MAX).await.expect("a body");
     let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
@@ -135,4 +142,13 @@ async fn the_callers_request_id_is_kept_and_any_other_replaced() {
         let given = ask(with(unfit)).await.headers["x-request-id"].clone();
         assert!(Uuid::try_parse(given.to_str().expect("ASCII")).is_ok(), "{unfit:?}");
     }
+}
+
+#[tokio::test]
+async fn what_is_more_than_can_be_served_is_refused_at_once() {
+    let full = Arc::new(Semaphore::new(0));
+    let routes = Router::new().route("/", get(|| async {})).layer(from_fn_with_state(full, limits::shed));
+    let answer = answer_of(around(routes), asked("/")).await;
+    assert_eq!((answer.status, answer.code()), (StatusCode::SERVICE_UNAVAILABLE, "overloaded".to_owned()));
+    assert_eq!(answer.headers[header::RETRY_AFTER], "1");
 }

@@ -2,7 +2,6 @@
 
 use crate::eventually::eventually;
 use crate::service::{Person, Reply, Service, Setting, send};
-use crate::stack::Stack;
 use domain::{Metadata, Money, OfferId, TransactionId};
 use futures::future::join_all;
 use offers::catalogue::Change;
@@ -236,13 +235,9 @@ async fn a_lost_redis_changes_nothing() {
 
 #[tokio::test]
 async fn a_status_never_runs_ahead_of_the_lists() {
-    let corner = Stack::get().await.corner().await;
-    let projecting = Service::start_in(&corner, Setting::default()).await;
-    let alice = projecting.rich("alice").await;
-    let tv = projecting.offer("TV", 1000).await;
-    drop(projecting); // nobody projects any more
-    let service = Service::start_in(&corner, Setting { projects: false, ..Setting::default() }).await;
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let service = Service::start_with(Setting { projects: false, ..Setting::default() }).await;
+    let alice = service.rich("alice").await;
+    let (tv, _position) = service.create_offer("TV", 1000).await;
     let accepted = buy(&service, &alice, tv, "k").await;
     let id = accepted.id("transaction_id");
     service.succeed(TransactionId(id), &alice, tv).await;

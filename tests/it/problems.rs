@@ -4,7 +4,6 @@ use crate::eventually::eventually;
 use crate::service::{Service, Setting, send};
 use reqwest::Method;
 use serde_json::json;
-use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
@@ -197,10 +196,11 @@ async fn a_stopped_service_finishes_what_it_has_begun() {
     let token = &alice.token;
     let head = format!(
         "POST /api/v1/activation/ HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n\
-         content-type: application/json\r\ncontent-length: 2\r\n\r\n"
+         content-type: application/json\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n"
     );
     connection.write_all(head.as_bytes()).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await; // the request is being served now
+    let mut go_on = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
+    connection.read_exact(&mut go_on).await.unwrap(); // somebody waits for the body
     drop(service);
     connection.write_all(b"{}").await.unwrap();
     let mut answer = String::new();

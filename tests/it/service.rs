@@ -156,6 +156,13 @@ impl Service {
 
     /// An offer on sale for 30 days, in the lists.
     pub async fn offer(&self, name: &str, hundredths: i64) -> OfferId {
+        let (id, position) = self.create_offer(name, hundredths).await;
+        self.listed(position).await;
+        id
+    }
+
+    /// The same, maybe not in the lists yet, and where it stands in the log.
+    pub async fn create_offer(&self, name: &str, hundredths: i64) -> (OfferId, i64) {
         let id = OfferId(Uuid::now_v7());
         let terms = Terms {
             name: name.to_owned(),
@@ -165,8 +172,7 @@ impl Service {
         };
         let system = Metadata::system("test");
         let position = catalogue::create(&self.app.log, id, terms, true, &system).await.unwrap();
-        self.listed(position.unwrap()).await;
-        id
+        (id, position.unwrap())
     }
 
     pub async fn change(&self, id: OfferId, change: catalogue::Change) {
