@@ -9,6 +9,7 @@ mod dev;
 mod load;
 mod migrate;
 mod rebuild;
+mod serve;
 mod simulator;
 
 /// Sells prepaid offers; every cent and every step is an event in one verifiable log.
@@ -31,6 +32,8 @@ enum Verb {
     Migrate(migrate::Args),
     /// Makes the read tables anew from the log, beside the live ones
     Rebuild(rebuild::Args),
+    /// Runs the service until Ctrl-C; this help is the manual of its settings
+    Serve(Box<crate::config::Serve>),
     /// Runs the simulated external activation system until Ctrl-C
     Simulator(simulator::Args),
 }
@@ -47,6 +50,7 @@ impl Cli {
             Verb::Load(args) => load::run(args).await,
             Verb::Migrate(args) => migrate::run(args).await,
             Verb::Rebuild(args) => rebuild::run(args).await,
+            Verb::Serve(config) => serve::run(&config).await,
             Verb::Simulator(args) => simulator::run(args).await,
         }
     }

@@ -105,6 +105,13 @@ pub struct Servers {
     nats_analytics_url: Option<Secret>,
     #[arg(long, env = "OFFERS_NATS_ANALYTICS_URL_FILE", hide = true)]
     nats_analytics_url_file: Option<PathBuf>,
+    /// The JetStream stream of the events. The analysts' mirror has the same name; nats.conf names the
+    /// default.
+    #[arg(long, env = "OFFERS_NATS_STREAM", default_value = "OFFERS_EVENTS", hide = true)]
+    pub nats_stream: String,
+    /// What the subjects of the events begin with.
+    #[arg(long, env = "OFFERS_NATS_SUBJECTS", default_value = "offers.events", hide = true)]
+    pub nats_subjects: String,
     /// The most bytes of the event stream on NATS; the analysts' mirror takes as many again.
     #[arg(long, env = "OFFERS_NATS_STREAM_BYTES", default_value_t = 1_500_000_000)]
     pub nats_stream_bytes: u64,
@@ -212,9 +219,6 @@ pub struct Activation {
     /// Calls under way at a time, an instance.
     #[arg(long, env = "OFFERS_EXTERNAL_CALLS", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub external_calls: u16,
-    /// How old an unfinished transaction gets before it is driven from PostgreSQL, NATS or not.
-    #[arg(long, env = "OFFERS_SWEEP_AGE", default_value = "10s", value_parser = parse_duration)]
-    pub sweep_age: Duration,
 }
 
 /// How logs are written.

@@ -9,8 +9,9 @@ use std::{env, fs};
 
 use serde::{Deserialize, Serialize};
 
-use super::error::Error;
+use super::error::{At, Error};
 use super::files::{self, replace};
+use crate::config::Secret;
 
 /// Variables `OFFERS_*` and their values, passwords included.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
@@ -50,6 +51,20 @@ impl Environment {
             self.set(&file_variable, file.display().to_string());
         }
         Ok(())
+    }
+
+    /// A secret, wherever it is given: in our own environment or here, itself or as a file.
+    pub(super) fn secret(&self, name: &str) -> Result<Secret, Error> {
+        let given = |name: &str| {
+            let ours = env::var_os(name).filter(|value| !value.is_empty());
+            ours.or_else(|| self.0.get(name).map(OsString::from))
+        };
+        let text = match (given(name), given(&format!("{name}_FILE"))) {
+            (None, Some(path)) => fs::read_to_string(&path).at(Path::new(&path))?,
+            (value, _) => value.unwrap_or_default().to_string_lossy().into_owned(),
+        };
+        let Ok(secret) = text.parse();
+        Ok(secret)
     }
 
     pub(super) fn save(&self, dir: &Path) -> Result<(), Error> {

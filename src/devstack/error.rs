@@ -9,6 +9,9 @@ use crate::migrations;
 /// Why the stack is not there.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The demo data could not be loaded.
+    #[error("the demo data could not be loaded")]
+    DemoData(#[from] crate::demo::Error),
     /// A program is not installed.
     #[error("{program} was not found; install it ({package}) or run ./dev, which does")]
     NotInstalled {

@@ -17,10 +17,12 @@ use super::probe::Probe;
 use super::process::Signal;
 use super::service::{Recipe, Service};
 use super::stack::{Claim, Options, Stack};
-use crate::migrations;
+use crate::{demo, migrations};
 
 /// The service's secrets, which are made once for each data directory and handed over as files.
-const SECRETS: [&str; 2] = ["OFFERS_JWT_KEY", "OFFERS_WEBHOOK_KEY"];
+const SECRETS: [&str; 2] = ["OFFERS_JWT_KEY", WEBHOOK_KEY];
+/// The one that the demo partner's secret is derived from.
+const WEBHOOK_KEY: &str = "OFFERS_WEBHOOK_KEY";
 /// The variable that names the database as the role that owns it.
 const OWNER_URL: &str = "OFFERS_DATABASE_OWNER_URL";
 /// How long the simulator may take to answer.
@@ -143,9 +145,13 @@ impl<Say: Fn(&str)> Starting<'_, Say> {
         Ok((simulator, service, demo))
     }
 
-    /// The users, the partner and the offers of `demo.json`; nothing is loaded yet.
+    /// The users, the partner and the offers of `demo.json`.
     async fn load_demo_data(&self) -> Result<Members, Error> {
-        Ok(Members::default())
+        (self.say)("loading the demo data");
+        let mut environment = Environment::default();
+        environment.set_secret(self.stack.dir(), WEBHOOK_KEY)?;
+        let key = environment.secret(WEBHOOK_KEY)?;
+        Ok(demo::load_into(&self.stack.urls().database_url, &key).await?)
     }
 
     /// The given activation system, or a simulator of our own.

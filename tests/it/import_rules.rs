@@ -17,6 +17,8 @@ const KEPT: &[(&str, &[&str])] = &[
             "src/processors/",
             "src/identity/",
             "src/app",
+            "src/service.rs",
+            "src/demo.rs",
             "src/migrations.rs",
             "src/devstack/",
         ],

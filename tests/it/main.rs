@@ -21,6 +21,7 @@ mod identity;
 mod import_rules;
 mod load;
 mod nats_server;
+mod outage;
 mod problems;
 mod projections;
 mod service;

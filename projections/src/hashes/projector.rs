@@ -18,7 +18,7 @@ const READ_TABLES_WAIT: Duration = Duration::from_secs(5);
 
 /// The writer of the hashes. Any number of processes may try: the checkpoint lets one of them win each
 /// page.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct HashProjector {
     connection: Connection,
     readers: Readers,

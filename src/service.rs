@@ -1,0 +1,332 @@
+//! The service: opens what is shared, runs the roles it was given, and ends them in order.
+
+use crate::app::App;
+use crate::bus::{self, Bus};
+use crate::clock::Clock;
+use crate::config::{Role, Secret, SecretError, Serve};
+use crate::event_log::{self, EventLog, Leadership, WriterOptions, follow};
+use crate::external::{self, ActivationSystem};
+use crate::identity::{self, Identity, Keyring, PasswordCost, Settings};
+use crate::processors::{ActivationProcessor, Parked, Sweeper, consume_activations};
+use crate::{http, telemetry};
+use metrics_exporter_prometheus::PrometheusHandle;
+use projections::{HashProjector, ReadCheckpoint, ReadTables, Readers, RedisHashes};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, PgPool};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long a request waits for a connection to PostgreSQL before it is told that there is none.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long PostgreSQL may be absent at the start.
+const START_TIMEOUT: Duration = Duration::from_secs(5);
+/// What bounds a statement of a reader on the server's side.
+const READER_SETTINGS: [(&str, &str); 2] =
+    [("statement_timeout", "8s"), ("idle_in_transaction_session_timeout", "8s")];
+
+/// Why the service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Something that it must be told is missing or wrong.
+    #[error("the configuration is not complete")]
+    Secret(#[from] SecretError),
+    /// A setting that cannot be used.
+    #[error("{name} cannot be used: {why}")]
+    Setting {
+        /// Which.
+        name: &'static str,
+        /// What is wrong with it; never the value of a secret.
+        why: String,
+    },
+    /// PostgreSQL.
+    #[error("cannot use PostgreSQL at {url}")]
+    Database {
+        /// Without its password.
+        url: String,
+        /// Why not.
+        #[source]
+        cause: sqlx::Error,
+    },
+    /// The schema is not there or old.
+    #[error("the database at {url} is not migrated: run `offers migrate` with the owner's URL first")]
+    NotMigrated {
+        /// Without its password.
+        url: String,
+    },
+    /// The address is taken, or not ours.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// Users and tokens.
+    #[error(transparent)]
+    Identity(#[from] identity::Error),
+    /// NATS's URL.
+    #[error(transparent)]
+    Bus(#[from] bus::Error),
+    /// Redis's URL.
+    #[error(transparent)]
+    Projections(#[from] projections::Error),
+}
+
+/// A running service.
+pub struct Service {
+    /// Where HTTP is served; `None` without that role.
+    pub address: Option<SocketAddr>,
+    /// What the parts share.
+    pub app: Arc<App>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Service {
+    /// Starts every role of `config`.
+    ///
+    /// # Errors
+    /// `StartError`: a missing secret, PostgreSQL out of reach, an address that is taken. Redis and NATS
+    /// may be absent: the service is degraded until they come.
+    pub async fn start(config: &Serve, clock: Clock, metrics: PrometheusHandle) -> Result<Self, StartError> {
+        let stop = CancellationToken::new();
+        let parts = Parts::open(config, clock, metrics, &stop).await?;
+        let mut service = Self { address: None, app: parts.app.clone(), tasks: TaskTracker::new(), stop };
+        for role in config.roles() {
+            service.begin(role, config, &parts).await?;
+        }
+        Ok(service)
+    }
+
+    async fn begin(&mut self, role: Role, config: &Serve, parts: &Parts) -> Result<(), StartError> {
+        match role {
+            Role::Api => self.serve_http(config, parts).await?,
+            Role::Relay => {
+                let bus = parts.app.bus.clone();
+                let log = parts.app.log.clone();
+                self.lead(event_log::Role::Relay, parts, move |term| relay(bus.clone(), log.clone(), term));
+            }
+            Role::Projector => {
+                let (feed, tables) = (parts.app.log.clone(), parts.read_tables());
+                self.lead(event_log::Role::ReadTables, parts, move |term| {
+                    follow(feed.feed(), tables.clone(), term)
+                });
+                let (feed, hashes) = (parts.app.log.clone(), parts.hash_projector(config)?);
+                self.lead(event_log::Role::Hashes, parts, move |term| {
+                    follow(feed.feed(), hashes.clone(), term)
+                });
+            }
+            Role::Processor => self.process(config, parts)?,
+            Role::Scheduler => {}
+        }
+        Ok(())
+    }
+
+    /// Runs `work` on one instance at a time.
+    fn lead<F>(
+        &self,
+        role: event_log::Role,
+        parts: &Parts,
+        work: impl FnMut(CancellationToken) -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let leadership = Leadership::new(parts.connect.clone(), role);
+        self.tasks.spawn(leadership.run(self.stop.clone(), work));
+    }
+
+    /// Drives activations: those that the bus announces, and those that it forgot.
+    fn process(&self, config: &Serve, parts: &Parts) -> Result<(), StartError> {
+        let app = &parts.app;
+        let calls = config.activation.external_calls;
+        let processor = ActivationProcessor::new(
+            app.log.clone(),
+            activation_system(config)?,
+            app.clock.clone(),
+            usize::from(calls),
+        );
+        let (bus, readers) = (app.bus.clone(), app.readers.clone());
+        let sweeper = Sweeper::new(readers.clone(), processor.clone(), bus.clone(), app.clock.clone());
+        self.tasks.spawn(sweeper.run(self.stop.clone()));
+        self.tasks.spawn(consume_activations(
+            bus,
+            processor,
+            Parked::new(parts.pool.clone()),
+            readers,
+            u32::from(calls),
+            config.activation.external_timeout,
+        ));
+        Ok(())
+    }
+
+    async fn serve_http(&mut self, config: &Serve, parts: &Parts) -> Result<(), StartError> {
+        let address = config.listen;
+        let refused = |cause| StartError::Listen { address, cause };
+        let listener = TcpListener::bind(address).await.map_err(refused)?;
+        self.address = Some(listener.local_addr().map_err(refused)?);
+        let identity = parts.app.clone();
+        identity.identity.read_changes().await?;
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            let clock = identity.clock.clone();
+            identity.identity.run(move || clock.now().utc(), stop).await;
+        });
+        self.tasks.spawn(http::serve(listener, http::router(parts.app.clone()), self.stop.clone()));
+        Ok(())
+    }
+
+    /// Ends everything: no new requests, running ones finish (bounded), then the followers.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// What the roles share.
+struct Parts {
+    app: Arc<App>,
+    pool: PgPool,
+    connect: PgConnectOptions,
+    checkpoint: ReadCheckpoint,
+}
+
+impl Parts {
+    async fn open(
+        config: &Serve,
+        clock: Clock,
+        metrics: PrometheusHandle,
+        stop: &CancellationToken,
+    ) -> Result<Self, StartError> {
+        let identity_settings = identity_settings(config)?;
+        let connect = database(&config.servers.database_url()?)?;
+        let pool = PgPoolOptions::new()
+            .max_connections(config.servers.database_connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy_with(connect.clone().options(READER_SETTINGS));
+        check_database(&pool, &connect).await?;
+        let checkpoint = ReadCheckpoint::new(pool.clone());
+        let readers = Readers::new(pool.clone(), checkpoint.clone());
+        let writer = WriterOptions { clock: clock.clone(), ..WriterOptions::default() };
+        let app = App {
+            log: EventLog::open(pool.clone(), connect.clone(), writer, stop),
+            identity: Identity::new(pool.clone(), &identity_settings)?,
+            readers,
+            hashes: RedisHashes::open(config.servers.redis_url()?.expose(), config.status_ttl)?,
+            bus: Bus::open(bus_options(config)?, stop).await?,
+            clock,
+            currency: config.currency.clone(),
+            metrics,
+        };
+        Ok(Self { app: Arc::new(app), pool, connect, checkpoint })
+    }
+
+    fn read_tables(&self) -> ReadTables {
+        ReadTables::live(&self.connect, self.checkpoint.clone())
+    }
+
+    fn hash_projector(&self, config: &Serve) -> Result<HashProjector, StartError> {
+        let url = config.servers.redis_url()?;
+        Ok(HashProjector::open(url.expose(), self.app.readers.clone(), config.status_ttl)?)
+    }
+}
+
+/// Publishes the log until `term` ends.
+async fn relay(bus: Bus, log: EventLog, term: CancellationToken) {
+    match bus.relay(log.clone()).await {
+        Ok(relay) => follow(log.feed(), relay, term).await,
+        Err(cause) => tracing::error!(error = %cause, "the relay cannot start"),
+    }
+}
+
+fn identity_settings(config: &Serve) -> Result<Settings, StartError> {
+    let ring = |name, key: Secret| {
+        Keyring::parse(key.inner()).map_err(|cause| StartError::Setting { name, why: cause.to_string() })
+    };
+    let tokens = ring("OFFERS_JWT_KEY", config.secrets.jwt_key()?)?;
+    let webhooks = ring("OFFERS_WEBHOOK_KEY", config.secrets.webhook_key()?)?;
+    let mut settings = Settings::new(tokens, webhooks);
+    settings.access_lifetime = config.tokens.access_token_ttl;
+    settings.refresh_lifetime = config.tokens.refresh_token_ttl;
+    settings.password_cost =
+        PasswordCost { memory_kib: config.tokens.password_memory_kib, ..PasswordCost::default() };
+    Ok(settings)
+}
+
+fn activation_system(config: &Serve) -> Result<ActivationSystem, StartError> {
+    let wrong = |why: String| StartError::Setting { name: "OFFERS_EXTERNAL_URL", why };
+    let url = config.activation.external_url.as_deref().ok_or_else(|| wrong("it is not set".to_owned()))?;
+    let mut settings = external::Settings::new(url);
+    settings.timeout = config.activation.external_timeout;
+    settings.max_in_flight = usize::from(config.activation.external_calls);
+    ActivationSystem::new(&settings).map_err(|cause| wrong(cause.to_string()))
+}
+
+fn bus_options(config: &Serve) -> Result<bus::Options, StartError> {
+    let mut options = bus::Options::new(config.servers.nats_url()?.expose());
+    options.analytics_url = config.servers.nats_analytics_url()?.map(|url| url.expose().to_owned());
+    options.stream.clone_from(&config.servers.nats_stream);
+    options.subjects.clone_from(&config.servers.nats_subjects);
+    options.stream_bytes = config.servers.nats_stream_bytes;
+    Ok(options)
+}
+
+fn database(url: &Secret) -> Result<PgConnectOptions, StartError> {
+    let options: PgConnectOptions = url.expose().parse().map_err(|_| StartError::Setting {
+        name: "OFFERS_DATABASE_URL",
+        why: "it is not of the form postgres://user:password@host:port/database".to_owned(),
+    })?;
+    Ok(options.application_name("offers").disable_statement_logging())
+}
+
+/// PostgreSQL answers, and the schema is there.
+async fn check_database(pool: &PgPool, connect: &PgConnectOptions) -> Result<(), StartError> {
+    let url = || {
+        let (user, host) = (connect.get_username(), connect.get_host());
+        format!(
+            "postgres://{user}@{host}:{}/{}",
+            connect.get_port(),
+            connect.get_database().unwrap_or_default()
+        )
+    };
+    let migrated = sqlx::query_scalar("select to_regclass('accounts') is not null").fetch_one(pool);
+    let asked = tokio::time::timeout(START_TIMEOUT, migrated).await;
+    match asked.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(StartError::NotMigrated { url: url() }),
+        Err(cause) => Err(StartError::Database { url: url(), cause }),
+    }
+}
+
+/// Logs, metrics and the service, until Ctrl-C or SIGTERM.
+///
+/// # Errors
+/// As `Service::start`.
+pub async fn run(config: &Serve) -> anyhow::Result<()> {
+    telemetry::log_to_stderr(config.log_format);
+    let metrics = telemetry::collect_metrics()?;
+    let service = Service::start(config, Clock::system(), metrics).await?;
+    let roles: BTreeSet<Role> = config.roles();
+    tracing::info!(?roles, address = ?service.address, "ready");
+    interrupted().await;
+    tracing::info!("stopping");
+    service.stop().await;
+    Ok(())
+}
+
+/// Ctrl-C or SIGTERM.
+async fn interrupted() {
+    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+        return drop(tokio::signal::ctrl_c().await);
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

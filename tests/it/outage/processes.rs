@@ -1,0 +1,212 @@
+//! `offers simulator` and `offers serve` as child processes in a corner of their own.
+
+use crate::stack::{Corner, Stack};
+use domain::{AccountId, Metadata, Money, account};
+use offers::clock::Clock;
+use offers::demo;
+use offers::devstack::Members;
+use offers::event_log::{EventLog, Order, Plan, WriterOptions};
+use offers::identity::{Identity, Keyring, PasswordCost, Settings};
+use reqwest::Client;
+use serde_json::{Value, json};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// How long a process may take to answer.
+const READY: Duration = Duration::from_secs(60);
+/// Keys of this installation; nobody else's.
+const KEY: &str = "0123456789abcdef0123456789abcdef-tests";
+/// Enough for every purchase of a test, in hundredths.
+const FUNDS: i64 = 100_000_000;
+
+/// A running system.
+pub struct System {
+    pub url: String,
+    pub corner: Corner,
+    pub members: Members,
+    pub log: EventLog,
+    pub simulator_log: PathBuf,
+    external_url: String,
+    listen: String,
+    service: Killed,
+    _simulator: Killed,
+    _stop: DropGuard,
+}
+
+/// A child process that does not outlive its test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill(); // it may be gone already
+        let _ = self.0.wait();
+    }
+}
+
+impl System {
+    pub async fn start(simulator: &[&str]) -> Self {
+        let corner = Stack::get().await.corner().await;
+        let stop = CancellationToken::new();
+        let connect: PgConnectOptions = corner.database_url.parse().unwrap();
+        let pool = PgPoolOptions::new().max_connections(4).connect_lazy_with(connect.clone());
+        let log = EventLog::open(pool.clone(), connect, WriterOptions::default(), &stop);
+        let members = seed(&log, Identity::new(pool, &settings()).unwrap()).await;
+
+        let simulator_log =
+            std::env::temp_dir().join(format!("offers-{}-{}.ndjson", corner.stream, std::process::id()));
+        let _ = std::fs::remove_file(&simulator_log); // of an earlier run with our process id
+        let (external, listen) = (free_address(), free_address());
+        let external_url = format!("http://{external}");
+        let rejected = members.offers.last().unwrap().to_string();
+        let simulator = offers(&["simulator", "--listen", &external, "--reject-offer", &rejected])
+            .args(simulator)
+            .arg("--log")
+            .arg(&simulator_log)
+            .spawn()
+            .unwrap();
+        let url = format!("http://{listen}");
+        let service = serve(&corner, &listen, &external_url);
+        let system = Self {
+            url,
+            corner,
+            members,
+            log,
+            simulator_log,
+            external_url,
+            listen,
+            service: Killed(service),
+            _simulator: Killed(simulator),
+            _stop: stop.drop_guard(),
+        };
+        system.ready().await;
+        system
+    }
+
+    /// As the kernel does it: no warning, no clean-up.
+    pub fn kill_service(&mut self) {
+        self.service.0.kill().unwrap();
+        self.service.0.wait().unwrap();
+    }
+
+    pub async fn start_service(&mut self) {
+        self.service = Killed(serve(&self.corner, &self.listen, &self.external_url));
+        self.ready().await;
+    }
+
+    async fn ready(&self) {
+        let client = Client::new();
+        let url = format!("{}/readyz", self.url);
+        let answered =
+            async || client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success());
+        let begun = tokio::time::Instant::now();
+        while !answered().await {
+            assert!(begun.elapsed() < READY, "the service does not become ready");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// An access token of `username`.
+    pub async fn log_in(&self, username: &str) -> String {
+        let body = json!({"username": username, "password": format!("{username}-demo")});
+        let answer =
+            Client::new().post(format!("{}/api/v1/auth/login/", self.url)).json(&body).send().await.unwrap();
+        let grant: Value = answer.json().await.unwrap();
+        grant["access"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn flush_redis(&self) {
+        let client = redis::Client::open(self.corner.redis_url.as_str()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        redis::cmd("FLUSHDB").query_async::<()>(&mut connection).await.unwrap();
+    }
+
+    /// The status hash that Redis has, if any.
+    pub async fn hash_status(&self, transaction: &str) -> Option<String> {
+        let client = redis::Client::open(self.corner.redis_url.as_str()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let key = format!("transaction:{transaction}");
+        redis::cmd("HGET").arg(key).arg("status").query_async(&mut connection).await.unwrap()
+    }
+
+    pub async fn delete_stream(&self) {
+        self.jetstream().await.delete_stream(&self.corner.stream).await.unwrap();
+    }
+
+    /// Waits until the stream's last sequence is the log's head.
+    pub async fn stream_has_every_event(&self, patience: Duration) {
+        let jetstream = self.jetstream().await;
+        let begun = tokio::time::Instant::now();
+        loop {
+            let head = u64::try_from(self.log.head().await.unwrap()).unwrap();
+            let last = match jetstream.get_stream(&self.corner.stream).await {
+                Ok(stream) => {
+                    Some((stream.cached_info().state.messages, stream.cached_info().state.last_sequence))
+                }
+                Err(_) => None, // being made anew
+            };
+            if last == Some((head, head)) {
+                return;
+            }
+            assert!(begun.elapsed() < patience, "the stream is at {last:?}, the log at {head}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn jetstream(&self) -> async_nats::jetstream::Context {
+        let url: async_nats::ServerAddr = self.corner.nats_url.parse().unwrap();
+        let (user, password) = (url.username().unwrap().to_owned(), url.password().unwrap().to_owned());
+        let options = async_nats::ConnectOptions::new().user_and_password(user, password);
+        async_nats::jetstream::new(options.connect(url).await.unwrap())
+    }
+}
+
+/// The demo data, and money enough for alice and bob.
+async fn seed(log: &EventLog, identity: Identity) -> Members {
+    let members = demo::load(log, &identity, Clock::system().now().utc()).await.unwrap();
+    for user in members.users.iter().filter(|user| user.username == "alice" || user.username == "bob") {
+        let amount = Money::from_hundredths(FUNDS);
+        let order = Order::Account(AccountId(user.id), account::Command::Credit { amount });
+        log.execute(&Metadata::system("test"), || async { Ok(Plan::new().order(order.clone())) })
+            .await
+            .unwrap();
+    }
+    members
+}
+
+fn settings() -> Settings {
+    let ring = || Keyring::parse(&KEY.into()).unwrap();
+    Settings { password_cost: PasswordCost::weak_for_tests(), ..Settings::new(ring(), ring()) }
+}
+
+fn serve(corner: &Corner, listen: &str, external_url: &str) -> Child {
+    let environment = [
+        ("OFFERS_LISTEN", listen),
+        ("OFFERS_DATABASE_URL", &corner.database_url),
+        ("OFFERS_REDIS_URL", &corner.redis_url),
+        ("OFFERS_NATS_URL", &corner.nats_url),
+        ("OFFERS_NATS_STREAM", &corner.stream),
+        ("OFFERS_NATS_SUBJECTS", &corner.subjects),
+        ("OFFERS_NATS_STREAM_BYTES", "50000000"),
+        ("OFFERS_EXTERNAL_URL", external_url),
+        ("OFFERS_EXTERNAL_TIMEOUT", "2s"),
+        ("OFFERS_JWT_KEY", KEY),
+        ("OFFERS_WEBHOOK_KEY", KEY),
+        ("RUST_LOG", "error"),
+    ];
+    offers(&["serve"]).envs(environment).spawn().unwrap()
+}
+
+/// This program with nothing of our environment that would change it.
+fn offers(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_offers"));
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).args(args);
+    command
+}
+
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}

@@ -1,0 +1,147 @@
+//! What must be true afterwards, whatever was done to the system.
+
+use super::load::Accepted;
+use super::processes::System;
+use reqwest::Client;
+use rust_decimal::Decimal;
+use serde_json::Value;
+use std::collections::{HashMap, HashSet};
+use std::process::Command;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How long the last accepted transaction may take to become final.
+const FINAL: Duration = Duration::from_secs(120);
+/// Bought in the tests: the cheapest offer, and the one that is always rejected.
+const PRICE: &str = "5.00";
+
+/// Every 202 ends final; each has at most one effect and exactly one if SUCCESS; the money adds up; the
+/// log has no gaps; `offers check` agrees.
+pub async fn holds(system: &System, accepted: &Accepted) {
+    assert_eq!(
+        accepted.iter().collect::<HashSet<_>>().len(),
+        accepted.len(),
+        "a transaction was given twice"
+    );
+    let finals = all_final(system, accepted).await;
+    each_effect_at_most_once(system, &finals);
+    balances_add_up(system).await;
+    positions_have_no_gap(system).await;
+    check_agrees(system);
+}
+
+/// Every accepted transaction's last status, from the log itself.
+async fn all_final(system: &System, accepted: &Accepted) -> HashMap<String, String> {
+    let begun = Instant::now();
+    loop {
+        let finals = finals(system).await;
+        let open = accepted.iter().filter(|id| !finals.contains_key(*id)).count();
+        if open == 0 {
+            return finals;
+        }
+        assert!(begun.elapsed() < FINAL, "{open} of {} accepted transactions are not final", accepted.len());
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn finals(system: &System) -> HashMap<String, String> {
+    let mut finals = HashMap::new();
+    let mut after = 0;
+    loop {
+        let page = system.log.page(after, 1_000).await.unwrap();
+        let Some(last) = page.last() else { return finals };
+        after = last.position;
+        for event in page {
+            if event.event_type == "Succeeded" || event.event_type == "Failed" {
+                let earlier = finals.insert(event.aggregate_id, event.event_type);
+                assert_eq!(earlier, None, "a transaction became final twice");
+            }
+        }
+    }
+}
+
+fn each_effect_at_most_once(system: &System, finals: &HashMap<String, String>) {
+    let text = std::fs::read_to_string(&system.simulator_log).unwrap_or_default();
+    let effects = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let activated = effects.filter(|effect| effect["effect"] == "activated");
+    let mut count: HashMap<String, usize> = HashMap::new();
+    for effect in activated {
+        *count.entry(effect["transaction_id"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    for (id, outcome) in finals {
+        let expected = usize::from(outcome == "Succeeded");
+        assert_eq!(count.get(id).copied().unwrap_or_default(), expected, "{outcome} transaction {id}");
+    }
+}
+
+/// Opening + credits − successes = what the service says each user has.
+async fn balances_add_up(system: &System) {
+    let mut expected: HashMap<String, Decimal> = HashMap::new();
+    let mut buyers: HashMap<String, String> = HashMap::new();
+    let mut after = 0;
+    loop {
+        let page = system.log.page(after, 1_000).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = last.position;
+        for event in page {
+            let payload: Value = serde_json::from_str(&event.payload).unwrap();
+            let amount = || payload["amount"].as_str().unwrap().parse::<Decimal>().unwrap();
+            match event.event_type.as_str() {
+                "Credited" => *expected.entry(event.aggregate_id).or_default() += amount(),
+                "ActivationRequested" => {
+                    let buyer = payload["user_id"].as_str().unwrap().to_owned();
+                    *expected.entry(buyer.clone()).or_default() -= amount();
+                    buyers.insert(event.aggregate_id, buyer);
+                }
+                "Refunded" => *expected.entry(buyers[&event.aggregate_id].clone()).or_default() += amount(),
+                _ => {}
+            }
+        }
+    }
+    for username in ["alice", "bob"] {
+        let id = system.members.users.iter().find(|user| user.username == username).unwrap().id;
+        let answer = Client::new()
+            .get(format!("{}/api/v1/account/balance/", system.url))
+            .bearer_auth(system.log_in(username).await)
+            .send()
+            .await
+            .unwrap();
+        let body: Value = answer.json().await.unwrap();
+        let balance: Decimal = body["balance"].as_str().unwrap().parse().unwrap();
+        assert_eq!(balance, expected[&id.to_string()], "{username}'s balance");
+    }
+    assert!(expected.values().all(|balance| (*balance % PRICE.parse::<Decimal>().unwrap()).is_zero()));
+}
+
+async fn positions_have_no_gap(system: &System) {
+    let head = system.log.head().await.unwrap();
+    let mut after = 0;
+    while after < head {
+        after = system.log.page(after, 1_000).await.unwrap().last().unwrap().position; // asserts contiguity
+    }
+    assert_eq!(after, head);
+}
+
+fn check_agrees(system: &System) {
+    let checked = Command::new(env!("CARGO_BIN_EXE_offers"))
+        .arg("check")
+        .env_clear()
+        .env("OFFERS_DATABASE_URL", &system.corner.database_url)
+        .env("OFFERS_REDIS_URL", &system.corner.redis_url)
+        .output()
+        .unwrap();
+    assert!(checked.status.success(), "offers check:\n{}", String::from_utf8_lossy(&checked.stdout));
+}
+
+/// The hashes of finished transactions are in Redis again, complete, with the status of the log.
+pub async fn hashes_came_back(system: &System, accepted: &Accepted) {
+    let finals = finals(system).await;
+    let begun = Instant::now();
+    for id in accepted {
+        let expected = if finals[id] == "Succeeded" { "SUCCESS" } else { "FAILED" };
+        while system.hash_status(id).await.as_deref() != Some(expected) {
+            assert!(begun.elapsed() < FINAL, "the hash of {id} is {:?}", system.hash_status(id).await);
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
