@@ -30,4 +30,9 @@ impl Sink for HashProjector {
     async fn apply(&mut self, page: &[Recorded]) -> Result<(), SinkError> {
         Ok(Self::apply(self, page).await?)
     }
+
+    /// Redis may be lost at any moment, also while nothing is appended.
+    async fn idle(&mut self, checkpoint: i64) -> Result<(), SinkError> {
+        Ok(self.still_at(checkpoint).await?)
+    }
 }

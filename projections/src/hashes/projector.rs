@@ -42,15 +42,29 @@ impl HashProjector {
     /// # Errors
     /// `Redis`, `Database`; `Overtaken` when the copy was interrupted: ask again.
     pub async fn checkpoint(&self) -> Result<i64, Error> {
-        let known: Option<i64> = self
-            .connection
-            .ask(async |mut redis| redis::cmd("GET").arg(CHECKPOINT).query_async(&mut redis).await)
-            .await?;
+        let known = self.stored_checkpoint().await?;
         let read_tables = self.readers.checkpoint().read().await?;
         match known {
             Some(position) if position <= read_tables => Ok(position),
             _ => copy::copy(&self.connection, &self.readers, self.ttl).await,
         }
+    }
+
+    /// Makes sure that the hashes still stand at `position`, for times when nothing happens.
+    ///
+    /// # Errors
+    /// `Overtaken` when they do not (a flush, another projector): ask for the checkpoint. `Redis`.
+    pub async fn still_at(&self, position: i64) -> Result<(), Error> {
+        match self.stored_checkpoint().await? {
+            Some(stored) if stored == position => Ok(()),
+            _ => Err(Error::Overtaken { expected: position }),
+        }
+    }
+
+    async fn stored_checkpoint(&self) -> Result<Option<i64>, Error> {
+        self.connection
+            .ask(async |mut redis| redis::cmd("GET").arg(CHECKPOINT).query_async(&mut redis).await)
+            .await
     }
 
     /// Takes the page that starts right after the checkpoint, whole or not at all, once the read tables

@@ -10,6 +10,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 /// How often the table is asked while anybody waits; one question for all of a process.
 const POLL: Duration = Duration::from_millis(50);
+/// How long a writer in the same process is given before the table is asked for the first time.
+const FIRST_POLL: Duration = Duration::from_millis(5);
 
 /// The read tables' checkpoint as this process knows it. Cheap to clone; one for each process.
 #[derive(Clone, Debug)]
@@ -66,12 +68,14 @@ impl ReadCheckpoint {
 
     async fn reach(&self, position: i64) {
         let mut known = self.0.known.subscribe();
+        let mut pause = FIRST_POLL;
         loop {
-            let reached = timeout(POLL, known.wait_for(|known| *known >= position)).await.is_ok();
+            let reached = timeout(pause, known.wait_for(|known| *known >= position)).await.is_ok();
             if reached {
                 return;
             }
             self.ask_for_all().await;
+            pause = POLL;
         }
     }
 

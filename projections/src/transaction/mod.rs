@@ -3,6 +3,8 @@
 mod hash;
 mod lists;
 mod table;
+#[cfg(test)]
+mod tests;
 mod unfinished;
 
 pub use hash::TransactionHash;

@@ -134,7 +134,10 @@ async fn a_flush_is_followed_by_a_copy_of_the_rows_and_not_by_history() {
     }
     assert_eq!(hashes.get(done[0]).await.unwrap().unwrap().status(), Status::Success);
 
+    projector.still_at(history.head()).await.unwrap();
     flush(&mut redis).await;
+    let noticed = projector.still_at(history.head()).await;
+    assert!(matches!(noticed, Err(Error::Overtaken { .. })), "{noticed:?}");
     let flushed = history.head();
     history.attempt(open, 1);
     fixture.tables.apply(history.after(flushed)).await.unwrap();
