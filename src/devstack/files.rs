@@ -20,7 +20,7 @@ const PASSWORD_CHARS: usize = 32;
 /// Length of a generated secret of the service: 380 bits.
 const SECRET_CHARS: usize = 64;
 /// How often a busy data directory is tried again.
-const LOCK_POLL: Duration = Duration::from_millis(50);
+const LOCK_POLL: Duration = Duration::from_millis(10);
 
 /// What is remembered from start to start.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]

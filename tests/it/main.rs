@@ -13,6 +13,7 @@ mod audit;
 mod auth;
 mod bus;
 mod catalogue;
+mod dev_up;
 mod devstack;
 mod event_log;
 mod eventually;
