@@ -132,6 +132,7 @@ impl<H: Handler> Consumer<H> {
         if timeout(DRAIN, self.tasks.wait()).await.is_err() {
             tracing::warn!("stopped while messages were being handled; they come again");
         }
+        let _unsent_come_again = timeout(SILENCE, self.link.client.flush()).await;
     }
 
     /// Receives until something goes wrong.

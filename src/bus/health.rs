@@ -45,6 +45,13 @@ impl Health {
         reasons.iter().flatten().next().map_or(State::Connected, |reason| State::Degraded(reason.clone()))
     }
 
+    /// Whether events come from the log to processors, as far as this process knows.
+    pub(super) fn delivers(&self) -> bool {
+        let reasons = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let needed = [Part::Connection, Part::Relay, Part::Consumer];
+        needed.iter().all(|part| reasons[*part as usize].is_none())
+    }
+
     /// The place where one part says how it is.
     pub(super) fn at(&self, part: Part) -> Place {
         Place { health: self.clone(), part }
@@ -90,8 +97,11 @@ mod tests {
     fn one_failing_part_degrades_the_bus_until_it_works_again() {
         let health = Health::default();
         assert_eq!(health.state(), State::Connected);
+        health.at(Part::Mirror).degraded("behind");
+        assert!(health.delivers(), "processors do not need the mirror");
         health.at(Part::Relay).degraded("full");
         health.at(Part::Mirror).well();
+        assert!(!health.delivers());
         assert_eq!(health.state(), State::Degraded("full".into()));
         health.at(Part::Relay).well();
         assert_eq!(health.state(), State::Connected);

@@ -109,6 +109,12 @@ impl Bus {
         self.0.health.state()
     }
 
+    /// Whether events come from the log to processors, as far as this process knows.
+    #[must_use]
+    pub fn delivers(&self) -> bool {
+        self.0.health.delivers()
+    }
+
     /// The sink that publishes the log. Only one may run at a time, over all processes.
     ///
     /// # Errors

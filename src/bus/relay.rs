@@ -15,6 +15,7 @@ use super::stream::Stream;
 use crate::event_log::{EventLog, LogError, MAX_COMMIT_EVENTS, Sink, SinkError};
 use async_nats::jetstream::stream::Info;
 use domain::Recorded;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -48,7 +49,7 @@ pub struct Relay<H> {
     pipeline: Option<Pipeline>,
     looked_at: Instant,
     /// What went wrong last, until the stream was looked at.
-    stopped_by: Option<Error>,
+    stopped_by: Option<Arc<Error>>,
 }
 
 impl<H: History> Relay<H> {
@@ -99,8 +100,8 @@ impl<H: History> Relay<H> {
         if let Err(spoiled) = outline(&shape) {
             return Ok(Err(spoiled));
         }
-        if let Some(Error::Duplicate { position: claimed, .. }) = self.stopped_by
-            && claimed > position
+        if let Some(Error::Duplicate { position: claimed, .. }) = self.stopped_by.as_deref()
+            && *claimed > position
         {
             return Ok(Err(Spoiled::Forgotten));
         }
@@ -164,7 +165,7 @@ impl<H: History> Relay<H> {
         match outcome {
             Ok(value) => {
                 // A full stream looks well until something is published.
-                if published || !matches!(self.stopped_by, Some(Error::Full(_))) {
+                if published || !matches!(self.stopped_by.as_deref(), Some(Error::Full(_))) {
                     self.place.well();
                     self.stopped_by = None;
                 }
@@ -173,9 +174,9 @@ impl<H: History> Relay<H> {
             Err(error) => {
                 self.pipeline = None;
                 self.place.degraded(format_args!("the relay waits: {error}"));
-                let shown = error.to_string();
-                self.stopped_by = Some(error);
-                Err(shown.into())
+                let error = Arc::new(error);
+                self.stopped_by = Some(error.clone());
+                Err(error.into())
             }
         }
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// One that is busy is looked at again after this.
 const BUSY: Duration = Duration::from_secs(5);
-/// How many are remembered before those that have rested are forgotten.
+/// At so many, those that have rested are forgotten; at twice what is left, again.
 const REMEMBERED: usize = 10_000;
 
 #[derive(Clone, Copy)]
@@ -21,7 +21,28 @@ enum Standing {
 
 /// All purchases that this process knows to be busy or at rest.
 #[derive(Default)]
-pub(super) struct Attempts(Mutex<HashMap<TransactionId, Standing>>);
+pub(super) struct Attempts(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    standing: HashMap<TransactionId, Standing>,
+    forget_at: usize,
+}
+
+impl Known {
+    /// Forgets those that have rested, when there are many.
+    fn tidy(&mut self) {
+        if self.standing.len() < self.forget_at.max(REMEMBERED) {
+            return;
+        }
+        let now = Instant::now();
+        self.standing.retain(|_, standing| match standing {
+            Standing::Busy => true,
+            Standing::RestsUntil(end) => *end > now,
+        });
+        self.forget_at = self.standing.len() * 2;
+    }
+}
 
 /// The right to attempt one purchase. Ends when dropped.
 pub(super) struct Turn<'a> {
@@ -34,7 +55,7 @@ impl Attempts {
     /// The right to attempt `id`, or how long to wait for it.
     pub(super) fn begin(&self, id: TransactionId) -> Result<Turn<'_>, Duration> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match known.get(&id) {
+        match known.standing.get(&id) {
             Some(Standing::Busy) => return Err(BUSY),
             Some(Standing::RestsUntil(end)) => {
                 let left = end.saturating_duration_since(Instant::now());
@@ -44,14 +65,8 @@ impl Attempts {
             }
             None => {}
         }
-        if known.len() >= REMEMBERED {
-            let now = Instant::now();
-            known.retain(|_, standing| match standing {
-                Standing::Busy => true,
-                Standing::RestsUntil(end) => *end > now,
-            });
-        }
-        known.insert(id, Standing::Busy);
+        known.tidy();
+        known.standing.insert(id, Standing::Busy);
         Ok(Turn { attempts: self, id, rest: None })
     }
 }
@@ -67,8 +82,8 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut known = self.attempts.0.lock().unwrap_or_else(PoisonError::into_inner);
         match self.rest {
-            Some(rest) => known.insert(self.id, Standing::RestsUntil(Instant::now() + rest)),
-            None => known.remove(&self.id),
+            Some(rest) => known.standing.insert(self.id, Standing::RestsUntil(Instant::now() + rest)),
+            None => known.standing.remove(&self.id),
         };
     }
 }

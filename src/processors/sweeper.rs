@@ -31,7 +31,7 @@ pub struct Sweeper {
 }
 
 impl Sweeper {
-    /// A sweeper that drives by `processor` what `readers` show, at once when `bus` is degraded.
+    /// A sweeper that drives by `processor` what `readers` show, at once when `bus` does not deliver.
     #[must_use]
     pub fn new(readers: Readers, processor: ActivationProcessor, bus: Bus, clock: Clock) -> Self {
         Self { readers, processor, bus, clock }
@@ -54,7 +54,7 @@ impl Sweeper {
 
     /// Drives what is due now, and says how many that were.
     async fn sweep(&self, stop: &CancellationToken) -> Result<usize, projections::Error> {
-        let age = if self.bus.state().is_degraded() { Duration::ZERO } else { AGE };
+        let age = if self.bus.delivers() { AGE } else { Duration::ZERO };
         let now = self.clock.now();
         let due = self.readers.unfinished(now, age, backoff::BACKOFF, BATCH).await?;
         let found = due.len();

@@ -45,11 +45,8 @@ impl Fixture {
     /// On a server of the test's own, with the real names and the mirror.
     async fn on(server: &NatsServer) -> Fixture {
         let corner = Stack::get().await.corner().await;
-        let options = Options {
-            analytics_url: Some(server.url("analytics_admin")),
-            stream_bytes: STREAM_BYTES,
-            ..Options::new(server.url("app"))
-        };
+        let options =
+            Options { analytics_url: Some(server.url("analytics_admin")), ..Options::new(server.url("app")) };
         Fixture::with(&corner.database_url, options).await
     }
 
