@@ -19,6 +19,8 @@ use super::process::Identity;
 const PASSWORD_CHARS: usize = 32;
 /// Length of a generated secret of the service: 380 bits.
 const SECRET_CHARS: usize = 64;
+/// How long a process may look alive after a kill -9: its memory is given back first.
+const DEATH: Duration = Duration::from_millis(500);
 /// How often a busy data directory is tried again.
 const LOCK_POLL: Duration = Duration::from_millis(10);
 
@@ -150,17 +152,18 @@ impl Lock {
             .mode(0o644)
             .open(&path)
             .at(&path)?;
-        let deadline = Instant::now() + patience;
+        let (start, deadline) = (Instant::now(), Instant::now() + patience);
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Lock { file }),
                 Err(TryLockError::Error(source)) => return Err(Error::File { path, source }),
                 Err(TryLockError::WouldBlock) => {}
             }
-            if let Some(owner) = Lock::owner(dir).filter(|owner| *owner != Identity::own()) {
+            let owner = Lock::owner(dir).filter(|owner| *owner != Identity::own());
+            if let Some(owner) = owner.filter(|_| start.elapsed() >= DEATH) {
                 return Err(Error::AlreadyRunning { dir: dir.to_owned(), pid: owner.pid });
             }
-            if Instant::now() >= deadline {
+            if Instant::now() >= deadline.max(start + DEATH) {
                 return Err(Error::Busy(dir.to_owned()));
             }
             sleep(LOCK_POLL).await;

@@ -18,8 +18,10 @@ use super::files::{Lock, State};
 use super::leftovers;
 use super::postgres::Cluster;
 
-/// How long the kernel may take to let go of the lock of a process whose pipe it has closed already.
-/// When it is held for longer, the next stack is there and cleans up itself.
+/// How long a stack may live on after its end of the pipe was closed. A killed one is gone in a moment;
+/// one whose start was broken off is cleaning up itself.
+const STACK_PATIENCE: Duration = Duration::from_secs(90);
+/// How long the lock may stay held after that; when for longer, the next stack has it and cleans up itself.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// Everything that we or the service put into a data directory; the lock goes last.
 const OURS: [&str; 11] = [
@@ -65,8 +67,12 @@ impl Guard {
 /// # Errors
 /// When another process uses the directory by then (it has cleaned up), or it cannot be removed.
 pub async fn watch(dir: PathBuf, ephemeral: bool, mut pipe: impl Read + Send + 'static) -> Result<(), Error> {
+    let stack = Lock::owner(&dir);
     let ended = tokio::task::spawn_blocking(move || pipe.read_to_end(&mut Vec::new()));
     let _either_way_the_stack_is_gone = ended.await;
+    if let Some(stack) = stack {
+        stack.gone_within(STACK_PATIENCE).await;
+    }
     let _lock = Lock::take(&dir, LOCK_PATIENCE).await?;
     leftovers::clear(&dir).await?;
     if ephemeral { remove(&dir) } else { Ok(()) }

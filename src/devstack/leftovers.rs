@@ -48,7 +48,7 @@ pub(crate) fn names(dir: &Path) -> Vec<String> {
 async fn end_one(dir: &Path, name: &str) {
     let file = PidFile::new(dir, name);
     if let Some(identity) = file.running() {
-        warn!("ending the {name} that an earlier run left (process {})", identity.pid);
+        warn!("ending {name}, which was left running (process {})", identity.pid);
         let farewell = match name {
             "postgres" => (Signal::INT, POSTGRES_PATIENCE),
             _ => (Signal::TERM, PATIENCE),

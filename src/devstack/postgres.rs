@@ -131,7 +131,7 @@ impl Cluster {
         let ours = command_line(pid).is_some_and(|line| line.contains(&home));
         match Identity::of(pid).filter(|_| ours) {
             Some(server) => {
-                warn!("ending the PostgreSQL that an earlier run left (process {pid})");
+                warn!("ending a PostgreSQL that was left running on {home} (process {pid})");
                 server.end(&farewell(Care { durable: true, ephemeral: false })).await;
             }
             None => {

@@ -65,7 +65,8 @@ impl Identity {
         self.gone_within(KILL_WAIT).await;
     }
 
-    async fn gone_within(&self, patience: Duration) -> bool {
+    /// Waits until it has ended; false when it has not after `patience`.
+    pub(crate) async fn gone_within(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         while self.is_alive() {
             if Instant::now() >= deadline {
