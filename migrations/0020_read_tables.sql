@@ -56,6 +56,8 @@ begin
         where partner_id is not null;
     create index transactions_by_partner_reference on transactions (partner_id, partner_reference)
         where partner_reference is not null;
+    -- These two change for few: a refusal, and what nobody knows the outcome of.
+    create index transactions_failed on transactions (created_position) where error_code is not null;
     create index transactions_in_doubt on transactions (created_position) where pending_reason is not null;
 
     -- What is not final yet: a few rows that come and go.

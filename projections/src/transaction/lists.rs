@@ -154,11 +154,16 @@ fn select<'a>() -> QueryBuilder<'a, Postgres> {
     QueryBuilder::new(format!("select {COLUMNS} from read.transactions where true"))
 }
 
-/// What is not final stands in the small table too, so that looking for it does not read all of history.
+/// Each status but the usual one has a short way to it, so that looking for a few does not read all of
+/// history.
 fn with_status(query: &mut QueryBuilder<'_, Postgres>, status: Option<Status>) {
     let Some(status) = status else { return };
     query.push(" and status = ").push_bind(status.as_str());
-    if matches!(status, Status::Pending | Status::Processing) {
-        query.push(" and transaction_id in (select transaction_id from read.unfinished)");
-    }
+    query.push(match status {
+        Status::Pending | Status::Processing => {
+            " and transaction_id in (select transaction_id from read.unfinished)"
+        }
+        Status::Failed => " and error_code is not null",
+        Status::Success => "",
+    });
 }

@@ -8,6 +8,7 @@ use projections::transaction::{self, TransactionHash};
 use projections::{Error, RedisHashes};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
+use sqlx::{Connection, PgConnection};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use uuid::Uuid;
@@ -245,6 +246,62 @@ async fn flushes_under_load_never_show_a_status_going_back_nor_half_a_hash() {
         done = tokio::time::timeout(Duration::from_secs(30), all) => { done.unwrap(); }
     }
     assert!(reads > ids.len(), "only {reads} were read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_a_flush_has_interrupted_writes_nothing_more() {
+    let fixture = Fixture::new().await;
+    let (projector, mut redis) = (fixture.hash_projector(), fixture.redis().await);
+    let mut history = History::new();
+    let id = history.request(UserId(Uuid::now_v7()));
+    let requested = history.head();
+    history.attempt(id, 1);
+    fixture.tables.apply(&history.events[..usize::try_from(requested).unwrap()]).await.unwrap();
+
+    // The copy has taken its snapshot, in which the purchase is pending, and comes no further than here.
+    let mut owner = PgConnection::connect(&fixture.corner.database_owner_url).await.unwrap();
+    sqlx::raw_sql("begin; lock table read.unfinished").execute(&mut owner).await.unwrap();
+    let copy = tokio::spawn(async move { projector.checkpoint().await });
+    let offer = format!("offer:{}", history.offer);
+    while !redis.exists::<_, bool>(&offer).await.unwrap() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // Somebody hears of the attempt, from the stream, and Redis forgets it again.
+    fixture.tables.apply(history.after(requested)).await.unwrap();
+    flush(&mut redis).await;
+    sqlx::raw_sql("commit").execute(&mut owner).await.unwrap();
+
+    let interrupted = copy.await.unwrap();
+    assert!(matches!(interrupted, Err(Error::Overtaken { .. })), "{interrupted:?}");
+    assert!(fields(&mut redis, id).await.is_empty(), "an old status came back");
+    fixture.hash_projector().checkpoint().await.unwrap();
+    assert_eq!(fields(&mut redis, id).await, expected(&history, id));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_has_gone_back_is_not_believed_until_it_has_caught_up() {
+    let fixture = Fixture::new().await;
+    let (projector, hashes, mut redis) = (fixture.hash_projector(), fixture.hashes(), fixture.redis().await);
+    let mut history = History::new();
+    let user = UserId(Uuid::now_v7());
+    let id = history.request(user);
+    let requested = history.head();
+    fixture.tables.apply(history.after(0)).await.unwrap();
+    projector.checkpoint().await.unwrap();
+    history.attempt(id, 1);
+    fixture.tables.apply(history.after(requested)).await.unwrap();
+    let saved = fields(&mut redis, id).await;
+    projector.apply(history.after(requested)).await.unwrap();
+    assert_eq!(hashes.get(id).await.unwrap().unwrap().status(), Status::Processing);
+
+    // As a restart from an older file does.
+    let _: () = redis.del(format!("transaction:{id}")).await.unwrap();
+    let saved: Vec<_> = saved.into_iter().collect();
+    let _: () = redis.hset_multiple(format!("transaction:{id}"), &saved).await.unwrap();
+    let _: () = redis.set("offers:checkpoint", requested).await.unwrap();
+    assert_eq!(hashes.get(id).await.unwrap(), None);
+    projector.apply(history.after(requested)).await.unwrap();
+    assert_eq!(hashes.get(id).await.unwrap().unwrap().status(), Status::Processing);
 }
 
 #[tokio::test(flavor = "multi_thread")]
