@@ -1,5 +1,6 @@
 //! What happened to a purchase: pure, from events to what is shown.
 
+mod by_partners;
 mod hash;
 mod lists;
 mod table;

@@ -1,0 +1,24 @@
+//! Which of these purchases did partners make? Asked by whoever tells partners about them.
+
+use super::{COLUMNS, TransactionView, from_row};
+use crate::{Error, Readers};
+use domain::TransactionId;
+use uuid::Uuid;
+
+impl Readers {
+    /// Those of `ids` that a partner asked for, in no order.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn transactions_by_partners(
+        &self,
+        ids: &[TransactionId],
+    ) -> Result<Vec<TransactionView>, Error> {
+        let query = format!(
+            "select {COLUMNS} from read.transactions where transaction_id = any($1) and partner_id is not null"
+        );
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        let rows = sqlx::query(&query).bind(ids).fetch_all(self.pool()).await?;
+        Ok(rows.iter().map(from_row).collect::<Result<_, _>>()?)
+    }
+}
