@@ -28,6 +28,8 @@ pub enum Role {
     Hashes = 3,
     /// Runs what is due.
     Scheduler = 4,
+    /// Queues the callbacks of partners.
+    Callbacks = 5,
 }
 
 /// Leads a role while it can.

@@ -12,6 +12,7 @@ mod activation;
 mod activation_consumer;
 mod attempts;
 mod backoff;
+pub mod callbacks;
 mod parked;
 mod sweeper;
 

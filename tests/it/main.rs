@@ -12,6 +12,7 @@ mod admin;
 mod audit;
 mod auth;
 mod bus;
+mod callbacks;
 mod catalogue;
 mod dev_up;
 mod devstack;

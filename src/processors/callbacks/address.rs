@@ -1,0 +1,153 @@
+//! Which addresses a callback may be sent to: those of the public internet.
+//!
+//! A partner says where its callbacks go, and the service stands inside a network that the partner must
+//! not see. So the address that is connected to is judged, not the name: a name can mean anything.
+//! The registries are IANA's of special-purpose addresses (RFC 6890 and its updates).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Special-purpose blocks of IPv4: the first address and the length of the prefix.
+const SPECIAL_V4: &[([u8; 4], u32)] = &[
+    ([0, 0, 0, 0], 8),       // this network, unspecified
+    ([10, 0, 0, 0], 8),      // private
+    ([100, 64, 0, 0], 10),   // carriers' NAT
+    ([127, 0, 0, 0], 8),     // loopback
+    ([169, 254, 0, 0], 16),  // link-local: clouds' metadata services
+    ([172, 16, 0, 0], 12),   // private
+    ([192, 0, 0, 0], 24),    // protocol assignments
+    ([192, 0, 2, 0], 24),    // documentation
+    ([192, 31, 196, 0], 24), // AS112
+    ([192, 52, 193, 0], 24), // AMT
+    ([192, 88, 99, 0], 24),  // 6to4 relays
+    ([192, 168, 0, 0], 16),  // private
+    ([192, 175, 48, 0], 24), // AS112
+    ([198, 18, 0, 0], 15),   // benchmarks
+    ([198, 51, 100, 0], 24), // documentation
+    ([203, 0, 113, 0], 24),  // documentation
+    ([224, 0, 0, 0], 4),     // multicast
+    ([240, 0, 0, 0], 4),     // reserved, broadcast
+];
+
+/// The one block of IPv6 from which global unicast addresses are given. Outside it lie unspecified,
+/// loopback, IPv4-mapped, NAT64, unique local, link-local, multicast and whatever comes.
+const GLOBAL_V6: ([u16; 8], u32) = ([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
+
+/// Special-purpose blocks within it.
+const SPECIAL_V6: &[([u16; 8], u32)] = &[
+    ([0x2001, 0, 0, 0, 0, 0, 0, 0], 23), // protocol assignments, Teredo, ORCHID, benchmarks
+    ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32), // documentation
+    ([0x2002, 0, 0, 0, 0, 0, 0, 0], 16), // 6to4: an IPv4 address inside
+    ([0x2620, 0x4f, 0x8000, 0, 0, 0, 0, 0], 48), // AS112
+    ([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20), // documentation
+];
+
+/// True for an address of the public internet.
+pub(super) fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !SPECIAL_V4.iter().any(|block| within_v4(address, *block)),
+        IpAddr::V6(address) => {
+            within_v6(address, GLOBAL_V6) && !SPECIAL_V6.iter().any(|block| within_v6(address, *block))
+        }
+    }
+}
+
+fn within_v4(address: Ipv4Addr, (first, length): ([u8; 4], u32)) -> bool {
+    (address.to_bits() ^ Ipv4Addr::from(first).to_bits()).leading_zeros() >= length
+}
+
+fn within_v6(address: Ipv6Addr, (first, length): ([u16; 8], u32)) -> bool {
+    (address.to_bits() ^ Ipv6Addr::from(first).to_bits()).leading_zeros() >= length
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn public(text: &str) -> bool {
+        is_public(text.parse().unwrap())
+    }
+
+    #[test]
+    fn addresses_of_the_internet_are_public() {
+        for address in [
+            "1.1.1.1",
+            "8.8.8.8",
+            "9.255.255.255",
+            "11.0.0.0",
+            "100.63.255.255",
+            "100.128.0.0",
+            "126.255.255.255",
+            "128.0.0.0",
+            "169.253.255.255",
+            "172.15.255.255",
+            "172.32.0.0",
+            "192.0.1.0",
+            "192.167.255.255",
+            "192.169.0.0",
+            "198.17.255.255",
+            "198.20.0.0",
+            "223.255.255.255",
+            "2001:200::1",
+            "2606:4700:4700::1111",
+            "2a00:1450:4001:81b::200e",
+            "3ffe::1",
+        ] {
+            assert!(public(address), "{address}");
+        }
+    }
+
+    #[test]
+    fn every_other_address_is_not() {
+        for address in [
+            "0.0.0.0",
+            "0.1.2.3",
+            "10.0.0.1",
+            "10.255.255.255",
+            "100.64.0.1",
+            "100.127.255.255",
+            "127.0.0.1",
+            "127.1.2.3",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.0.0.1",
+            "192.0.2.1",
+            "192.88.99.1",
+            "192.168.0.1",
+            "192.168.255.255",
+            "198.18.0.1",
+            "198.19.255.255",
+            "198.51.100.1",
+            "203.0.113.1",
+            "224.0.0.1",
+            "239.255.255.255",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::127.0.0.1",       // IPv4-compatible
+            "::ffff:127.0.0.1",  // IPv4-mapped
+            "::ffff:8.8.8.8",    // even of a public one: it is another way to write it
+            "::ffff:0:10.0.0.1", // IPv4-translated
+            "64:ff9b::10.0.0.1", // NAT64
+            "64:ff9b:1::a00:1",  // NAT64, local use
+            "100::1",            // discard
+            "2001::1",           // Teredo
+            "2001:2::1",         // benchmarks
+            "2001:10::1",        // ORCHID
+            "2001:20::1",        // ORCHIDv2
+            "2001:db8::1",       // documentation
+            "2002:a00:1::1",     // 6to4 of 10.0.0.1
+            "3fff::1",           // documentation
+            "5f00::1",           // segment routing
+            "fc00::1",           // unique local
+            "fd12:3456:789a::1", // unique local
+            "fe80::1",           // link-local
+            "febf::1",           // link-local
+            "fec0::1",           // site-local
+            "ff02::1",           // multicast
+        ] {
+            assert!(!public(address), "{address}");
+        }
+    }
+}

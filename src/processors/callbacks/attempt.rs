@@ -1,0 +1,139 @@
+//! What becomes of one claimed delivery: where it goes now, the try, and what follows from the answer.
+
+use super::claim::{self, Claimed, Outcome};
+use super::deliveries::Status;
+use super::post::{Answer, Message, Poster};
+use super::signature::signatures;
+use super::{Error, schedule, url};
+use crate::clock::Clock;
+use crate::identity::{self, Identity, Partner};
+use chrono::{DateTime, Utc};
+use domain::PartnerId;
+use sqlx::PgPool;
+use std::sync::Arc;
+
+/// What every try of a sender needs.
+pub(super) struct Tools {
+    pub(super) pool: PgPool,
+    pub(super) identity: Arc<Identity>,
+    pub(super) clock: Clock,
+    pub(super) poster: Poster,
+}
+
+/// Where a partner's callbacks go, or why nowhere.
+enum Endpoint {
+    Open { url: String },
+    Closed { why: &'static str },
+}
+
+const DISABLED: &str = "the endpoint has answered that it is gone";
+
+impl Tools {
+    /// Tries one delivery and writes down what came of it.
+    ///
+    /// # Errors
+    /// The database: then the claim runs out, and the delivery is tried again.
+    pub(super) async fn attempt(&self, claimed: &Claimed) -> Result<(), Error> {
+        let outcome = match self.endpoint(claimed.partner_id).await? {
+            Endpoint::Closed { why } => self.not_sent(claimed, why),
+            Endpoint::Open { url } => {
+                let target = url::target(claimed.own_url.as_deref(), &url).to_owned();
+                let answer = self.send(claimed, &target).await?;
+                self.judge(claimed, target, answer).await?
+            }
+        };
+        claim::finish(&self.pool, claimed, &outcome).await?;
+        report(claimed, &outcome);
+        Ok(())
+    }
+
+    async fn endpoint(&self, partner: PartnerId) -> Result<Endpoint, Error> {
+        Ok(match self.identity.get_partner(partner).await {
+            Ok(Partner { callback_disabled_at: Some(_), .. }) => Endpoint::Closed { why: DISABLED },
+            Ok(Partner { callback_url: Some(url), .. }) => Endpoint::Open { url },
+            Ok(_) => Endpoint::Closed { why: "the partner has no callback URL" },
+            Err(identity::Error::PartnerNotFound) => Endpoint::Closed { why: "there is no such partner" },
+            Err(other) => return Err(other.into()),
+        })
+    }
+
+    async fn send(&self, claimed: &Claimed, url: &str) -> Result<Answer, Error> {
+        let now = self.clock.now().utc();
+        let secrets = match self.identity.webhook_secrets(claimed.partner_id, now).await {
+            Ok(secrets) => secrets,
+            Err(identity::Error::Unavailable(cause)) => return Err(cause.into()),
+            Err(other) => return Ok(Answer::none(other.to_string())), // a person can mend it in time
+        };
+        let (id, timestamp, body) = (claimed.event_id, now.timestamp(), claimed.body.as_str());
+        Ok(match signatures(&secrets, id, timestamp, body) {
+            None => Answer::none("the webhook secret cannot be used"),
+            Some(signatures) => {
+                self.poster.post(Message { url, id, timestamp, signatures: &signatures, body }).await
+            }
+        })
+    }
+
+    async fn judge(&self, claimed: &Claimed, url: String, answer: Answer) -> Result<Outcome, Error> {
+        let now = self.clock.now().utc();
+        let gone = answer.status == Some(410) && self.is_closed_by_410(claimed, &url, now).await?;
+        let attempts = claimed.attempts.saturating_add(1);
+        let again = schedule::delay(attempts.unsigned_abs(), answer.retry_after, rand::random());
+        let (status, delivered_at) = match (&answer.error, again) {
+            (None, _) => (Status::Delivered, Some(now)),
+            (Some(_), _) if gone => (Status::Disabled, None),
+            (Some(_), Some(_)) => (Status::Pending, None),
+            (Some(_), None) => (Status::Parked, None),
+        };
+        let next_attempt_at = now + again.unwrap_or_default();
+        Ok(Outcome { status, next_attempt_at, delivered_at, attempts, url, answer })
+    }
+
+    /// A 410 ends the endpoint and everything that waits for it; from a purchase's own URL it ends that
+    /// delivery alone. Not when the partner has registered another URL meanwhile.
+    async fn is_closed_by_410(
+        &self,
+        claimed: &Claimed,
+        url: &str,
+        now: DateTime<Utc>,
+    ) -> Result<bool, Error> {
+        self.identity.disable_callback(claimed.partner_id, url, now).await?;
+        match self.endpoint(claimed.partner_id).await? {
+            Endpoint::Open { url: registered } => {
+                Ok(url::target(claimed.own_url.as_deref(), &registered) == url)
+            }
+            Endpoint::Closed { why } => {
+                let given_up = claim::disable_waiting(&self.pool, claimed.partner_id, why, now).await?;
+                tracing::warn!(partner_id = %claimed.partner_id, given_up, "a partner's endpoint is gone");
+                Ok(true)
+            }
+        }
+    }
+
+    fn not_sent(&self, claimed: &Claimed, why: &str) -> Outcome {
+        Outcome {
+            status: Status::Disabled,
+            next_attempt_at: self.clock.now().utc(),
+            delivered_at: None,
+            attempts: claimed.attempts,
+            url: claimed.url.clone(),
+            answer: Answer::none(why),
+        }
+    }
+}
+
+fn report(claimed: &Claimed, outcome: &Outcome) {
+    let result = match outcome.status {
+        Status::Pending => "failed",
+        status => status.as_str(),
+    };
+    metrics::counter!("offers_callbacks_total", "outcome" => result).increment(1);
+    tracing::debug!(
+        delivery_id = %claimed.id,
+        partner_id = %claimed.partner_id,
+        event_id = %claimed.event_id,
+        attempts = outcome.attempts,
+        status = outcome.answer.status,
+        error = outcome.answer.error,
+        "a callback was {result}"
+    );
+}

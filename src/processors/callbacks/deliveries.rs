@@ -1,0 +1,207 @@
+//! The table of deliveries, as operators and partners use it: list, resend, ping.
+
+use super::body;
+use super::{Callbacks, Error};
+use chrono::{DateTime, Utc};
+use domain::{PartnerId, Timestamp, TransactionId};
+use projections::Slice;
+use serde::Serialize;
+use sqlx::postgres::PgRow;
+use sqlx::{QueryBuilder, Row};
+use std::str::FromStr;
+use uuid::Uuid;
+
+/// The longest page of a list.
+const PAGE_MAX: u32 = 200;
+
+const COLUMNS: &str = "id, partner_id, event_id, type, transaction_id, url, status, attempts, next_attempt_at, \
+                       last_status, last_error, last_response, created_at, delivered_at";
+
+/// Where a delivery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// To be tried, for the first time or again.
+    Pending,
+    /// The receiver took it.
+    Delivered,
+    /// Tried as often as it is: a person has to look.
+    Parked,
+    /// There is no endpoint (any more) to send it to.
+    Disabled,
+}
+
+impl Status {
+    /// As tables and clients write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::Parked => "parked",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+/// Not the name of a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a status is pending, delivered, parked or disabled")]
+pub struct UnknownStatus;
+
+impl FromStr for Status {
+    type Err = UnknownStatus;
+
+    fn from_str(text: &str) -> Result<Self, UnknownStatus> {
+        let all = [Self::Pending, Self::Delivered, Self::Parked, Self::Disabled];
+        all.into_iter().find(|status| status.as_str() == text).ok_or(UnknownStatus)
+    }
+}
+
+/// One delivery, as an operator sees it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Delivery {
+    /// Resend it by this.
+    pub id: Uuid,
+    /// To whom.
+    pub partner_id: PartnerId,
+    /// The `webhook-id` that the receiver sees.
+    pub event_id: Uuid,
+    /// `transaction.succeeded`, `transaction.failed` or `ping`.
+    pub r#type: String,
+    /// About what; nothing for a ping.
+    pub transaction_id: Option<TransactionId>,
+    /// Where the last try went, or the first will.
+    pub url: String,
+    /// Where it stands.
+    pub status: Status,
+    /// Failed and successful tries since it was made or resent.
+    pub attempts: i32,
+    /// When it is tried next; nothing unless it is pending.
+    pub next_attempt_at: Option<Timestamp>,
+    /// The HTTP status of the last try.
+    pub last_status: Option<i32>,
+    /// Why the last try did not count.
+    pub last_error: Option<String>,
+    /// The beginning of the last answer's body.
+    pub last_response: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When the receiver took it.
+    pub delivered_at: Option<Timestamp>,
+}
+
+impl Callbacks {
+    /// Deliveries, newest first; those after the id `after`.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn list(
+        &self,
+        status: Option<Status>,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Slice<Delivery, Uuid>, Error> {
+        let limit = limit.clamp(1, PAGE_MAX);
+        let mut query = QueryBuilder::new(format!("select {COLUMNS} from callback_deliveries where true"));
+        if let Some(status) = status {
+            query.push(" and status = ").push_bind(status.as_str());
+        }
+        if let Some(id) = after {
+            query.push(" and id < ").push_bind(id);
+        }
+        query.push(" order by id desc limit ").push_bind(i64::from(limit) + 1);
+        let rows = query.build().fetch_all(&self.pool).await?;
+        let mut items = rows.iter().map(delivery).collect::<Result<Vec<_>, _>>()?;
+        let more = items.len() > limit as usize;
+        items.truncate(limit as usize);
+        let next = items.last().filter(|_| more).map(|last| last.id);
+        Ok(Slice { items, next })
+    }
+
+    /// Sends the delivery `id` again, whatever became of it, with all its tries; the same bytes under the
+    /// same `webhook-id`, to where the partner's callbacks go now. One that is being sent at this moment
+    /// stays as it is.
+    ///
+    /// # Errors
+    /// `DeliveryNotFound`, `Unavailable`.
+    pub async fn resend(&self, id: Uuid) -> Result<(), Error> {
+        let now = self.clock.now().utc();
+        let known: Option<bool> = sqlx::query_scalar(
+            "with resent as (
+                 update callback_deliveries set status = 'pending', attempts = 0, next_attempt_at = $2
+                 where id = $1 and (claimed_until is null or claimed_until <= $2)
+             )
+             select true from callback_deliveries where id = $1",
+        )
+        .bind(id)
+        .bind(now)
+        .fetch_optional(&self.pool)
+        .await?;
+        known.ok_or(Error::DeliveryNotFound)?;
+        self.due.notify_one();
+        Ok(())
+    }
+
+    /// Sends a ping to the partner's registered URL and returns the delivery's id. One that is still
+    /// waiting is tried at once instead of adding another: a dead endpoint does not collect them.
+    ///
+    /// # Errors
+    /// `NoCallbackUrl`, `EndpointDisabled`, `Identity`, `Unavailable`.
+    pub async fn enqueue_ping(&self, partner: PartnerId) -> Result<Uuid, Error> {
+        let known = self.identity.get_partner(partner).await?;
+        let url = known.callback_url.ok_or(Error::NoCallbackUrl)?;
+        if known.callback_disabled_at.is_some() {
+            return Err(Error::EndpointDisabled);
+        }
+        let now = self.clock.now();
+        let id = match self.hurry_ping(partner, now).await? {
+            Some(waiting) => waiting,
+            None => self.add_ping(partner, &url, now).await?,
+        };
+        self.due.notify_one();
+        Ok(id)
+    }
+
+    async fn hurry_ping(&self, partner: PartnerId, now: Timestamp) -> Result<Option<Uuid>, sqlx::Error> {
+        let waiting = sqlx::query_scalar(
+            "update callback_deliveries set attempts = 0, next_attempt_at = least(next_attempt_at, $2)
+             where partner_id = $1 and status = 'pending' and transaction_id is null returning id",
+        );
+        let ids = waiting.bind(partner.0).bind(now.utc()).fetch_all(&self.pool).await?;
+        Ok(ids.first().copied())
+    }
+
+    async fn add_ping(&self, partner: PartnerId, url: &str, now: Timestamp) -> Result<Uuid, sqlx::Error> {
+        let insert = sqlx::query_scalar(
+            "insert into callback_deliveries (id, partner_id, event_id, type, position, url, body, status,
+                                              next_attempt_at, created_at)
+             values ($1, $2, $3, $4, 0, $5, $6, 'pending', $7, $7) returning id",
+        );
+        let insert = insert.bind(Uuid::now_v7()).bind(partner.0).bind(Uuid::now_v7()).bind(body::PING);
+        insert.bind(url).bind(body::ping(now)).bind(now.utc()).fetch_one(&self.pool).await
+    }
+}
+
+fn delivery(row: &PgRow) -> Result<Delivery, sqlx::Error> {
+    let moment = |name| row.try_get::<DateTime<Utc>, _>(name).map(Timestamp::new);
+    let status: &str = row.try_get("status")?;
+    let status = status.parse().map_err(|unknown| sqlx::Error::Decode(Box::<UnknownStatus>::new(unknown)))?;
+    let delivered_at: Option<DateTime<Utc>> = row.try_get("delivered_at")?;
+    Ok(Delivery {
+        id: row.try_get("id")?,
+        partner_id: row.try_get::<Uuid, _>("partner_id")?.into(),
+        event_id: row.try_get("event_id")?,
+        r#type: row.try_get("type")?,
+        transaction_id: row.try_get::<Option<Uuid>, _>("transaction_id")?.map(TransactionId),
+        url: row.try_get("url")?,
+        status,
+        attempts: row.try_get("attempts")?,
+        next_attempt_at: Some(moment("next_attempt_at")?).filter(|_| status == Status::Pending),
+        last_status: row.try_get("last_status")?,
+        last_error: row.try_get("last_error")?,
+        last_response: row.try_get("last_response")?,
+        created_at: moment("created_at")?,
+        delivered_at: delivered_at.map(Timestamp::new),
+    })
+}

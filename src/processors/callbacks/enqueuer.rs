@@ -1,0 +1,195 @@
+//! Turns final events into deliveries: a follower of the log, one active instance at a time.
+//!
+//! Its checkpoint moves in the transaction that adds the deliveries, so a replay adds none twice. It
+//! never runs ahead of the read tables: whoever is told of a success finds the subscription.
+
+use super::deliveries::Status;
+use super::{body, url};
+use crate::clock::Clock;
+use crate::event_log::{Sink, SinkError};
+use crate::identity::{self, Identity, Partner};
+use cqrs_es::Aggregate;
+use domain::transaction::{self, Transaction};
+use domain::{Event, PartnerId, Recorded, Timestamp, TransactionId};
+use projections::{Readers, TransactionView};
+use sqlx::PgPool;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// How long the read tables are waited for before the page is taken anew.
+const READ_TABLES_WAIT: Duration = Duration::from_secs(10);
+
+/// Why a page could not be taken.
+#[derive(Debug, thiserror::Error)]
+enum EnqueueError {
+    #[error("another enqueuer was here: the checkpoint is no longer {0}")]
+    Overtaken(i64),
+    #[error("the event at position {0} is not of a transaction with an id")]
+    NoId(i64),
+    #[error("the read tables do not show the transaction of position {0} as final")]
+    NotFinal(i64),
+}
+
+/// Adds a delivery for every final event of a partner's purchase.
+pub struct Enqueuer {
+    pub(super) pool: PgPool,
+    pub(super) identity: Arc<Identity>,
+    pub(super) readers: Readers,
+    pub(super) clock: Clock,
+    pub(super) due: Arc<Notify>,
+}
+
+/// The last event of a purchase.
+struct Final {
+    event_id: Uuid,
+    position: i64,
+    transaction: TransactionId,
+    at: Timestamp,
+}
+
+/// A row to be.
+struct NewDelivery {
+    partner: PartnerId,
+    event_id: Uuid,
+    r#type: &'static str,
+    transaction: TransactionId,
+    position: i64,
+    own_url: Option<String>,
+    url: String,
+    body: String,
+    status: Status,
+}
+
+impl Sink for Enqueuer {
+    fn name(&self) -> &'static str {
+        "callbacks"
+    }
+
+    async fn checkpoint(&mut self) -> Result<i64, SinkError> {
+        let position = sqlx::query_scalar("select position from callback_checkpoint");
+        Ok(position.fetch_one(&self.pool).await?)
+    }
+
+    async fn apply(&mut self, page: &[Recorded]) -> Result<(), SinkError> {
+        let (Some(first), Some(last)) = (page.first(), page.last()) else { return Ok(()) };
+        let finals = finals(page)?;
+        let deliveries = match finals.is_empty() {
+            true => Vec::new(),
+            false => self.deliveries(&finals, last.position).await?,
+        };
+        self.write(first.position - 1, last.position, &deliveries).await?;
+        if !deliveries.is_empty() {
+            self.due.notify_one();
+        }
+        Ok(())
+    }
+}
+
+impl Enqueuer {
+    async fn deliveries(&self, finals: &[Final], last: i64) -> Result<Vec<NewDelivery>, SinkError> {
+        self.readers.checkpoint().wait_for(last, Instant::now() + READ_TABLES_WAIT).await?;
+        let ids: Vec<_> = finals.iter().map(|event| event.transaction).collect();
+        let views = self.readers.transactions_by_partners(&ids).await?;
+        let views: HashMap<_, _> = views.into_iter().map(|view| (view.transaction_id, view)).collect();
+        let mut partners = HashMap::new();
+        let mut deliveries = Vec::new();
+        for event in finals {
+            let Some(view) = views.get(&event.transaction) else { continue };
+            let Some(id) = view.request.partner_id else { continue };
+            let partner = match partners.get(&id) {
+                Some(known) => known,
+                None => partners.entry(id).or_insert(self.partner(id).await?),
+            };
+            deliveries.extend(delivery(event, view, partner.as_ref())?);
+        }
+        Ok(deliveries)
+    }
+
+    async fn partner(&self, id: PartnerId) -> Result<Option<Partner>, identity::Error> {
+        match self.identity.get_partner(id).await {
+            Ok(partner) => Ok(Some(partner)),
+            Err(identity::Error::PartnerNotFound) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
+    async fn write(&self, from: i64, to: i64, deliveries: &[NewDelivery]) -> Result<(), SinkError> {
+        let mut transaction = self.pool.begin().await?;
+        let moved = sqlx::query("update callback_checkpoint set position = $2 where position = $1");
+        let moved = moved.bind(from).bind(to).execute(&mut *transaction).await?;
+        if moved.rows_affected() != 1 {
+            return Err(EnqueueError::Overtaken(from).into());
+        }
+        if !deliveries.is_empty() {
+            let column = |value: fn(&NewDelivery) -> Uuid| deliveries.iter().map(value).collect::<Vec<_>>();
+            let text = |value: fn(&NewDelivery) -> &str| deliveries.iter().map(value).collect::<Vec<_>>();
+            let own_urls: Vec<_> = deliveries.iter().map(|new| new.own_url.as_deref()).collect();
+            let positions: Vec<_> = deliveries.iter().map(|new| new.position).collect();
+            let ids: Vec<_> = deliveries.iter().map(|_| Uuid::now_v7()).collect();
+            sqlx::query(include_str!("enqueue.sql"))
+                .bind(self.clock.now().utc())
+                .bind(ids)
+                .bind(column(|new| new.partner.0))
+                .bind(column(|new| new.event_id))
+                .bind(text(|new| new.r#type))
+                .bind(column(|new| new.transaction.0))
+                .bind(positions)
+                .bind(own_urls)
+                .bind(text(|new| &new.url))
+                .bind(text(|new| &new.body))
+                .bind(text(|new| new.status.as_str()))
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+}
+
+/// The page's last events of purchases.
+fn finals(page: &[Recorded]) -> Result<Vec<Final>, SinkError> {
+    let mut finals = Vec::new();
+    for recorded in page.iter().filter(|recorded| recorded.aggregate_type == Transaction::TYPE) {
+        use transaction::Event::{Failed, Succeeded};
+        if let Event::Transaction(Succeeded { .. } | Failed { .. }) = Event::decode(recorded)? {
+            let position = recorded.position;
+            let transaction = recorded.aggregate_id.parse().map_err(|_| EnqueueError::NoId(position))?;
+            finals.push(Final {
+                event_id: recorded.event_id,
+                position,
+                transaction,
+                at: recorded.recorded_at,
+            });
+        }
+    }
+    Ok(finals)
+}
+
+/// The delivery of a final event, when its partner has a URL.
+fn delivery(
+    event: &Final,
+    view: &TransactionView,
+    partner: Option<&Partner>,
+) -> Result<Option<NewDelivery>, EnqueueError> {
+    let r#type = body::type_of(view.status).ok_or(EnqueueError::NotFinal(event.position))?;
+    let Some((partner, registered)) = partner.and_then(|known| Some((known, known.callback_url.as_deref()?)))
+    else {
+        return Ok(None);
+    };
+    let own_url = view.callback_url.as_deref().filter(|own| url::same_origin(own, registered));
+    Ok(Some(NewDelivery {
+        partner: partner.id,
+        event_id: event.event_id,
+        r#type,
+        transaction: event.transaction,
+        position: event.position,
+        own_url: own_url.map(str::to_owned),
+        url: own_url.unwrap_or(registered).to_owned(),
+        body: body::about(r#type, event.at, view),
+        status: if partner.callback_disabled_at.is_some() { Status::Disabled } else { Status::Pending },
+    }))
+}

@@ -1,0 +1,50 @@
+//! What a sender does now and then: counts what waits and what is parked, and forgets what was
+//! delivered long ago.
+
+use crate::clock::Clock;
+use chrono::TimeDelta;
+use sqlx::PgPool;
+use std::time::Duration;
+
+/// How often.
+pub(super) const EVERY: Duration = Duration::from_secs(15);
+/// How long a delivery is kept after the receiver took it.
+const DELIVERED_KEPT: TimeDelta = TimeDelta::days(30);
+/// Rows forgotten at a time.
+const PURGE_ROWS: i64 = 5_000;
+
+/// Does all of it; what fails is done next time.
+pub(super) async fn run(pool: &PgPool, clock: &Clock) {
+    for done in [measure(pool).await, purge(pool, clock).await] {
+        if let Err(cause) = done {
+            tracing::debug!(error = %cause, "the upkeep of the callbacks was put off");
+        }
+    }
+}
+
+async fn measure(pool: &PgPool) -> Result<(), sqlx::Error> {
+    let counts: (i64, i64) = sqlx::query_as(
+        "select (select count(*) from callback_deliveries where status = 'pending'),
+                (select count(*) from callback_deliveries where status = 'parked')",
+    )
+    .fetch_one(pool)
+    .await?;
+    #[allow(clippy::cast_precision_loss, reason = "exact up to 2⁵³")]
+    let [pending, parked] = [counts.0 as f64, counts.1 as f64];
+    metrics::gauge!("offers_callbacks_pending").set(pending);
+    metrics::gauge!("offers_callbacks_parked").set(parked);
+    Ok(())
+}
+
+async fn purge(pool: &PgPool, clock: &Clock) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "delete from callback_deliveries where id in (
+             select id from callback_deliveries where status = 'delivered' and delivered_at < $1
+             order by delivered_at limit $2 for update skip locked)",
+    )
+    .bind(clock.now().utc() - DELIVERED_KEPT)
+    .bind(PURGE_ROWS)
+    .execute(pool)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,226 @@
+//! Callbacks on a real PostgreSQL, to receivers written by hand. Time stands still unless a test moves
+//! it, and the sender is stepped until it has nothing to do.
+
+mod bad_receivers;
+mod deliveries;
+mod enqueuer;
+mod order;
+mod receiver;
+mod tries;
+
+use crate::stack::Stack;
+use chrono::{TimeDelta, Utc};
+use domain::transaction::{ActivationRequested, Command, Kind};
+use domain::{AccountId, Metadata, Money, OfferId, PartnerId, TransactionId, UserId, account};
+use offers::clock::Clock;
+use offers::event_log::{EventLog, Order, Plan, Sink, SinkError, WriterOptions};
+use offers::identity::{Actor, Identity, Keyring, PasswordCost, Settings as IdentitySettings};
+use offers::processors::callbacks::{Callbacks, Delivery, Enqueuer, Sender, Settings};
+use projections::{ReadCheckpoint, ReadTables, Readers};
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use uuid::Uuid;
+
+/// How long a receiver may take here.
+const TIMEOUT: Duration = Duration::from_millis(1_500);
+/// Longer than any claim.
+const CLAIM_OVER: TimeDelta = TimeDelta::minutes(5);
+
+struct Fixture {
+    log: EventLog,
+    tables: ReadTables,
+    readers: Readers,
+    identity: Arc<Identity>,
+    callbacks: Callbacks,
+    clock: Clock,
+    /// As the service's role.
+    pool: PgPool,
+    _ends: DropGuard,
+}
+
+/// A partner, where it listens, and its secret.
+struct Known {
+    id: PartnerId,
+    secret: SecretString,
+}
+
+impl Fixture {
+    async fn new() -> Fixture {
+        let corner = Stack::get().await.corner().await;
+        let connect: PgConnectOptions = corner.database_url.parse().unwrap();
+        let pool = PgPoolOptions::new().max_connections(12).connect_with(connect.clone()).await.unwrap();
+        let stop = CancellationToken::new();
+        let log = EventLog::open(pool.clone(), connect.clone(), WriterOptions::default(), &stop);
+        let checkpoint = ReadCheckpoint::new(pool.clone());
+        let clock = Clock::standing_at(Utc::now());
+        let identity = identity(&pool);
+        Fixture {
+            log,
+            tables: ReadTables::live(&connect, checkpoint.clone()),
+            readers: Readers::new(pool.clone(), checkpoint),
+            callbacks: Callbacks::new(pool.clone(), identity.clone(), clock.clone()),
+            identity,
+            clock,
+            pool,
+            _ends: stop.drop_guard(),
+        }
+    }
+
+    fn sender(&self) -> Sender {
+        self.sender_with(&settings())
+    }
+
+    fn sender_with(&self, settings: &Settings) -> Sender {
+        self.callbacks.sender(settings).unwrap()
+    }
+
+    fn enqueuer(&self) -> Enqueuer {
+        self.callbacks.enqueuer(self.readers.clone())
+    }
+
+    async fn partner(&self, url: &str) -> Known {
+        let by = Actor::system("test");
+        let new = self.identity.create_partner("P", Some(url), &by, self.clock.now().utc()).await.unwrap();
+        let amount = Money::from_hundredths(1_000_000);
+        let credit = Order::Account(new.partner.id.into(), account::Command::Credit { amount });
+        self.order(&Metadata::system("test"), credit).await;
+        Known { id: new.partner.id, secret: new.webhook_secret }
+    }
+
+    async fn order(&self, metadata: &Metadata, order: Order) {
+        let plan = Plan::new().order(order);
+        self.log.execute(metadata, async || Ok(plan.clone())).await.unwrap();
+    }
+
+    /// A partner's purchase, up to its final event.
+    async fn sell(&self, partner: PartnerId, callback_url: Option<&str>, last: Command) -> TransactionId {
+        self.finish(purchase(partner), callback_url, last).await
+    }
+
+    async fn finish(&self, request: ActivationRequested, url: Option<&str>, last: Command) -> TransactionId {
+        let id = TransactionId(Uuid::now_v7());
+        let metadata = Metadata { callback_url: url.map(str::to_owned), ..Metadata::system("test") };
+        self.order(&metadata, Order::Transaction(id, Command::Request(request))).await;
+        for command in [Command::BeginAttempt { attempt: 1 }, last] {
+            self.order(&Metadata::system("test"), Order::Transaction(id, command)).await;
+        }
+        id
+    }
+
+    /// Brings the read tables to the head.
+    async fn project(&self) {
+        loop {
+            let page = self.log.page(self.tables.checkpoint().await.unwrap(), 100).await.unwrap();
+            if page.is_empty() {
+                return;
+            }
+            self.tables.apply(&page).await.unwrap();
+        }
+    }
+
+    /// Takes the log's pages from where it stands, as `follow` does.
+    async fn enqueue(&self) -> Result<(), SinkError> {
+        let mut enqueuer = self.enqueuer();
+        loop {
+            let page = self.log.page(enqueuer.checkpoint().await?, 100).await.unwrap();
+            if page.is_empty() {
+                return Ok(());
+            }
+            enqueuer.apply(&page).await?;
+        }
+    }
+
+    async fn project_and_enqueue(&self) {
+        self.project().await;
+        self.enqueue().await.unwrap();
+    }
+
+    /// Deliveries to `url`, as if events had been enqueued: each is (transaction, position).
+    async fn waiting(&self, partner: PartnerId, url: &str, events: &[(Uuid, i64)]) {
+        let (transactions, positions): (Vec<Uuid>, Vec<i64>) = events.iter().copied().unzip();
+        let ids: Vec<Uuid> = events.iter().map(|_| Uuid::now_v7()).collect();
+        sqlx::query(
+            "insert into callback_deliveries (id, partner_id, event_id, type, transaction_id, position, url,
+                                              body, status, next_attempt_at, created_at)
+             select id, $1, id, 'transaction.succeeded', transaction, position, $2,
+                    json_build_object('transaction', transaction, 'position', position)::text,
+                    'pending', $3, $3
+             from unnest($4::uuid[], $5::uuid[], $6::bigint[]) as new (id, transaction, position)",
+        )
+        .bind(partner.0)
+        .bind(url)
+        .bind(self.clock.now().utc())
+        .bind(ids)
+        .bind(transactions)
+        .bind(positions)
+        .execute(&self.pool)
+        .await
+        .unwrap();
+    }
+
+    /// Steps until nothing is due; returns how many tries that took.
+    async fn drain(&self, sender: &mut Sender) -> usize {
+        let mut tried = 0;
+        loop {
+            match sender.step().await.unwrap() {
+                0 => return tried,
+                some => tried += some,
+            }
+        }
+    }
+
+    async fn deliveries(&self) -> Vec<Delivery> {
+        self.callbacks.list(None, None, 200).await.unwrap().items
+    }
+
+    /// The only one there is.
+    async fn delivery(&self) -> Delivery {
+        let mut all = self.deliveries().await;
+        assert_eq!(all.len(), 1);
+        all.remove(0)
+    }
+}
+
+fn identity(pool: &PgPool) -> Arc<Identity> {
+    let keys = Keyring::parse(&"0123456789abcdef0123456789abcdef".into()).unwrap();
+    let cost = PasswordCost::weak_for_tests();
+    let settings = IdentitySettings { password_cost: cost, ..IdentitySettings::new(keys.clone(), keys) };
+    Arc::new(Identity::new(pool.clone(), &settings).unwrap())
+}
+
+/// Receivers are on this machine.
+fn settings() -> Settings {
+    Settings { allow_private: true, timeout: TIMEOUT, ..Settings::default() }
+}
+
+fn purchase(partner: PartnerId) -> ActivationRequested {
+    ActivationRequested {
+        kind: Kind::Partner,
+        user_id: UserId(Uuid::from_u128(5)),
+        account_id: AccountId::from(partner),
+        partner_id: Some(partner),
+        subscription_id: None,
+        offer_id: OfferId(Uuid::from_u128(7)),
+        offer_name: "TV".into(),
+        duration_days: 30,
+        amount: Money::from_hundredths(1_999),
+        partner_reference: Some("order 7".into()),
+        reference: Some("REF-ABCDEFGH1234".into()),
+    }
+}
+
+fn succeeded() -> Command {
+    Command::Succeed { reference: "EXT-1".into() }
+}
+
+fn failed() -> Command {
+    Command::Fail { code: "no".into(), message: "No.".into() }
+}
+
+fn text(secret: &SecretString) -> &str {
+    secret.expose_secret()
+}

@@ -1,0 +1,131 @@
+//! Who is told, of what, and that nothing is told twice.
+
+use super::receiver::Receiver;
+use super::{Fixture, failed, purchase, succeeded, text};
+use crate::eventually::eventually;
+use domain::transaction::Kind;
+use domain::{AccountId, Metadata, Money, UserId, account};
+use offers::event_log::{Order, Sink, follow};
+use offers::identity::{Actor, PartnerChange};
+use offers::processors::callbacks::Status;
+use serde_json::json;
+use standardwebhooks::Webhook;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_final_purchase_is_told_to_its_partner_signed_so_that_others_can_verify_it() {
+    let fixture = Fixture::new().await;
+    let receiver = Receiver::answering(204).await;
+    let partner = fixture.partner(&receiver.url).await;
+    let good = fixture.sell(partner.id, None, succeeded()).await;
+    let bad = fixture.sell(partner.id, None, failed()).await;
+    fixture.project_and_enqueue().await;
+    assert_eq!(fixture.drain(&mut fixture.sender()).await, 2);
+
+    let webhook = Webhook::new(text(&partner.secret)).unwrap();
+    let told = receiver.requests();
+    for (id, kind, status, last) in [
+        (good, "transaction.succeeded", "SUCCESS", "Succeeded"),
+        (bad, "transaction.failed", "FAILED", "Failed"),
+    ] {
+        let view = fixture.readers.transaction(id).await.unwrap().unwrap();
+        let request = told.iter().find(|request| request.json()["type"] == kind).unwrap();
+        webhook.verify(request.body.as_bytes(), &request.head).unwrap();
+        let tampered = request.body.replace("19.99", "0.01");
+        assert!(webhook.verify(tampered.as_bytes(), &request.head).is_err());
+        assert_eq!(request.header("content-type"), "application/json");
+
+        let events = fixture.log.search(&offers::event_log::Filter::default(), 0, 100).await.unwrap();
+        let mut events = events.iter().filter(|event| event.aggregate_id == id.to_string());
+        let event = events.find(|event| event.event_type == last).unwrap();
+        assert_eq!(request.id(), event.event_id.to_string());
+        let expected = json!({
+            "type": kind,
+            "timestamp": event.recorded_at,
+            "data": {
+                "reference": "REF-ABCDEFGH1234",
+                "partner_reference": "order 7",
+                "transaction_id": id,
+                "user_id": Uuid::from_u128(5),
+                "offer_id": Uuid::from_u128(7),
+                "amount": "19.99",
+                "status": status,
+                "created_at": view.created_at,
+                "updated_at": view.updated_at,
+                "is_valid": true,
+            },
+        });
+        assert_eq!(request.json(), expected);
+    }
+    let delivered = fixture.callbacks.list(Some(Status::Delivered), None, 50).await.unwrap().items;
+    assert_eq!(delivered.len(), 2);
+    assert!(delivered.iter().all(|one| one.last_status == Some(204) && one.delivered_at.is_some()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_partners_with_a_url_are_told_and_at_the_purchases_own_url_if_it_has_the_same_origin() {
+    let fixture = Fixture::new().await;
+    let receiver = Receiver::answering(200).await;
+    let partner = fixture.partner(&receiver.url).await;
+    let mute = fixture.partner(&receiver.url).await;
+    let nowhere = PartnerChange { callback_url: Some(None), ..PartnerChange::default() };
+    let now = fixture.clock.now().utc();
+    fixture.identity.update_partner(mute.id, &nowhere, &Actor::system("test"), now).await.unwrap();
+
+    fixture.sell(mute.id, Some(&receiver.url), succeeded()).await;
+    let user = UserId(Uuid::now_v7());
+    let amount = Money::from_hundredths(10_000);
+    let credit = Order::Account(user.into(), account::Command::Credit { amount });
+    fixture.order(&Metadata::system("test"), credit).await;
+    let of_a_user = domain::transaction::ActivationRequested {
+        kind: Kind::Partner,
+        user_id: user,
+        account_id: AccountId::from(user),
+        partner_id: None,
+        ..purchase(partner.id)
+    };
+    fixture.finish(of_a_user, Some(&receiver.url), succeeded()).await;
+    fixture.sell(partner.id, Some(&receiver.url.replace("/hook", "/mine")), succeeded()).await;
+    fixture.sell(partner.id, Some("http://elsewhere.example/"), succeeded()).await;
+
+    fixture.project_and_enqueue().await;
+    fixture.drain(&mut fixture.sender()).await;
+    let mut paths: Vec<_> = receiver.requests().into_iter().map(|request| request.path).collect();
+    paths.sort();
+    assert_eq!(paths, ["/hook", "/mine"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replaying_the_log_enqueues_nothing_twice() {
+    let fixture = Fixture::new().await;
+    let partner = fixture.partner("http://p.example/").await;
+    for _ in 0..3 {
+        fixture.sell(partner.id, None, succeeded()).await;
+    }
+    fixture.project_and_enqueue().await;
+    assert_eq!(fixture.deliveries().await.len(), 3);
+    let page = fixture.log.page(0, 100).await.unwrap();
+    assert!(fixture.enqueuer().apply(&page).await.is_err(), "the checkpoint has moved on");
+
+    let rewind = sqlx::query("update callback_checkpoint set position = 0");
+    rewind.execute(&fixture.pool).await.unwrap();
+    fixture.enqueue().await.unwrap();
+    assert_eq!(fixture.deliveries().await.len(), 3);
+    assert_eq!(fixture.enqueuer().checkpoint().await.unwrap(), fixture.log.head().await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_told_before_the_read_tables_know() {
+    let fixture = Arc::new(Fixture::new().await);
+    let partner = fixture.partner("http://p.example/").await;
+    fixture.sell(partner.id, None, succeeded()).await;
+    let stop = CancellationToken::new();
+    tokio::spawn(follow(fixture.log.feed(), fixture.enqueuer(), stop.clone()));
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await; // time to do it too early
+    assert!(fixture.deliveries().await.is_empty());
+    fixture.project().await;
+    eventually("the delivery is there", async || fixture.deliveries().await.len() == 1).await;
+    stop.cancel();
+}
