@@ -4,8 +4,10 @@ use crate::bus::{Bus, State};
 use crate::clock::Clock;
 use crate::event_log::EventLog;
 use crate::identity::Identity;
+use crate::processors::callbacks::Callbacks;
 use metrics_exporter_prometheus::PrometheusHandle;
 use projections::{Readers, RedisHashes};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -14,7 +16,9 @@ pub struct App {
     /// Commands become events here.
     pub log: EventLog,
     /// Who is who, and who may do what.
-    pub identity: Identity,
+    pub identity: Arc<Identity>,
+    /// What partners are told.
+    pub callbacks: Callbacks,
     /// The questions that the read tables answer.
     pub readers: Readers,
     /// The status of transactions, quickly.

@@ -7,6 +7,7 @@ use crate::config::{Role, Secret, SecretError, Serve};
 use crate::event_log::{self, EventLog, Leadership, WriterOptions, follow};
 use crate::external::{self, ActivationSystem};
 use crate::identity::{self, Identity, Keyring, PasswordCost, Settings};
+use crate::processors::callbacks::{self, Callbacks};
 use crate::processors::{ActivationProcessor, Parked, Sweeper, consume_activations};
 use crate::{http, telemetry};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -73,6 +74,9 @@ pub enum StartError {
     /// NATS's URL.
     #[error(transparent)]
     Bus(#[from] bus::Error),
+    /// What callbacks are sent with.
+    #[error(transparent)]
+    Callbacks(#[from] callbacks::ClientError),
     /// Redis's URL.
     #[error(transparent)]
     Projections(#[from] projections::Error),
@@ -85,10 +89,7 @@ pub struct Service {
     /// What the parts share.
     pub app: Arc<App>,
     tasks: TaskTracker,
-    /// No new work.
     stop: CancellationToken,
-    /// Nothing is written any more: the log ends last, so that what came of a call still gets in.
-    end: CancellationToken,
 }
 
 impl Service {
@@ -98,10 +99,9 @@ impl Service {
     /// `StartError`: a missing secret, PostgreSQL out of reach, an address that is taken. Redis and NATS
     /// may be absent: the service is degraded until they come.
     pub async fn start(config: &Serve, clock: Clock, metrics: PrometheusHandle) -> Result<Self, StartError> {
-        let (stop, end) = (CancellationToken::new(), CancellationToken::new());
-        let parts = Parts::open(config, clock, metrics, &stop, &end).await?;
-        let mut service =
-            Self { address: None, app: parts.app.clone(), tasks: TaskTracker::new(), stop, end };
+        let stop = CancellationToken::new();
+        let parts = Parts::open(config, clock, metrics, &stop).await?;
+        let mut service = Self { address: None, app: parts.app.clone(), tasks: TaskTracker::new(), stop };
         for role in config.roles() {
             service.begin(role, config, &parts).await?;
         }
@@ -126,7 +126,10 @@ impl Service {
                     follow(feed.feed(), hashes.clone(), term)
                 });
             }
-            Role::Processor => self.process(config, parts)?,
+            Role::Processor => {
+                self.process(config, parts)?;
+                self.tell_partners(config, parts)?;
+            }
             Role::Scheduler => {}
         }
         Ok(())
@@ -169,6 +172,18 @@ impl Service {
         Ok(())
     }
 
+    /// Queues callbacks on one instance, sends them on every one.
+    fn tell_partners(&self, config: &Serve, parts: &Parts) -> Result<(), StartError> {
+        let app = parts.app.clone();
+        let allow_private = config.callbacks.callback_allow_private;
+        let settings = callbacks::Settings { allow_private, ..callbacks::Settings::default() };
+        self.tasks.spawn(app.callbacks.sender(&settings)?.run(self.stop.clone()));
+        self.lead(event_log::Role::Callbacks, parts, move |term| {
+            follow(app.log.feed(), app.callbacks.enqueuer(app.readers.clone()), term)
+        });
+        Ok(())
+    }
+
     async fn serve_http(&mut self, config: &Serve, parts: &Parts) -> Result<(), StartError> {
         let address = config.listen;
         let refused = |cause| StartError::Listen { address, cause };
@@ -190,7 +205,6 @@ impl Service {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        self.end.cancel();
     }
 }
 
@@ -208,7 +222,6 @@ impl Parts {
         clock: Clock,
         metrics: PrometheusHandle,
         stop: &CancellationToken,
-        end: &CancellationToken,
     ) -> Result<Self, StartError> {
         let identity_settings = identity_settings(config)?;
         let connect = database(&config.servers.database_url()?)?;
@@ -220,9 +233,11 @@ impl Parts {
         let checkpoint = ReadCheckpoint::new(pool.clone());
         let readers = Readers::new(pool.clone(), checkpoint.clone());
         let writer = WriterOptions { clock: clock.clone(), ..WriterOptions::default() };
+        let identity = Arc::new(Identity::new(pool.clone(), &identity_settings)?);
         let app = App {
-            log: EventLog::open(pool.clone(), connect.clone(), writer, end),
-            identity: Identity::new(pool.clone(), &identity_settings)?,
+            log: EventLog::open(pool.clone(), connect.clone(), writer, stop),
+            callbacks: Callbacks::new(pool.clone(), identity.clone(), clock.clone()),
+            identity,
             readers,
             hashes: RedisHashes::open(config.servers.redis_url()?.expose(), config.status_ttl)?,
             bus: Bus::open(bus_options(config)?, stop).await?,

@@ -61,6 +61,9 @@ pub struct Serve {
     /// How activations are driven.
     #[command(flatten)]
     pub activation: Activation,
+    /// How partners are told.
+    #[command(flatten)]
+    pub callbacks: Callbacks,
     /// How long the Redis hash of a finished transaction is kept. It comes back on the next read.
     #[arg(long, env = "OFFERS_STATUS_TTL", default_value = "7d", value_parser = parse_duration)]
     pub status_ttl: Duration,
@@ -219,6 +222,16 @@ pub struct Activation {
     /// Calls under way at a time, an instance.
     #[arg(long, env = "OFFERS_EXTERNAL_CALLS", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub external_calls: u16,
+}
+
+/// How partners are told that a purchase is final.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Callbacks")]
+pub struct Callbacks {
+    /// Sends callbacks to private, loopback and other special addresses too. Then whoever registers a
+    /// URL can reach everything that this service can.
+    #[arg(long, env = "OFFERS_CALLBACK_ALLOW_PRIVATE", default_value_t = false)]
+    pub callback_allow_private: bool,
 }
 
 /// How logs are written.

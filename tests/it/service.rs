@@ -10,6 +10,7 @@ use offers::bus::{Bus, Options};
 use offers::clock::Clock;
 use offers::event_log::{EventLog, Order, Outcome, Plan, WriterOptions, follow};
 use offers::identity::{Actor, Identity, Keyring, NewUser, PasswordCost, Roles, Settings};
+use offers::processors::callbacks::Callbacks;
 use offers::{accounts, catalogue, http};
 use projections::{HashProjector, ReadCheckpoint, ReadTables, Readers, RedisHashes};
 use reqwest::header::HeaderMap;
@@ -99,9 +100,11 @@ impl Service {
             let hashes = HashProjector::open(&redis_url, readers.clone(), STATUS_TTL).unwrap();
             tokio::spawn(follow(log.feed(), hashes, stop.clone()));
         }
+        let identity = Arc::new(identity(pool.clone()));
         let app = Arc::new(App {
             log,
-            identity: identity(pool),
+            callbacks: Callbacks::new(pool, identity.clone(), setting.clock.clone()),
+            identity,
             readers,
             hashes: RedisHashes::open(&redis_url, STATUS_TTL).unwrap(),
             bus: Bus::open(Options::new(setting.nats_url.unwrap_or(corner.nats_url.clone())), &stop)
