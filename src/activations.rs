@@ -64,41 +64,40 @@ impl From<repeats::Error> for Error {
 /// # Errors
 /// `OfferNotFound`, `InsufficientBalance`, `KeyReused`, `Conflict`, or the log's own.
 pub async fn accept(log: &EventLog, activation: &Activation, metadata: Metadata) -> Result<Accepted, Error> {
-    let transaction_id = TransactionId(activation.repeatable.event_id());
-    let refusal = match begin(log, activation, transaction_id, metadata).await {
-        Ok(()) => return Ok(Accepted { transaction_id, replayed: false }),
+    let request = |terms| requested(activation, terms);
+    begin(log, &activation.repeatable, activation.offer_id, metadata, request).await
+}
+
+/// Begins the purchase that `request` makes of the offer's terms of today, or finds that it was begun
+/// before.
+///
+/// # Errors
+/// As `accept`.
+pub(crate) async fn begin(
+    log: &EventLog,
+    repeatable: &Repeatable,
+    offer_id: OfferId,
+    metadata: Metadata,
+    request: impl Fn(Terms) -> ActivationRequested + Sync,
+) -> Result<Accepted, Error> {
+    let transaction_id = TransactionId(repeatable.event_id());
+    let metadata = repeatable.metadata(metadata);
+    let plan = || async {
+        let (terms, version) = on_sale(log, offer_id).await?;
+        Ok(Plan::new()
+            .create(Order::Transaction(transaction_id, Command::Request(request(terms))))
+            .unchanged::<Offer>(offer_id.0, version)
+            .repeatable_as(transaction_id.0))
+    };
+    let refusal = match log.execute(&metadata, plan).await {
+        Ok(_) => return Ok(Accepted { transaction_id, replayed: false }),
+        Err(ExecuteError::Log(cause)) => return Err(Error::Log(cause)),
         Err(refusal) => refusal,
     };
-    if let ExecuteError::Log(cause) = refusal {
-        return Err(Error::Log(cause));
-    }
-    match activation.repeatable.answered_before(log).await? {
+    match repeatable.answered_before(log).await? {
         Some(_) => Ok(Accepted { transaction_id, replayed: true }),
         None => Err(refused(refusal)),
     }
-}
-
-async fn begin(
-    log: &EventLog,
-    activation: &Activation,
-    transaction_id: TransactionId,
-    metadata: Metadata,
-) -> Result<(), ExecuteError> {
-    let metadata = activation.repeatable.metadata(metadata);
-    log.execute(&metadata, || plan(log, activation, transaction_id)).await.map(|_| ())
-}
-
-async fn plan(
-    log: &EventLog,
-    activation: &Activation,
-    transaction_id: TransactionId,
-) -> Result<Plan, ExecuteError> {
-    let (terms, version) = on_sale(log, activation.offer_id).await?;
-    let request = Command::Request(requested(activation, terms));
-    Ok(Plan::new()
-        .create(Order::Transaction(transaction_id, request))
-        .unchanged::<Offer>(activation.offer_id.0, version)
-        .repeatable_as(transaction_id.0))
 }
 
 /// The terms of an offer that is sold, with the version that says so. A no is looked up once more,

@@ -17,6 +17,7 @@ pub mod identity;
 pub mod migrations;
 pub mod processors;
 pub mod projectors;
+pub mod renewals;
 pub mod repeats;
 pub mod service;
 pub mod simulator;

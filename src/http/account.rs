@@ -102,7 +102,7 @@ pub(super) async fn transaction_detail(
 }
 
 /// A subscription as its owner sees it.
-fn subscription(view: &SubscriptionView, now: Timestamp) -> Value {
+pub(super) fn subscription(view: &SubscriptionView, now: Timestamp) -> Value {
     json!({
         "id": view.subscription_id,
         "offer_id": view.offer_id,

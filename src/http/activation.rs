@@ -36,9 +36,13 @@ pub(super) async fn activate(
         let activation = Activation { user_id: user.id, offer_id, repeatable };
         Ok::<_, Problem>(activations::accept(&app.log, &activation, context.metadata(user.actor)).await?)
     };
-    let answer = answer.await;
+    Ok(accepted(counted(answer.await)?))
+}
+
+/// Counts a purchase that was asked for, by what became of the request.
+pub(super) fn counted<T>(answer: Result<T, Problem>) -> Result<T, Problem> {
     count(if answer.is_ok() { "accepted" } else { "rejected" }, 1);
-    Ok(accepted(answer?))
+    answer
 }
 
 /// Shows the counters before anything was counted.
@@ -50,7 +54,8 @@ fn count(status: &'static str, requests: u64) {
     metrics::counter!("activation_requests_total", "status" => status).increment(requests);
 }
 
-fn accepted(accepted: Accepted) -> Response {
+/// The answer to whoever has begun a purchase: where to see what becomes of it.
+pub(super) fn accepted(accepted: Accepted) -> Response {
     let id = accepted.transaction_id;
     let body = json!({
         "transaction_id": id,

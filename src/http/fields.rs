@@ -60,6 +60,11 @@ impl Fields {
         if self.errors.is_empty() { Ok(value) } else { Err(Problem::invalid(self.errors)) }
     }
 
+    /// Whether a member is there and not `null`, for bodies that come in several forms.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.members.iter().any(|member| member.name == name && !is_null(&member.value))
+    }
+
     /// A member that must be there.
     pub(super) fn required<T: Default>(
         &mut self,

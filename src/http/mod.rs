@@ -24,6 +24,7 @@ mod path;
 mod problem;
 mod query;
 mod refusals;
+mod renewals;
 mod server;
 mod values;
 
@@ -66,6 +67,8 @@ fn api() -> Router<Shared> {
         .route("/auth/logout", post(auth::logout))
         .route("/auth/profile", get(auth::profile))
         .route("/offers", get(offers::list))
+        .route("/offers/expiring", get(renewals::expiring))
+        .route("/offers/renew", post(renewals::renew))
         .route("/offers/{id}", get(offers::detail))
         .route("/account", get(account::overview))
         .route("/account/balance", get(account::balance))

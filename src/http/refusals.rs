@@ -3,7 +3,7 @@
 use super::code::Code;
 use super::problem::{FieldError, Problem};
 use crate::event_log::LogError;
-use crate::{accounts, activations, catalogue, identity, statuses};
+use crate::{accounts, activations, catalogue, identity, renewals, statuses};
 use std::error::Error;
 
 impl From<LogError> for Problem {
@@ -48,6 +48,17 @@ impl From<activations::Error> for Problem {
             E::KeyReused => key_reused(),
             E::Conflict => lost_race(),
             E::Log(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<renewals::Error> for Problem {
+    fn from(error: renewals::Error) -> Self {
+        use renewals::Error as E;
+        match error {
+            E::SubscriptionNotFound => no_such_subscription(),
+            E::Purchase(cause) => cause.into(),
+            E::Projection(cause) => cause.into(),
         }
     }
 }
@@ -114,6 +125,11 @@ pub(super) fn no_such_offer() -> Problem {
 /// There is no such transaction, or it is somebody else's: the same answer.
 pub(super) fn no_such_transaction() -> Problem {
     Problem::new(Code::TransactionNotFound, "There is no such transaction")
+}
+
+/// There is no such subscription, or it is somebody else's: the same answer.
+fn no_such_subscription() -> Problem {
+    Problem::new(Code::SubscriptionNotFound, "There is no such subscription")
 }
 
 fn insufficient_balance() -> Problem {

@@ -26,5 +26,6 @@ mod nats_server;
 mod outage;
 mod problems;
 mod projections;
+mod renewals;
 mod service;
 mod stack;
