@@ -89,7 +89,10 @@ pub struct Service {
     /// What the parts share.
     pub app: Arc<App>,
     tasks: TaskTracker,
+    /// No new work.
     stop: CancellationToken,
+    /// Nothing is written any more: the log ends last, so that what came of a call still gets in.
+    end: CancellationToken,
 }
 
 impl Service {
@@ -99,9 +102,10 @@ impl Service {
     /// `StartError`: a missing secret, PostgreSQL out of reach, an address that is taken. Redis and NATS
     /// may be absent: the service is degraded until they come.
     pub async fn start(config: &Serve, clock: Clock, metrics: PrometheusHandle) -> Result<Self, StartError> {
-        let stop = CancellationToken::new();
-        let parts = Parts::open(config, clock, metrics, &stop).await?;
-        let mut service = Self { address: None, app: parts.app.clone(), tasks: TaskTracker::new(), stop };
+        let (stop, end) = (CancellationToken::new(), CancellationToken::new());
+        let parts = Parts::open(config, clock, metrics, &stop, &end).await?;
+        let mut service =
+            Self { address: None, app: parts.app.clone(), tasks: TaskTracker::new(), stop, end };
         for role in config.roles() {
             service.begin(role, config, &parts).await?;
         }
@@ -205,6 +209,7 @@ impl Service {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.end.cancel();
     }
 }
 
@@ -222,6 +227,7 @@ impl Parts {
         clock: Clock,
         metrics: PrometheusHandle,
         stop: &CancellationToken,
+        end: &CancellationToken,
     ) -> Result<Self, StartError> {
         let identity_settings = identity_settings(config)?;
         let connect = database(&config.servers.database_url()?)?;
@@ -235,7 +241,7 @@ impl Parts {
         let writer = WriterOptions { clock: clock.clone(), ..WriterOptions::default() };
         let identity = Arc::new(Identity::new(pool.clone(), &identity_settings)?);
         let app = App {
-            log: EventLog::open(pool.clone(), connect.clone(), writer, stop),
+            log: EventLog::open(pool.clone(), connect.clone(), writer, end),
             callbacks: Callbacks::new(pool.clone(), identity.clone(), clock.clone()),
             identity,
             readers,
