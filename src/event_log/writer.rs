@@ -5,6 +5,8 @@
 //! lock is held, so what arrives while another process writes goes along.
 
 mod batch;
+mod rows;
+mod state;
 
 use super::commit::{Commit, Committed, MAX_COMMIT_EVENTS};
 use super::error::{AppendError, LogError};

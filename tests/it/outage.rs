@@ -6,7 +6,6 @@ mod reckoning;
 
 use load::Load;
 use processes::System;
-use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_killed_five_times_under_load_loses_and_doubles_nothing() {
@@ -36,5 +35,5 @@ async fn a_flushed_redis_and_a_deleted_stream_heal_under_load() {
     let accepted = load.end().await;
     reckoning::holds(&system, &accepted).await;
     reckoning::hashes_came_back(&system, &accepted).await;
-    system.stream_has_every_event(Duration::from_secs(60)).await;
+    system.stream_has_every_event().await;
 }

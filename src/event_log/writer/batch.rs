@@ -1,21 +1,22 @@
 //! One batch through the database: lock, read, judge, write, commit, answer.
 
 use super::Waiting;
+use super::rows::Rows;
+use super::state::read_state;
 use crate::clock::Clock;
-use crate::event_log::commit::{Commit, Committed, StreamId};
+use crate::event_log::commit::{Commit, Committed};
 use crate::event_log::error::{AppendError, LogError};
-use crate::event_log::judge::{State, Verdict};
-use domain::{AccountId, Money, Timestamp};
-use rust_decimal::Decimal;
-use sqlx::postgres::{PgConnectOptions, PgRow};
-use sqlx::{ConnectOptions, Connection, Executor, PgConnection, Row};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use crate::event_log::judge::Verdict;
+use domain::Timestamp;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
+use std::collections::HashSet;
 use std::time::Duration;
 use uuid::Uuid;
 
 /// How long a step (one round trip) may take before the connection is given up. Longer than the
 /// server's own timeouts, so that the server speaks first.
-const STEP_TIMEOUT: Duration = Duration::from_secs(8);
+pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a lost answer to a COMMIT is looked up before it is given up as unknown.
@@ -49,7 +50,7 @@ impl Batch {
         Self { waiting }
     }
 
-    fn commits(&self) -> impl Iterator<Item = &Commit> {
+    pub(super) fn commits(&self) -> impl Iterator<Item = &Commit> {
         self.waiting.iter().map(|waiting| &waiting.commit)
     }
 
@@ -218,157 +219,15 @@ async fn prepare(connection: &mut PgConnection, batch: &Batch, clock: &Clock) ->
     let recorded_at = last_recorded_at.map_or(clock.now(), |last| last.max(clock.now()));
     let verdicts: Vec<Verdict> = batch.commits().map(|commit| state.judge(commit)).collect();
     let rows = Rows::of(batch.commits().zip(&verdicts));
-    if !rows.positions.is_empty() {
+    if !rows.is_empty() {
         rows.write(connection, recorded_at).await?;
     }
     let first_ids = batch.commits().map(Commit::first_event_id).collect();
     Ok(Judged { verdicts, first_ids, recorded_at })
 }
 
-/// The state that `batch` touches, and when the last event was recorded.
-async fn read_state(
-    connection: &mut PgConnection,
-    batch: &Batch,
-) -> Result<(State, Option<Timestamp>), LogError> {
-    let asked = Asked::by(batch);
-    let (types, ids): (Vec<&str>, Vec<String>) =
-        asked.streams.iter().map(|stream| (stream.aggregate_type, stream.aggregate_id.to_string())).unzip();
-    let accounts: Vec<Uuid> = asked.accounts.iter().map(|account| account.0).collect();
-    let query = sqlx::query(include_str!("../read_state.sql"))
-        .bind(types)
-        .bind(ids)
-        .bind(accounts)
-        .bind(&asked.events);
-    let rows = within(STEP_TIMEOUT, query.fetch_all(connection)).await?;
-    asked.state(&rows).map_err(LogError::from)
-}
-
-/// What a batch wants to know, each thing once.
-struct Asked {
-    streams: Vec<StreamId>,
-    accounts: Vec<AccountId>,
-    events: Vec<Uuid>,
-}
-
-impl Asked {
-    fn by(batch: &Batch) -> Self {
-        let mut streams = HashSet::new();
-        let mut accounts = HashSet::new();
-        let mut events = HashSet::new();
-        for commit in batch.commits() {
-            streams.extend(commit.writes.iter().map(|write| write.stream));
-            streams.extend(commit.unchanged.iter().map(|(stream, _)| *stream));
-            accounts.extend(commit.entries.iter().map(|(account, _)| *account));
-            events.extend(commit.first_event_id().filter(|_| commit.repeatable));
-        }
-        Self {
-            streams: streams.into_iter().collect(),
-            accounts: accounts.into_iter().collect(),
-            events: events.into_iter().collect(),
-        }
-    }
-
-    /// The answer's rows (see `read_state.sql`) as a state.
-    fn state(&self, rows: &[PgRow]) -> Result<(State, Option<Timestamp>), sqlx::Error> {
-        let mut state = State { versions: HashMap::with_capacity(self.streams.len()), ..State::default() };
-        let mut recorded_at = None;
-        for row in rows {
-            let ord: i64 = row.try_get(1)?;
-            let index = usize::try_from(ord - 1).unwrap_or_default();
-            match row.try_get::<i16, _>(0)? {
-                0 => {
-                    state.head = row.try_get(2)?;
-                    recorded_at = Some(Timestamp::new(row.try_get(4)?));
-                }
-                1 => {
-                    state.versions.insert(self.streams[index], row.try_get(2)?);
-                }
-                2 => {
-                    let balance: Decimal = row.try_get(3)?;
-                    let balance =
-                        Money::try_from(balance).map_err(|cause| sqlx::Error::Decode(cause.into()))?;
-                    state.balances.insert(self.accounts[index], balance);
-                }
-                _ => {
-                    state.known_events.insert(self.events[index]);
-                }
-            }
-        }
-        Ok((state, recorded_at))
-    }
-}
-
-/// The columns of what is written, one element an event.
-#[derive(Default)]
-struct Rows<'a> {
-    positions: Vec<i64>,
-    event_ids: Vec<Uuid>,
-    aggregate_types: Vec<&'a str>,
-    aggregate_ids: Vec<String>,
-    sequences: Vec<i64>,
-    event_types: Vec<&'a str>,
-    event_versions: Vec<&'a str>,
-    payloads: Vec<&'a str>,
-    metadata: Vec<&'a str>,
-    commit_ends: Vec<i64>,
-    /// The last balance of each account that the batch moves.
-    balances: BTreeMap<AccountId, Money>,
-}
-
-impl<'a> Rows<'a> {
-    fn of(judged: impl Iterator<Item = (&'a Commit, &'a Verdict)>) -> Self {
-        let mut rows = Self::default();
-        for (commit, verdict) in judged {
-            if let Verdict::Accepted { first, last, balances } = verdict {
-                rows.push(commit, *first, *last);
-                rows.balances.extend(balances.iter().copied());
-            }
-        }
-        rows
-    }
-
-    fn push(&mut self, commit: &'a Commit, first: i64, last: i64) {
-        let mut positions = first..;
-        for write in &commit.writes {
-            for (event, sequence) in write.events.iter().zip(write.expected_version + 1..) {
-                self.positions.extend(positions.next());
-                self.event_ids.push(event.event_id);
-                self.aggregate_types.push(write.stream.aggregate_type);
-                self.aggregate_ids.push(write.stream.aggregate_id.to_string());
-                self.sequences.push(sequence);
-                self.event_types.push(&event.event_type);
-                self.event_versions.push(&event.event_version);
-                self.payloads.push(&event.payload);
-                self.metadata.push(&commit.metadata);
-                self.commit_ends.push(last);
-            }
-        }
-    }
-
-    async fn write(self, connection: &mut PgConnection, recorded_at: Timestamp) -> Result<(), LogError> {
-        let (accounts, balances): (Vec<Uuid>, Vec<Decimal>) =
-            self.balances.iter().map(|(account, balance)| (account.0, balance.decimal())).unzip();
-        let query = sqlx::query(include_str!("../write_batch.sql"))
-            .bind(self.positions)
-            .bind(self.event_ids)
-            .bind(self.aggregate_types)
-            .bind(self.aggregate_ids)
-            .bind(self.sequences)
-            .bind(self.event_types)
-            .bind(self.event_versions)
-            .bind(self.payloads)
-            .bind(self.metadata)
-            .bind(recorded_at.utc())
-            .bind(self.commit_ends)
-            .bind(accounts)
-            .bind(balances);
-        within(STEP_TIMEOUT, query.execute(connection)).await?;
-        Ok(())
-    }
-}
-
 /// One round trip with its bound.
-async fn within<T>(
+pub(super) async fn within<T>(
     limit: Duration,
     step: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, LogError> {

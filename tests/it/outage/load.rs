@@ -1,16 +1,17 @@
 //! Clients who buy, and repeat with the same key until they are answered.
 
 use super::processes::System;
+use crate::eventually::eventually;
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// How long the accepted ones may take to become more.
+/// How long the clients may take to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The pause of a client who got no answer.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -54,11 +55,8 @@ impl Load {
     /// Waits until `more` have been accepted from now on.
     pub async fn accepted_more(&self, more: usize) {
         let count = || self.accepted.lock().unwrap().len();
-        let (wanted, begun) = (count() + more, Instant::now());
-        while count() < wanted {
-            assert!(begun.elapsed() < PATIENCE, "only {} of {wanted} were accepted", count());
-            sleep(Duration::from_millis(10)).await;
-        }
+        let wanted = count() + more;
+        eventually("so many are accepted", async || count() >= wanted).await;
     }
 
     /// Lets every client finish what it has begun.

@@ -1,5 +1,6 @@
 //! `offers simulator` and `offers serve` as child processes in a corner of their own.
 
+use crate::eventually::eventually;
 use crate::stack::{Corner, Stack};
 use domain::{AccountId, Metadata, Money, account};
 use offers::clock::Clock;
@@ -13,11 +14,8 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// How long a process may take to answer.
-const READY: Duration = Duration::from_secs(60);
 /// Keys of this installation; nobody else's.
 const KEY: &str = "0123456789abcdef0123456789abcdef-tests";
 /// Enough for every purchase of a test, in hundredths.
@@ -102,11 +100,7 @@ impl System {
         let url = format!("{}/readyz", self.url);
         let answered =
             async || client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success());
-        let begun = tokio::time::Instant::now();
-        while !answered().await {
-            assert!(begun.elapsed() < READY, "the service does not become ready");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        eventually("the service is ready", answered).await;
     }
 
     /// An access token of `username`.
@@ -137,23 +131,15 @@ impl System {
     }
 
     /// Waits until the stream's last sequence is the log's head.
-    pub async fn stream_has_every_event(&self, patience: Duration) {
+    pub async fn stream_has_every_event(&self) {
         let jetstream = self.jetstream().await;
-        let begun = tokio::time::Instant::now();
-        loop {
+        let complete = async || {
             let head = u64::try_from(self.log.head().await.unwrap()).unwrap();
-            let last = match jetstream.get_stream(&self.corner.stream).await {
-                Ok(stream) => {
-                    Some((stream.cached_info().state.messages, stream.cached_info().state.last_sequence))
-                }
-                Err(_) => None, // being made anew
-            };
-            if last == Some((head, head)) {
-                return;
-            }
-            assert!(begun.elapsed() < patience, "the stream is at {last:?}, the log at {head}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+            let Ok(stream) = jetstream.get_stream(&self.corner.stream).await else { return false };
+            let state = &stream.cached_info().state;
+            (state.messages, state.last_sequence) == (head, head)
+        };
+        eventually("the stream has every event", complete).await;
     }
 
     async fn jetstream(&self) -> async_nats::jetstream::Context {

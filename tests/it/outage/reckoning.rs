@@ -2,16 +2,13 @@
 
 use super::load::Accepted;
 use super::processes::System;
+use crate::eventually::eventually;
 use reqwest::Client;
 use rust_decimal::Decimal;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::process::Command;
-use std::time::Duration;
-use tokio::time::{Instant, sleep};
 
-/// How long the last accepted transaction may take to become final.
-const FINAL: Duration = Duration::from_secs(120);
 /// Bought in the tests: the cheapest offer, and the one that is always rejected.
 const PRICE: &str = "5.00";
 
@@ -32,16 +29,12 @@ pub async fn holds(system: &System, accepted: &Accepted) {
 
 /// Every accepted transaction's last status, from the log itself.
 async fn all_final(system: &System, accepted: &Accepted) -> HashMap<String, String> {
-    let begun = Instant::now();
-    loop {
+    let all = async || {
         let finals = finals(system).await;
-        let open = accepted.iter().filter(|id| !finals.contains_key(*id)).count();
-        if open == 0 {
-            return finals;
-        }
-        assert!(begun.elapsed() < FINAL, "{open} of {} accepted transactions are not final", accepted.len());
-        sleep(Duration::from_millis(100)).await;
-    }
+        accepted.iter().all(|id| finals.contains_key(id))
+    };
+    eventually("every accepted transaction is final", all).await;
+    finals(system).await
 }
 
 async fn finals(system: &System) -> HashMap<String, String> {
@@ -136,12 +129,9 @@ fn check_agrees(system: &System) {
 /// The hashes of finished transactions are in Redis again, complete, with the status of the log.
 pub async fn hashes_came_back(system: &System, accepted: &Accepted) {
     let finals = finals(system).await;
-    let begun = Instant::now();
     for id in accepted {
         let expected = if finals[id] == "Succeeded" { "SUCCESS" } else { "FAILED" };
-        while system.hash_status(id).await.as_deref() != Some(expected) {
-            assert!(begun.elapsed() < FINAL, "the hash of {id} is {:?}", system.hash_status(id).await);
-            sleep(Duration::from_millis(20)).await;
-        }
+        let back = async || system.hash_status(id).await.as_deref() == Some(expected);
+        eventually(&format!("the hash of {id} is {expected}"), back).await;
     }
 }
