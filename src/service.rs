@@ -8,6 +8,7 @@ use crate::event_log::{self, EventLog, Leadership, WriterOptions, follow};
 use crate::external::{self, ActivationSystem};
 use crate::identity::{self, Identity, Keyring, PasswordCost, Settings};
 use crate::processors::callbacks::{self, Callbacks};
+use crate::processors::schedules::Scheduler;
 use crate::processors::{ActivationProcessor, Parked, Sweeper, consume_activations};
 use crate::{http, telemetry};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -134,7 +135,12 @@ impl Service {
                 self.process(config, parts)?;
                 self.tell_partners(config, parts)?;
             }
-            Role::Scheduler => {}
+            Role::Scheduler => {
+                let app = &parts.app;
+                let (log, readers, clock) = (app.log.clone(), app.readers.clone(), app.clock.clone());
+                let scheduler = Scheduler::new(log, readers, parts.pool.clone(), clock, &config.schedules);
+                self.lead(event_log::Role::Scheduler, parts, move |term| scheduler.clone().run(term));
+            }
         }
         Ok(())
     }

@@ -3,9 +3,11 @@
 //!
 //! Outside `./dev` nothing secret has a default, and secrets made for demonstrations are refused.
 
+mod cron;
 mod duration;
 mod secret;
 
+pub use cron::{CronExpression, CronExpressionError};
 pub use duration::{DurationError, parse_duration};
 pub use secret::{Secret, SecretError};
 
@@ -64,6 +66,9 @@ pub struct Serve {
     /// How partners are told.
     #[command(flatten)]
     pub callbacks: Callbacks,
+    /// What runs when.
+    #[command(flatten)]
+    pub schedules: Schedules,
     /// How long the Redis hash of a finished transaction is kept. It comes back on the next read.
     #[arg(long, env = "OFFERS_STATUS_TTL", default_value = "7d", value_parser = parse_duration)]
     pub status_ttl: Duration,
@@ -232,6 +237,17 @@ pub struct Callbacks {
     /// URL can reach everything that this service can.
     #[arg(long, env = "OFFERS_CALLBACK_ALLOW_PRIVATE", default_value_t = false)]
     pub callback_allow_private: bool,
+}
+
+/// What the scheduler runs.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Schedules")]
+pub struct Schedules {
+    /// When owners are told that a subscription ends within three days: a cron expression (minute, hour,
+    /// day of the month, month, day of the week) in UTC. Rarer than daily, and the end of a short
+    /// subscription may come unannounced.
+    #[arg(long, env = "OFFERS_EXPIRY_SCHEDULE", default_value = "0 8 * * *")]
+    pub expiry_schedule: CronExpression,
 }
 
 /// How logs are written.

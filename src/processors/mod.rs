@@ -14,6 +14,7 @@ mod attempts;
 mod backoff;
 pub mod callbacks;
 mod parked;
+pub mod schedules;
 mod sweeper;
 
 pub use activation::{ActivationProcessor, Cause, DEFAULT_CALLS};

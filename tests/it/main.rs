@@ -27,5 +27,6 @@ mod outage;
 mod problems;
 mod projections;
 mod renewals;
+mod schedules;
 mod service;
 mod stack;

@@ -1,0 +1,106 @@
+//! When is a schedule due? A pure function of what was run and of now.
+
+use chrono::{DateTime, Duration, Utc};
+
+use crate::config::CronExpression;
+
+/// How long a schedule rests after a run that failed.
+const RETRY_PAUSE: Duration = Duration::minutes(1);
+
+/// What is known of the runs of one schedule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// The latest moment for which a run was done.
+    pub done: Option<DateTime<Utc>>,
+    /// The latest moment for which a run failed, and when that run ended.
+    pub failed: Option<(DateTime<Utc>, DateTime<Utc>)>,
+}
+
+/// The moment for which a run is due at `now`; `None` while there is none.
+///
+/// It is the last moment that has come, so a downtime is caught up by one run, whatever its length. One
+/// that never ran is due for the last moment before `now`. One that failed is due again after a pause,
+/// or at once when its next moment has come meanwhile.
+#[must_use]
+pub fn due(schedule: &CronExpression, history: History, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let latest = schedule.latest(now)?;
+    let is_done = history.done.is_some_and(|done| done >= latest);
+    let rests = history.failed.is_some_and(|(moment, ended)| moment >= latest && now < ended + RETRY_PAUSE);
+    if is_done || rests { None } else { Some(latest) }
+}
+
+/// When to look again, if nothing is due at `now`.
+#[must_use]
+pub fn look_again(schedule: &CronExpression, history: History, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let next = schedule.next(now);
+    let undone = history.failed.filter(|(moment, _)| history.done.is_none_or(|done| done < *moment));
+    let again = undone.map(|(_, ended)| ended + RETRY_PAUSE).filter(|again| *again > now);
+    [next, again].into_iter().flatten().min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    fn daily() -> CronExpression {
+        "0 8 * * *".parse().unwrap()
+    }
+
+    fn done(text: &str) -> History {
+        History { done: Some(at(text)), failed: None }
+    }
+
+    #[test]
+    fn a_schedule_is_due_from_its_moment_until_it_was_run() {
+        let yesterday = done("2026-03-01T08:00:00Z");
+        assert_eq!(due(&daily(), yesterday, at("2026-03-02T07:59:59Z")), None);
+        assert_eq!(due(&daily(), yesterday, at("2026-03-02T08:00:00Z")), Some(at("2026-03-02T08:00:00Z")));
+        assert_eq!(due(&daily(), yesterday, at("2026-03-02T23:00:00Z")), Some(at("2026-03-02T08:00:00Z")));
+        assert_eq!(due(&daily(), done("2026-03-02T08:00:00Z"), at("2026-03-02T23:00:00Z")), None);
+    }
+
+    #[test]
+    fn a_downtime_is_caught_up_by_one_run_for_its_last_moment() {
+        let long_ago = done("2026-01-01T08:00:00Z");
+        let now = at("2026-03-02T07:00:00Z");
+        let caught_up = due(&daily(), long_ago, now).unwrap();
+        assert_eq!(caught_up, at("2026-03-01T08:00:00Z"));
+        assert_eq!(due(&daily(), History { done: Some(caught_up), failed: None }, now), None);
+    }
+
+    #[test]
+    fn one_that_never_ran_is_due_at_once() {
+        let now = at("2026-03-02T07:00:00Z");
+        assert_eq!(due(&daily(), History::default(), now), Some(at("2026-03-01T08:00:00Z")));
+    }
+
+    #[test]
+    fn a_failed_run_is_repeated_after_a_pause_or_with_the_next_moment() {
+        let moment = at("2026-03-02T08:00:00Z");
+        let failed =
+            History { failed: Some((moment, at("2026-03-02T08:00:30Z"))), ..done("2026-03-01T08:00:00Z") };
+        assert_eq!(due(&daily(), failed, at("2026-03-02T08:01:29Z")), None);
+        assert_eq!(
+            look_again(&daily(), failed, at("2026-03-02T08:01:29Z")),
+            Some(at("2026-03-02T08:01:30Z"))
+        );
+        assert_eq!(due(&daily(), failed, at("2026-03-02T08:01:30Z")), Some(moment));
+        let late = History { failed: Some((moment, at("2026-03-03T07:59:59Z"))), ..failed };
+        assert_eq!(due(&daily(), late, at("2026-03-03T08:00:00Z")), Some(at("2026-03-03T08:00:00Z")));
+    }
+
+    #[test]
+    fn a_clock_that_went_back_repeats_nothing() {
+        assert_eq!(due(&daily(), done("2026-03-02T08:00:00Z"), at("2026-03-01T09:00:00Z")), None);
+    }
+
+    #[test]
+    fn the_next_look_is_at_the_next_moment() {
+        let now = at("2026-03-02T08:00:00Z");
+        assert_eq!(look_again(&daily(), done("2026-03-02T08:00:00Z"), now), Some(at("2026-03-03T08:00:00Z")));
+    }
+}

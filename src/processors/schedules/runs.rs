@@ -1,0 +1,146 @@
+//! The record of what was run: the table `schedule_runs`.
+
+use super::due::History;
+use chrono::{DateTime, Duration, Utc};
+use sqlx::{PgPool, Row};
+use uuid::Uuid;
+
+/// How long runs are remembered. The latest of each schedule must be among them.
+const KEPT: Duration = Duration::days(90);
+/// How much of an error is kept, in characters.
+const ERROR_LENGTH: usize = 500;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunOutcome {
+    /// Everything that was due is done.
+    Done,
+    /// Something is not; the run is repeated.
+    Failed,
+    /// The scheduler was stopped; whoever leads next goes on.
+    Interrupted,
+}
+
+impl RunOutcome {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// What a run did, in subscriptions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Looked at.
+    pub found: u64,
+    /// An event was written.
+    pub changed: u64,
+    /// Somebody else had done it, or it was renewed meanwhile.
+    pub unchanged: u64,
+    /// Not done.
+    pub failed: u64,
+}
+
+/// The table.
+#[derive(Clone, Debug)]
+pub(super) struct Runs {
+    pool: PgPool,
+}
+
+impl Runs {
+    pub(super) fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// What the decision needs to know of the schedule `name`.
+    pub(super) async fn history(&self, name: &str) -> Result<History, sqlx::Error> {
+        let row = sqlx::query(
+            "with done as (
+                 select due_at from schedule_runs where name = $1 and outcome = 'done'
+                 order by due_at desc limit 1
+             ), failed as (
+                 select due_at, finished_at from schedule_runs
+                 where name = $1 and outcome = 'failed'
+                   and due_at > coalesce((select due_at from done), '-infinity')
+                 order by due_at desc, finished_at desc limit 1
+             )
+             select (select due_at from done) as done_for, failed.due_at, failed.finished_at
+             from (select) as always left join failed on true",
+        )
+        .bind(name)
+        .fetch_one(&self.pool)
+        .await?;
+        let failed: (Option<DateTime<Utc>>, Option<DateTime<Utc>>) =
+            (row.try_get("due_at")?, row.try_get("finished_at")?);
+        Ok(History { done: row.try_get("done_for")?, failed: failed.0.zip(failed.1) })
+    }
+
+    /// Records that a run of `name` for the moment `due_at` begins. One that was left running by a crash
+    /// was interrupted.
+    pub(super) async fn begin(
+        &self,
+        name: &str,
+        due_at: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Uuid, sqlx::Error> {
+        let id = Uuid::now_v7();
+        sqlx::query(
+            "with left_over as (
+                 update schedule_runs set outcome = 'interrupted' where name = $2 and outcome = 'running'
+             )
+             insert into schedule_runs (run_id, name, due_at, started_at, outcome)
+             values ($1, $2, $3, $4, 'running')",
+        )
+        .bind(id)
+        .bind(name)
+        .bind(due_at)
+        .bind(now)
+        .execute(&self.pool)
+        .await?;
+        Ok(id)
+    }
+
+    /// Records how it ended.
+    pub(super) async fn finish(
+        &self,
+        id: Uuid,
+        now: DateTime<Utc>,
+        outcome: RunOutcome,
+        tally: Tally,
+        error: Option<&str>,
+    ) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "update schedule_runs
+             set finished_at = $2, outcome = $3, found = $4, changed = $5, unchanged = $6, failed = $7,
+                 error = $8
+             where run_id = $1",
+        )
+        .bind(id)
+        .bind(now)
+        .bind(outcome.as_str())
+        .bind(count(tally.found))
+        .bind(count(tally.changed))
+        .bind(count(tally.unchanged))
+        .bind(count(tally.failed))
+        .bind(error.map(|text| text.chars().take(ERROR_LENGTH).collect::<String>()))
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Forgets runs that are older than anybody asks.
+    pub(super) async fn forget_old(&self, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+        sqlx::query("delete from schedule_runs where started_at < $1")
+            .bind(now - KEPT)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+}
+
+fn count(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

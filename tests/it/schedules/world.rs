@@ -1,0 +1,248 @@
+//! A log, its read tables and a clock that stands until the test moves it. Purchases happen here as
+//! the service makes them, but in process.
+
+use crate::stack::{Corner, Stack};
+use chrono::{DateTime, Utc};
+use clap::Parser;
+use cqrs_es::Aggregate;
+use domain::transaction::{ActivationRequested, Command, Kind};
+use domain::{
+    AccountId, Metadata, Money, OfferId, Recorded, SubscriptionId, TransactionId, UserId, account, user_offer,
+};
+use futures::{StreamExt, stream};
+use offers::clock::Clock;
+use offers::config::Schedules;
+use offers::event_log::{EventLog, Order, Plan, StreamId, WriterOptions, follow};
+use offers::processors::schedules::Scheduler;
+use projections::{ReadCheckpoint, ReadTables, Readers};
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use uuid::Uuid;
+
+/// What everything costs here, in hundredths.
+pub const PRICE: i64 = 999;
+/// What everybody begins with, in hundredths.
+pub const RICH: i64 = 10_000_000;
+/// How long the read tables may take to show everything.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Everything ends with it.
+pub struct World {
+    pub corner: Corner,
+    pub clock: Clock,
+    pub pool: PgPool,
+    pub log: EventLog,
+    pub readers: Readers,
+    pub stop: CancellationToken,
+    checkpoint: ReadCheckpoint,
+    _ends: DropGuard,
+}
+
+impl World {
+    /// With read tables that follow the log.
+    pub async fn at(moment: DateTime<Utc>) -> World {
+        let world = World::unprojected(moment).await;
+        world.project();
+        world
+    }
+
+    /// With read tables that stay as they are until `project`.
+    pub async fn unprojected(moment: DateTime<Utc>) -> World {
+        let corner = Stack::get().await.corner().await;
+        let (clock, stop) = (Clock::standing_at(moment), CancellationToken::new());
+        let (pool, log) = open(&corner, &clock, &stop);
+        let checkpoint = ReadCheckpoint::new(pool.clone());
+        let readers = Readers::new(pool.clone(), checkpoint.clone());
+        let ends = stop.clone().drop_guard();
+        World { corner, clock, pool, log, readers, stop, checkpoint, _ends: ends }
+    }
+
+    /// Keeps the read tables up to date from now on.
+    pub fn project(&self) {
+        let tables = ReadTables::live(&self.connect(), self.checkpoint.clone());
+        tokio::spawn(follow(self.log.feed(), tables, self.stop.clone()));
+    }
+
+    pub fn connect(&self) -> PgConnectOptions {
+        self.corner.database_url.parse().unwrap()
+    }
+
+    /// Waits until the read tables show everything.
+    pub async fn until_shown(&self) {
+        let head = self.log.head().await.unwrap();
+        self.checkpoint.wait_for(head, Instant::now() + PATIENCE).await.unwrap();
+    }
+
+    /// A scheduler of this process, as after a restart.
+    pub fn scheduler(&self) -> Scheduler {
+        let (log, readers) = (self.log.clone(), self.readers.clone());
+        Scheduler::new(log, readers, self.pool.clone(), self.clock.clone(), &settings())
+    }
+
+    /// A scheduler as in another process: nothing is shared but the servers and the time.
+    pub fn another_scheduler(&self) -> Scheduler {
+        let (pool, log) = open(&self.corner, &self.clock, &self.stop);
+        let readers = Readers::new(pool.clone(), ReadCheckpoint::new(pool.clone()));
+        Scheduler::new(log, readers, pool, self.clock.clone(), &settings())
+    }
+
+    /// Somebody with plenty of money.
+    pub async fn rich(&self) -> UserId {
+        let user = UserId(Uuid::now_v7());
+        self.pay_in(user).await;
+        user
+    }
+
+    pub async fn pay_in(&self, user: UserId) {
+        let amount = Money::from_hundredths(RICH);
+        let credit = Order::Account(AccountId::from(user), account::Command::Credit { amount });
+        self.order(vec![credit]).await;
+    }
+
+    /// An activation that succeeds.
+    pub async fn buy(&self, user: UserId, days: u32) -> (TransactionId, SubscriptionId) {
+        let id = self.begin(activation(user, days)).await;
+        let subscription = SubscriptionId::started_by(id);
+        let at = self.clock.now();
+        let activate = user_offer::Command::Activate {
+            user_id: user,
+            offer_id: offer(),
+            transaction_id: id,
+            duration_days: days,
+            at,
+        };
+        self.succeed(id, Order::UserOffer(subscription, activate)).await;
+        (id, subscription)
+    }
+
+    /// A renewal that succeeds.
+    pub async fn renew(&self, user: UserId, subscription: SubscriptionId, days: u32) -> TransactionId {
+        let renewal = ActivationRequested {
+            kind: Kind::Renewal,
+            subscription_id: Some(subscription),
+            ..activation(user, days)
+        };
+        let id = self.begin(renewal).await;
+        let renew =
+            user_offer::Command::Renew { transaction_id: id, duration_days: days, at: self.clock.now() };
+        self.succeed(id, Order::UserOffer(subscription, renew)).await;
+        id
+    }
+
+    /// A purchase that fails and is refunded.
+    pub async fn fail(&self, request: ActivationRequested) -> TransactionId {
+        let id = self.begin(request).await;
+        let fail = Command::Fail { code: "no_capacity".into(), message: "there is no capacity".into() };
+        self.order(vec![Order::Transaction(id, fail)]).await;
+        id
+    }
+
+    /// `count` subscriptions of one user, out of the blue: nobody has paid for them.
+    pub async fn activate_many(&self, user: UserId, count: usize, days: u32) -> Vec<SubscriptionId> {
+        let at = self.clock.now();
+        let activations = stream::iter(0..count).map(|_| async move {
+            let id = self.begin(ActivationRequested { amount: Money::ZERO, ..activation(user, days) }).await;
+            let subscription = SubscriptionId::started_by(id);
+            let activate = user_offer::Command::Activate {
+                user_id: user,
+                offer_id: offer(),
+                transaction_id: id,
+                duration_days: days,
+                at,
+            };
+            self.succeed(id, Order::UserOffer(subscription, activate)).await;
+            subscription
+        });
+        activations.buffer_unordered(256).collect().await
+    }
+
+    async fn begin(&self, request: ActivationRequested) -> TransactionId {
+        let id = TransactionId(Uuid::now_v7());
+        let plan = Plan::new().create(Order::Transaction(id, Command::Request(request)));
+        self.log.execute(&Metadata::system("test"), async || Ok(plan.clone())).await.unwrap();
+        self.order(vec![Order::Transaction(id, Command::BeginAttempt { attempt: 1 })]).await;
+        id
+    }
+
+    async fn succeed(&self, id: TransactionId, subscription: Order) {
+        let succeed = Command::Succeed { reference: "ext-1".into() };
+        self.order(vec![Order::Transaction(id, succeed), subscription]).await;
+    }
+
+    /// One commit.
+    pub async fn order(&self, orders: Vec<Order>) {
+        let plan = orders.into_iter().fold(Plan::new(), Plan::order);
+        self.log.execute(&Metadata::system("test"), async || Ok(plan.clone())).await.unwrap();
+    }
+
+    pub async fn balance(&self, user: UserId) -> Money {
+        self.log.balance(AccountId::from(user)).await.unwrap().balance
+    }
+
+    /// The names of an aggregate's events, in order.
+    pub async fn names<A: Aggregate>(&self, id: Uuid) -> Vec<String> {
+        let events = self.log.stream(StreamId::of::<A>(id)).await.unwrap();
+        events.into_iter().map(|event| event.event_type).collect()
+    }
+
+    /// How many events of this name there are.
+    pub async fn count(&self, event_type: &str) -> usize {
+        let of_type = offers::event_log::Filter {
+            event_type: Some(event_type.to_owned()),
+            ..offers::event_log::Filter::default()
+        };
+        self.log.search(&of_type, 0, i64::MAX).await.unwrap().len()
+    }
+
+    pub async fn everything(&self) -> Vec<Recorded> {
+        let mut all: Vec<Recorded> = Vec::new();
+        loop {
+            let page = self.log.page(i64::try_from(all.len()).unwrap(), 10_000).await.unwrap();
+            if page.is_empty() {
+                return all;
+            }
+            all.extend(page);
+        }
+    }
+}
+
+/// What is bought here.
+pub fn activation(user: UserId, days: u32) -> ActivationRequested {
+    ActivationRequested {
+        kind: Kind::Activation,
+        user_id: user,
+        account_id: AccountId::from(user),
+        partner_id: None,
+        subscription_id: None,
+        offer_id: offer(),
+        offer_name: "TV".into(),
+        duration_days: days,
+        amount: Money::from_hundredths(PRICE),
+        partner_reference: None,
+        reference: None,
+    }
+}
+
+fn offer() -> OfferId {
+    OfferId(Uuid::from_u128(7))
+}
+
+/// The defaults, as `offers serve` reads them.
+fn settings() -> Schedules {
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        schedules: Schedules,
+    }
+    Command::parse_from(["offers"]).schedules
+}
+
+fn open(corner: &Corner, clock: &Clock, stop: &CancellationToken) -> (PgPool, EventLog) {
+    let connect: PgConnectOptions = corner.database_url.parse().unwrap();
+    let pool = PgPoolOptions::new().max_connections(8).connect_lazy_with(connect.clone());
+    let options = WriterOptions { clock: clock.clone(), ..WriterOptions::default() };
+    (pool.clone(), EventLog::open(pool, connect, options, stop))
+}
