@@ -3,10 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Names libraries only to quieten their logs.
+const LOG_FILTER: &str = "src/telemetry.rs";
+
 /// A name that only some rooms may speak, and which those are (prefixes of paths).
 const KEPT: &[(&str, &[&str])] = &[
     ("postgres_es", &["src/event_log/"]),
-    ("async_nats", &["src/bus/"]),
+    ("async_nats", &["src/bus/", LOG_FILTER]),
     ("redis::", &["projections/", "src/app", "src/devstack/"]),
     ("reqwest", &["src/external/", "src/processors/callbacks", "src/cli/load"]),
     (
@@ -21,6 +24,7 @@ const KEPT: &[(&str, &[&str])] = &[
             "src/demo.rs",
             "src/migrations.rs",
             "src/devstack/",
+            LOG_FILTER,
         ],
     ),
     ("axum", &["src/http/", "src/simulator/", "src/external/tests.rs"]),
