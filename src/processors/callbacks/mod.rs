@@ -130,7 +130,7 @@ impl Callbacks {
     /// A sender; one for each process that sends.
     ///
     /// # Errors
-    /// The system's TLS roots cannot be read.
+    /// The HTTP client cannot be set up.
     pub fn sender(&self, settings: &Settings) -> Result<Sender, ClientError> {
         let Self { pool, identity, clock, due } = self.clone();
         let poster = Poster::new(settings)?;

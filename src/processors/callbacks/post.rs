@@ -6,7 +6,7 @@ use super::address::is_public;
 use super::resolver::{AddressRefused, JudgingResolver};
 use super::url;
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, Url, redirect, retry};
+use reqwest::{Client, ClientBuilder, Response, StatusCode, Url, redirect, retry};
 use std::error::Error as _;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -24,6 +24,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 const RESPONSE_KEPT: usize = 2 * 1024;
 /// How long the answer's body may take once the status is known: it changes nothing any more.
 const RESPONSE_WAIT: Duration = Duration::from_secs(2);
+
+/// Characters of an error that are kept.
+const ERROR_CHARS: usize = 200;
 
 /// Why the HTTP client cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -70,21 +73,12 @@ pub(super) struct Poster {
 
 impl Poster {
     pub(super) fn new(settings: &Settings) -> Result<Self, ClientError> {
-        let Settings { allow_private, timeout, connect_timeout, per_endpoint, .. } = *settings;
-        let client = Client::builder()
-            .timeout(timeout)
-            .connect_timeout(connect_timeout.min(timeout))
-            .pool_max_idle_per_host(per_endpoint)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .tcp_nodelay(true)
-            .redirect(redirect::Policy::none()) // it would lead past the judged address
-            .retry(retry::never()) // the schedule repeats
-            .no_proxy() // a proxy would resolve the name itself
-            .user_agent(USER_AGENT)
-            .dns_resolver(JudgingResolver { allow_private })
-            .build()
-            .map_err(ClientError)?;
-        Ok(Self { client, allow_private, timeout })
+        let client = client(settings).build().or_else(|cause| {
+            let cause: &dyn std::error::Error = &cause;
+            tracing::warn!(error = cause, "callbacks to https will fail: are the CA certificates installed?");
+            client(settings).tls_certs_only([]).build().map_err(ClientError)
+        })?;
+        Ok(Self { client, allow_private: settings.allow_private, timeout: settings.timeout })
     }
 
     /// One try, at most the timeout long.
@@ -126,7 +120,8 @@ impl Poster {
         } else if error.is_timeout() {
             self.timed_out()
         } else if error.is_connect() {
-            "no connection".to_owned()
+            let cause = causes().last().map(ToString::to_string).unwrap_or_default();
+            format!("no connection: {cause}").chars().take(ERROR_CHARS).collect()
         } else {
             "the connection broke before there was an answer".to_owned()
         }
@@ -135,6 +130,20 @@ impl Poster {
     fn timed_out(&self) -> String {
         format!("no answer within {} ms", self.timeout.as_millis())
     }
+}
+
+fn client(settings: &Settings) -> ClientBuilder {
+    Client::builder()
+        .timeout(settings.timeout)
+        .connect_timeout(settings.connect_timeout.min(settings.timeout))
+        .pool_max_idle_per_host(settings.per_endpoint)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .tcp_nodelay(true)
+        .redirect(redirect::Policy::none()) // it would lead past the judged address
+        .retry(retry::never()) // the schedule repeats
+        .no_proxy() // a proxy would resolve the name itself
+        .user_agent(USER_AGENT)
+        .dns_resolver(JudgingResolver { allow_private: settings.allow_private })
 }
 
 async fn read(mut response: Response, deadline: Instant) -> Answer {

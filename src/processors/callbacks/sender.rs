@@ -24,6 +24,8 @@ const POLL: Duration = Duration::from_secs(1);
 const TRY_MARGIN: Duration = Duration::from_secs(20);
 /// Beyond that, until another sender may take the delivery: clocks differ.
 const CLAIM_MARGIN: Duration = Duration::from_secs(30);
+/// How long a stop waits for tries under way; what is cut off is tried again when its claim has run out.
+const STOP_WAIT: Duration = Duration::from_secs(4);
 /// An endpoint whose last try took longer is a slow one.
 const SLOW: Duration = Duration::from_secs(1);
 
@@ -57,7 +59,7 @@ impl Sender {
         }
     }
 
-    /// Sends until `stop`, then waits for the tries under way, at most as long as one may take.
+    /// Sends until `stop`, then waits a moment for the tries under way.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut upkeep = interval(upkeep::EVERY);
         while !stop.is_cancelled() {
@@ -77,7 +79,9 @@ impl Sender {
                 self.learn(tried);
             }
         }
-        self.finish_started().await;
+        if timeout(STOP_WAIT, self.finish_started()).await.is_err() {
+            tracing::info!("stopped in the middle of callbacks: they will be sent again");
+        }
     }
 
     /// One round: tries what is due now, up to the room there is, and waits for it. Returns how many

@@ -54,8 +54,6 @@ async fn every_misbehaviour_ends_in_time_and_stands_on_its_delivery() {
         (&closing.url, None, Some(broke)),
         (&flooding.url, None, Some(broke)),
         (&redirecting.url, Some(307), Some("answered 307: redirects are not followed")),
-        (&closed, None, Some("no connection")),
-        ("http://nowhere.invalid/", None, Some("no connection")),
         (&streaming.url, Some(200), None),
         (&dripping.url, Some(200), None),
     ] {
@@ -69,6 +67,11 @@ async fn every_misbehaviour_ends_in_time_and_stands_on_its_delivery() {
         assert_eq!((delivery.last_status, delivery.last_error.as_deref()), (status, error), "{url}");
         let kept = delivery.last_response.unwrap_or_default();
         assert!(kept.len() <= 2 * 1024, "{url}: {} bytes", kept.len());
+    }
+    for url in [closed.as_str(), "http://nowhere.invalid/"] {
+        let unreachable = fixture.partner_with_one(url).await;
+        fixture.sender().step().await.unwrap();
+        assert!(fixture.of(unreachable).await.last_error.unwrap().starts_with("no connection: "), "{url}");
     }
     assert_eq!(target.count(), 0, "a redirect is not followed");
     assert!(streaming.sent.load(Ordering::SeqCst) < BUFFERS, "the rest of a long answer is not taken");
