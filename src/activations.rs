@@ -2,9 +2,9 @@
 
 use crate::event_log::{EventLog, ExecuteError, LogError, Order, Plan, Rejection};
 use crate::repeats::{self, Repeatable};
-use domain::offer::{self, Offer, Terms};
+use domain::offer::{Offer, Terms};
 use domain::transaction::{ActivationRequested, Command, Kind};
-use domain::{Metadata, OfferId, TransactionId, UserId};
+use domain::{Metadata, Money, OfferId, TransactionId, UserId};
 
 /// A user asks for an offer.
 #[derive(Clone, Debug)]
@@ -83,7 +83,7 @@ pub(crate) async fn begin(
     let transaction_id = TransactionId(repeatable.event_id());
     let metadata = repeatable.metadata(metadata);
     let plan = || async {
-        let (terms, version) = on_sale(log, offer_id).await?;
+        let (terms, version) = on_sale(log, offer_id, None).await?;
         Ok(Plan::new()
             .create(Order::Transaction(transaction_id, Command::Request(request(terms))))
             .unchanged::<Offer>(offer_id.0, version)
@@ -100,18 +100,20 @@ pub(crate) async fn begin(
     }
 }
 
-/// The terms of an offer that is sold, with the version that says so. A no is looked up once more,
-/// because what is cached may be stale.
-async fn on_sale(log: &EventLog, id: OfferId) -> Result<(Terms, i64), ExecuteError> {
+/// The terms of an offer that is sold (at `price`, when somebody expects one), with the version that says
+/// so. A no is looked up once more, because what is cached may be stale.
+pub(crate) async fn on_sale(
+    log: &EventLog,
+    id: OfferId,
+    price: Option<Money>,
+) -> Result<(Terms, i64), ExecuteError> {
     let cached = log.load::<Offer>(id.0).await?;
-    if let Offer::Active(terms) = cached.state {
-        return Ok((terms, cached.version));
+    if let Ok(terms) = cached.state.sold_at(price) {
+        return Ok((terms.clone(), cached.version));
     }
     let now = log.reload::<Offer>(id.0).await?;
-    match now.state {
-        Offer::Active(terms) => Ok((terms, now.version)),
-        Offer::None | Offer::Inactive(_) => Err(Rejection::Offer(offer::Error::NotOnSale).into()),
-    }
+    let terms = now.state.sold_at(price).map_err(Rejection::Offer)?;
+    Ok((terms.clone(), now.version))
 }
 
 fn requested(activation: &Activation, terms: Terms) -> ActivationRequested {

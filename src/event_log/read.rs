@@ -73,6 +73,19 @@ impl EventLog {
         row.as_ref().map(recorded).transpose()
     }
 
+    /// The request that has our reference for partners, `REF-…`.
+    ///
+    /// # Errors
+    /// `Unavailable` when PostgreSQL is.
+    pub async fn find_by_reference(&self, reference: &str) -> Result<Option<Recorded>, LogError> {
+        let query = format!(
+            "select {COLUMNS} from events where aggregate_type = 'Transaction' \
+             and event_type = 'ActivationRequested' and payload ->> 'reference' = $1"
+        );
+        let row = sqlx::query(&query).bind(reference).fetch_optional(&self.0.pool).await?;
+        row.as_ref().map(recorded).transpose()
+    }
+
     /// All events of one aggregate, in order.
     ///
     /// # Errors

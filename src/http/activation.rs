@@ -50,7 +50,7 @@ pub(super) fn begin_to_count() {
     ["accepted", "rejected"].into_iter().for_each(|status| count(status, 0));
 }
 
-fn count(status: &'static str, requests: u64) {
+pub(super) fn count(status: &'static str, requests: u64) {
     metrics::counter!("activation_requests_total", "status" => status).increment(requests);
 }
 

@@ -7,7 +7,7 @@ use crate::identity::Caller;
 use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
-use domain::UserId;
+use domain::{PartnerId, UserId};
 
 impl FromRequestParts<Shared> for Caller {
     type Rejection = Problem;
@@ -33,6 +33,20 @@ impl FromRequestParts<Shared> for User {
         match &caller {
             Caller::User { id, .. } => Ok(Self { id: *id, actor: caller.actor().to_string() }),
             Caller::Partner { .. } => Err(forbidden("Only users have an account here")),
+        }
+    }
+}
+
+/// A system with an API key, acting on its own float account.
+pub(super) struct Partner(pub(super) PartnerId);
+
+impl FromRequestParts<Shared> for Partner {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
+        match Caller::from_request_parts(parts, app).await? {
+            Caller::Partner { id, .. } => Ok(Self(id)),
+            Caller::User { .. } => Err(forbidden("Only partners have a float account")),
         }
     }
 }

@@ -57,6 +57,10 @@ pub enum Code {
     PartnerNotFound,
     /// The partner has no such key.
     KeyNotFound,
+    /// There is no such callback.
+    CallbackNotFound,
+    /// There is no such parked message, or it does not wait any more.
+    ParkedNotFound,
     /// The path exists, the method does not; `Allow` lists those that do.
     MethodNotAllowed,
     /// The body is over 64 KiB.
@@ -128,6 +132,8 @@ impl Code {
             Self::AccountNotFound => (S::NOT_FOUND, "account_not_found", "There is no such account"),
             Self::PartnerNotFound => (S::NOT_FOUND, "partner_not_found", "There is no such partner"),
             Self::KeyNotFound => (S::NOT_FOUND, "key_not_found", "There is no such key"),
+            Self::CallbackNotFound => (S::NOT_FOUND, "callback_not_found", "There is no such callback"),
+            Self::ParkedNotFound => (S::NOT_FOUND, "parked_not_found", "There is no such parked message"),
             Self::MethodNotAllowed => {
                 (S::METHOD_NOT_ALLOWED, "method_not_allowed", "The method is not allowed here")
             }

@@ -55,6 +55,14 @@ impl Fields {
         self.finish(value)
     }
 
+    /// Those of `names` that are not there, or `null`, or an empty text.
+    pub(super) fn missing(&self, names: &[&'static str]) -> Vec<&'static str> {
+        let says_something = |member: &Member| !is_null(&member.value) && member.value.get() != "\"\"";
+        let given =
+            |name: &str| self.members.iter().any(|member| member.name == name && says_something(member));
+        names.iter().copied().filter(|name| !given(name)).collect()
+    }
+
     fn finish<T>(mut self, value: T) -> Result<T, Problem> {
         self.errors.truncate(MAX_TOLD);
         if self.errors.is_empty() { Ok(value) } else { Err(Problem::invalid(self.errors)) }

@@ -33,7 +33,10 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for IdempotencyKey {
 }
 
 /// The key of a request, if it has one.
-fn read(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
+///
+/// # Errors
+/// `invalid_idempotency_key`.
+pub(super) fn read(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),

@@ -20,6 +20,7 @@ mod idempotency;
 mod limits;
 mod offers;
 mod page;
+mod partner;
 mod path;
 mod problem;
 mod query;
@@ -77,6 +78,11 @@ fn api() -> Router<Shared> {
         .route("/account/transactions/{id}", get(account::transaction_detail))
         .route("/activation", post(activation::activate))
         .route("/activation/status/{id}", get(activation::status))
+        .route("/partner/activate", post(partner::activate))
+        .route("/partner/validate/{reference}", get(partner::validate))
+        .route("/partner/transactions", get(partner::transactions))
+        .route("/partner/balance", get(partner::balance))
+        .route("/partner/callbacks/test", post(partner::test_callback))
         .route("/admin/users", get(admin::users::list_all).post(admin::users::create))
         .route("/admin/users/{id}", get(admin::users::detail).patch(admin::users::change))
         .route("/admin/accounts/{id}", get(admin::accounts::detail))

@@ -13,8 +13,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::Value;
 use std::any::Any;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long a client should wait after a 503, unless something better is known.
@@ -28,6 +30,8 @@ pub struct Problem {
     code: Code,
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
+    /// What this path tells beside (RFC 9457, 3.2).
+    members: Vec<(&'static str, Value)>,
     retry_after: Option<Duration>,
 }
 
@@ -44,7 +48,13 @@ impl Problem {
     /// A problem of `code`; `detail` is for people and names no other person and no secret.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         let waits = code.status() == StatusCode::SERVICE_UNAVAILABLE;
-        Self { code, detail: detail.into(), errors: Vec::new(), retry_after: waits.then_some(RETRY_AFTER) }
+        Self {
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            members: Vec::new(),
+            retry_after: waits.then_some(RETRY_AFTER),
+        }
     }
 
     /// `invalid_request`, with every field that is wrong.
@@ -60,6 +70,21 @@ impl Problem {
     /// `invalid_request` for one field.
     pub fn invalid_field(field: &str, message: impl Into<String>) -> Self {
         Self::invalid(vec![FieldError { field: field.to_owned(), message: message.into() }])
+    }
+
+    /// `missing_fields`, with every one of them.
+    #[must_use]
+    pub fn missing(fields: &[&str]) -> Self {
+        let missing = |field: &&str| FieldError { field: (*field).to_owned(), message: "is required".into() };
+        let detail = format!("Missing required fields: {}", fields.join(", "));
+        Self { errors: fields.iter().map(missing).collect(), ..Self::new(Code::MissingFields, detail) }
+    }
+
+    /// The same with one member more.
+    #[must_use]
+    pub fn with(mut self, member: &'static str, value: impl Into<Value>) -> Self {
+        self.members.push((member, value.into()));
+        self
     }
 
     /// The same, to be tried again after `wait` (told in whole seconds, at least one).
@@ -115,6 +140,8 @@ impl Problem {
             error: &'a str,
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
             errors: &'a [FieldError],
+            #[serde(flatten)]
+            members: BTreeMap<&'a str, &'a Value>,
         }
         let details = Details {
             r#type: format!("urn:offers:problem:{}", self.code.as_str()),
@@ -126,6 +153,7 @@ impl Problem {
             request_id: context.request_id(),
             error: &self.detail,
             errors: &self.errors,
+            members: self.members.iter().map(|(name, value)| (*name, value)).collect(),
         };
         Body::from(serde_json::to_vec(&details).expect("strings and a number are always JSON"))
     }

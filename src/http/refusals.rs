@@ -3,7 +3,8 @@
 use super::code::Code;
 use super::problem::{FieldError, Problem};
 use crate::event_log::LogError;
-use crate::{accounts, activations, catalogue, identity, renewals, statuses};
+use crate::processors::callbacks;
+use crate::{accounts, activations, catalogue, identity, partner_activations, renewals, statuses};
 use std::error::Error;
 
 impl From<LogError> for Problem {
@@ -59,6 +60,38 @@ impl From<renewals::Error> for Problem {
             E::SubscriptionNotFound => no_such_subscription(),
             E::Purchase(cause) => cause.into(),
             E::Projection(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<partner_activations::Error> for Problem {
+    fn from(error: partner_activations::Error) -> Self {
+        use partner_activations::Error as E;
+        match error {
+            E::CallbackUrlNotAllowed => Self::new(
+                Code::CallbackUrlNotAllowed,
+                "The callback URL must have the origin of the registered one",
+            ),
+            E::UserNotFound => Self::new(Code::UnknownUser, "User not found"),
+            E::OfferNotFound => Self::new(Code::UnknownOffer, "Offer not found"),
+            E::AmountMismatch => Self::new(Code::AmountMismatch, "The amount is not the offer's price"),
+            E::InsufficientBalance => insufficient_balance(),
+            E::KeyReused => key_reused(),
+            E::Conflict => lost_race(),
+            E::Identity(cause) => cause.into(),
+            E::Log(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<callbacks::Error> for Problem {
+    fn from(error: callbacks::Error) -> Self {
+        use callbacks::Error as E;
+        match error {
+            E::DeliveryNotFound => Self::new(Code::CallbackNotFound, "There is no such callback"),
+            E::NoCallbackUrl | E::EndpointDisabled => Self::new(Code::Conflict, sentence(&error)),
+            E::Identity(cause) => cause.into(),
+            E::Unavailable(_) => unavailable(&error),
         }
     }
 }
@@ -137,7 +170,7 @@ fn insufficient_balance() -> Problem {
 }
 
 fn key_reused() -> Problem {
-    Problem::new(Code::IdempotencyKeyReused, "This Idempotency-Key was used for another request")
+    Problem::new(Code::IdempotencyKeyReused, "This idempotency key was used for another request")
 }
 
 fn lost_race() -> Problem {

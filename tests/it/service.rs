@@ -3,7 +3,7 @@
 use crate::stack::{Corner, Stack};
 use domain::account::{Command, Kind};
 use domain::offer::Terms;
-use domain::{AccountId, Metadata, Money, OfferId, SubscriptionId, TransactionId, UserId};
+use domain::{AccountId, Metadata, Money, OfferId, PartnerId, SubscriptionId, TransactionId, UserId};
 use domain::{transaction, user_offer};
 use offers::app::App;
 use offers::bus::{Bus, Options};
@@ -47,6 +47,12 @@ pub struct Service {
 pub struct Person {
     pub id: UserId,
     pub token: String,
+}
+
+/// A system that sells for people.
+pub struct Shop {
+    pub id: PartnerId,
+    pub key: String,
 }
 
 /// What came back.
@@ -150,6 +156,23 @@ impl Service {
         self.person("root", &["admin"]).await
     }
 
+    /// A partner with so much on its float account.
+    pub async fn shop(&self, name: &str, hundredths: i64) -> Shop {
+        self.shop_at(name, hundredths, None).await
+    }
+
+    /// The same, with a registered callback URL.
+    pub async fn shop_at(&self, name: &str, hundredths: i64, url: Option<&str>) -> Shop {
+        let now = self.app.clock.now().utc();
+        let new = self.app.identity.create_partner(name, url, &Actor::system("test"), now).await.unwrap();
+        let id = new.partner.id;
+        accounts::open(&self.app.log, id.into(), Kind::Partner, &Metadata::system("test")).await.unwrap();
+        if hundredths > 0 {
+            self.pay_in(id.into(), hundredths).await;
+        }
+        Shop { id, key: new.key.api_key.expose_secret().to_owned() }
+    }
+
     pub async fn pay_in(&self, account: AccountId, hundredths: i64) {
         let amount = Money::from_hundredths(hundredths);
         let plan =
@@ -240,6 +263,12 @@ impl Service {
     /// A request below `/api/v1`.
     pub fn request(&self, person: &Person, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.anonymous(method, &format!("/api/v1{path}")).bearer_auth(&person.token)
+    }
+
+    /// The same by a partner.
+    pub fn request_by(&self, shop: &Shop, method: Method, path: &str) -> reqwest::RequestBuilder {
+        let header = format!("ApiKey {}", shop.key);
+        self.anonymous(method, &format!("/api/v1{path}")).header("Authorization", header)
     }
 
     pub async fn get(&self, person: &Person, path: &str) -> Reply {

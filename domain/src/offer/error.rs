@@ -15,4 +15,7 @@ pub enum Error {
     /// Nobody can buy it today.
     #[error("this offer is not on sale")]
     NotOnSale,
+    /// Whoever buys has another price in mind.
+    #[error("this offer has another price")]
+    AnotherPrice,
 }

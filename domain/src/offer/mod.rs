@@ -10,7 +10,7 @@ pub use command::Command;
 pub use error::Error;
 pub use event::{Event, Terms};
 
-use crate::{Rules, rules};
+use crate::{Money, Rules, rules};
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
@@ -37,6 +37,22 @@ impl Offer {
         match self {
             Self::None => None,
             Self::Active(terms) | Self::Inactive(terms) => Some(terms),
+        }
+    }
+}
+
+impl Offer {
+    /// The terms on which it is sold now, to somebody who expects `price` (`None`: whatever it is).
+    ///
+    /// # Errors
+    /// `NotOnSale`, `AnotherPrice`.
+    pub fn sold_at(&self, price: Option<Money>) -> Result<&Terms, Error> {
+        match self {
+            Self::None | Self::Inactive(_) => Err(Error::NotOnSale),
+            Self::Active(terms) if price.is_some_and(|price| price != terms.price) => {
+                Err(Error::AnotherPrice)
+            }
+            Self::Active(terms) => Ok(terms),
         }
     }
 }

@@ -126,3 +126,14 @@ fn an_offer_keeps_its_terms_off_sale_and_back() {
     assert_eq!(state::<Offer>(back), Offer::Active(terms()));
     assert_eq!(state::<Offer>(nothing()).terms(), None);
 }
+
+#[test]
+fn an_offer_is_sold_at_its_price_while_it_is_on_sale() {
+    let (price, other) = (terms().price, dearer().price);
+    assert_eq!(state::<Offer>(active()).sold_at(None), Ok(&terms()));
+    assert_eq!(state::<Offer>(active()).sold_at(Some(price)), Ok(&terms()));
+    assert_eq!(state::<Offer>(active()).sold_at(Some(other)), Err(Error::AnotherPrice));
+    for gone in [nothing(), inactive()] {
+        assert_eq!(state::<Offer>(gone).sold_at(Some(other)), Err(Error::NotOnSale));
+    }
+}
