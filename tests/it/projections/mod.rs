@@ -3,6 +3,7 @@
 mod check;
 mod hashes;
 mod history;
+mod losses;
 mod read_tables;
 mod rebuild;
 
