@@ -11,8 +11,8 @@ pub enum Error {
     /// Redis did not answer in time, or refused.
     #[error("Redis cannot be reached")]
     Redis(#[from] redis::RedisError),
-    /// Somebody else has moved the checkpoint: ask for it again.
-    #[error("another projector was here: the checkpoint is no longer {expected}")]
+    /// Somebody else has moved the checkpoint, or it was lost: ask for it again.
+    #[error("the checkpoint is no longer {expected}: another projector was here, or it was lost")]
     Overtaken {
         /// Where the page began.
         expected: i64,
