@@ -206,7 +206,8 @@ impl Service {
             let clock = identity.clock.clone();
             identity.identity.run(move || clock.now().utc(), stop).await;
         });
-        self.tasks.spawn(http::serve(listener, http::router(parts.app.clone()), self.stop.clone()));
+        let router = http::router(parts.app.clone(), &config.protection);
+        self.tasks.spawn(http::serve(listener, router, self.stop.clone()));
         Ok(())
     }
 

@@ -5,10 +5,12 @@
 
 mod cron;
 mod duration;
+mod protection;
 mod secret;
 
 pub use cron::{CronExpression, CronExpressionError};
 pub use duration::{DurationError, parse_duration};
+pub use protection::{Network, Origin, Protection, Rate, RateLimit};
 pub use secret::{Secret, SecretError};
 
 use clap::{Args, ValueEnum};
@@ -69,6 +71,9 @@ pub struct Serve {
     /// What runs when.
     #[command(flatten)]
     pub schedules: Schedules,
+    /// What the HTTP edge defends itself with.
+    #[command(flatten)]
+    pub protection: Protection,
     /// How long the Redis hash of a finished transaction is kept. It comes back on the next read.
     #[arg(long, env = "OFFERS_STATUS_TTL", default_value = "7d", value_parser = parse_duration)]
     pub status_ttl: Duration,

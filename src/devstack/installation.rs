@@ -23,6 +23,13 @@ use crate::{demo, migrations};
 const SECRETS: [&str; 2] = ["OFFERS_JWT_KEY", WEBHOOK_KEY];
 /// The one that the demo partner's secret is derived from.
 const WEBHOOK_KEY: &str = "OFFERS_WEBHOOK_KEY";
+/// Nobody is slowed down on their own machine; login throttling stays.
+const RATE_LIMITS: [&str; 4] = [
+    "OFFERS_RATE_LIMIT_USER",
+    "OFFERS_RATE_LIMIT_PARTNER",
+    "OFFERS_RATE_LIMIT_ADDRESS",
+    "OFFERS_RATE_LIMIT_LOGIN",
+];
 /// The variable that names the database as the role that owns it.
 const OWNER_URL: &str = "OFFERS_DATABASE_OWNER_URL";
 /// How long the simulator may take to answer.
@@ -189,6 +196,9 @@ impl<Say: Fn(&str)> Starting<'_, Say> {
         environment.set("OFFERS_DATA_DIR", dir.display().to_string());
         environment.set("OFFERS_CURRENCY", &self.plan.currency);
         environment.set_unless_given("OFFERS_CALLBACK_ALLOW_PRIVATE", "true");
+        for name in RATE_LIMITS {
+            environment.set_unless_given(name, "off");
+        }
         for name in SECRETS {
             environment.set_secret(dir, name)?;
         }

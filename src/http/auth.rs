@@ -3,17 +3,16 @@
 use super::Shared;
 use super::caller::User as Person;
 use super::fields::Fields;
+use super::gate::ClientAddress;
 use super::problem::Problem;
 use super::values::{line, secret};
 use crate::identity::{Grant, User};
-use axum::Extension;
 use axum::Json;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use domain::Timestamp;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The longest name that is looked up, in characters: more is no name at all.
 const MAX_NAME: usize = 1024;
@@ -23,14 +22,13 @@ const MAX_SECRET: usize = 4096;
 /// `POST /auth/login/`
 pub(super) async fn login(
     State(app): State<Shared>,
-    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    ClientAddress(address): ClientAddress,
     fields: Fields,
 ) -> Result<Response, Problem> {
     let (username, password) = fields.read(|fields| {
         let username = fields.required("username", line(1..=MAX_NAME));
         (username, fields.required("password", secret(1..=MAX_SECRET)))
     })?;
-    let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Extension(ConnectInfo(peer))| peer.ip());
     let grant = app.identity.login(&username, &password, address, app.clock.now().utc()).await?;
     Ok(granted(&grant))
 }

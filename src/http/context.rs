@@ -3,9 +3,10 @@
 //! The id is the caller's `X-Request-Id` when it is fit to be repeated, else a fresh one, and stands
 //! on every response. A W3C `traceparent` is kept as it came and passed on with the events.
 
+use super::security;
 use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
 use domain::Metadata;
@@ -99,8 +100,7 @@ pub(super) async fn around(mut request: Request, next: Next) -> Response {
     let mut response = next.run(request).instrument(span.clone()).await;
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, id);
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    security::protect(headers);
     let status = response.status();
     span.record("status", status.as_u16());
     let elapsed_ms = begun.elapsed().as_millis();

@@ -15,6 +15,7 @@ mod context;
 #[cfg(test)]
 mod edge_tests;
 mod fields;
+mod gate;
 mod health;
 mod idempotency;
 mod limits;
@@ -26,6 +27,7 @@ mod problem;
 mod query;
 mod refusals;
 mod renewals;
+mod security;
 mod server;
 mod values;
 
@@ -34,6 +36,7 @@ pub use problem::{FieldError, Problem};
 pub use server::serve;
 
 use crate::app::App;
+use crate::config::Protection;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, patch, post};
@@ -46,19 +49,28 @@ use tower_http::normalize_path::NormalizePathLayer;
 /// What handlers share.
 type Shared = Arc<App>;
 
-/// The whole HTTP interface of `app`.
-pub fn router(app: Arc<App>) -> Router {
+/// The whole HTTP interface of `app`, behind `protection`.
+pub fn router(app: Arc<App>, protection: &Protection) -> Router {
     activation::begin_to_count();
+    let gate = Arc::new(gate::Gate::new(app.clone(), protection));
     let slots = Arc::new(Semaphore::new(limits::MAX_IN_FLIGHT));
     let api = Router::new()
         .nest("/api/v1", api())
         .layer(from_fn(limits::time_out))
-        .layer(from_fn_with_state(slots, limits::shed));
+        .layer(from_fn_with_state(slots, limits::shed))
+        .layer(from_fn_with_state(gate, gate::pass));
     let watched = Router::new()
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics));
-    around(api.merge(watched).with_state(app))
+    let mut routes = around(api.merge(watched).with_state(app));
+    if let Some(told) = security::strict_transport(protection) {
+        routes = routes.layer(from_fn_with_state(told, security::over_tls_alone));
+    }
+    match security::cors(protection) {
+        Some(pages) => routes.layer(pages),
+        None => routes,
+    }
 }
 
 fn api() -> Router<Shared> {

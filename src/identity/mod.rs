@@ -91,7 +91,7 @@ pub use partners::{NewPartner, OwnerKind, Partner, PartnerChange};
 pub use password::PasswordCost;
 pub use refresh_token::REPEAT_WINDOW;
 pub use sessions::{Grant, SESSIONS_MAX};
-pub use throttle::{TRIES_PER_ADDRESS, TRIES_PER_NAME};
+pub use throttle::{TRIES_PER_ADDRESS, TRIES_PER_NAME, network};
 pub use user::{NewUser, User, UserChange};
 pub use webhook_secrets::SECRET_OVERLAP;
 

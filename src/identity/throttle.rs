@@ -124,7 +124,8 @@ fn refuse_until(until: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Error> {
 }
 
 /// The part of an address that one customer has: all of IPv4, the first 64 bits of IPv6.
-fn network(address: IpAddr) -> IpAddr {
+#[must_use]
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
         v4 => v4,

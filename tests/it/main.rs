@@ -27,6 +27,7 @@ mod outage;
 mod partner;
 mod problems;
 mod projections;
+mod protection;
 mod renewals;
 mod schedules;
 mod service;

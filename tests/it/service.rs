@@ -8,6 +8,7 @@ use domain::{transaction, user_offer};
 use offers::app::App;
 use offers::bus::{Bus, Options};
 use offers::clock::Clock;
+use offers::config::Protection;
 use offers::event_log::{EventLog, Order, Outcome, Plan, WriterOptions, follow};
 use offers::identity::{Actor, Identity, Keyring, NewUser, PasswordCost, Roles, Settings};
 use offers::processors::callbacks::Callbacks;
@@ -70,11 +71,19 @@ pub struct Setting {
     pub database_url: Option<String>,
     pub nats_url: Option<String>,
     pub projects: bool,
+    pub protection: Protection,
 }
 
 impl Default for Setting {
     fn default() -> Self {
-        Self { clock: Clock::system(), redis_url: None, database_url: None, nats_url: None, projects: true }
+        Self {
+            clock: Clock::system(),
+            redis_url: None,
+            database_url: None,
+            nats_url: None,
+            projects: true,
+            protection: Protection::default(),
+        }
     }
 }
 
@@ -122,7 +131,7 @@ impl Service {
         });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(http::serve(listener, http::router(app.clone()), stop.clone()));
+        tokio::spawn(http::serve(listener, http::router(app.clone(), &setting.protection), stop.clone()));
         Self { app, url, redis_url, client: reqwest::Client::new(), _stop: stop.drop_guard() }
     }
 

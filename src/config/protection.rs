@@ -1,0 +1,164 @@
+//! What the HTTP edge defends itself with: rate limits, proxies that are believed, browsers' rules.
+
+use super::duration::parse_duration;
+use clap::Args;
+use ipnet::IpNet;
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// How callers are held in bounds. Every number is per process: two instances let twice as much through.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Protection")]
+pub struct Protection {
+    /// Requests of one logged-in user, `number/time` or `off`. All of them may come at once; then they
+    /// come back evenly over the time.
+    #[arg(long, env = "OFFERS_RATE_LIMIT_USER", default_value = "600/1m")]
+    pub rate_limit_user: RateLimit,
+    /// Requests of one partner, whatever key it uses.
+    #[arg(long, env = "OFFERS_RATE_LIMIT_PARTNER", default_value = "6000/1m")]
+    pub rate_limit_partner: RateLimit,
+    /// Requests without credentials, or with wrong ones, from one address (IPv6: one /64).
+    #[arg(long, env = "OFFERS_RATE_LIMIT_ADDRESS", default_value = "600/1m")]
+    pub rate_limit_address: RateLimit,
+    /// Logins and refreshes from one address. Too few, and an office behind one address cannot work.
+    #[arg(long, env = "OFFERS_RATE_LIMIT_LOGIN", default_value = "120/1m")]
+    pub rate_limit_login: RateLimit,
+    /// Proxies whose `X-Forwarded-For` is believed, as addresses or networks (`10.0.0.0/8`). Nobody's
+    /// is, unless named here; behind a proxy that is not, all clients share its address.
+    #[arg(long, env = "OFFERS_TRUSTED_PROXIES", value_delimiter = ',')]
+    pub trusted_proxies: Vec<Network>,
+    /// Web pages that may call this API from a browser, as origins (`https://shop.example`).
+    #[arg(long, env = "OFFERS_CORS_ORIGINS", value_delimiter = ',')]
+    pub cors_origins: Vec<Origin>,
+    /// Tells browsers to use nothing but TLS for so long (`Strict-Transport-Security`). Only for an
+    /// installation that is reached over TLS alone: it cannot be taken back.
+    #[arg(long, env = "OFFERS_HSTS", value_parser = parse_duration)]
+    pub hsts: Option<Duration>,
+}
+
+/// So many requests in so much time, or any number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RateLimit(Option<Rate>);
+
+/// So many requests in so much time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// At least one.
+    pub requests: u32,
+    /// Whole seconds, at least one.
+    pub window: Duration,
+}
+
+impl RateLimit {
+    /// Any number.
+    pub const OFF: Self = Self(None);
+
+    /// `requests` in `window`, which must be a second or more.
+    #[must_use]
+    pub fn of(requests: u32, window: Duration) -> Self {
+        Self(Some(Rate { requests, window }))
+    }
+
+    /// The bound; `None` when there is none.
+    #[must_use]
+    pub fn rate(self) -> Option<Rate> {
+        self.0
+    }
+}
+
+impl FromStr for RateLimit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || format!("{text:?} is not a rate: write like 600/1m, or off");
+        if text == "off" {
+            return Ok(Self::OFF);
+        }
+        let (requests, window) = text.split_once('/').ok_or_else(expected)?;
+        let requests = requests.parse().ok().filter(|requests| *requests > 0).ok_or_else(expected)?;
+        let window = parse_duration(window).map_err(|_| expected())?;
+        let whole_seconds = window.as_secs() > 0 && window.subsec_nanos() == 0;
+        whole_seconds.then(|| Self::of(requests, window)).ok_or_else(expected)
+    }
+}
+
+/// A network, or one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network(IpNet);
+
+impl Network {
+    /// Whether `address` is in it.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address)
+    }
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        network.map(Self).map_err(|_| format!("{text:?} is not a network like 10.0.0.0/8 or 2001:db8::/32"))
+    }
+}
+
+/// Where a web page comes from: scheme, host, port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin(String);
+
+impl FromStr for Origin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let fit = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b".-:[]".contains(&c);
+        match host {
+            Some(host) if !host.is_empty() && host.bytes().all(fit) => Ok(Self(text.to_owned())),
+            _ => Err(format!("{text:?} is not an origin like https://shop.example")),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_a_number_of_requests_in_a_time() {
+        assert_eq!("600/1m".parse(), Ok(RateLimit::of(600, Duration::from_secs(60))));
+        assert_eq!("off".parse(), Ok(RateLimit::OFF));
+        for wrong in ["", "600", "0/1m", "600/", "600/0s", "600/250ms", "-1/1m", "600/1m/1m", "OFF"] {
+            assert!(wrong.parse::<RateLimit>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_network_is_an_address_with_or_without_its_length() {
+        let inside = |network: &str, address: &str| {
+            network.parse::<Network>().expect(network).contains(address.parse().expect(address))
+        };
+        assert!(inside("10.0.0.0/8", "10.1.2.3") && !inside("10.0.0.0/8", "11.1.2.3"));
+        assert!(inside("192.0.2.7", "192.0.2.7") && !inside("192.0.2.7", "192.0.2.8"));
+        assert!(inside("2001:db8::/32", "2001:db8::1") && !inside("10.0.0.0/8", "::1"));
+        assert!("10.0.0.0/33".parse::<Network>().is_err() && "proxy".parse::<Network>().is_err());
+    }
+
+    #[test]
+    fn an_origin_has_no_path_and_is_never_everybody() {
+        for right in ["https://shop.example", "http://127.0.0.1:3000", "http://[::1]:3000"] {
+            assert!(right.parse::<Origin>().is_ok(), "{right}");
+        }
+        for wrong in ["*", "null", "shop.example", "https://", "https://shop.example/", "https://A.example"] {
+            assert!(wrong.parse::<Origin>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Who is let in, and what every response tells browsers.
+
+use crate::service::{PASSWORD, Person, Reply, Service, Setting, send};
+use offers::config::{Protection, RateLimit};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+async fn guarded(protection: Protection) -> Service {
+    Service::start_with(Setting { protection, ..Setting::default() }).await
+}
+
+/// A client that calls from another address of this machine.
+fn client_at(last: u8) -> reqwest::Client {
+    let address = IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
+    reqwest::Client::builder().local_address(address).build().unwrap()
+}
+
+async fn offers(service: &Service, person: &Person) -> Reply {
+    service.get(person, "/offers/").await
+}
+
+#[tokio::test]
+async fn a_caller_that_asks_too_often_is_refused_before_any_work_is_done() {
+    let service =
+        guarded(Protection { rate_limit_user: RateLimit::of(3, HOUR), ..Protection::default() }).await;
+    let (alice, bob) = (service.rich("alice").await, service.rich("bob").await);
+    let offer = service.offer("TV", 500).await;
+    for left in [2, 1, 0] {
+        let reply = offers(&service, &alice).await;
+        assert_eq!(reply.status, 200);
+        assert_eq!(reply.headers["ratelimit-policy"], "\"user\";q=3;w=3600");
+        let limit = reply.headers["ratelimit"].to_str().unwrap();
+        assert!(limit.starts_with(&format!("\"user\";r={left};t=")), "{limit}");
+    }
+    let refused = service.post(&alice, "/activation/", &json!({"offer_id": offer})).await;
+    refused.is(429, "rate_limited");
+    let wait: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1190..=1200).contains(&wait), "{wait}");
+    assert!(refused.headers["ratelimit"].to_str().unwrap().starts_with("\"user\";r=0;t="));
+    assert_eq!(service.balance(&bob).await, "1000.00", "another caller at the same address is not touched");
+    let metrics = send(service.anonymous(Method::GET, "/metrics")).await;
+    assert_eq!(metrics.status, 200);
+    assert!(metrics.text.contains("offers_rate_limited_total{policy=\"user\"}"));
+}
+
+#[tokio::test]
+async fn strangers_are_counted_by_their_address() {
+    let rate_limit_address = RateLimit::of(5, HOUR);
+    let service = guarded(Protection { rate_limit_address, ..Protection::default() }).await;
+    let alice = service.rich("alice").await;
+    let stranger = || service.anonymous(Method::GET, "/api/v1/offers/");
+    for _ in 0..2 {
+        send(stranger()).await.is(401, "not_authenticated");
+        send(stranger().bearer_auth("wrong")).await.is(401, "token_invalid");
+    }
+    send(stranger().header("authorization", "ApiKey wrong")).await.is(401, "token_invalid");
+    send(stranger()).await.is(429, "rate_limited");
+    send(stranger().header("authorization", "ApiKey wrong")).await.is(429, "rate_limited");
+    assert_eq!(offers(&service, &alice).await.status, 200, "who is logged in goes on");
+    let elsewhere = client_at(2).get(format!("{}/api/v1/offers/", service.url));
+    send(elsewhere).await.is(401, "not_authenticated");
+    for path in ["/livez", "/readyz", "/metrics"] {
+        assert_eq!(send(service.anonymous(Method::GET, path)).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn logins_and_refreshes_have_a_budget_of_their_own() {
+    let rate_limit_login = RateLimit::of(3, HOUR);
+    let service = guarded(Protection { rate_limit_login, ..Protection::default() }).await;
+    let alice = service.rich("alice").await;
+    let login = || {
+        let body = json!({"username": "alice", "password": PASSWORD});
+        service.anonymous(Method::POST, "/api/v1/auth/login/").json(&body)
+    };
+    let refresh = |token: &Value| {
+        service.anonymous(Method::POST, "/api/v1/auth/refresh").json(&json!({"refresh": token}))
+    };
+    let grant = send(login()).await;
+    assert_eq!(grant.headers["ratelimit-policy"], "\"login\";q=3;w=3600");
+    let again = send(refresh(&grant.json()["refresh"])).await;
+    assert_eq!(again.status, 200);
+    assert_eq!(send(login()).await.status, 200);
+    send(login()).await.is(429, "rate_limited");
+    send(refresh(&again.json()["refresh"])).await.is(429, "rate_limited");
+    assert_eq!(offers(&service, &alice).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_forwarded_address_counts_only_when_a_trusted_proxy_says_so() {
+    let rate_limit_address = RateLimit::of(1, HOUR);
+    let ask = |service: &Service, client: reqwest::Client, forwarded: &'static str| {
+        let request = client.get(format!("{}/api/v1/offers/", service.url));
+        send(request.header("x-forwarded-for", forwarded))
+    };
+    let service = guarded(Protection { rate_limit_address, ..Protection::default() }).await;
+    ask(&service, client_at(1), "198.51.100.1").await.is(401, "not_authenticated");
+    ask(&service, client_at(1), "198.51.100.2").await.is(429, "rate_limited");
+
+    let trusted_proxies = vec!["127.0.0.2/32".parse().unwrap()];
+    let service = guarded(Protection { rate_limit_address, trusted_proxies, ..Protection::default() }).await;
+    ask(&service, client_at(2), "198.51.100.1").await.is(401, "not_authenticated");
+    ask(&service, client_at(2), "198.51.100.2").await.is(401, "not_authenticated");
+    ask(&service, client_at(2), "203.0.113.9, 198.51.100.2").await.is(429, "rate_limited");
+    ask(&service, client_at(3), "198.51.100.3").await.is(401, "not_authenticated");
+    ask(&service, client_at(3), "198.51.100.4").await.is(429, "rate_limited");
+}
+
+#[tokio::test]
+async fn every_response_is_closed_to_browsers() {
+    let service = Service::start().await;
+    let alice = service.rich("alice").await;
+    let replies = [
+        service.get(&alice, "/account/").await,
+        service.get(&alice, "/nothing/").await,
+        send(service.anonymous(Method::GET, "/readyz")).await,
+    ];
+    for reply in replies {
+        let header = |name: &str| reply.headers[name].to_str().unwrap();
+        assert_eq!(header("x-content-type-options"), "nosniff");
+        assert_eq!(header("cache-control"), "no-store");
+        assert_eq!(header("content-security-policy"), "default-src 'none'; frame-ancestors 'none'");
+        assert_eq!(header("referrer-policy"), "no-referrer");
+        for absent in ["strict-transport-security", "access-control-allow-origin", "ratelimit", "server"] {
+            assert!(!reply.headers.contains_key(absent), "{absent}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_configured_pages_may_call_from_a_browser() {
+    let cors_origins = vec!["https://shop.example".parse().unwrap()];
+    let hsts = Some(HOUR);
+    let service = guarded(Protection { cors_origins, hsts, ..Protection::default() }).await;
+    let alice = service.rich("alice").await;
+    let asked_by = |origin: &'static str| {
+        send(service.request(&alice, Method::GET, "/account/balance/").header("origin", origin))
+    };
+    let shop = asked_by("https://shop.example").await;
+    assert_eq!(shop.headers["access-control-allow-origin"], "https://shop.example");
+    assert_eq!(shop.headers["strict-transport-security"], "max-age=3600");
+    assert!(!asked_by("https://evil.example").await.headers.contains_key("access-control-allow-origin"));
+    let preflight = service.anonymous(Method::OPTIONS, "/api/v1/activation/");
+    let preflight = preflight.header("origin", "https://shop.example");
+    let preflight = preflight.header("access-control-request-method", "POST");
+    let preflight = send(preflight.header("access-control-request-headers", "idempotency-key")).await;
+    assert_eq!(preflight.status, 200);
+    let allowed = preflight.headers["access-control-allow-headers"].to_str().unwrap();
+    assert!(allowed.contains("idempotency-key") && allowed.contains("authorization"), "{allowed}");
+}
