@@ -5,6 +5,7 @@ use crate::clock::Clock;
 use crate::event_log::EventLog;
 use crate::identity::Identity;
 use crate::processors::callbacks::Callbacks;
+use crate::waiting_room::WaitingRoom;
 use metrics_exporter_prometheus::PrometheusHandle;
 use projections::{Readers, RedisHashes};
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub struct App {
     pub readers: Readers,
     /// The status of transactions, quickly.
     pub hashes: RedisHashes,
+    /// Where requests wait for a status to change.
+    pub waiting_room: WaitingRoom,
     /// Where the log is published.
     pub bus: Bus,
     /// The time.

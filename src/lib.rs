@@ -24,3 +24,4 @@ pub mod service;
 pub mod simulator;
 pub mod statuses;
 pub mod telemetry;
+pub mod waiting_room;

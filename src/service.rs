@@ -10,6 +10,7 @@ use crate::identity::{self, Identity, Keyring, PasswordCost, Settings};
 use crate::processors::callbacks::{self, Callbacks};
 use crate::processors::schedules::Scheduler;
 use crate::processors::{ActivationProcessor, Parked, Sweeper, consume_activations};
+use crate::waiting_room::WaitingRoom;
 use crate::{http, telemetry};
 use metrics_exporter_prometheus::PrometheusHandle;
 use projections::{HashProjector, ReadCheckpoint, ReadTables, Readers, RedisHashes};
@@ -247,12 +248,15 @@ impl Parts {
         let readers = Readers::new(pool.clone(), checkpoint.clone());
         let writer = WriterOptions { clock: clock.clone(), ..WriterOptions::default() };
         let identity = Arc::new(Identity::new(pool.clone(), &identity_settings)?);
+        let log = EventLog::open(pool.clone(), connect.clone(), writer, end);
+        let hashes = RedisHashes::open(config.servers.redis_url()?.expose(), config.status_ttl)?;
         let app = App {
-            log: EventLog::open(pool.clone(), connect.clone(), writer, end),
+            waiting_room: WaitingRoom::open(log.clone(), readers.clone(), hashes.clone(), stop),
+            log,
             callbacks: Callbacks::new(pool.clone(), identity.clone(), clock.clone()),
             identity,
             readers,
-            hashes: RedisHashes::open(config.servers.redis_url()?.expose(), config.status_ttl)?,
+            hashes,
             bus: Bus::open(bus_options(config)?, stop).await?,
             clock,
             currency: config.currency.clone(),

@@ -85,3 +85,20 @@ pub async fn from_stream(
     let listed = view.created_position <= checkpoint;
     Ok(fold(&events)?.map(|view| Known { view, events, listed }))
 }
+
+/// Every state that `id` was in up to the event at `until`, in order: one for each commit that moved it.
+///
+/// # Errors
+/// The log's own; what the stream says cannot be read.
+pub async fn changes(log: &EventLog, id: TransactionId, until: i64) -> Result<Vec<TransactionHash>, Error> {
+    let mut events = log.stream(StreamId::of::<Transaction>(id.0)).await?;
+    events.retain(|event| event.position <= until);
+    let mut changes = Vec::new();
+    for end in 1..=events.len() {
+        let goes_on = events.get(end).is_some_and(|next| next.commit_end == events[end - 1].commit_end);
+        if !goes_on && let Some(view) = fold(&events[..end])? {
+            changes.push(TransactionHash::from(&view));
+        }
+    }
+    Ok(changes)
+}

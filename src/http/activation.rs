@@ -1,25 +1,20 @@
-//! `/activation`: buy an offer, and see what became of it.
+//! `/activation`: buy an offer.
 
 use super::Shared;
 use super::caller::User;
 use super::context::Context;
 use super::fields::Fields;
 use super::idempotency::{IdempotencyKey, REPLAYED};
-use super::path::Id;
 use super::problem::Problem;
-use super::refusals::no_such_transaction;
 use super::values::uuid;
 use crate::activations::{self, Accepted, Activation};
-use crate::identity::Caller;
 use crate::repeats::Repeatable;
-use crate::statuses;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use domain::{OfferId, TransactionId};
-use projections::transaction::TransactionHash;
-use serde_json::{Value, json};
+use domain::OfferId;
+use serde_json::json;
 
 /// `POST /activation/`: 202 once the money is reserved.
 pub(super) async fn activate(
@@ -68,22 +63,4 @@ pub(super) fn accepted(accepted: Accepted) -> Response {
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     }
     response
-}
-
-/// `GET /activation/status/{id}/`: for whom it was bought, and for who bought it.
-pub(super) async fn status(
-    State(app): State<Shared>,
-    caller: Caller,
-    Id(id): Id<TransactionId>,
-) -> Result<Json<Value>, Problem> {
-    let hash = statuses::current(&app, id).await?;
-    let hash = hash.filter(|hash| concerns(hash, &caller)).ok_or_else(no_such_transaction)?;
-    Ok(Json(hash.shown().map(|(name, value)| (name.to_owned(), Value::from(value))).collect()))
-}
-
-fn concerns(hash: &TransactionHash, caller: &Caller) -> bool {
-    match caller {
-        Caller::User { id, .. } => hash.user_id() == *id,
-        Caller::Partner { id, .. } => hash.partner_id() == Some(*id),
-    }
 }

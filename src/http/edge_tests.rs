@@ -4,14 +4,14 @@ use super::fields::Fields;
 use super::path::Id;
 use super::values::line;
 use super::{around, limits};
-use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use serde_json::Value;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tower::ServiceExt;
 use uuid::Uuid;
 
@@ -151,4 +151,30 @@ async fn what_is_more_than_can_be_served_is_refused_at_once() {
     let answer = answer_of(around(routes), asked("/")).await;
     assert_eq!((answer.status, answer.code()), (StatusCode::SERVICE_UNAVAILABLE, "overloaded".to_owned()));
     assert_eq!(answer.headers[header::RETRY_AFTER], "1");
+}
+
+#[tokio::test]
+async fn who_only_waits_keeps_nobody_out() {
+    let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let waits = {
+        let (begun, go_on) = (begun.clone(), go_on.clone());
+        |Extension(slot): Extension<limits::Slot>| async move {
+            slot.give_back();
+            begun.notify_one();
+            go_on.notified().await;
+        }
+    };
+    let only_one = Arc::new(Semaphore::new(1));
+    let routes = Router::new()
+        .route("/waits", get(waits))
+        .route("/works", get(|| async {}))
+        .layer(from_fn_with_state(only_one.clone(), limits::shed));
+    let waiting = tokio::spawn(answer_of(around(routes.clone()), asked("/waits")));
+    begun.notified().await;
+    for _ in 0..2 {
+        assert_eq!(answer_of(around(routes.clone()), asked("/works")).await.status, StatusCode::OK);
+    }
+    go_on.notify_one();
+    assert_eq!(waiting.await.expect("no panic").status, StatusCode::OK);
+    assert_eq!(only_one.available_permits(), 1);
 }

@@ -52,7 +52,7 @@ fn parse(text: &str) -> Option<IdempotencyKey> {
 }
 
 /// What a structured-field string (RFC 9651) says: `\"` and `\\` are its only escapes.
-fn unquote(text: &str) -> Option<String> {
+pub(super) fn unquote(text: &str) -> Option<String> {
     let mut inside = text.strip_prefix('"')?.strip_suffix('"')?.chars();
     let mut plain = String::with_capacity(text.len());
     while let Some(next) = inside.next() {

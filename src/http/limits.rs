@@ -5,9 +5,9 @@ use super::problem::Problem;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How many requests are worked on at once; more are refused at once, because a queue that nobody
 /// waits for any more helps nobody.
@@ -16,12 +16,27 @@ pub(super) const MAX_IN_FLIGHT: usize = 4096;
 /// that only what hangs ever meets it: every part behind has a shorter deadline of its own.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// Refuses what is more than can be served.
-pub(super) async fn shed(State(slots): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
-    match slots.try_acquire() {
-        Ok(_held_until_the_answer_begins) => next.run(request).await,
-        Err(_) => Problem::new(Code::Overloaded, "Too many requests at once").into_response(),
+/// A request's place among those that are worked on.
+#[derive(Clone)]
+pub(super) struct Slot(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl Slot {
+    /// Gives the place to another, because what comes is no work but waiting.
+    pub(super) fn give_back(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
+}
+
+/// Refuses what is more than can be served.
+pub(super) async fn shed(State(slots): State<Arc<Semaphore>>, mut request: Request, next: Next) -> Response {
+    let Ok(permit) = slots.try_acquire_owned() else {
+        return Problem::new(Code::Overloaded, "Too many requests at once").into_response();
+    };
+    let slot = Slot(Arc::new(Mutex::new(Some(permit))));
+    request.extensions_mut().insert(slot.clone());
+    let response = next.run(request).await;
+    slot.give_back(); // the answer has begun, however long it may become
+    response
 }
 
 /// Ends what takes too long. Whether an unsafe request was carried out is then not known.

@@ -23,12 +23,15 @@ mod offers;
 mod page;
 mod partner;
 mod path;
+mod preferences;
 mod problem;
 mod query;
 mod refusals;
 mod renewals;
 mod security;
 mod server;
+mod status;
+mod status_stream;
 mod values;
 
 pub use code::Code;
@@ -89,7 +92,7 @@ fn api() -> Router<Shared> {
         .route("/account/transactions", get(account::transactions))
         .route("/account/transactions/{id}", get(account::transaction_detail))
         .route("/activation", post(activation::activate))
-        .route("/activation/status/{id}", get(activation::status))
+        .route("/activation/status/{id}", get(status::status))
         .route("/partner/activate", post(partner::activate))
         .route("/partner/validate/{reference}", get(partner::validate))
         .route("/partner/transactions", get(partner::transactions))

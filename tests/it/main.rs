@@ -32,3 +32,4 @@ mod renewals;
 mod schedules;
 mod service;
 mod stack;
+mod waiting;

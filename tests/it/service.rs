@@ -12,6 +12,7 @@ use offers::config::Protection;
 use offers::event_log::{EventLog, Order, Outcome, Plan, WriterOptions, follow};
 use offers::identity::{Actor, Identity, Keyring, NewUser, PasswordCost, Roles, Settings};
 use offers::processors::callbacks::Callbacks;
+use offers::waiting_room::WaitingRoom;
 use offers::{accounts, catalogue, http};
 use projections::{HashProjector, ReadCheckpoint, ReadTables, Readers, RedisHashes};
 use reqwest::header::HeaderMap;
@@ -116,12 +117,14 @@ impl Service {
             tokio::spawn(follow(log.feed(), hashes, stop.clone()));
         }
         let identity = Arc::new(identity(pool.clone()));
+        let hashes = RedisHashes::open(&redis_url, STATUS_TTL).unwrap();
         let app = Arc::new(App {
+            waiting_room: WaitingRoom::open(log.clone(), readers.clone(), hashes.clone(), &stop),
             log,
             callbacks: Callbacks::new(pool, identity.clone(), setting.clock.clone()),
             identity,
             readers,
-            hashes: RedisHashes::open(&redis_url, STATUS_TTL).unwrap(),
+            hashes,
             bus: Bus::open(Options::new(setting.nats_url.unwrap_or(corner.nats_url.clone())), &stop)
                 .await
                 .unwrap(),

@@ -70,6 +70,23 @@ impl RedisHashes {
         Ok(if checkpoint < told { None } else { TransactionHash::read(found) })
     }
 
+    /// Whether whoever reads a hash now sees everything up to `position`.
+    ///
+    /// # Errors
+    /// `Redis` when it does not answer, and `Behind` when it is further back than it was: then nobody
+    /// reads hashes, until it comes back.
+    pub async fn contain(&self, position: i64) -> Result<bool, Error> {
+        let checkpoint: Option<i64> = self
+            .connection
+            .ask(async |mut redis| redis::cmd("GET").arg(CHECKPOINT).query_async(&mut redis).await)
+            .await?;
+        let checkpoint = checkpoint.unwrap_or(0);
+        if checkpoint < self.told.load(Ordering::Relaxed) {
+            return Err(Error::Behind { position, waited: Duration::ZERO });
+        }
+        Ok(checkpoint >= position)
+    }
+
     /// Writes back what was read from the stream, whole, unless Redis knows something newer.
     ///
     /// # Errors

@@ -1,0 +1,233 @@
+//! Where requests wait for a purchase to change: each takes a seat and is called when there is
+//! something new to see.
+//!
+//! One usher for the whole process follows the log, waits until the read tables and the hashes contain
+//! a page, and only then calls those who wait for something in it. A call carries no data: who is called
+//! looks for itself, so what it is told is what any other reader would be told now. While nobody waits
+//! the usher sleeps.
+//!
+//! **Architecture Invariant:** a seat is taken before its first look, and a page is called after it can
+//! be seen: so whatever a look did not show is still to be called.
+
+use crate::event_log::{EventLog, Feed, LogError, PAGE_EVENTS};
+use cqrs_es::Aggregate;
+use domain::transaction::Transaction;
+use domain::{Recorded, TransactionId};
+use projections::{Readers, RedisHashes};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// How many requests may wait at once, in one process: well below the connections that a server has, so
+/// that those who wait never keep out those who do not.
+pub const MAX_SEATS: usize = 4_096;
+/// How long one wait for the read tables lasts before it begins again.
+const READ_TABLES_WAIT: Duration = Duration::from_secs(5);
+/// How often the hashes are asked whether they are as far as the read tables: first, and at most. One
+/// question for the whole process, and only while they lag.
+const HASHES_PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+/// How soon a Redis that did not answer is asked again.
+const REDIS_PAUSE: Duration = Duration::from_millis(500);
+/// How long the usher rests when the log cannot be read.
+const LOG_PAUSE: Duration = Duration::from_secs(1);
+
+/// The seats and who sits there. Cheap to clone; one for each process.
+#[derive(Clone)]
+pub struct WaitingRoom(Arc<Room>);
+
+struct Room {
+    seats: Arc<Semaphore>,
+    /// What is waited for, and how its waiters are called.
+    taken: Mutex<HashMap<TransactionId, watch::Sender<()>>>,
+    entered: Notify,
+    closing: CancellationToken,
+}
+
+/// A place in the room, for one who waits for one purchase. Free again when dropped.
+pub struct Seat {
+    room: Arc<Room>,
+    id: TransactionId,
+    calls: watch::Receiver<()>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// Why a wait has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Called {
+    /// There may be something new: look.
+    Look,
+    /// The service stops: look a last time, and answer.
+    Closing,
+}
+
+impl WaitingRoom {
+    /// Opens the room, with its usher. Everybody in it is called when `stop` comes.
+    #[must_use]
+    pub fn open(log: EventLog, readers: Readers, hashes: RedisHashes, stop: &CancellationToken) -> Self {
+        let room = Arc::new(Room {
+            seats: Arc::new(Semaphore::new(MAX_SEATS)),
+            taken: Mutex::default(),
+            entered: Notify::new(),
+            closing: stop.clone(),
+        });
+        let usher = Usher { room: room.clone(), log, readers, hashes };
+        tokio::spawn(stop.clone().run_until_cancelled_owned(usher.work()));
+        Self(room)
+    }
+
+    /// A seat for one who waits for `id`; `None` when all are taken. Take it before the first look.
+    #[must_use]
+    pub fn enter(&self, id: TransactionId) -> Option<Seat> {
+        let place = self.0.seats.clone().try_acquire_owned().ok()?;
+        let calls = self.0.taken().entry(id).or_insert_with(|| watch::channel(()).0).subscribe();
+        self.0.entered.notify_one();
+        metrics::gauge!("offers_waiting_requests").increment(1);
+        Some(Seat { room: self.0.clone(), id, calls, _place: place })
+    }
+
+    /// How many wait now.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        MAX_SEATS - self.0.seats.available_permits()
+    }
+}
+
+impl Seat {
+    /// Waits for the next call. One that came since the last time counts.
+    pub async fn called(&mut self) -> Called {
+        tokio::select! {
+            biased;
+            () = self.room.closing.cancelled() => Called::Closing,
+            called = self.calls.changed() => match called {
+                Ok(()) => Called::Look,
+                Err(_) => Called::Closing, // who calls is kept as long as there are seats
+            },
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.room.taken();
+        if taken.get(&self.id).is_some_and(|calls| calls.receiver_count() == 1) {
+            taken.remove(&self.id); // nobody else waits for it
+        }
+        metrics::gauge!("offers_waiting_requests").decrement(1);
+    }
+}
+
+impl Room {
+    fn taken(&self) -> MutexGuard<'_, HashMap<TransactionId, watch::Sender<()>>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.taken().is_empty()
+    }
+
+    fn call(&self, page: &[Recorded]) {
+        let taken = self.taken();
+        for event in page.iter().filter(|event| event.aggregate_type == Transaction::TYPE) {
+            if let Some(calls) = event.aggregate_id.parse().ok().and_then(|id| taken.get(&id)) {
+                calls.send_replace(());
+            }
+        }
+    }
+
+    fn call_all(&self) {
+        self.taken().values().for_each(|calls| calls.send_replace(()));
+    }
+}
+
+/// Follows the log and calls.
+struct Usher {
+    room: Arc<Room>,
+    log: EventLog,
+    readers: Readers,
+    hashes: RedisHashes,
+}
+
+/// Who can see a page.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// Everybody.
+    Surely,
+    /// Those who do without Redis, which does not answer: call, and again when it is back.
+    WithoutRedis,
+}
+
+impl Usher {
+    async fn work(self) {
+        loop {
+            if self.room.is_empty() {
+                self.room.entered.notified().await;
+            } else if let Err(cause) = self.follow().await {
+                tracing::warn!(error = &cause as &dyn std::error::Error, "who waits for a status waits on");
+                sleep(LOG_PAUSE).await;
+            }
+        }
+    }
+
+    /// Calls whoever waits, from now on and until nobody does. What happened before now is for all of
+    /// them to look at.
+    async fn follow(&self) -> Result<(), LogError> {
+        let mut feed = self.log.feed();
+        let mut position = self.log.head().await?;
+        let mut seen = self.until_seen(position).await;
+        self.room.call_all();
+        while !self.room.is_empty() {
+            let Some(page) = self.next_page(&mut feed, position, seen).await? else {
+                seen = self.until_seen(position).await;
+                if seen == Seen::Surely {
+                    self.room.call_all(); // they may have looked where it was not seen yet
+                }
+                continue;
+            };
+            position = page.last().map_or(position, |event| event.position);
+            let before = std::mem::replace(&mut seen, self.until_seen(position).await);
+            match (before, seen) {
+                (Seen::WithoutRedis, Seen::Surely) => self.room.call_all(),
+                _ => self.room.call(&page),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next page; `None` when it is time to ask Redis again.
+    async fn next_page(
+        &self,
+        feed: &mut Feed,
+        position: i64,
+        seen: Seen,
+    ) -> Result<Option<Vec<Recorded>>, LogError> {
+        let next = feed.next(position, PAGE_EVENTS);
+        match seen {
+            Seen::Surely => next.await.map(Some),
+            Seen::WithoutRedis => timeout(REDIS_PAUSE, next).await.ok().transpose(),
+        }
+    }
+
+    /// Waits until `position` is in the read tables and in the hashes, as long as anybody is here.
+    async fn until_seen(&self, position: i64) -> Seen {
+        let checkpoint = self.readers.checkpoint();
+        while checkpoint.wait_for(position, Instant::now() + READ_TABLES_WAIT).await.is_err() {
+            if self.room.is_empty() {
+                return Seen::Surely;
+            }
+        }
+        let mut pause = HASHES_PAUSE.0;
+        loop {
+            match self.hashes.contain(position).await {
+                Ok(true) => return Seen::Surely,
+                Ok(false) if self.room.is_empty() => return Seen::Surely,
+                Ok(false) => {}
+                Err(_) => return Seen::WithoutRedis,
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(HASHES_PAUSE.1);
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! Waiting for a status: with `Prefer: wait`, and as a stream of events.
+
+use crate::eventually::eventually;
+use crate::service::{Person, Reply, Service, Setting, send};
+use crate::stack::Stack;
+use domain::{OfferId, TransactionId};
+use futures::future::join_all;
+use offers::waiting_room::{Called, MAX_SEATS};
+use reqwest::{Method, Response};
+use serde_json::Value;
+use serde_json::json;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+
+/// How long a test lets a server wait: more than anything here takes.
+const LONG: &str = "wait=30";
+/// By when whoever waits must have heard.
+const SOON: Duration = Duration::from_secs(15);
+
+async fn buy(service: &Service, person: &Person, offer: OfferId) -> TransactionId {
+    let reply = service.post(person, "/activation/", &json!({"offer_id": offer})).await;
+    TransactionId(reply.id("transaction_id"))
+}
+
+fn path(id: TransactionId) -> String {
+    format!("/activation/status/{id}/")
+}
+
+async fn wait(service: &Service, person: &Person, id: TransactionId, prefer: &str) -> Reply {
+    send(service.request(person, Method::GET, &path(id)).header("Prefer", prefer)).await
+}
+
+async fn listen(service: &Service, person: &Person, id: TransactionId, last: Option<&str>) -> Response {
+    let request = service.request(person, Method::GET, &path(id)).header("Accept", "text/event-stream");
+    let request = last.into_iter().fold(request, |request, last| request.header("Last-Event-ID", last));
+    request.send().await.unwrap()
+}
+
+/// One event: its id and its data.
+type Told = (i64, Value);
+
+/// The next event; `None` when the stream has ended. Comments are passed over.
+async fn next_event(stream: &mut Response, text: &mut String) -> Option<Told> {
+    loop {
+        if let Some((event, rest)) = text.clone().split_once("\n\n") {
+            *text = rest.to_owned();
+            if event.starts_with(':') {
+                continue;
+            }
+            let field = |name: &str| {
+                let line = event.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+                line.unwrap_or_else(|| panic!("no {name} in {event:?}")).to_owned()
+            };
+            assert_eq!(field("event"), "status");
+            return Some((field("id").parse().unwrap(), serde_json::from_str(&field("data")).unwrap()));
+        }
+        let chunk = timeout(SOON, stream.chunk()).await.expect("an event or the end").unwrap()?;
+        text.push_str(std::str::from_utf8(&chunk).unwrap());
+    }
+}
+
+async fn all_events(mut stream: Response) -> Vec<Told> {
+    let (mut all, mut text) = (Vec::new(), String::new());
+    while let Some(told) = next_event(&mut stream, &mut text).await {
+        all.push(told);
+    }
+    all
+}
+
+fn statuses(told: &[Told]) -> Vec<&str> {
+    told.iter().map(|(_, data)| data["status"].as_str().unwrap()).collect()
+}
+
+/// Runs `wait` and, once it waits, `meanwhile`.
+async fn during<T>(service: &Service, wait: impl Future<Output = T>, meanwhile: impl Future) -> T {
+    let meanwhile = async {
+        eventually("somebody waits", async || service.app.waiting_room.waiting() > 0).await;
+        meanwhile.await;
+    };
+    tokio::join!(wait, meanwhile).0
+}
+
+#[tokio::test]
+async fn a_wait_ends_with_the_final_status_and_the_lists_have_it() {
+    let service = Service::start().await;
+    let alice = service.rich("alice").await;
+    let tv = service.offer("TV", 1000).await;
+    let id = buy(&service, &alice, tv).await;
+    let begun = Instant::now();
+    let reply = during(&service, wait(&service, &alice, id, LONG), service.succeed(id, &alice, tv)).await;
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    assert_eq!(reply.headers["preference-applied"], "wait=30");
+    let shown = reply.json();
+    assert_eq!((&shown["status"], &shown["reference"]), (&json!("SUCCESS"), &json!("EXT-1")));
+    let subscriptions = service.walk(&alice, "/account/subscriptions/").await;
+    assert_eq!(subscriptions[0]["transaction_id"], id.to_string());
+    let listed = service.walk(&alice, "/account/transactions/?status=SUCCESS").await;
+    assert_eq!(listed[0]["transaction_id"], id.to_string());
+    assert_eq!(service.get(&alice, &path(id)).await.json(), shown);
+}
+
+#[tokio::test]
+async fn a_wait_that_is_over_is_answered_with_the_status_of_then() {
+    let service = Service::start().await;
+    let alice = service.rich("alice").await;
+    let tv = service.offer("TV", 1000).await;
+    let id = buy(&service, &alice, tv).await;
+    let begun = Instant::now();
+    let reply = during(&service, wait(&service, &alice, id, "wait=2"), service.begin(id)).await;
+    assert!(begun.elapsed() >= Duration::from_secs(2));
+    assert_eq!(reply.headers["preference-applied"], "wait=2");
+    assert_eq!(reply.json()["status"], "PROCESSING");
+    assert_eq!(service.app.waiting_room.waiting(), 0, "the seat is free again");
+}
+
+#[tokio::test]
+async fn a_final_status_is_answered_at_once() {
+    let service = Service::start().await;
+    let alice = service.rich("alice").await;
+    let tv = service.offer("TV", 1000).await;
+    let id = buy(&service, &alice, tv).await;
+    service.fail(id).await;
+    wait(&service, &alice, id, LONG).await;
+    for (prefer, applied) in [
+        ("wait=31", Some("wait=30")),
+        ("respond-async, wait=\"9\"; x=y", Some("wait=9")),
+        ("wait=0", Some("wait=0")),
+        ("wait=-1", None),
+        ("wait", None),
+        ("wait=soon", None),
+        ("return=minimal", None),
+    ] {
+        let reply = wait(&service, &alice, id, prefer).await;
+        assert_eq!((reply.status.as_u16(), &reply.json()["status"]), (200, &json!("FAILED")), "{prefer}");
+        let told = reply.headers.get("preference-applied").map(|value| value.to_str().unwrap());
+        assert_eq!(told, applied, "{prefer}");
+    }
+}
+
+#[tokio::test]
+async fn a_wait_is_the_callers_own_too() {
+    let service = Service::start().await;
+    let (alice, bob) = (service.rich("alice").await, service.rich("bob").await);
+    let tv = service.offer("TV", 1000).await;
+    let id = buy(&service, &alice, tv).await;
+    wait(&service, &bob, id, LONG).await.is(404, "transaction_not_found");
+    let refused = listen(&service, &bob, id, None).await;
+    assert_eq!(refused.status(), 404);
+    assert_eq!(refused.headers()["content-type"], "application/problem+json");
+}
+
+#[tokio::test]
+async fn a_stream_tells_every_change_and_ends_with_the_final_one() {
+    let service = Service::start().await;
+    let alice = service.rich("alice").await;
+    let tv = service.offer("TV", 1000).await;
+    let id = buy(&service, &alice, tv).await;
+    let mut stream = listen(&service, &alice, id, None).await;
+    assert_eq!(stream.status(), 200);
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    assert_eq!(stream.headers()["cache-control"], "no-store");
+    let mut text = String::new();
+    let first = next_event(&mut stream, &mut text).await.unwrap();
+    assert_eq!(first.1, service.get(&alice, &path(id)).await.json());
+    service.succeed(id, &alice, tv).await;
+    let (mut told, mut listed) = (vec![first], Vec::new());
+    while let Some(next) = next_event(&mut stream, &mut text).await {
+        listed = service.walk(&alice, "/account/subscriptions/").await;
+        told.push(next);
+    }
+    assert_eq!(statuses(&told), ["PENDING", "PROCESSING", "SUCCESS"], "also what was passed quickly");
+    assert_eq!(listed[0]["transaction_id"], id.to_string(), "SUCCESS was in the lists when it was told");
+    assert_eq!(told[2].1, service.get(&alice, &path(id)).await.json());
+    let history = service.get(&alice, &format!("/account/transactions/{id}/")).await.json();
+    let positions: Vec<_> =
+        history["history"].as_array().unwrap().iter().map(|step| &step["position"]).collect();
+    assert_eq!(
+        told.iter().map(|(id, _)| json!(id)).collect::<Vec<_>>(),
+        positions.into_iter().cloned().collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
+async fn a_failure_and_its_refund_are_one_event() {
+    let service = Service::start().await;
+    let alice = service.rich("alice").await;
+    let tv = service.offer("TV", 1000).await;
+    let id = buy(&service, &alice, tv).await;
+    let stream = listen(&service, &alice, id, None).await;
+    service.fail(id).await;
+    let told = all_events(stream).await;
+    assert_eq!(statuses(&told), ["PENDING", "PROCESSING", "FAILED"]);
+    assert!(told[2].1["refunded_at"].is_string());
+    assert!(told[1].1.get("refunded_at").is_none());
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_after_the_last_event_that_was_heard() {
+    let service = Service::start().await;
+    let alice = service.rich("alice").await;
+    let tv = service.offer("TV", 1000).await;
+    let id = buy(&service, &alice, tv).await;
+    let stream = listen(&service, &alice, id, None).await;
+    service.succeed(id, &alice, tv).await;
+    let all = all_events(stream).await;
+    assert_eq!(all.len(), 3);
+    let heard = |index: usize| all[index].0.to_string();
+    for index in 0..2 {
+        let rest = all_events(listen(&service, &alice, id, Some(&heard(index))).await).await;
+        assert_eq!(rest, all[index + 1..]);
+    }
+    assert_eq!(listen(&service, &alice, id, Some(&heard(2))).await.status(), 204, "nothing will come");
+    for foreign in ["0", "999999", "x", "-1"] {
+        let told = all_events(listen(&service, &alice, id, Some(foreign)).await).await;
+        assert_eq!(told, all[2..], "{foreign} is no event of this one, so it is told how it is");
+    }
+    let other = buy(&service, &alice, tv).await;
+    let first = all_events_until(listen(&service, &alice, other, None).await, 1).await;
+    let waits =
+        async { all_events(listen(&service, &alice, other, Some(&first[0].0.to_string())).await).await };
+    let rest = during(&service, waits, service.fail(other)).await;
+    assert_eq!(statuses(&rest), ["PROCESSING", "FAILED"], "what was heard is not repeated");
+}
+
+async fn all_events_until(mut stream: Response, count: usize) -> Vec<Told> {
+    let (mut all, mut text) = (Vec::new(), String::new());
+    while all.len() < count {
+        all.push(next_event(&mut stream, &mut text).await.expect("more events"));
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_stream_without_changes_is_kept_alive_by_comments() {
+    let service = Service::start().await;
+    let alice = service.rich("alice").await;
+    let tv = service.offer("TV", 1000).await;
+    let id = buy(&service, &alice, tv).await;
+    let mut stream = listen(&service, &alice, id, None).await;
+    let begun = Instant::now();
+    let mut text = String::new();
+    next_event(&mut stream, &mut text).await.unwrap();
+    let chunk = timeout(Duration::from_secs(25), stream.chunk()).await.unwrap().unwrap().unwrap();
+    assert!(chunk.starts_with(b":"), "{chunk:?}");
+    assert!(begun.elapsed() >= Duration::from_secs(14), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_who_waits_hears_wherever_the_projector_runs() {
+    let corner = Stack::get().await.corner().await;
+    let here = Service::start_in(&corner, Setting::default()).await;
+    let elsewhere = Service::start_in(&corner, Setting { projects: false, ..Setting::default() }).await;
+    let alice = here.rich("alice").await;
+    let tv = here.offer("TV", 100).await;
+    let ids = join_all((0..20).map(|_| buy(&here, &alice, tv))).await;
+    let lists = async |service: &Service| service.walk(&alice, "/account/subscriptions/?limit=200").await;
+    let waits = join_all(ids.iter().flat_map(|id| [(&here, *id), (&elsewhere, *id)]).map(|(service, id)| {
+        let (alice, lists) = (&alice, &lists);
+        async move {
+            let held = async {
+                let reply = wait(service, alice, id, LONG).await;
+                assert_eq!(reply.json()["status"], "SUCCESS");
+                assert!(lists(service).await.iter().any(|row| row["transaction_id"] == id.to_string()));
+            };
+            let told = async { all_events(listen(service, alice, id, None).await).await };
+            let ((), told) = tokio::join!(held, told);
+            assert_eq!(statuses(&told).last(), Some(&"SUCCESS"));
+        }
+    }));
+    let succeed = async {
+        eventually("somebody waits elsewhere", async || elsewhere.app.waiting_room.waiting() > 0).await;
+        for id in &ids {
+            here.succeed(*id, &alice, tv).await;
+        }
+    };
+    let begun = Instant::now();
+    during(&here, waits, succeed).await;
+    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
+    assert_eq!((here.app.waiting_room.waiting(), elsewhere.app.waiting_room.waiting()), (0, 0));
+}
+
+#[tokio::test]
+async fn who_waits_hears_without_redis() {
+    let setting = Setting { redis_url: Some("redis://127.0.0.1:1/0".into()), ..Setting::default() };
+    let service = Service::start_with(setting).await;
+    let alice = service.rich("alice").await;
+    let tv = service.offer("TV", 1000).await;
+    for _ in 0..3 {
+        let id = buy(&service, &alice, tv).await;
+        let begun = Instant::now();
+        let reply = during(&service, wait(&service, &alice, id, LONG), service.succeed(id, &alice, tv)).await;
+        assert_eq!(reply.json()["status"], "SUCCESS");
+        assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn who_waits_hears_although_redis_is_flushed() {
+    let service = Service::start().await;
+    let alice = service.rich("alice").await;
+    let tv = service.offer("TV", 1000).await;
+    let redis = redis::Client::open(service.redis_url.as_str()).unwrap();
+    let mut redis = redis.get_multiplexed_async_connection().await.unwrap();
+    for _ in 0..5 {
+        let id = buy(&service, &alice, tv).await;
+        let meanwhile = async {
+            redis::cmd("FLUSHDB").exec_async(&mut redis).await.unwrap();
+            service.succeed(id, &alice, tv).await;
+        };
+        let stream = listen(&service, &alice, id, None).await;
+        let waits = async { tokio::join!(wait(&service, &alice, id, LONG), all_events(stream)) };
+        let begun = Instant::now();
+        let (reply, told) = during(&service, waits, meanwhile).await;
+        assert_eq!(reply.json()["status"], "SUCCESS");
+        assert_eq!(statuses(&told), ["PENDING", "PROCESSING", "SUCCESS"]);
+        assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn when_all_seats_are_taken_a_wait_is_answered_at_once_and_a_stream_refused() {
+    let service = Service::start().await;
+    let alice = service.rich("alice").await;
+    let tv = service.offer("TV", 1000).await;
+    let id = buy(&service, &alice, tv).await;
+    let seats: Vec<_> = (0..MAX_SEATS).map(|_| service.app.waiting_room.enter(id).unwrap()).collect();
+    let begun = Instant::now();
+    let reply = wait(&service, &alice, id, LONG).await;
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert_eq!((reply.status.as_u16(), reply.headers.get("preference-applied")), (200, None));
+    assert_eq!(reply.json()["status"], "PENDING");
+    let refused = service.request(&alice, Method::GET, &path(id)).header("Accept", "text/event-stream");
+    let refused = send(refused).await;
+    refused.is(503, "overloaded");
+    assert_eq!(refused.headers["retry-after"], "1");
+    drop(seats);
+    assert_eq!(listen(&service, &alice, id, None).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_seat_hears_what_happened_since_it_was_taken() {
+    let service = Service::start().await;
+    let alice = service.rich("alice").await;
+    let tv = service.offer("TV", 1000).await;
+    let (id, other) = (buy(&service, &alice, tv).await, buy(&service, &alice, tv).await);
+    let mut quiet = service.app.waiting_room.enter(other).unwrap();
+    let mut seat = service.app.waiting_room.enter(id).unwrap();
+    service.all_listed().await;
+    sleep(Duration::from_millis(300)).await; // the usher has begun
+    let _ = timeout(Duration::ZERO, quiet.called()).await;
+    service.begin(id).await;
+    service.all_listed().await;
+    eventually("it is called", async || timeout(SOON, seat.called()).await == Ok(Called::Look)).await;
+    assert!(timeout(Duration::from_millis(200), quiet.called()).await.is_err(), "nothing happened to it");
+}
+
+#[tokio::test]
+async fn when_the_service_stops_who_waits_is_answered_and_streams_end() {
+    let service = Service::start().await;
+    let alice = service.rich("alice").await;
+    let tv = service.offer("TV", 1000).await;
+    let id = buy(&service, &alice, tv).await;
+    let mut stream = listen(&service, &alice, id, None).await;
+    let mut text = String::new();
+    next_event(&mut stream, &mut text).await.unwrap();
+    let request = service.request(&alice, Method::GET, &path(id)).header("Prefer", LONG);
+    let held = tokio::spawn(send(request));
+    eventually("both wait", async || service.app.waiting_room.waiting() == 2).await;
+    let begun = Instant::now();
+    drop(service);
+    let reply = held.await.unwrap();
+    assert_eq!((reply.status.as_u16(), &reply.json()["status"]), (200, &json!("PENDING")));
+    assert!(next_event(&mut stream, &mut text).await.is_none());
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+}
