@@ -28,6 +28,7 @@ mod problem;
 mod query;
 mod refusals;
 mod renewals;
+mod routes;
 mod security;
 mod server;
 mod status;
@@ -43,6 +44,7 @@ use crate::config::Protection;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, patch, post};
+use routes::Routes;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tower::Layer;
@@ -58,7 +60,7 @@ pub fn router(app: Arc<App>, protection: &Protection) -> Router {
     let gate = Arc::new(gate::Gate::new(app.clone(), protection));
     let slots = Arc::new(Semaphore::new(limits::MAX_IN_FLIGHT));
     let api = Router::new()
-        .nest("/api/v1", api())
+        .nest("/api/v1", api().router)
         .layer(from_fn(limits::time_out))
         .layer(from_fn_with_state(slots, limits::shed))
         .layer(from_fn_with_state(gate, gate::pass));
@@ -76,8 +78,14 @@ pub fn router(app: Arc<App>, protection: &Protection) -> Router {
     }
 }
 
-fn api() -> Router<Shared> {
-    Router::new()
+/// Every path below `/api/v1`, as the router has it: `/offers/{id}`.
+#[must_use]
+pub fn paths() -> Vec<&'static str> {
+    api().paths
+}
+
+fn api() -> Routes {
+    Routes::default()
         .route("/auth/login", post(auth::login))
         .route("/auth/refresh", post(auth::refresh))
         .route("/auth/logout", post(auth::logout))

@@ -1,0 +1,331 @@
+//! Who may touch what: every caller on every route with an id, and nobody on any route.
+//!
+//! The routes are the router's own, so a new one without a row here fails the test. What is not yours
+//! and what is not there are answered with the same bytes.
+
+use crate::service::{Person, Reply, Service, Shop, send};
+use domain::{OfferId, SubscriptionId, TransactionId};
+use futures::future::join_all;
+use reqwest::header::HeaderMap;
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Who {
+    Alice,
+    Bob,
+    /// Sold something to alice.
+    Shop,
+    OtherShop,
+    Auditor,
+    Admin,
+    Nobody,
+}
+
+use Who::{Admin, Alice, Auditor, Bob, Nobody, OtherShop, Shop as TheShop};
+
+const EVERYBODY: [Who; 7] = [Alice, Bob, TheShop, OtherShop, Auditor, Admin, Nobody];
+const KNOWN: &[Who] = &[Alice, Bob, TheShop, OtherShop, Auditor, Admin];
+const SHOPS: &[Who] = &[TheShop, OtherShop];
+const NOT_ADMINS: &[Who] = &[Alice, Bob, TheShop, OtherShop, Auditor];
+const NOT_AUDITORS: &[Who] = &[Alice, Bob, TheShop, OtherShop];
+
+/// What an id names.
+#[derive(Clone, Copy, Debug)]
+enum Thing {
+    Offer,
+    /// What alice bought for herself.
+    Purchase,
+    /// What the shop sold to alice.
+    Sale,
+    /// The same by its reference.
+    SaleReference,
+    /// Alice's.
+    Subscription,
+    /// Alice, and her account.
+    User,
+}
+
+/// Something with an owner, and what becomes of everybody who asks for it. Who is named nowhere is told
+/// that it is not there; nobody is always told to say who it is.
+struct Row {
+    method: &'static str,
+    /// As the router has it.
+    path: &'static str,
+    thing: Thing,
+    /// What the first id names, in a path with two.
+    within: Option<Thing>,
+    /// The member of the body that holds the id, for a path without one.
+    member: Option<&'static str>,
+    body: Value,
+    /// Those for whom it is there, and the status they get.
+    may: (&'static [Who], u16),
+    /// Those who are told that this is not for them, whatever they ask for.
+    forbidden: &'static [Who],
+}
+
+impl Row {
+    fn new(method: &'static str, path: &'static str, thing: Thing) -> Self {
+        let may: (&[Who], u16) = (&[], 200);
+        Self { method, path, thing, within: None, member: None, body: Value::Null, may, forbidden: &[] }
+    }
+
+    #[allow(dead_code, reason = "for routes with two ids")]
+    fn within(self, owner: Thing) -> Self {
+        Self { within: Some(owner), ..self }
+    }
+
+    fn in_member(self, member: &'static str) -> Self {
+        Self { member: Some(member), ..self }
+    }
+
+    fn with(self, body: Value) -> Self {
+        Self { body, ..self }
+    }
+
+    fn may(self, who: &'static [Who], status: u16) -> Self {
+        Self { may: (who, status), ..self }
+    }
+
+    fn forbidden(self, forbidden: &'static [Who]) -> Self {
+        Self { forbidden, ..self }
+    }
+}
+
+/// One row or more for every route with an id; add yours here.
+fn rows(world: &World) -> Vec<Row> {
+    let paid = json!({"amount": "1.00", "reason": "test"});
+    let sale = json!({"offer_id": world.offer, "amount": "10.00"});
+    vec![
+        Row::new("GET", "/offers/{id}", Thing::Offer).may(KNOWN, 200),
+        Row::new("POST", "/offers/renew", Thing::Subscription)
+            .in_member("subscription_id")
+            .may(&[Alice], 202)
+            .forbidden(SHOPS),
+        Row::new("GET", "/account/transactions/{id}", Thing::Purchase).may(&[Alice], 200).forbidden(SHOPS),
+        Row::new("GET", "/account/transactions/{id}", Thing::Sale).may(&[Alice], 200).forbidden(SHOPS),
+        Row::new("GET", "/activation/status/{id}", Thing::Purchase).may(&[Alice], 200),
+        Row::new("GET", "/activation/status/{id}", Thing::Sale).may(&[Alice, TheShop], 200),
+        Row::new("POST", "/partner/activate", Thing::User)
+            .in_member("user_id")
+            .with(sale)
+            .may(&[Alice, TheShop, OtherShop], 201)
+            .forbidden(&[Bob, Auditor, Admin]),
+        Row::new("GET", "/partner/validate/{reference}", Thing::SaleReference).may(&[Alice, TheShop], 200),
+        Row::new("GET", "/admin/users/{id}", Thing::User).may(&[Admin], 200).forbidden(NOT_ADMINS),
+        Row::new("PATCH", "/admin/users/{id}", Thing::User)
+            .with(json!({"email": "new@example.com"}))
+            .may(&[Admin], 200)
+            .forbidden(NOT_ADMINS),
+        Row::new("GET", "/admin/accounts/{id}", Thing::User).may(&[Admin], 200).forbidden(NOT_ADMINS),
+        Row::new("POST", "/admin/accounts/{id}/credit", Thing::User)
+            .with(paid.clone())
+            .may(&[Admin], 201)
+            .forbidden(NOT_ADMINS),
+        Row::new("POST", "/admin/accounts/{id}/debit", Thing::User)
+            .with(paid)
+            .may(&[Admin], 201)
+            .forbidden(NOT_ADMINS),
+        Row::new("PATCH", "/admin/offers/{id}", Thing::Offer)
+            .with(json!({"description": "New"}))
+            .may(&[Admin], 200)
+            .forbidden(NOT_ADMINS),
+        Row::new("GET", "/audit/transactions/{id}", Thing::Purchase)
+            .may(&[Auditor, Admin], 200)
+            .forbidden(NOT_AUDITORS),
+    ]
+}
+
+/// What needs no caller.
+const OPEN: [(&str, &str); 3] =
+    [("POST", "/auth/login"), ("POST", "/auth/refresh"), ("POST", "/auth/logout")];
+
+/// An id that names nothing.
+const NIL: &str = "00000000-0000-0000-0000-000000000000";
+
+struct World {
+    service: Service,
+    people: [Person; 4],
+    shops: [Shop; 2],
+    offer: OfferId,
+    purchase: TransactionId,
+    subscription: SubscriptionId,
+    sale: TransactionId,
+    reference: String,
+}
+
+impl World {
+    async fn new() -> Self {
+        let service = Service::start().await;
+        let (alice, bob) = (service.rich("alice").await, service.rich("bob").await);
+        let (auditor, admin) = (service.person("auditor", &["auditor"]).await, service.admin().await);
+        let shops = [service.shop("shop", 100_000).await, service.shop("other", 100_000).await];
+        let offer = service.offer("TV", 1000).await;
+        let bought = service.post(&alice, "/activation/", &json!({"offer_id": offer})).await;
+        let purchase = TransactionId(bought.id("transaction_id"));
+        service.succeed(purchase, &alice, offer).await;
+        let body = json!({"user_id": alice.id, "offer_id": offer, "amount": "10.00"});
+        let sold = send(service.request_by(&shops[0], Method::POST, "/partner/activate/").json(&body)).await;
+        service.all_listed().await;
+        Self {
+            purchase,
+            subscription: SubscriptionId::started_by(purchase),
+            sale: TransactionId(sold.id("transaction_id")),
+            reference: sold.json()["reference"].as_str().unwrap().to_owned(),
+            people: [alice, bob, auditor, admin],
+            shops,
+            offer,
+            service,
+        }
+    }
+
+    fn id(&self, thing: Thing) -> String {
+        match thing {
+            Thing::Offer => self.offer.to_string(),
+            Thing::Purchase => self.purchase.to_string(),
+            Thing::Sale => self.sale.to_string(),
+            Thing::SaleReference => self.reference.clone(),
+            Thing::Subscription => self.subscription.to_string(),
+            Thing::User => self.people[0].id.to_string(),
+        }
+    }
+
+    fn ask(&self, who: Who, method: &str, path: &str) -> RequestBuilder {
+        let (service, [alice, bob, auditor, admin], [shop, other]) =
+            (&self.service, &self.people, &self.shops);
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        match who {
+            Alice => service.request(alice, method, path),
+            Bob => service.request(bob, method, path),
+            Auditor => service.request(auditor, method, path),
+            Admin => service.request(admin, method, path),
+            TheShop => service.request_by(shop, method, path),
+            OtherShop => service.request_by(other, method, path),
+            Nobody => service.anonymous(method, &format!("/api/v1{path}")),
+        }
+    }
+
+    async fn touch(&self, who: Who, row: &Row, id: &str) -> Reply {
+        let owner = row.within.map(|owner| self.id(owner));
+        let path = filled(row.path, owner.iter().map(String::as_str).chain([id]));
+        let mut body = row.body.clone();
+        if let Some(member) = row.member {
+            body[member] = json!(id);
+        }
+        let request = self.ask(who, row.method, &format!("{path}/")).header("X-Request-Id", "the-same");
+        send(if body.is_null() { request } else { request.json(&body) }).await
+    }
+
+    /// Every route that the router has, method by method.
+    async fn routes(&self) -> BTreeSet<(String, &'static str)> {
+        let asked = offers::http::paths().into_iter().map(|path| async move {
+            let example = filled(path, std::iter::repeat("x"));
+            let refused = send(self.ask(Admin, "PROBE", &example)).await;
+            refused.is(405, "method_not_allowed");
+            let allowed = refused.headers["allow"].to_str().unwrap().to_owned();
+            let methods = allowed.split(',').filter(|method| *method != "HEAD").map(str::to_owned);
+            methods.map(|method| (method, path)).collect::<Vec<_>>()
+        });
+        join_all(asked).await.into_iter().flatten().collect()
+    }
+}
+
+/// `path` with `ids` in the places of its parameters, such as `{id}`.
+fn filled<'a>(path: &str, ids: impl IntoIterator<Item = &'a str>) -> String {
+    let mut ids = ids.into_iter();
+    let fill = |part: &str| match part.starts_with('{') {
+        true => ids.next().expect("an id for every parameter").to_owned(),
+        false => part.to_owned(),
+    };
+    path.split('/').map(fill).collect::<Vec<_>>().join("/")
+}
+
+/// Another id of the same form, which names nothing.
+fn unknown(thing: Thing) -> String {
+    match thing {
+        Thing::SaleReference => "REF-ZZZZZZZZZZZZ".to_owned(),
+        _ => Uuid::now_v7().to_string(),
+    }
+}
+
+/// Everything of an answer but the id that was asked for and the time.
+fn without_id(reply: &Reply, id: &str) -> (u16, HeaderMap, String) {
+    let mut headers = reply.headers.clone();
+    headers.remove("date");
+    (reply.status.as_u16(), headers, reply.text.replace(id, "ID"))
+}
+
+#[tokio::test]
+async fn what_is_not_yours_looks_like_what_is_not_there() {
+    let world = World::new().await;
+    for row in rows(&world) {
+        let (id, none) = (world.id(row.thing), unknown(row.thing));
+        let before = world.service.app.log.head().await.unwrap();
+        for who in EVERYBODY.into_iter().filter(|who| !row.may.0.contains(who)) {
+            let told = format!("{who:?}: {} {} for {:?}", row.method, row.path, row.thing);
+            let (there, not_there) = (world.touch(who, &row, &id).await, world.touch(who, &row, &none).await);
+            let expected = match who {
+                Nobody => 401,
+                _ if row.forbidden.contains(&who) => 403,
+                _ => 404,
+            };
+            assert_eq!(there.status, expected, "{told}: {}", there.text);
+            assert_eq!(without_id(&there, &id), without_id(&not_there, &none), "{told}");
+        }
+        assert_eq!(world.service.app.log.head().await.unwrap(), before, "{} {}", row.method, row.path);
+        for who in row.may.0 {
+            let reply = world.touch(*who, &row, &id).await;
+            let told = format!("{who:?}: {} {} for {:?}", row.method, row.path, row.thing);
+            assert_eq!(reply.status, row.may.1, "{told}: {}", reply.text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_id_that_is_none_is_told_to_whom_the_route_is_open() {
+    let world = World::new().await;
+    for row in rows(&world).iter().filter(|row| row.path.contains("{id}")) {
+        for id in ["7", "x", "%00", "0190b0c56f7a7cc29d5e0c2c5f3f4a11"] {
+            world.touch(row.may.0[0], row, id).await.is(400, "malformed_id");
+        }
+        for who in row.forbidden {
+            world.touch(*who, row, "7").await.is(403, "forbidden");
+        }
+        world.touch(Nobody, row, "7").await.is(401, "not_authenticated");
+    }
+}
+
+#[tokio::test]
+async fn every_route_with_an_id_has_a_row() {
+    let world = World::new().await;
+    let rows = rows(&world);
+    let routes = world.routes().await;
+    let has_row =
+        |(method, path): &&(String, &str)| rows.iter().any(|row| row.method == method && row.path == *path);
+    let forgotten: Vec<_> =
+        routes.iter().filter(|route| route.1.contains('{')).filter(|route| !has_row(route)).collect();
+    assert!(forgotten.is_empty(), "tests/it/ownership.rs has no row for {forgotten:?}");
+    let gone: Vec<_> = rows
+        .iter()
+        .map(|row| (row.method.to_owned(), row.path))
+        .filter(|route| !routes.contains(route))
+        .collect();
+    assert!(gone.is_empty(), "the router has no {gone:?}");
+}
+
+#[tokio::test]
+async fn nobody_gets_in_anywhere() {
+    let world = World::new().await;
+    for (method, path) in world.routes().await {
+        if OPEN.contains(&(method.as_str(), path)) {
+            continue;
+        }
+        let example = filled(path, std::iter::repeat(NIL));
+        let body = json!({"amount": "1.00", "nonsense": [1]});
+        let reply = send(world.ask(Nobody, &method, &example).json(&body)).await;
+        reply.is(401, "not_authenticated");
+        assert_eq!(reply.headers["www-authenticate"], "Bearer", "{method} {path}");
+    }
+}
