@@ -5,12 +5,13 @@ use super::path::Id;
 use super::values::line;
 use super::{around, limits};
 use axum::body::Body;
-use axum::http::{Request, StatusCode, header};
+use axum::http::{Method, Request, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use serde_json::Value;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tower::ServiceExt;
 use uuid::Uuid;
@@ -177,4 +178,18 @@ async fn who_only_waits_keeps_nobody_out() {
     go_on.notify_one();
     assert_eq!(waiting.await.expect("no panic").status, StatusCode::OK);
     assert_eq!(only_one.available_permits(), 1);
+}
+
+#[tokio::test]
+async fn what_takes_too_long_is_ended_and_what_became_of_it_is_told() {
+    let hangs = || std::future::pending::<()>();
+    let routes = Router::new()
+        .route("/hangs", get(hangs).post(hangs))
+        .layer(from_fn_with_state(Duration::from_millis(20), limits::time_out));
+    for (method, code) in [(Method::GET, "timeout"), (Method::POST, "outcome_unknown")] {
+        let request = Request::builder().method(method).uri("/hangs").body(Body::empty());
+        let answer = answer_of(around(routes.clone()), request.expect("a request")).await;
+        assert_eq!((answer.status, answer.code()), (StatusCode::SERVICE_UNAVAILABLE, code.to_owned()));
+        assert_eq!(answer.headers[header::RETRY_AFTER], "1");
+    }
 }

@@ -39,10 +39,10 @@ pub(super) async fn shed(State(slots): State<Arc<Semaphore>>, mut request: Reque
     response
 }
 
-/// Ends what takes too long. Whether an unsafe request was carried out is then not known.
-pub(super) async fn time_out(request: Request, next: Next) -> Response {
+/// Ends what takes longer than `limit`. Whether an unsafe request was carried out is then not known.
+pub(super) async fn time_out(State(limit): State<Duration>, request: Request, next: Next) -> Response {
     let only_reads = request.method().is_safe();
-    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+    match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) if only_reads => Problem::new(Code::Timeout, "The answer took too long").into_response(),
         Err(_) => Problem::new(

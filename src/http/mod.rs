@@ -61,7 +61,7 @@ pub fn router(app: Arc<App>, protection: &Protection) -> Router {
     let slots = Arc::new(Semaphore::new(limits::MAX_IN_FLIGHT));
     let api = Router::new()
         .nest("/api/v1", api().router)
-        .layer(from_fn(limits::time_out))
+        .layer(from_fn_with_state(limits::REQUEST_TIMEOUT, limits::time_out))
         .layer(from_fn_with_state(slots, limits::shed))
         .layer(from_fn_with_state(gate, gate::pass));
     let watched = Router::new()

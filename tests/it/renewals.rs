@@ -105,6 +105,30 @@ async fn what_ends_within_the_days_is_listed_soonest_first() {
 }
 
 #[tokio::test]
+async fn a_walk_while_one_buys_shows_what_was_there_once_each() {
+    let service = Service::start().await;
+    let alice = service.rich("alice").await;
+    let tv = service.offer("TV", 100).await;
+    let mut ids = Vec::new();
+    for ends_in in [1, 2, 3, 4, 5, 6] {
+        ids.push(begun(&service, &alice, tv, 30 - ends_in).await);
+    }
+    for path in ["/offers/expiring/?days=20&limit=2", "/account/subscriptions/?is_active=true&limit=2"] {
+        let first = service.get(&alice, path).await.json();
+        for ends_in in [1, 10] {
+            begun(&service, &alice, tv, 30 - ends_in).await;
+        }
+        let rest = first["next"].as_str().unwrap().strip_prefix("/api/v1").unwrap();
+        let rest = service.walk(&alice, rest).await;
+        let walked = first["results"].as_array().unwrap().iter().chain(&rest);
+        let walked: Vec<_> = walked.map(|row| row["id"].clone()).collect();
+        for id in &ids {
+            assert_eq!(walked.iter().filter(|seen| **seen == json!(id)).count(), 1, "{path}: {walked:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_renewal_is_accepted_like_an_activation() {
     let service = Service::start().await;
     let alice = service.rich("alice").await;
