@@ -115,7 +115,7 @@ pub(super) fn subscription(view: &SubscriptionView, now: Timestamp) -> Value {
 }
 
 /// A transaction as its user sees it.
-fn transaction(view: &TransactionView) -> Value {
+pub(super) fn transaction(view: &TransactionView) -> Value {
     json!({
         "transaction_id": view.transaction_id,
         "kind": view.request.kind,

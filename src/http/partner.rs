@@ -10,8 +10,10 @@ use super::context::Context;
 use super::fields::Fields;
 use super::idempotency::{self, REPLAYED};
 use super::page::Wanted;
+use super::path::Id;
 use super::problem::Problem;
 use super::query::{Parameters, one_of, text};
+use super::refusals::no_such_callback;
 use super::values::{amount, line, uuid};
 use crate::identity::Caller;
 use crate::partner_activations::{self, Accepted, PartnerActivation, Reference};
@@ -28,6 +30,7 @@ use domain::{Money, OfferId, PartnerId, TransactionId, UserId};
 use projections::TransactionView;
 use projections::transaction::PartnerFilter;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 /// What an activation cannot do without.
 const NEEDED: [&str; 3] = ["user_id", "offer_id", "amount"];
@@ -216,7 +219,33 @@ pub(super) async fn balance(
 pub(super) async fn test_callback(
     State(app): State<Shared>,
     Partner(partner): Partner,
-) -> Result<(StatusCode, Json<Value>), Problem> {
-    app.callbacks.enqueue_ping(partner).await?;
-    Ok((StatusCode::ACCEPTED, Json(json!({"message": "A ping is on its way to the registered URL"}))))
+) -> Result<impl IntoResponse, Problem> {
+    let id = app.callbacks.enqueue_ping(partner).await?;
+    let location = format!("/api/v1/partner/callbacks/{id}/");
+    let body = json!({"id": id, "message": "A ping is on its way to the registered URL"});
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(body)))
+}
+
+/// `GET /partner/callbacks/{id}/`: what became of a ping, or of any callback to this partner.
+pub(super) async fn callback(
+    State(app): State<Shared>,
+    Partner(partner): Partner,
+    Id(id): Id<Uuid>,
+) -> Result<Json<Value>, Problem> {
+    let found = app.callbacks.find(id).await?.filter(|delivery| delivery.partner_id == partner);
+    let delivery = found.ok_or_else(no_such_callback)?;
+    Ok(Json(json!({
+        "id": delivery.id,
+        "webhook_id": delivery.event_id,
+        "type": delivery.r#type,
+        "transaction_id": delivery.transaction_id,
+        "url": delivery.url,
+        "status": delivery.status,
+        "attempts": delivery.attempts,
+        "next_attempt_at": delivery.next_attempt_at,
+        "last_status": delivery.last_status,
+        "last_error": delivery.last_error,
+        "created_at": delivery.created_at,
+        "delivered_at": delivery.delivered_at,
+    })))
 }

@@ -23,6 +23,7 @@ mod identity;
 mod import_rules;
 mod load;
 mod nats_server;
+mod operations;
 mod outage;
 mod ownership;
 mod partner;
