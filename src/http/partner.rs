@@ -152,7 +152,7 @@ async fn find(app: &Shared, reference: &Reference) -> Result<Option<TransactionV
 }
 
 async fn current(app: &Shared, id: TransactionId) -> Result<Option<TransactionView>, Problem> {
-    let known = statuses::from_stream(&app.log, &app.readers, id).await?;
+    let known = statuses::known(app, id).await?;
     Ok(known.map(|known| known.view))
 }
 
@@ -189,6 +189,7 @@ pub(super) async fn transactions(
     }
     let filter = PartnerFilter { partner_reference: None, status };
     let slice = app.readers.transactions_of_partner(partner, filter, after, wanted.limit).await?;
+    statuses::told(&app, &slice.items).await;
     let items = slice.items.iter().map(ValidateAnswer::from).collect();
     Ok(wanted.answer(&context, items, slice.next.map(|key| key.to_string())))
 }
