@@ -15,7 +15,7 @@ use crate::{http, telemetry};
 use metrics_exporter_prometheus::PrometheusHandle;
 use projections::{HashProjector, ReadCheckpoint, ReadTables, Readers, RedisHashes};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, PgPool};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -245,7 +245,7 @@ impl Parts {
             .max_connections(config.servers.database_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_lazy_with(connect.clone().options(READER_SETTINGS));
-        check_database(&pool, &connect).await?;
+        check_database(&connect).await?;
         let checkpoint = ReadCheckpoint::new(pool.clone());
         let readers = Readers::new(pool.clone(), checkpoint.clone());
         let writer = WriterOptions { clock: clock.clone(), ..WriterOptions::default() };
@@ -327,7 +327,8 @@ fn database(url: &Secret) -> Result<PgConnectOptions, StartError> {
 }
 
 /// PostgreSQL answers, and the schema is there.
-async fn check_database(pool: &PgPool, connect: &PgConnectOptions) -> Result<(), StartError> {
+/// Asked on a connection of its own: a pool would only say that it waited in vain.
+async fn check_database(connect: &PgConnectOptions) -> Result<(), StartError> {
     let url = || {
         let (user, host) = (connect.get_username(), connect.get_host());
         format!(
@@ -336,9 +337,13 @@ async fn check_database(pool: &PgPool, connect: &PgConnectOptions) -> Result<(),
             connect.get_database().unwrap_or_default()
         )
     };
-    let migrated = sqlx::query_scalar("select to_regclass('accounts') is not null").fetch_one(pool);
+    let migrated = async {
+        let mut connection = PgConnection::connect_with(connect).await?;
+        let migrated = sqlx::query_scalar("select to_regclass('accounts') is not null");
+        migrated.fetch_one(&mut connection).await
+    };
     let asked = tokio::time::timeout(START_TIMEOUT, migrated).await;
-    match asked.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+    match asked.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())) {
         Ok(true) => Ok(()),
         Ok(false) => Err(StartError::NotMigrated { url: url() }),
         Err(cause) => Err(StartError::Database { url: url(), cause }),

@@ -34,4 +34,5 @@ mod renewals;
 mod schedules;
 mod service;
 mod stack;
+mod start;
 mod waiting;

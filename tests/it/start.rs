@@ -1,0 +1,52 @@
+//! What the service says when it cannot start.
+
+use std::process::{Command, Output};
+
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+/// `offers serve` with everything it must be told, changed by `with`.
+fn serve(with: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_offers"));
+    command.arg("serve").env_clear().envs([
+        ("OFFERS_LISTEN", "127.0.0.1:0"),
+        ("OFFERS_DATABASE_URL", "postgres://app:s3cret-password@127.0.0.1:9/offers"),
+        ("OFFERS_REDIS_URL", "redis://127.0.0.1:9/0"),
+        ("OFFERS_NATS_URL", "nats://127.0.0.1:9"),
+        ("OFFERS_EXTERNAL_URL", "http://127.0.0.1:9"),
+        ("OFFERS_JWT_KEY", KEY),
+        ("OFFERS_WEBHOOK_KEY", KEY),
+    ]);
+    command.envs(with.iter().copied()).output().unwrap()
+}
+
+fn refusal(with: &[(&str, &str)]) -> String {
+    let output = serve(with);
+    assert!(!output.status.success(), "it started");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn an_absent_postgresql_is_named_without_its_password() {
+    let said = refusal(&[]);
+    assert!(said.contains("postgres://app@127.0.0.1:9/offers") && said.contains("refused"), "{said}");
+    assert!(!said.contains("s3cret-password"), "{said}");
+}
+
+#[test]
+fn a_missing_secret_is_named() {
+    let said = refusal(&[("OFFERS_JWT_KEY", "")]);
+    assert!(said.contains("OFFERS_JWT_KEY is not set"), "{said}");
+}
+
+#[test]
+fn a_secret_made_for_demonstrations_is_refused() {
+    let said = refusal(&[("OFFERS_WEBHOOK_KEY", "demo-0123456789abcdef0123456789abcdef")]);
+    assert!(said.contains("OFFERS_WEBHOOK_KEY was made for demonstrations"), "{said}");
+    assert!(!said.contains("demo-0123456789"), "{said}");
+}
+
+#[test]
+fn a_url_that_is_none_is_refused_without_being_shown() {
+    let said = refusal(&[("OFFERS_DATABASE_URL", "s3cret-password")]);
+    assert!(said.contains("OFFERS_DATABASE_URL") && !said.contains("s3cret-password"), "{said}");
+}
