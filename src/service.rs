@@ -8,8 +8,9 @@ use crate::event_log::{self, EventLog, Leadership, WriterOptions, follow};
 use crate::external::{self, ActivationSystem};
 use crate::identity::{self, Identity, Keyring, PasswordCost, Settings};
 use crate::processors::callbacks::{self, Callbacks};
+use crate::processors::notifications::{self, Notifications};
 use crate::processors::schedules::Scheduler;
-use crate::processors::{ActivationProcessor, Parked, Resumption, Sweeper, consume_activations};
+use crate::processors::{ActivationProcessor, Parked, Sweeper, consume_activations};
 use crate::waiting_room::WaitingRoom;
 use crate::{http, telemetry};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -79,6 +80,12 @@ pub enum StartError {
     /// What callbacks are sent with.
     #[error(transparent)]
     Callbacks(#[from] callbacks::ClientError),
+    /// How mail is configured.
+    #[error(transparent)]
+    MailSetting(#[from] notifications::SettingError),
+    /// Mail could not be switched on.
+    #[error(transparent)]
+    Mail(#[from] notifications::StartError),
     /// Redis's URL.
     #[error(transparent)]
     Projections(#[from] projections::Error),
@@ -106,8 +113,13 @@ impl Service {
     pub async fn start(config: &Serve, clock: Clock, metrics: PrometheusHandle) -> Result<Self, StartError> {
         let (stop, end) = (CancellationToken::new(), CancellationToken::new());
         let parts = Parts::open(config, clock, metrics, &stop, &end).await?;
+        // Before anything can happen that users are told of: where mail begins is recorded by this.
+        let mail = mail(config, &parts).await?;
         let mut service =
             Self { address: None, app: parts.app.clone(), tasks: TaskTracker::new(), stop, end };
+        if let Some(mail) = mail {
+            service.tasks.spawn(mail.run(parts.app.bus.clone(), service.stop.clone()));
+        }
         for role in config.roles() {
             service.begin(role, config, &parts).await?;
         }
@@ -172,12 +184,10 @@ impl Service {
         let (bus, readers) = (app.bus.clone(), app.readers.clone());
         let sweeper = Sweeper::new(readers.clone(), processor.clone(), bus.clone(), app.clock.clone());
         self.tasks.spawn(sweeper.run(self.stop.clone()));
-        let resumption = Resumption::new(app.parked.clone(), app.log.clone(), processor.clone());
-        self.tasks.spawn(resumption.run(self.stop.clone()));
         self.tasks.spawn(consume_activations(
             bus,
             processor,
-            app.parked.clone(),
+            Parked::new(parts.pool.clone()),
             readers,
             u32::from(calls),
             config.activation.external_timeout,
@@ -255,7 +265,6 @@ impl Parts {
         let app = App {
             waiting_room: WaitingRoom::open(log.clone(), readers.clone(), hashes.clone(), stop),
             log,
-            parked: Parked::new(pool.clone()),
             callbacks: Callbacks::new(pool.clone(), identity.clone(), clock.clone()),
             identity,
             readers,
@@ -276,6 +285,24 @@ impl Parts {
         let url = config.servers.redis_url()?;
         Ok(HashProjector::open(url.expose(), self.app.readers.clone(), config.status_ttl)?)
     }
+}
+
+/// Mail, for processors that are told where it goes.
+async fn mail(config: &Serve, parts: &Parts) -> Result<Option<Notifications>, StartError> {
+    let settings = notifications::Settings::read(&config.mail)?;
+    let Some(settings) = settings.filter(|_| config.roles().contains(&Role::Processor)) else {
+        return Ok(None);
+    };
+    let app = &parts.app;
+    let sources = notifications::Sources {
+        log: app.log.clone(),
+        readers: app.readers.clone(),
+        identity: app.identity.clone(),
+        pool: parts.pool.clone(),
+        clock: app.clock.clone(),
+        currency: app.currency.clone(),
+    };
+    Ok(Some(Notifications::open(sources, settings).await?))
 }
 
 /// Publishes the log until `term` ends.

@@ -74,6 +74,9 @@ pub struct Serve {
     /// What the HTTP edge defends itself with.
     #[command(flatten)]
     pub protection: Protection,
+    /// How users are told.
+    #[command(flatten)]
+    pub mail: Mail,
     /// How long the Redis hash of a finished transaction is kept. It comes back on the next read.
     #[arg(long, env = "OFFERS_STATUS_TTL", default_value = "7d", value_parser = parse_duration)]
     pub status_ttl: Duration,
@@ -253,6 +256,40 @@ pub struct Schedules {
     /// subscription may come unannounced.
     #[arg(long, env = "OFFERS_EXPIRY_SCHEDULE", default_value = "0 8 * * *")]
     pub expiry_schedule: CronExpression,
+}
+
+/// How users are told what became of their purchases.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Mail")]
+pub struct Mail {
+    /// Where mail goes: `smtps://user:password@host`, `smtp://…?tls=required` (STARTTLS), `smtp://host`
+    /// (a relay nearby, nothing encrypted) or `file:///directory` (a file a message). Without it nothing
+    /// is mailed.
+    #[arg(long, env = "OFFERS_SMTP_URL", hide_env_values = true)]
+    smtp_url: Option<Secret>,
+    #[arg(long, env = "OFFERS_SMTP_URL_FILE", hide = true)]
+    smtp_url_file: Option<PathBuf>,
+    /// Who mail is from: `Offers <offers@example.com>`. Needed with OFFERS_SMTP_URL, but not for files.
+    #[arg(long = "mail-from", env = "OFFERS_MAIL_FROM")]
+    pub from: Option<String>,
+    /// Connections to the mail server at a time, an instance. More than it allows, and mail waits for
+    /// the pauses after its refusals.
+    #[arg(long = "mail-connections", env = "OFFERS_MAIL_CONNECTIONS", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub connections: u8,
+    /// Mails a second, an instance. Too many, and servers refuse them; too few, and mail to all whose
+    /// subscription ends comes late.
+    #[arg(long = "mail-rate", env = "OFFERS_MAIL_RATE", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rate: u32,
+}
+
+impl Mail {
+    /// Where mail goes; `None`: nothing is mailed.
+    ///
+    /// # Errors
+    /// Its file cannot be read.
+    pub fn smtp_url(&self) -> Result<Option<Secret>, SecretError> {
+        secret::optional("OFFERS_SMTP_URL", self.smtp_url.as_ref(), self.smtp_url_file.as_deref())
+    }
 }
 
 /// How logs are written.

@@ -3,10 +3,13 @@
 //! The simulator and the service are children of their own, supervised like the servers: one that is
 //! killed comes back and goes on where it was.
 
+use std::env;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use url::Url;
 
 use super::demo::{Demo, Members};
 use super::environment::Environment;
@@ -198,6 +201,11 @@ impl<Say: Fn(&str)> Starting<'_, Say> {
         environment.set_unless_given("OFFERS_CALLBACK_ALLOW_PRIVATE", "true");
         for name in RATE_LIMITS {
             environment.set_unless_given(name, "off");
+        }
+        if env::var_os("OFFERS_SMTP_URL_FILE").is_none()
+            && let Ok(mail) = Url::from_directory_path(dir.join("mail"))
+        {
+            environment.set_unless_given("OFFERS_SMTP_URL", mail.as_str());
         }
         for name in SECRETS {
             environment.set_secret(dir, name)?;

@@ -23,7 +23,7 @@ mod identity;
 mod import_rules;
 mod load;
 mod nats_server;
-mod operations;
+mod notifications;
 mod outage;
 mod ownership;
 mod partner;

@@ -11,7 +11,6 @@ use offers::clock::Clock;
 use offers::config::Protection;
 use offers::event_log::{EventLog, Order, Outcome, Plan, WriterOptions, follow};
 use offers::identity::{Actor, Identity, Keyring, NewUser, PasswordCost, Roles, Settings};
-use offers::processors::Parked;
 use offers::processors::callbacks::Callbacks;
 use offers::waiting_room::WaitingRoom;
 use offers::{accounts, catalogue, http};
@@ -122,7 +121,6 @@ impl Service {
         let app = Arc::new(App {
             waiting_room: WaitingRoom::open(log.clone(), readers.clone(), hashes.clone(), &stop),
             log,
-            parked: Parked::new(pool.clone()),
             callbacks: Callbacks::new(pool, identity.clone(), setting.clock.clone()),
             identity,
             readers,
@@ -364,7 +362,7 @@ pub async fn send(request: reqwest::RequestBuilder) -> Reply {
     Reply { status, headers, text: response.text().await.unwrap() }
 }
 
-fn identity(pool: sqlx::PgPool) -> Identity {
+pub fn identity(pool: sqlx::PgPool) -> Identity {
     let keys = Keyring::parse(&"0123456789abcdef0123456789abcdef".into()).unwrap();
     let settings =
         Settings { password_cost: PasswordCost::weak_for_tests(), ..Settings::new(keys.clone(), keys) };

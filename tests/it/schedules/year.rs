@@ -2,15 +2,19 @@
 //!
 //! The test moves the clock from one moment to the next at which anything happens: purchases, due
 //! moments, ends. Two schedulers run at once, are replaced now and then, and are both down at times.
-//! What must have been announced and recorded is computed from the log alone and compared.
+//! What must have been announced and recorded is computed from the log alone and compared; and everybody
+//! must have got one mail of each event that they are told of.
 //!
 //! `OFFERS_TEST_FULL=1` makes it a thousand users and two years.
 
 use super::world::{PRICE, RICH, World, activation};
+use crate::notifications::mail_server::MailServer;
+use crate::notifications::office::{Office, events_of, send_all};
 use chrono::{DateTime, Duration, Utc};
 use domain::user_offer::Period;
 use domain::{Event, Money, SubscriptionId, TransactionId, UserId, transaction, user_offer};
 use futures::future::join_all;
+use offers::processors::notifications::Sender;
 use offers::processors::schedules::{RunOutcome, Scheduler};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -21,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 const PERIOD: u32 = 30;
 /// The hour at which ends are announced.
 const ANNOUNCED_AT: i64 = 8;
+/// What the stream may hold of each user's two years, in bytes.
+const STREAM_BYTES_PER_USER: u64 = 400_000;
 /// How near an announced end is.
 const NEAR: Duration = Duration::days(3);
 
@@ -35,7 +41,9 @@ struct Buyer {
 
 /// The year as it goes by.
 struct Year {
-    world: World,
+    office: Office,
+    mail_server: MailServer,
+    senders: [Sender; 2],
     random: StdRng,
     buyers: Vec<Buyer>,
     /// Who buys when.
@@ -57,37 +65,55 @@ async fn a_year_of_random_renewals_misses_and_doubles_nothing() {
     for day in 0..days {
         year.go_through(day).await;
     }
-    let went = began.elapsed();
-    let history = History::read(&year.world).await;
+    let history = History::read(&year.office.world).await;
     history.check(&year);
     year.check_money(&history).await;
+    let mails = year.check_mails().await;
     println!(
-        "{users} users, {days} days: {} events, {} announced, {} expired, in {went:?}",
+        "{users} users, {days} days: {} events, {} announced, {} expired, {mails} mails, in {:?}",
         history.events,
         history.announced.len(),
-        history.expired.len()
+        history.expired.len(),
+        began.elapsed()
     );
 }
 
 impl Year {
     async fn begin(users: usize) -> Year {
         let start: Moment = "2026-01-01T00:00:00Z".parse().unwrap();
-        let world = World::at(start).await;
+        let mail_server = MailServer::start().await;
+        let office =
+            Office::unprojected(start, &mail_server.url(), STREAM_BYTES_PER_USER * users as u64).await;
+        office.world.project();
+        let senders = [office.open().await, office.notifications().await.sender()];
+        let world = &office.world;
         let mut random = StdRng::seed_from_u64(7);
         let mut plans: BTreeMap<Moment, Vec<usize>> = BTreeMap::new();
         let mut buyers = Vec::new();
         for index in 0..users {
-            buyers.push(Buyer { user: world.rich().await, subscription: None });
+            let user = office.rich(&format!("user-{index}")).await;
+            buyers.push(Buyer { user, subscription: None });
             let day = Duration::days(random.random_range(0..i64::from(PERIOD)));
             plans.entry(shopping_hour(start + day)).or_default().push(index);
         }
         let schedulers = [world.scheduler(), world.another_scheduler()];
         let (ends, runs) = (BTreeSet::new(), (Vec::new(), Vec::new()));
-        Year { world, random, buyers, plans, ends, schedulers, down_until: start, runs }
+        Year {
+            office,
+            mail_server,
+            senders,
+            random,
+            buyers,
+            plans,
+            ends,
+            schedulers,
+            down_until: start,
+            runs,
+        }
     }
 
     fn now(&self) -> Moment {
-        self.world.clock.now().utc()
+        self.office.world.clock.now().utc()
     }
 
     async fn go_through(&mut self, day: i64) {
@@ -96,14 +122,17 @@ impl Year {
             self.down_until = midnight + Duration::hours(self.random.random_range(1..60));
         }
         if self.random.random_bool(0.1) {
-            self.schedulers = [self.world.scheduler(), self.world.another_scheduler()];
+            self.schedulers = [self.office.world.scheduler(), self.office.world.another_scheduler()];
+        }
+        if day % i64::from(PERIOD) == 0 {
+            self.send_mail().await;
         }
         let (from, to) = (midnight, midnight + Duration::days(1));
         let mut moments: BTreeSet<Moment> = self.ends.range(from..to).map(|end| next_minute(*end)).collect();
         moments.extend(self.plans.range(from..to).map(|(moment, _)| *moment));
         moments.insert(midnight + Duration::hours(ANNOUNCED_AT));
         for moment in moments {
-            self.world.clock.advance(moment - self.now());
+            self.office.world.clock.advance(moment - self.now());
             let shopping = self.plans.remove(&moment).unwrap_or_default();
             self.shop(shopping).await;
             self.run_schedulers().await;
@@ -112,11 +141,11 @@ impl Year {
 
     /// Both at once, as if the lead had been lost unnoticed.
     async fn run_schedulers(&mut self) {
-        let now = self.world.clock.now();
+        let now = self.office.world.clock.now();
         if now.utc() < self.down_until {
             return;
         }
-        self.world.until_shown().await;
+        self.office.world.until_shown().await;
         let stop = CancellationToken::new();
         let [one, two] = &self.schedulers;
         let (one, two) = tokio::join!(one.run_due(now, &stop), two.run_due(now, &stop));
@@ -129,7 +158,7 @@ impl Year {
 
     async fn shop(&mut self, who: Vec<usize>) {
         let fails: Vec<bool> = who.iter().map(|_| self.random.random_bool(0.1)).collect();
-        let (world, buyers) = (&self.world, &self.buyers);
+        let (world, buyers) = (&self.office.world, &self.buyers);
         let bought = join_all(who.iter().zip(fails).map(async |(index, fails)| {
             let Buyer { user, subscription } = buyers[*index];
             if fails {
@@ -155,10 +184,12 @@ impl Year {
     async fn plan_next(&mut self, index: usize) {
         let end = match self.buyers[index].subscription {
             None => self.now(),
-            Some(id) => match self.world.log.load::<user_offer::UserOffer>(id.0).await.unwrap().state {
-                user_offer::UserOffer::Subscribed(subscribed) => subscribed.expires_at.utc(),
-                user_offer::UserOffer::None => panic!("{id} was bought"),
-            },
+            Some(id) => {
+                match self.office.world.log.load::<user_offer::UserOffer>(id.0).await.unwrap().state {
+                    user_offer::UserOffer::Subscribed(subscribed) => subscribed.expires_at.utc(),
+                    user_offer::UserOffer::None => panic!("{id} was bought"),
+                }
+            }
         };
         self.ends.insert(end);
         let days = self.random.random_range(-10..=6);
@@ -167,12 +198,26 @@ impl Year {
         self.plans.entry(wanted.max(tomorrow)).or_default().push(index);
     }
 
+    async fn send_mail(&self) {
+        let [one, two] = &self.senders;
+        send_all(&[one, two]).await;
+    }
+
+    /// One mail for each event that somebody is told of; how many.
+    async fn check_mails(&self) -> usize {
+        self.office.until_heard().await;
+        self.send_mail().await;
+        let mails = self.mail_server.received();
+        assert_eq!(events_of(&mails), self.office.told_events().await);
+        mails.len()
+    }
+
     /// Everybody has what was paid in and not spent.
     async fn check_money(&self, history: &History) {
         for Buyer { user, .. } in &self.buyers {
             let bought = history.succeeded.get(user).copied().unwrap_or(0);
             let expected = Money::from_hundredths(RICH - PRICE * bought);
-            assert_eq!(self.world.balance(*user).await, expected);
+            assert_eq!(self.office.world.balance(*user).await, expected);
         }
     }
 }

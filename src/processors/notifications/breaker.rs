@@ -1,0 +1,82 @@
+//! Whether the mail server is worth a try: while it is not, mails wait instead of using up their tries.
+
+use chrono::{DateTime, Utc};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// The pause after the first failure; doubled with each further one.
+const FIRST: Duration = Duration::from_secs(10);
+/// However many there were.
+const LONGEST: Duration = Duration::from_secs(5 * 60);
+/// How long the one that tries after a pause may take: more than connecting and a mail.
+const PROBE: Duration = Duration::from_secs(2 * 60);
+
+/// What is known of the server. Shared by all connections of a process.
+#[derive(Debug, Default)]
+pub(super) struct Breaker(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    failures: u32,
+    closed_until: Option<DateTime<Utc>>,
+}
+
+impl Breaker {
+    /// Whether to try. After a pause, only the first who asks: the others wait for what comes of it.
+    pub(super) fn lets_through(&self, now: DateTime<Utc>) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match state.closed_until {
+            None => true,
+            Some(moment) if now < moment => false,
+            Some(_) => {
+                state.closed_until = Some(now + PROBE);
+                true
+            }
+        }
+    }
+
+    /// Whoever was let through had nothing to try.
+    pub(super) fn untried(&self, now: DateTime<Utc>) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.failures > 0 {
+            state.closed_until = Some(now);
+        }
+    }
+
+    /// The server has answered.
+    pub(super) fn worked(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = State::default();
+    }
+
+    /// The server has not answered.
+    pub(super) fn failed(&self, now: DateTime<Utc>) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let pause = FIRST.saturating_mul(1 << state.failures.min(16)).min(LONGEST);
+        state.failures += 1;
+        state.closed_until = Some(now + pause);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_tries_after_each_pause_and_pauses_grow() {
+        let breaker = Breaker::default();
+        let mut now = DateTime::UNIX_EPOCH;
+        assert!(breaker.lets_through(now) && breaker.lets_through(now));
+        for pause in [10, 20, 40, 80, 160, 300, 300] {
+            breaker.failed(now);
+            now += Duration::from_secs(pause) - Duration::from_millis(1);
+            assert!(!breaker.lets_through(now));
+            now += Duration::from_millis(1);
+            assert!(breaker.lets_through(now), "after {pause} s");
+            assert!(!breaker.lets_through(now), "another one waits");
+        }
+        breaker.untried(now);
+        assert!(breaker.lets_through(now), "nothing was tried");
+        breaker.worked();
+        assert!(breaker.lets_through(now) && breaker.lets_through(now));
+    }
+}

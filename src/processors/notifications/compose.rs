@@ -1,0 +1,185 @@
+//! Writes one mail: the facts from the log, the address from identity, both as they are now.
+
+use super::outbox::Notice;
+use super::text::{self, Activated, Expiring, Failed, Renewed, Text, amount, moment, one_line};
+use crate::event_log::{EventLog, LogError, StreamId};
+use crate::identity::{self, Identity, User};
+use domain::transaction::{self, ActivationRequested, Kind, Transaction};
+use domain::user_offer::{self, UserOffer};
+use domain::{AccountId, Event, Recorded, SubscriptionId, Timestamp, TransactionId};
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::{Mailbox, Message};
+use lettre::{Address, error::Error as MessageError};
+use projections::Readers;
+use std::sync::Arc;
+
+/// Writes mails.
+pub(super) struct Composer {
+    pub(super) log: EventLog,
+    pub(super) readers: Readers,
+    pub(super) identity: Arc<Identity>,
+    pub(super) currency: String,
+    pub(super) from: Mailbox,
+}
+
+/// What a notice becomes.
+pub(super) enum Composed {
+    /// To be sent.
+    Mail(Box<Message>),
+    /// Nobody is to be told, and why.
+    Nobody(&'static str),
+}
+
+/// Why it becomes nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ComposeError {
+    /// PostgreSQL does not answer; the mail is not to blame.
+    #[error("the facts cannot be looked up")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// No later try will make it one.
+    #[error("{0}")]
+    Never(&'static str),
+}
+
+impl Composer {
+    pub(super) async fn compose(&self, notice: &Notice) -> Result<Composed, ComposeError> {
+        let user = match self.identity.get_user(notice.user_id).await {
+            Ok(user) if !user.is_active => return Ok(Composed::Nobody("the user is disabled")),
+            Ok(user) if user.email.is_empty() => return Ok(Composed::Nobody("the user has no mail address")),
+            Ok(user) => user,
+            Err(identity::Error::UserNotFound) => return Ok(Composed::Nobody("there is no such user")),
+            Err(cause) => return Err(ComposeError::Unavailable(cause.into())),
+        };
+        let recorded = self.log.find(notice.event_id).await?;
+        let recorded = recorded.ok_or(ComposeError::Never("the log has no such event"))?;
+        let text = self.text(notice, &recorded, name_of(&user)).await?;
+        let mail = self.message(notice, recorded.recorded_at, &user.email, text)?;
+        Ok(Composed::Mail(Box::new(mail)))
+    }
+
+    async fn text(&self, notice: &Notice, recorded: &Recorded, name: &str) -> Result<Text, ComposeError> {
+        let id = notice.aggregate_id;
+        match Event::decode(recorded).map_err(LogError::from)? {
+            Event::Transaction(transaction::Event::Succeeded { .. }) => self.succeeded(id.into(), name).await,
+            Event::Transaction(transaction::Event::Failed { message, .. }) => {
+                self.failed(id.into(), name, &message).await
+            }
+            Event::UserOffer(user_offer::Event::ExpirySoon { expires_at, .. }) => {
+                self.expiring(id.into(), name, expires_at).await
+            }
+            _ => Err(ComposeError::Never("nobody is told of such an event")),
+        }
+    }
+
+    async fn succeeded(&self, transaction_id: TransactionId, name: &str) -> Result<Text, ComposeError> {
+        let request = self.request(transaction_id).await?;
+        let started = SubscriptionId::started_by(transaction_id);
+        let subscription = request.subscription_id.unwrap_or(started);
+        let ends = moment(self.end_paid_by(transaction_id, subscription).await?);
+        let price = is_own(&request).then(|| amount(request.amount, &self.currency));
+        let offer = &*one_line(&request.offer_name);
+        Ok(match request.kind {
+            Kind::Renewal => text::write(&Renewed { name, offer, ends, price, transaction_id }),
+            Kind::Activation | Kind::Partner => {
+                text::write(&Activated { name, offer, ends, price, transaction_id })
+            }
+        })
+    }
+
+    async fn failed(
+        &self,
+        transaction_id: TransactionId,
+        name: &str,
+        reason: &str,
+    ) -> Result<Text, ComposeError> {
+        let request = self.request(transaction_id).await?;
+        let refund = is_own(&request).then(|| amount(request.amount, &self.currency));
+        let (offer, reason) = (&*one_line(&request.offer_name), &*one_line(reason));
+        let renewal = request.kind == Kind::Renewal;
+        Ok(text::write(&Failed { name, offer, renewal, reason, refund, transaction_id }))
+    }
+
+    async fn expiring(
+        &self,
+        subscription_id: SubscriptionId,
+        name: &str,
+        expires_at: Timestamp,
+    ) -> Result<Text, ComposeError> {
+        let found = self.readers.subscription(subscription_id).await;
+        let found = found.map_err(|cause| ComposeError::Unavailable(cause.into()))?;
+        // Noted only once the read tables had come that far: where it is missing they are broken.
+        let found = found.ok_or(ComposeError::Never("the read tables have no such subscription"))?;
+        let offer = &*one_line(&found.offer_name);
+        Ok(text::write(&Expiring { name, offer, ends: moment(expires_at), subscription_id }))
+    }
+
+    async fn request(&self, id: TransactionId) -> Result<ActivationRequested, ComposeError> {
+        let cached = self.log.load::<Transaction>(id.0).await?.state;
+        if let Some(request) = cached.request() {
+            return Ok(request.clone());
+        }
+        let read = self.log.reload::<Transaction>(id.0).await?.state;
+        read.request().cloned().ok_or(ComposeError::Never("the log has no such transaction"))
+    }
+
+    /// Until when the subscription runs by this purchase: it may have been renewed since.
+    async fn end_paid_by(
+        &self,
+        transaction: TransactionId,
+        subscription: SubscriptionId,
+    ) -> Result<Timestamp, ComposeError> {
+        for recorded in self.log.stream(StreamId::of::<UserOffer>(subscription.0)).await? {
+            let event = Event::decode(&recorded).map_err(LogError::from)?;
+            if let Event::UserOffer(user_offer::Event::Activated(period) | user_offer::Event::Renewed(period)) =
+                event
+                && period.transaction_id == transaction
+            {
+                return Ok(period.expires_at);
+            }
+        }
+        Err(ComposeError::Never("the log has no period that this purchase paid for"))
+    }
+
+    /// The same bytes for every try: who gets it twice can tell by the Message-ID.
+    fn message(
+        &self,
+        notice: &Notice,
+        recorded_at: Timestamp,
+        to: &str,
+        text: Text,
+    ) -> Result<Message, ComposeError> {
+        let to: Address =
+            to.parse().map_err(|_| ComposeError::Never("the user's mail address cannot be used"))?;
+        let automatic = HeaderName::new_from_ascii_str("Auto-Submitted"); // RFC 3834: do not answer
+        Message::builder()
+            .message_id(Some(format!("<{}@{}>", notice.event_id, self.from.email.domain())))
+            .date(recorded_at.utc().into())
+            .from(self.from.clone())
+            .to(Mailbox::new(None, to))
+            .subject(text.subject)
+            .raw_header(HeaderValue::new(automatic, "auto-generated".to_owned()))
+            .header(ContentType::TEXT_PLAIN)
+            .body(text.body)
+            .map_err(|_: MessageError| ComposeError::Never("the mail cannot be written"))
+    }
+}
+
+impl From<LogError> for ComposeError {
+    fn from(cause: LogError) -> Self {
+        match cause {
+            LogError::Broken { .. } => Self::Never("the log is broken there"),
+            LogError::Unreadable(_) => Self::Never("this version cannot read the event"),
+            cause => Self::Unavailable(cause.into()),
+        }
+    }
+}
+
+/// Whether the user's own money was used.
+fn is_own(request: &ActivationRequested) -> bool {
+    request.account_id == AccountId::from(request.user_id)
+}
+
+fn name_of(user: &User) -> &str {
+    let first_name = user.first_name.trim();
+    if first_name.is_empty() { &user.username } else { first_name }
+}

@@ -1,0 +1,167 @@
+//! Where mail goes: read from `OFFERS_SMTP_URL`.
+
+use crate::config::Secret;
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::extension::ClientId;
+use percent_encoding::percent_decode_str;
+use std::path::PathBuf;
+use url::{Host, Url};
+
+const SMTP_PORT: u16 = 25;
+const SUBMISSION_PORT: u16 = 587;
+const SUBMISSIONS_PORT: u16 = 465;
+
+/// Where mail goes.
+#[derive(Clone, Debug)]
+pub(super) enum Destination {
+    /// A mail server.
+    Server(Server),
+    /// A file a message.
+    Directory(PathBuf),
+}
+
+/// A mail server and how it is talked to.
+#[derive(Clone, Debug)]
+pub(super) struct Server {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) security: Security,
+    pub(super) credentials: Option<Credentials>,
+    /// Who we say we are.
+    pub(super) hello: ClientId,
+}
+
+/// How the connection is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Security {
+    /// Not at all.
+    None,
+    /// From the first byte.
+    Tls,
+    /// By STARTTLS, or nothing is sent.
+    StartTls,
+}
+
+/// Why mail cannot go there. Never says what the URL is: it may hold a password.
+#[derive(Debug, thiserror::Error)]
+pub enum UrlError {
+    /// No URL.
+    #[error("it is not a URL")]
+    Unreadable,
+    /// Of another kind.
+    #[error("it begins with none of smtps://, smtp:// and file:///")]
+    Scheme,
+    /// It names nothing.
+    #[error("it names no host, or no directory")]
+    Nowhere,
+    /// An unknown `?tls=`.
+    #[error("`tls` can only be `required`; for TLS from the start write smtps://")]
+    Tls,
+    /// Anybody on the way could read it.
+    #[error("a password is only sent encrypted: write smtps://, or smtp://…?tls=required")]
+    PasswordInTheClear,
+}
+
+impl Destination {
+    /// Reads `url`; `domain` is who we say we are to a server unless the URL's path says it.
+    pub(super) fn parse(url: &Secret, domain: &str) -> Result<Self, UrlError> {
+        let url = Url::parse(url.expose()).map_err(|_| UrlError::Unreadable)?;
+        match url.scheme() {
+            "file" => {
+                let directory = url.to_file_path().map_err(|()| UrlError::Nowhere)?;
+                Ok(Self::Directory(directory))
+            }
+            "smtp" | "smtps" => Ok(Self::Server(server(&url, domain)?)),
+            _ => Err(UrlError::Scheme),
+        }
+    }
+}
+
+fn server(url: &Url, domain: &str) -> Result<Server, UrlError> {
+    let host = host(url)?;
+    let tls = url.query_pairs().find(|(name, _)| name == "tls").map(|(_, value)| value.into_owned());
+    let (security, usual_port) = match (url.scheme(), tls.as_deref()) {
+        ("smtps", None) => (Security::Tls, SUBMISSIONS_PORT),
+        ("smtp", Some("required")) => (Security::StartTls, SUBMISSION_PORT),
+        ("smtp", None) => (Security::None, SMTP_PORT),
+        _ => return Err(UrlError::Tls),
+    };
+    let credentials = credentials(url)?;
+    if credentials.is_some() && security == Security::None {
+        return Err(UrlError::PasswordInTheClear);
+    }
+    let name = url.path().trim_matches('/');
+    let hello = ClientId::Domain(if name.is_empty() { domain } else { name }.to_owned());
+    Ok(Server { port: url.port().unwrap_or(usual_port), host, security, credentials, hello })
+}
+
+fn host(url: &Url) -> Result<String, UrlError> {
+    match url.host() {
+        Some(Host::Domain(name)) if !name.is_empty() => Ok(name.to_owned()),
+        Some(Host::Ipv4(address)) => Ok(address.to_string()),
+        Some(Host::Ipv6(address)) => Ok(address.to_string()), // without the brackets
+        _ => Err(UrlError::Nowhere),
+    }
+}
+
+fn credentials(url: &Url) -> Result<Option<Credentials>, UrlError> {
+    let decoded = |text: &str| {
+        percent_decode_str(text).decode_utf8().map(|text| text.into_owned()).map_err(|_| UrlError::Unreadable)
+    };
+    let Some(password) = url.password() else { return Ok(None) };
+    Ok(Some(Credentials::new(decoded(url.username())?, decoded(password)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(url: &str) -> Result<Destination, UrlError> {
+        let Ok(secret) = url.parse();
+        Destination::parse(&secret, "example.com")
+    }
+
+    fn server(url: &str) -> Server {
+        match parse(url).expect(url) {
+            Destination::Server(server) => server,
+            Destination::Directory(directory) => panic!("{url} is {}", directory.display()),
+        }
+    }
+
+    #[test]
+    fn a_url_names_a_server_or_a_directory() {
+        let nearby = server("smtp://localhost");
+        assert_eq!((nearby.host.as_str(), nearby.port), ("localhost", 25));
+        assert!(nearby.security == Security::None && nearby.credentials.is_none());
+        assert_eq!(nearby.hello.to_string(), "example.com");
+
+        let encrypted = server("smtps://us%40er:p%3Aw@mail.example.com/host.example.com");
+        assert_eq!((encrypted.host.as_str(), encrypted.port), ("mail.example.com", 465));
+        assert_eq!(encrypted.security, Security::Tls);
+        assert_eq!(encrypted.credentials, Some(Credentials::new("us@er".into(), "p:w".into())));
+        assert_eq!(encrypted.hello.to_string(), "host.example.com");
+
+        let upgraded = server("smtp://u:p@[::1]:2525/?tls=required");
+        assert_eq!((upgraded.host.as_str(), upgraded.port), ("::1", 2525));
+        assert_eq!(upgraded.security, Security::StartTls);
+
+        let Ok(Destination::Directory(directory)) = parse("file:///var/mail%20out") else { panic!() };
+        assert_eq!(directory, PathBuf::from("/var/mail out"));
+    }
+
+    #[test]
+    fn what_is_unsafe_or_unclear_is_refused_without_showing_it() {
+        for (url, why) in [
+            ("mail.example.com", "not a URL"),
+            ("https://mail.example.com", "begins with none"),
+            ("smtp:///", "names no host"),
+            ("smtp://u:hunter2@mail.example.com", "only sent encrypted"),
+            ("smtp://u:hunter2@mail.example.com?tls=opportunistic", "can only be `required`"),
+            ("smtps://u:hunter2@mail.example.com?tls=none", "can only be `required`"),
+        ] {
+            let refused = parse(url).expect_err(url).to_string();
+            assert!(refused.contains(why) && !refused.contains("hunter2"), "{url}: {refused}");
+        }
+        assert!(!format!("{:?}", server("smtps://u:hunter2@mail.example.com")).contains("hunter2"));
+    }
+}

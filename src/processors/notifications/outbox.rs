@@ -1,0 +1,223 @@
+//! The table of mails: who was told of what, and who is to be told.
+
+use chrono::{DateTime, Utc};
+use domain::UserId;
+use sqlx::postgres::PgRow;
+use sqlx::{PgPool, Row};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// How much of an error is kept, in characters.
+const ERROR_LENGTH: usize = 300;
+
+/// What a mail tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A purchase succeeded: an activation or a renewal, the transaction knows.
+    Succeeded,
+    /// A purchase failed and was refunded.
+    Failed,
+    /// A subscription ends soon.
+    ExpirySoon,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 3] = [Self::Succeeded, Self::Failed, Self::ExpirySoon];
+
+    /// As the table and the metrics write it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::ExpirySoon => "expiry_soon",
+        }
+    }
+
+    /// The event that it tells of.
+    pub(super) fn event(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Succeeded => ("Transaction", "Succeeded"),
+            Self::Failed => ("Transaction", "Failed"),
+            Self::ExpirySoon => ("UserOffer", "ExpirySoon"),
+        }
+    }
+}
+
+/// Somebody is to be told of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Notice {
+    pub(super) event_id: Uuid,
+    pub(super) user_id: UserId,
+    pub(super) position: i64,
+    pub(super) kind: Kind,
+    pub(super) aggregate_id: Uuid,
+}
+
+/// A notice that this sender has to itself until its claim runs out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claimed {
+    pub(super) notice: Notice,
+    /// With the one that is about to be made.
+    pub(super) attempts: u32,
+}
+
+/// The table, and the one in which mail's beginning is kept.
+#[derive(Clone, Debug)]
+pub(super) struct Outbox {
+    pool: PgPool,
+}
+
+impl Outbox {
+    pub(super) fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// The position after which events are mailed: `head` when this is the first time.
+    pub(super) async fn start(&self, head: i64) -> Result<i64, sqlx::Error> {
+        sqlx::query("insert into mail_start (position) values ($1) on conflict do nothing")
+            .bind(head)
+            .execute(&self.pool)
+            .await?;
+        sqlx::query_scalar("select position from mail_start").fetch_one(&self.pool).await
+    }
+
+    /// Adds those notices that are not there yet.
+    pub(super) async fn add(&self, notices: &[Notice], now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+        let added = sqlx::query(
+            "insert into sent_mail (event_id, user_id, position, kind, aggregate_id, state,
+                                    next_attempt_at, created_at)
+             select event_id, user_id, position, kind, aggregate_id, 'pending', $6, $6
+             from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::uuid[])
+                  as notice (event_id, user_id, position, kind, aggregate_id)
+             on conflict do nothing",
+        )
+        .bind(notices.iter().map(|notice| notice.event_id).collect::<Vec<_>>())
+        .bind(notices.iter().map(|notice| notice.user_id.0).collect::<Vec<_>>())
+        .bind(notices.iter().map(|notice| notice.position).collect::<Vec<_>>())
+        .bind(notices.iter().map(|notice| notice.kind.as_str()).collect::<Vec<_>>())
+        .bind(notices.iter().map(|notice| notice.aggregate_id).collect::<Vec<_>>())
+        .bind(now)
+        .execute(&self.pool)
+        .await?;
+        Ok(added.rows_affected())
+    }
+
+    /// Takes up to `limit` notices that are due, for `held_for`: then somebody else may have them.
+    pub(super) async fn claim(
+        &self,
+        now: DateTime<Utc>,
+        held_for: Duration,
+        limit: u8,
+    ) -> Result<Vec<Claimed>, sqlx::Error> {
+        let rows = sqlx::query(
+            "update sent_mail set attempts = attempts + 1, next_attempt_at = $2
+             where (event_id, user_id) in (
+                 select event_id, user_id from sent_mail
+                 where state = 'pending' and next_attempt_at <= $1
+                 order by next_attempt_at limit $3 for update skip locked)
+             returning event_id, user_id, position, kind, aggregate_id, attempts",
+        )
+        .bind(now)
+        .bind(now + held_for)
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(claimed).collect()
+    }
+
+    /// Gives back what was claimed and not tried.
+    pub(super) async fn release(&self, untried: &[Claimed], now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+        if untried.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(
+            "update sent_mail set attempts = attempts - 1, next_attempt_at = $2
+             where event_id = any($1) and state = 'pending'",
+        )
+        .bind(untried.iter().map(|claimed| claimed.notice.event_id).collect::<Vec<_>>())
+        .bind(now)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Nothing more is to be done about it: `sent`, `skipped` or `parked`.
+    pub(super) async fn finish(
+        &self,
+        notice: &Notice,
+        state: &str,
+        why: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "update sent_mail set state = $3, last_error = $4, finished_at = $5
+             where event_id = $1 and user_id = $2 and state = 'pending'",
+        )
+        .bind(notice.event_id)
+        .bind(notice.user_id.0)
+        .bind(state)
+        .bind(why.map(shortened))
+        .bind(now)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Is to be tried again at `next`.
+    pub(super) async fn put_off(
+        &self,
+        notice: &Notice,
+        why: &str,
+        next: DateTime<Utc>,
+    ) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "update sent_mail set next_attempt_at = $3, last_error = $4
+             where event_id = $1 and user_id = $2 and state = 'pending'",
+        )
+        .bind(notice.event_id)
+        .bind(notice.user_id.0)
+        .bind(next)
+        .bind(shortened(why))
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Sends what was parked or skipped once more; false when nothing was.
+    pub(super) async fn reopen(&self, event_id: Uuid, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
+        let reopened = sqlx::query(
+            "update sent_mail set state = 'pending', attempts = 0, next_attempt_at = $2, finished_at = null
+             where event_id = $1 and state in ('parked', 'skipped')",
+        )
+        .bind(event_id)
+        .bind(now)
+        .execute(&self.pool)
+        .await?;
+        Ok(reopened.rows_affected() > 0)
+    }
+
+    /// How many wait.
+    pub(super) async fn pending(&self) -> Result<i64, sqlx::Error> {
+        let pending = sqlx::query_scalar("select count(*) from sent_mail where state = 'pending'");
+        pending.fetch_one(&self.pool).await
+    }
+}
+
+fn claimed(row: &PgRow) -> Result<Claimed, sqlx::Error> {
+    let kind: &str = row.try_get("kind")?;
+    let known = Kind::ALL.into_iter().find(|known| known.as_str() == kind);
+    Ok(Claimed {
+        notice: Notice {
+            event_id: row.try_get("event_id")?,
+            user_id: UserId(row.try_get("user_id")?),
+            position: row.try_get("position")?,
+            kind: known.ok_or_else(|| sqlx::Error::Decode(format!("no such kind of mail: {kind}").into()))?,
+            aggregate_id: row.try_get("aggregate_id")?,
+        },
+        attempts: row.try_get::<i32, _>("attempts")?.cast_unsigned(),
+    })
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().filter(|c| *c != '\0').take(ERROR_LENGTH).collect()
+}

@@ -1,0 +1,45 @@
+//! When is a mail that was not taken tried again?
+
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+/// The rest after each failed try; after the last one the mail is parked, nearly four days after the
+/// first.
+const RESTS: [Duration; 9] = [
+    MINUTE,
+    Duration::from_secs(5 * 60),
+    Duration::from_secs(15 * 60),
+    HOUR,
+    Duration::from_secs(3 * 60 * 60),
+    Duration::from_secs(6 * 60 * 60),
+    Duration::from_secs(12 * 60 * 60),
+    Duration::from_secs(24 * 60 * 60),
+    Duration::from_secs(36 * 60 * 60),
+];
+/// How much longer a rest may be, so that what failed together does not come back together.
+const JITTER: f64 = 0.2;
+
+/// The rest after the failed try number `attempts` (from 1); `None`: it was the last.
+pub(super) fn rest_after(attempts: u32) -> Option<Duration> {
+    let rest = RESTS.get(usize::try_from(attempts).ok()?.checked_sub(1)?)?;
+    Some(rest.mul_f64(rand::random_range(1.0..=1.0 + JITTER)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rests_grow_over_days_and_end() {
+        let mut whole = Duration::ZERO;
+        for (attempts, least) in (1..).zip(RESTS) {
+            let rest = rest_after(attempts).unwrap();
+            assert!(least <= rest && rest <= least.mul_f64(1.0 + JITTER), "{attempts}: {rest:?}");
+            whole += least;
+        }
+        assert!(3 * 24 * HOUR < whole && whole < 4 * 24 * HOUR, "{whole:?}");
+        assert_eq!(rest_after(10), None);
+        assert_eq!(rest_after(u32::MAX), None);
+    }
+}

@@ -1,0 +1,142 @@
+//! One connection to a mail server, used for several mails.
+//!
+//! lettre's own pool is not used: it hands a connection on whose last mail was given up for its time,
+//! and the next mail would read that one's answers.
+
+use super::destination::{Security, Server};
+use lettre::Message;
+use lettre::transport::smtp::Error;
+use lettre::transport::smtp::authentication::DEFAULT_MECHANISMS;
+use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long it may take until a mail can be handed over.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long handing over one mail may take.
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a goodbye may take.
+const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Mails a connection carries: servers end those that carry many.
+const MAILS_PER_CONNECTION: u32 = 50;
+/// "The service is closing": about the connection, not about the mail.
+const CLOSING: u16 = 421;
+
+/// Why a mail was not handed over.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SendError {
+    /// The server is not there, does not let us in, or has stopped answering: whether it has this mail is
+    /// then not known. Another mail would fare the same.
+    #[error("the mail server cannot be used: {0}")]
+    NoServer(String),
+    /// The server does not take this mail now.
+    #[error("the mail server put it off: {0}")]
+    PutOff(String),
+    /// The server will never take this mail.
+    #[error("the mail server refused it: {0}")]
+    Refused(String),
+}
+
+/// A connection that is ready for the next mail. Dropping it closes it.
+pub(super) struct Connection {
+    smtp: AsyncSmtpConnection,
+    mails: u32,
+}
+
+impl Connection {
+    pub(super) async fn open(server: &Server) -> Result<Self, SendError> {
+        match timeout(CONNECT_TIMEOUT, connect(server)).await {
+            Ok(Ok(smtp)) => Ok(Self { smtp, mails: 0 }),
+            Ok(Err(cause)) => Err(SendError::NoServer(describe(&cause))),
+            Err(_) => Err(SendError::NoServer(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))),
+        }
+    }
+
+    /// Hands `mail` over, and gives the connection back if it can carry another.
+    pub(super) async fn send(mut self, mail: &Message) -> (Result<(), SendError>, Option<Self>) {
+        let bytes = mail.formatted();
+        match timeout(SEND_TIMEOUT, self.smtp.send(mail.envelope(), &bytes)).await {
+            Ok(Ok(_taken)) => {
+                self.mails += 1;
+                if self.mails < MAILS_PER_CONNECTION {
+                    return (Ok(()), Some(self));
+                }
+                self.quit().await;
+                (Ok(()), None)
+            }
+            Ok(Err(cause)) => (Err(judge(&cause)), None),
+            Err(_) => {
+                (Err(SendError::NoServer(format!("no answer within {} s", SEND_TIMEOUT.as_secs()))), None)
+            }
+        }
+    }
+
+    /// Says goodbye; what comes of it changes nothing.
+    pub(super) async fn quit(mut self) {
+        let _ = timeout(QUIT_TIMEOUT, self.smtp.quit()).await;
+    }
+}
+
+async fn connect(server: &Server) -> Result<AsyncSmtpConnection, Error> {
+    let Server { host, port, hello, .. } = server;
+    // Reads the machine's certificates each time: new ones count without a restart.
+    let tls = || TlsParameters::new(host.clone());
+    let from_the_start = if server.security == Security::Tls { Some(tls()?) } else { None };
+    let address = (host.as_str(), *port);
+    let mut smtp =
+        AsyncSmtpConnection::connect_tokio1(address, Some(CONNECT_TIMEOUT), hello, from_the_start, None)
+            .await?;
+    if server.security == Security::StartTls {
+        smtp.starttls(tls()?, hello).await?;
+    }
+    if let Some(credentials) = &server.credentials {
+        smtp.auth(DEFAULT_MECHANISMS, credentials).await?;
+    }
+    Ok(smtp)
+}
+
+fn judge(cause: &Error) -> SendError {
+    let closing = cause.status().is_some_and(|code| u16::from(code) == CLOSING);
+    let why = describe(cause);
+    if closing {
+        SendError::NoServer(why)
+    } else if cause.is_transient() {
+        SendError::PutOff(why)
+    } else if cause.is_permanent() || cause.is_client() {
+        SendError::Refused(why)
+    } else {
+        SendError::NoServer(why)
+    }
+}
+
+/// What the server said, or what went wrong, without addresses: servers like to repeat them.
+fn describe(cause: &Error) -> String {
+    let mut text = cause.to_string();
+    let mut source = std::error::Error::source(cause);
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        source = inner.source();
+    }
+    without_addresses(&text)
+}
+
+fn without_addresses(text: &str) -> String {
+    let words = text.split_whitespace().map(|word| if word.contains('@') { "<…>" } else { word });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_says_is_kept_without_the_addresses_in_it() {
+        assert_eq!(
+            without_addresses("550 5.1.1 <bob@example.com>:\r\n user unknown"),
+            "550 5.1.1 <…> user unknown"
+        );
+    }
+}
