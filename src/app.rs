@@ -4,6 +4,7 @@ use crate::bus::{Bus, State};
 use crate::clock::Clock;
 use crate::event_log::EventLog;
 use crate::identity::Identity;
+use crate::processors::Parked;
 use crate::processors::callbacks::Callbacks;
 use crate::waiting_room::WaitingRoom;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -20,6 +21,8 @@ pub struct App {
     pub identity: Arc<Identity>,
     /// What partners are told.
     pub callbacks: Callbacks,
+    /// What could not be handled.
+    pub parked: Parked,
     /// The questions that the read tables answer.
     pub readers: Readers,
     /// The status of transactions, quickly.

@@ -10,7 +10,7 @@ use crate::identity::{self, Identity, Keyring, PasswordCost, Settings};
 use crate::processors::callbacks::{self, Callbacks};
 use crate::processors::notifications::{self, Notifications};
 use crate::processors::schedules::Scheduler;
-use crate::processors::{ActivationProcessor, Parked, Sweeper, consume_activations};
+use crate::processors::{ActivationProcessor, Parked, Resumption, Sweeper, consume_activations};
 use crate::waiting_room::WaitingRoom;
 use crate::{http, telemetry};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -184,10 +184,12 @@ impl Service {
         let (bus, readers) = (app.bus.clone(), app.readers.clone());
         let sweeper = Sweeper::new(readers.clone(), processor.clone(), bus.clone(), app.clock.clone());
         self.tasks.spawn(sweeper.run(self.stop.clone()));
+        let resumption = Resumption::new(app.parked.clone(), app.log.clone(), processor.clone());
+        self.tasks.spawn(resumption.run(self.stop.clone()));
         self.tasks.spawn(consume_activations(
             bus,
             processor,
-            Parked::new(parts.pool.clone()),
+            app.parked.clone(),
             readers,
             u32::from(calls),
             config.activation.external_timeout,
@@ -265,6 +267,7 @@ impl Parts {
         let app = App {
             waiting_room: WaitingRoom::open(log.clone(), readers.clone(), hashes.clone(), stop),
             log,
+            parked: Parked::new(pool.clone()),
             callbacks: Callbacks::new(pool.clone(), identity.clone(), clock.clone()),
             identity,
             readers,

@@ -59,15 +59,31 @@ pub async fn current(app: &App, id: TransactionId) -> Result<Option<TransactionH
     Ok(Some(hash))
 }
 
+/// The transaction `id` with everything that happened to it, as it may be told.
+///
+/// # Errors
+/// The log's own; what the stream says cannot be read.
+pub async fn known(app: &App, id: TransactionId) -> Result<Option<Known>, Error> {
+    let known = from_stream(&app.log, &app.readers, id).await?;
+    if let Some(known) = known.as_ref().filter(|known| known.listed) {
+        told(app, std::slice::from_ref(&known.view)).await;
+    }
+    Ok(known)
+}
+
+/// Whoever is told of `views`, in a list or one by one, reads nothing older afterwards. To be called
+/// before they are told.
+pub async fn told(app: &App, views: &[TransactionView]) {
+    if let Err(error) = app.hashes.keep_up_with(views).await {
+        tracing::debug!(error = &error as &dyn std::error::Error, "statuses are read without Redis");
+    }
+}
+
 /// The transaction `id` from its own stream, as far as the read tables are, but at least requested.
 ///
 /// # Errors
 /// The log's own; what the stream says cannot be read.
-pub async fn from_stream(
-    log: &EventLog,
-    readers: &Readers,
-    id: TransactionId,
-) -> Result<Option<Known>, Error> {
+async fn from_stream(log: &EventLog, readers: &Readers, id: TransactionId) -> Result<Option<Known>, Error> {
     let mut events = log.stream(StreamId::of::<Transaction>(id.0)).await?;
     let Some(view) = fold(&events)? else { return Ok(None) };
     if readers.checkpoint().known() >= view.position {

@@ -102,6 +102,51 @@ impl EventLog {
         rows.iter().map(recorded).collect()
     }
 
+    /// All events of several aggregates, in log order.
+    ///
+    /// # Errors
+    /// `Unavailable` when PostgreSQL is.
+    pub async fn streams(&self, streams: &[StreamId]) -> Result<Vec<Recorded>, LogError> {
+        let (types, ids): (Vec<&str>, Vec<String>) =
+            streams.iter().map(|stream| (stream.aggregate_type, stream.aggregate_id.to_string())).unzip();
+        let query = format!(
+            "select {COLUMNS} from events where (aggregate_type, aggregate_id) in \
+             (select * from unnest($1::text[], $2::text[])) order by position"
+        );
+        let query = sqlx::query(&query).bind(types).bind(ids);
+        // Planned anew each time: a plan made while the table was small reads all of it.
+        let rows = query.persistent(false).fetch_all(&self.0.pool).await?;
+        rows.iter().map(recorded).collect()
+    }
+
+    /// When the event at `position` was recorded; `None` when there is none.
+    ///
+    /// # Errors
+    /// `Unavailable` when PostgreSQL is.
+    pub async fn recorded_at(&self, position: i64) -> Result<Option<Timestamp>, LogError> {
+        let query = sqlx::query_scalar("select recorded_at from events where position = $1");
+        Ok(query.bind(position).fetch_optional(&self.0.pool).await?.map(Timestamp::new))
+    }
+
+    /// The position of the last event that was recorded at `moment` or before, 0 when there is none.
+    ///
+    /// Times never decrease and positions have no gaps, so some thirty look-ups find it in any log.
+    ///
+    /// # Errors
+    /// `Unavailable` when PostgreSQL is; `Broken` when a position is missing.
+    pub async fn position_at(&self, moment: Timestamp) -> Result<i64, LogError> {
+        let (mut known, mut later) = (0, self.head().await? + 1);
+        while later - known > 1 {
+            let middle = known + (later - known) / 2;
+            let missing = || LogError::Broken { position: middle, why: "there is no such event".to_owned() };
+            match self.recorded_at(middle).await?.ok_or_else(missing)? <= moment {
+                true => known = middle,
+                false => later = middle,
+            }
+        }
+        Ok(known)
+    }
+
     /// The events after the position `after` that fit `filter`, in order, at most `limit`.
     ///
     /// # Errors

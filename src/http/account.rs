@@ -83,6 +83,7 @@ pub(super) async fn transactions(
     })?;
     let after = wanted.key(|key| key.parse().ok())?;
     let slice = app.readers.transactions_of_user(user.id, filter, after, wanted.limit).await?;
+    statuses::told(&app, &slice.items).await;
     let items = slice.items.iter().map(transaction).collect();
     Ok(wanted.answer(&context, items, slice.next.map(|key| key.to_string())))
 }
@@ -93,7 +94,7 @@ pub(super) async fn transaction_detail(
     user: User,
     Id(id): Id<TransactionId>,
 ) -> Result<Json<Value>, Problem> {
-    let known = statuses::from_stream(&app.log, &app.readers, id).await?;
+    let known = statuses::known(&app, id).await?;
     let known =
         known.filter(|known| known.view.request.user_id == user.id).ok_or_else(no_such_transaction)?;
     let mut shown = transaction(&known.view);
@@ -115,7 +116,7 @@ pub(super) fn subscription(view: &SubscriptionView, now: Timestamp) -> Value {
 }
 
 /// A transaction as its user sees it.
-fn transaction(view: &TransactionView) -> Value {
+pub(super) fn transaction(view: &TransactionView) -> Value {
     json!({
         "transaction_id": view.transaction_id,
         "kind": view.request.kind,

@@ -7,8 +7,8 @@ use super::page::Wanted;
 use super::path::Id;
 use super::problem::Problem;
 use super::query::{self, Parameters};
-use super::refusals::no_such_transaction;
-use super::values::parse_uuid;
+use super::refusals::{no_such_account, no_such_transaction};
+use super::values::{Expected, parse_uuid};
 use crate::event_log::{EventLog, Filter, LogError, PAGE_EVENTS, StreamId};
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -19,12 +19,17 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use domain::transaction::{Event, Kind, Transaction};
 use domain::user_offer::UserOffer;
-use domain::{Recorded, SubscriptionId, TransactionId};
+use domain::{Recorded, SubscriptionId, Timestamp, TransactionId};
 use futures::stream::{self, Stream};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::time::Duration;
+use tokio::time::Instant;
+use uuid::Uuid;
 
+/// How long a balance waits for the entries of its events.
+const BALANCE_WAIT: Duration = Duration::from_secs(5);
 const NDJSON: &str = "application/x-ndjson";
 
 /// `GET /audit/events/`: a page as JSON, or with `Accept: application/x-ndjson` all records to the head.
@@ -69,6 +74,44 @@ pub(super) async fn transaction(
     events.sort_by_key(|event| event.position);
     let records: Vec<_> = events.iter().map(|event| raw(event.line())).collect();
     Ok(Json(json!({"transaction_id": id, "events": records})))
+}
+
+/// `GET /audit/accounts/{owner_id}/balance/?at=<position or time>`: what the owner had once that event was
+/// in; without `at`, once the last one was. Beyond the head of the log it is as of the head.
+pub(super) async fn balance(
+    State(app): State<Shared>,
+    _auditor: Auditor,
+    Id(owner): Id<Uuid>,
+    parameters: Parameters,
+) -> Result<Json<Value>, Problem> {
+    let at = parameters.read(|parameters| parameters.optional("at", position_or_time))?;
+    if app.identity.owner_kind(owner).await?.is_none() {
+        return Err(no_such_account());
+    }
+    let head = app.log.head().await?;
+    let position = match at {
+        None => head,
+        Some(At::Position(position)) => position.min(head),
+        Some(At::Time(moment)) => app.log.position_at(moment).await?,
+    };
+    app.readers.checkpoint().wait_for(position, Instant::now() + BALANCE_WAIT).await?;
+    let balance = app.readers.balance_at(owner, position).await?;
+    let recorded_at = app.log.recorded_at(position).await?;
+    Ok(Json(json!({"balance": balance, "position": position, "recorded_at": recorded_at})))
+}
+
+/// A point in history.
+enum At {
+    Position(i64),
+    Time(Timestamp),
+}
+
+fn position_or_time(text: &str) -> Result<At, Expected> {
+    if let Ok(position) = query::integer(0..=i64::MAX)(text) {
+        return Ok(At::Position(position));
+    }
+    let moment = text.parse().map(At::Time);
+    moment.map_err(|_| "must be a position or a time like 2026-11-22T08:30:00Z".to_owned())
 }
 
 fn filter(parameters: &mut Parameters) -> Filter {

@@ -5,7 +5,7 @@ use super::code::Code;
 use super::fields::{Fields, Member};
 use super::problem::Problem;
 use axum::body::Body;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, OptionalFromRequest, Request};
 use axum::http::{HeaderMap, header};
 use futures::StreamExt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -27,16 +27,30 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
-        let (parts, body) = request.into_parts();
-        let bytes = match tokio::time::timeout(BODY_TIMEOUT, bounded(body)).await {
-            Ok(read) => read?,
-            Err(_) => return Err(Problem::new(Code::Timeout, "The body did not arrive in time")),
-        };
-        if !bytes.is_empty() && !says_json(&parts.headers) {
-            return Err(Problem::new(Code::UnsupportedMediaType, "The body must be application/json"));
-        }
-        parse(&bytes).map(Fields::new)
+        parse(&read(request).await?).map(Fields::new)
     }
+}
+
+/// For requests that need to say nothing: no body is `None`.
+impl<S: Send + Sync> OptionalFromRequest<S> for Fields {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Option<Self>, Problem> {
+        let bytes = read(request).await?;
+        if bytes.is_empty() { Ok(None) } else { parse(&bytes).map(Fields::new).map(Some) }
+    }
+}
+
+async fn read(request: Request) -> Result<Vec<u8>, Problem> {
+    let (parts, body) = request.into_parts();
+    let bytes = match tokio::time::timeout(BODY_TIMEOUT, bounded(body)).await {
+        Ok(read) => read?,
+        Err(_) => return Err(Problem::new(Code::Timeout, "The body did not arrive in time")),
+    };
+    if !bytes.is_empty() && !says_json(&parts.headers) {
+        return Err(Problem::new(Code::UnsupportedMediaType, "The body must be application/json"));
+    }
+    Ok(bytes)
 }
 
 /// The whole body, if it is not too large.

@@ -115,6 +115,17 @@ impl Fields {
         self.optional(name, parse)
     }
 
+    /// A member of a partial change that takes something away when it is `null`.
+    pub(super) fn change_or_clear<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&RawValue) -> Result<T, Expected>,
+    ) -> Option<Option<T>> {
+        let given = self.members.iter().any(|member| member.name == name);
+        let value = self.optional(name, parse);
+        given.then_some(value)
+    }
+
     /// Notes that `name` is wrong although each member by itself was right.
     pub(super) fn refuse(&mut self, name: &str, message: &str) {
         self.errors.push(FieldError { field: name.to_owned(), message: message.to_owned() });

@@ -43,7 +43,7 @@ use crate::app::App;
 use crate::config::Protection;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, patch, post};
+use axum::routing::{delete, get, patch, post};
 use routes::Routes;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -106,6 +106,7 @@ fn api() -> Routes {
         .route("/partner/transactions", get(partner::transactions))
         .route("/partner/balance", get(partner::balance))
         .route("/partner/callbacks/test", post(partner::test_callback))
+        .route("/partner/callbacks/{id}", get(partner::callback))
         .route("/admin/users", get(admin::users::list_all).post(admin::users::create))
         .route("/admin/users/{id}", get(admin::users::detail).patch(admin::users::change))
         .route("/admin/accounts/{id}", get(admin::accounts::detail))
@@ -113,7 +114,23 @@ fn api() -> Routes {
         .route("/admin/accounts/{id}/debit", post(admin::accounts::debit))
         .route("/admin/offers", post(admin::offers::create))
         .route("/admin/offers/{id}", patch(admin::offers::change))
+        .route("/admin/partners", get(admin::partners::list_all).post(admin::partners::create))
+        .route("/admin/partners/{id}", get(admin::partners::detail).patch(admin::partners::change))
+        .route(
+            "/admin/partners/{id}/keys",
+            get(admin::partner_keys::list_all).post(admin::partner_keys::create),
+        )
+        .route("/admin/partners/{id}/keys/{key_id}", delete(admin::partner_keys::revoke))
+        .route("/admin/partners/{id}/webhook-secret", post(admin::partner_keys::rotate_secret))
+        .route("/admin/transactions", get(admin::transactions::list_all))
+        .route("/admin/callbacks", get(admin::callbacks::list_all))
+        .route("/admin/callbacks/{id}", get(admin::callbacks::detail))
+        .route("/admin/callbacks/{id}/resend", post(admin::callbacks::resend))
+        .route("/admin/parked", get(admin::parked::list_all))
+        .route("/admin/parked/{id}", get(admin::parked::detail))
+        .route("/admin/parked/{id}/requeue", post(admin::parked::requeue))
         .route("/audit/events", get(audit::events))
+        .route("/audit/accounts/{id}/balance", get(audit::balance))
         .route("/audit/transactions/{id}", get(audit::transaction))
 }
 

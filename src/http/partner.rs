@@ -10,8 +10,10 @@ use super::context::Context;
 use super::fields::Fields;
 use super::idempotency::{self, REPLAYED};
 use super::page::Wanted;
+use super::path::Id;
 use super::problem::Problem;
 use super::query::{Parameters, one_of, text};
+use super::refusals::no_such_callback;
 use super::values::{amount, line, uuid};
 use crate::identity::Caller;
 use crate::partner_activations::{self, Accepted, PartnerActivation, Reference};
@@ -28,6 +30,7 @@ use domain::{Money, OfferId, PartnerId, TransactionId, UserId};
 use projections::TransactionView;
 use projections::transaction::PartnerFilter;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 /// What an activation cannot do without.
 const NEEDED: [&str; 3] = ["user_id", "offer_id", "amount"];
@@ -149,7 +152,7 @@ async fn find(app: &Shared, reference: &Reference) -> Result<Option<TransactionV
 }
 
 async fn current(app: &Shared, id: TransactionId) -> Result<Option<TransactionView>, Problem> {
-    let known = statuses::from_stream(&app.log, &app.readers, id).await?;
+    let known = statuses::known(app, id).await?;
     Ok(known.map(|known| known.view))
 }
 
@@ -186,6 +189,7 @@ pub(super) async fn transactions(
     }
     let filter = PartnerFilter { partner_reference: None, status };
     let slice = app.readers.transactions_of_partner(partner, filter, after, wanted.limit).await?;
+    statuses::told(&app, &slice.items).await;
     let items = slice.items.iter().map(ValidateAnswer::from).collect();
     Ok(wanted.answer(&context, items, slice.next.map(|key| key.to_string())))
 }
@@ -216,7 +220,33 @@ pub(super) async fn balance(
 pub(super) async fn test_callback(
     State(app): State<Shared>,
     Partner(partner): Partner,
-) -> Result<(StatusCode, Json<Value>), Problem> {
-    app.callbacks.enqueue_ping(partner).await?;
-    Ok((StatusCode::ACCEPTED, Json(json!({"message": "A ping is on its way to the registered URL"}))))
+) -> Result<impl IntoResponse, Problem> {
+    let id = app.callbacks.enqueue_ping(partner).await?;
+    let location = format!("/api/v1/partner/callbacks/{id}/");
+    let body = json!({"id": id, "message": "A ping is on its way to the registered URL"});
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(body)))
+}
+
+/// `GET /partner/callbacks/{id}/`: what became of a ping, or of any callback to this partner.
+pub(super) async fn callback(
+    State(app): State<Shared>,
+    Partner(partner): Partner,
+    Id(id): Id<Uuid>,
+) -> Result<Json<Value>, Problem> {
+    let found = app.callbacks.find(id).await?.filter(|delivery| delivery.partner_id == partner);
+    let delivery = found.ok_or_else(no_such_callback)?;
+    Ok(Json(json!({
+        "id": delivery.id,
+        "webhook_id": delivery.event_id,
+        "type": delivery.r#type,
+        "transaction_id": delivery.transaction_id,
+        "url": delivery.url,
+        "status": delivery.status,
+        "attempts": delivery.attempts,
+        "next_attempt_at": delivery.next_attempt_at,
+        "last_status": delivery.last_status,
+        "last_error": delivery.last_error,
+        "created_at": delivery.created_at,
+        "delivered_at": delivery.delivered_at,
+    })))
 }

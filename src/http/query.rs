@@ -2,10 +2,11 @@
 //! wrong ones told all at once.
 
 use super::problem::{FieldError, Problem};
-use super::values::Expected;
+use super::values::{Expected, parse_uuid};
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use std::ops::RangeInclusive;
+use uuid::Uuid;
 
 /// The longest free text in a query, in characters.
 const MAX_TEXT: usize = 200;
@@ -73,18 +74,33 @@ pub(super) fn integer(range: RangeInclusive<i64>) -> impl Fn(&str) -> Result<i64
     }
 }
 
+/// A UUID in its usual form.
+///
+/// # Errors
+/// What it should be.
+pub(super) fn id<T: From<Uuid>>(text: &str) -> Result<T, Expected> {
+    parse_uuid(text).map(T::from).ok_or_else(|| "must be a UUID".to_owned())
+}
+
 /// A short text without control characters.
 ///
 /// # Errors
 /// What it should be.
 pub(super) fn text(text: &str) -> Result<String, Expected> {
-    if text.chars().any(char::is_control) {
-        return Err("must not contain control characters".to_owned());
+    text_of(MAX_TEXT)(text)
+}
+
+/// A text of at most so many characters, none of them a control character.
+pub(super) fn text_of(longest: usize) -> impl Fn(&str) -> Result<String, Expected> {
+    move |text| {
+        if text.chars().any(char::is_control) {
+            return Err("must not contain control characters".to_owned());
+        }
+        if text.chars().count() > longest {
+            return Err(format!("must have at most {longest} characters"));
+        }
+        Ok(text.to_owned())
     }
-    if text.chars().count() > MAX_TEXT {
-        return Err(format!("must have at most {MAX_TEXT} characters"));
-    }
-    Ok(text.to_owned())
 }
 
 /// One of `choices`, found by the name that clients write.

@@ -3,7 +3,7 @@
 use super::code::Code;
 use super::problem::{FieldError, Problem};
 use crate::event_log::LogError;
-use crate::processors::callbacks;
+use crate::processors::{ParkedError, callbacks};
 use crate::{accounts, activations, catalogue, identity, partner_activations, renewals, statuses};
 use std::error::Error;
 
@@ -88,11 +88,17 @@ impl From<callbacks::Error> for Problem {
     fn from(error: callbacks::Error) -> Self {
         use callbacks::Error as E;
         match error {
-            E::DeliveryNotFound => Self::new(Code::CallbackNotFound, "There is no such callback"),
+            E::DeliveryNotFound => no_such_callback(),
             E::NoCallbackUrl | E::EndpointDisabled => Self::new(Code::Conflict, sentence(&error)),
             E::Identity(cause) => cause.into(),
             E::Unavailable(_) => unavailable(&error),
         }
+    }
+}
+
+impl From<ParkedError> for Problem {
+    fn from(error: ParkedError) -> Self {
+        unavailable(&error)
     }
 }
 
@@ -163,6 +169,16 @@ pub(super) fn no_such_transaction() -> Problem {
 /// There is no such subscription, or it is somebody else's: the same answer.
 fn no_such_subscription() -> Problem {
     Problem::new(Code::SubscriptionNotFound, "There is no such subscription")
+}
+
+/// There is no such callback, or it is somebody else's: the same answer.
+pub(super) fn no_such_callback() -> Problem {
+    Problem::new(Code::CallbackNotFound, "There is no such callback")
+}
+
+/// There is no owner of such an account.
+pub(super) fn no_such_account() -> Problem {
+    Problem::new(Code::AccountNotFound, "There is no such account")
 }
 
 fn insufficient_balance() -> Problem {

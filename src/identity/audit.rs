@@ -6,7 +6,8 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-/// One change. `details` never holds personal data or a secret.
+/// One change. `details` is an object and never holds personal data or a secret; the actor's reason is
+/// added to it.
 pub(super) struct Entry<'a> {
     pub(super) actor: &'a Actor,
     pub(super) action: &'static str,
@@ -17,9 +18,12 @@ pub(super) struct Entry<'a> {
 /// Records `entry` in the transaction that makes the change.
 pub(super) async fn record(
     connection: &mut PgConnection,
-    entry: Entry<'_>,
+    mut entry: Entry<'_>,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
+    if let Some(reason) = entry.actor.reason() {
+        entry.details["reason"] = reason.into();
+    }
     sqlx::query(
         "insert into audit_log (id, at, actor, action, subject, details) values ($1, $2, $3, $4, $5, $6)",
     )

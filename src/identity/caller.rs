@@ -55,33 +55,50 @@ impl Caller {
     #[must_use]
     pub fn actor(&self) -> Actor {
         match self {
-            Self::User { id, .. } => Actor(format!("user:{id}")),
-            Self::Partner { id, .. } => Actor(format!("partner:{id}")),
+            Self::User { id, .. } => Actor::named(format!("user:{id}")),
+            Self::Partner { id, .. } => Actor::named(format!("partner:{id}")),
         }
     }
 }
 
-/// Who did something: `user:<id>`, `partner:<id>` or `system:<name>`.
+/// Who did something, `user:<id>`, `partner:<id>` or `system:<name>`, and maybe why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Actor(String);
+pub struct Actor {
+    name: String,
+    reason: Option<String>,
+}
 
 impl Actor {
+    fn named(name: String) -> Self {
+        Self { name, reason: None }
+    }
+
     /// A part of the product that acts by itself, such as the loader of the demo data.
     #[must_use]
     pub fn system(name: &'static str) -> Self {
-        Self(format!("system:{name}"))
+        Self::named(format!("system:{name}"))
+    }
+
+    /// The same, with a reason in that person's words; it is kept with what is done.
+    #[must_use]
+    pub fn because(self, reason: Option<String>) -> Self {
+        Self { reason, ..self }
     }
 
     /// The text that is stored.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
+    }
+
+    pub(super) fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
     }
 }
 
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)
     }
 }
 

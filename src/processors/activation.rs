@@ -99,6 +99,12 @@ impl ActivationProcessor {
         verdict
     }
 
+    /// The same at once, whatever rest it was given.
+    pub async fn drive_now(&self, id: TransactionId) -> Verdict {
+        self.0.attempts.wake(id);
+        self.drive(id, None).await
+    }
+
     async fn attempt(&self, id: TransactionId, cause: Option<Cause>) -> Result<Verdict, ExecuteError> {
         let Inner { log, calls, .. } = &*self.0;
         let state = match log.load::<Transaction>(id.0).await?.state {

@@ -69,6 +69,14 @@ impl Attempts {
         known.standing.insert(id, Standing::Busy);
         Ok(Turn { attempts: self, id, rest: None })
     }
+
+    /// Ends the rest of `id`, if it has one: somebody wants it attempted now.
+    pub(super) fn wake(&self, id: TransactionId) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(known.standing.get(&id), Some(Standing::RestsUntil(_))) {
+            known.standing.remove(&id);
+        }
+    }
 }
 
 impl Turn<'_> {
@@ -111,6 +119,8 @@ mod tests {
         attempts.begin(id).ok().unwrap().then_rest(Duration::from_secs(60));
         let left = attempts.begin(id).err().unwrap();
         assert!(left > Duration::from_secs(50) && left <= Duration::from_secs(60), "{left:?}");
+        attempts.wake(id);
+        assert!(attempts.begin(id).is_ok(), "it was woken");
         let other = TransactionId(Uuid::from_u128(2));
         attempts.begin(other).ok().unwrap().then_rest(Duration::ZERO);
         assert!(attempts.begin(other).is_ok());

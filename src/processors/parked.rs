@@ -1,6 +1,7 @@
 //! Messages that cannot be handled: kept until a person has looked.
 
 use crate::bus::Letter;
+use chrono::{DateTime, Utc};
 use domain::Timestamp;
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
@@ -9,8 +10,8 @@ use uuid::Uuid;
 /// How much of a reason is kept, in characters.
 const REASON_LENGTH: usize = 500;
 /// What is read of a row.
-const COLUMNS: &str =
-    "id, consumer, position, subject, event_id, aggregate_id, reason, attempts, parked_at, requeued_at";
+const COLUMNS: &str = "id, consumer, position, subject, event_id, aggregate_id, reason, attempts, \
+                       parked_at, requeued_at, resumed_at";
 
 /// The table of parked messages.
 #[derive(Clone)]
@@ -44,8 +45,10 @@ pub struct ParkedMessage {
     pub attempts: i64,
     /// When it was parked, the last time.
     pub parked_at: Timestamp,
-    /// When somebody sent it back to work; nothing when it waits.
+    /// When somebody sent it back to work; nothing while it waits.
     pub requeued_at: Option<Timestamp>,
+    /// When a processor took it up since.
+    pub resumed_at: Option<Timestamp>,
 }
 
 impl Parked {
@@ -65,7 +68,8 @@ impl Parked {
              values ($1, $2, $3, $4, $5, $6, $7, $8) \
              on conflict (consumer, position) do update set \
              subject = excluded.subject, event_id = excluded.event_id, aggregate_id = excluded.aggregate_id, \
-             reason = excluded.reason, attempts = excluded.attempts, parked_at = now(), requeued_at = null",
+             reason = excluded.reason, attempts = excluded.attempts, parked_at = now(), \
+             requeued_at = null, requeued_by = null, resumed_at = null",
         )
         .bind(Uuid::now_v7())
         .bind(consumer)
@@ -73,7 +77,7 @@ impl Parked {
         .bind(&letter.subject)
         .bind(letter.event_id)
         .bind(letter.aggregate_id)
-        .bind(letter.reason.chars().filter(|c| *c != '\0').take(REASON_LENGTH).collect::<String>())
+        .bind(cut(&letter.reason))
         .bind(letter.attempts)
         .execute(&self.pool)
         .await?;
@@ -103,22 +107,62 @@ impl Parked {
         Ok(rows.iter().map(message).collect::<Result<_, _>>()?)
     }
 
-    /// Notes that somebody sends `id` back to work, and says what that was; nothing when there is no
-    /// such message that waits. Who calls this must see to the work.
+    /// The message `id`, waiting or not.
     ///
     /// # Errors
     /// The table does not answer.
-    pub async fn requeue(&self, id: Uuid) -> Result<Option<ParkedMessage>, ParkedError> {
-        let query = format!(
-            "update parked set requeued_at = now() where id = $1 and requeued_at is null returning {COLUMNS}"
-        );
+    pub async fn find(&self, id: Uuid) -> Result<Option<ParkedMessage>, ParkedError> {
+        let query = format!("select {COLUMNS} from parked where id = $1");
         let row = sqlx::query(&query).bind(id).fetch_optional(&self.pool).await?;
         Ok(row.as_ref().map(message).transpose()?)
     }
+
+    /// Notes that `by` (`user:<id>`) sends `id` back to work, and says what that was; nothing when there
+    /// is no such message that waits. [`Resumption`](super::Resumption) sees to the work.
+    ///
+    /// # Errors
+    /// The table does not answer.
+    pub async fn requeue(&self, id: Uuid, by: &str) -> Result<Option<ParkedMessage>, ParkedError> {
+        let query = format!(
+            "update parked set requeued_at = now(), requeued_by = $2, resumed_at = null \
+             where id = $1 and requeued_at is null returning {COLUMNS}"
+        );
+        let row = sqlx::query(&query).bind(id).bind(by).fetch_optional(&self.pool).await?;
+        Ok(row.as_ref().map(message).transpose()?)
+    }
+
+    /// Takes up to `limit` of those that were sent back to work; no other process gets them.
+    pub(super) async fn resume(&self, limit: u32) -> Result<Vec<ParkedMessage>, ParkedError> {
+        let query = format!(
+            "update parked set resumed_at = now() where id in ( \
+                 select id from parked where requeued_at is not null and resumed_at is null \
+                 order by requeued_at limit $1 for update skip locked) returning {COLUMNS}"
+        );
+        let rows = sqlx::query(&query).bind(i64::from(limit)).fetch_all(&self.pool).await?;
+        Ok(rows.iter().map(message).collect::<Result<_, _>>()?)
+    }
+
+    /// It still cannot be handled: it waits again.
+    pub(super) async fn keep_again(&self, id: Uuid, reason: &str) -> Result<(), ParkedError> {
+        sqlx::query(
+            "update parked set reason = $2, parked_at = now(), \
+             requeued_at = null, requeued_by = null, resumed_at = null where id = $1",
+        )
+        .bind(id)
+        .bind(cut(reason))
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+}
+
+/// As much of a reason as is kept.
+fn cut(reason: &str) -> String {
+    reason.chars().filter(|c| *c != '\0').take(REASON_LENGTH).collect()
 }
 
 fn message(row: &PgRow) -> Result<ParkedMessage, sqlx::Error> {
-    let requeued_at: Option<chrono::DateTime<chrono::Utc>> = row.try_get("requeued_at")?;
+    let moment = |name| row.try_get::<Option<DateTime<Utc>>, _>(name).map(|at| at.map(Timestamp::new));
     Ok(ParkedMessage {
         id: row.try_get("id")?,
         consumer: row.try_get("consumer")?,
@@ -129,6 +173,7 @@ fn message(row: &PgRow) -> Result<ParkedMessage, sqlx::Error> {
         reason: row.try_get("reason")?,
         attempts: row.try_get("attempts")?,
         parked_at: Timestamp::new(row.try_get("parked_at")?),
-        requeued_at: requeued_at.map(Timestamp::new),
+        requeued_at: moment("requeued_at")?,
+        resumed_at: moment("resumed_at")?,
     })
 }

@@ -2,11 +2,16 @@
 
 use crate::eventually::eventually;
 use crate::service::{Person, Reply, Service, Setting, send};
+use crate::stack::Stack;
 use domain::{Metadata, Money, OfferId, TransactionId};
 use futures::future::join_all;
 use offers::catalogue::Change;
+use offers::event_log::follow;
+use projections::{HashProjector, ReadTables};
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 async fn buy(service: &Service, person: &Person, offer: OfferId, key: &str) -> Reply {
@@ -245,6 +250,45 @@ async fn a_status_never_runs_ahead_of_the_lists() {
     let path = format!("/account/transactions/{id}/");
     let detail = service.get(&alice, &path).await.json();
     assert_eq!((&detail["status"], detail["history"].as_array().unwrap().len()), (&json!("PENDING"), 1));
+}
+
+/// The hashes stand still while the read tables go on: what a list or a transaction tells then must be
+/// what the status tells afterwards.
+#[tokio::test]
+async fn a_status_does_not_go_back_when_it_was_read_elsewhere_before() {
+    let corner = Stack::get().await.corner().await;
+    let service = Service::start_in(&corner, Setting { projects: false, ..Setting::default() }).await;
+    let Service { app, .. } = &service;
+    let stop = CancellationToken::new();
+    let _stopped = stop.clone().drop_guard();
+    let tables = ReadTables::live(&corner.database_url.parse().unwrap(), app.readers.checkpoint().clone());
+    tokio::spawn(follow(app.log.feed(), tables, stop.clone()));
+    let hour = Duration::from_secs(3600);
+    let hashes = HashProjector::open(&corner.redis_url, app.readers.clone(), hour).unwrap();
+    let hashes_stop = stop.child_token();
+    let following = tokio::spawn(follow(app.log.feed(), hashes, hashes_stop.clone()));
+
+    let alice = service.rich("alice").await;
+    let tv = service.offer("TV", 1000).await;
+    let (listed, alone) = (buy(&service, &alice, tv, "a").await, buy(&service, &alice, tv, "b").await);
+    let (listed, alone) = (listed.id("transaction_id"), alone.id("transaction_id"));
+    let head = app.log.head().await.unwrap();
+    eventually("the hashes have both", async || app.hashes.contain(head).await.is_ok_and(|all| all)).await;
+    hashes_stop.cancel();
+    following.await.unwrap();
+    for id in [listed, alone] {
+        service.succeed(TransactionId(id), &alice, tv).await;
+    }
+    service.all_listed().await;
+    assert_eq!(status(&service, &alice, alone).await.json()["status"], "PENDING", "Redis stands still");
+
+    let detail = service.get(&alice, &format!("/account/transactions/{alone}/")).await.json();
+    assert_eq!(detail["status"], "SUCCESS");
+    assert_eq!(status(&service, &alice, alone).await.json()["status"], "SUCCESS");
+    assert_eq!(status(&service, &alice, listed).await.json()["status"], "PENDING", "nobody was told yet");
+    let list = service.get(&alice, "/account/transactions/").await.json();
+    assert_eq!(list["results"][1]["status"], "SUCCESS");
+    assert_eq!(status(&service, &alice, listed).await.json()["status"], "SUCCESS");
 }
 
 #[tokio::test]

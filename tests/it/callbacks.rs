@@ -209,8 +209,14 @@ fn purchase(partner: PartnerId) -> ActivationRequested {
         duration_days: 30,
         amount: Money::from_hundredths(1_999),
         partner_reference: Some("order 7".into()),
-        reference: Some("REF-ABCDEFGH1234".into()),
+        reference: Some(fresh_reference()),
     }
+}
+
+/// Nobody else's: references are unique in a log.
+fn fresh_reference() -> String {
+    let random = Uuid::now_v7().simple().to_string().to_uppercase();
+    format!("REF-{}", &random[20..])
 }
 
 fn succeeded() -> Command {

@@ -24,6 +24,7 @@ mod import_rules;
 mod load;
 mod nats_server;
 mod notifications;
+mod operations;
 mod outage;
 mod ownership;
 mod partner;

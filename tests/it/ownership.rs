@@ -6,6 +6,8 @@
 use crate::service::{Person, Reply, Service, Shop, send};
 use domain::{OfferId, SubscriptionId, TransactionId};
 use futures::future::join_all;
+use offers::bus::Letter;
+use offers::identity::{Actor, KeyId};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -46,6 +48,15 @@ enum Thing {
     Subscription,
     /// Alice, and her account.
     User,
+    /// The shop.
+    Partner,
+    OtherPartner,
+    /// The other shop's second one.
+    Key,
+    /// To the shop.
+    Callback,
+    /// A message that nobody could handle.
+    Parked,
 }
 
 /// Something with an owner, and what becomes of everybody who asks for it. Who is named nowhere is told
@@ -72,7 +83,6 @@ impl Row {
         Self { method, path, thing, within: None, member: None, body: Value::Null, may, forbidden: &[] }
     }
 
-    #[allow(dead_code, reason = "for routes with two ids")]
     fn within(self, owner: Thing) -> Self {
         Self { within: Some(owner), ..self }
     }
@@ -132,10 +142,31 @@ fn rows(world: &World) -> Vec<Row> {
             .with(json!({"description": "New"}))
             .may(&[Admin], 200)
             .forbidden(NOT_ADMINS),
+        administered("GET", "/admin/partners/{id}", Thing::Partner, 200),
+        administered("PATCH", "/admin/partners/{id}", Thing::Partner, 200).with(json!({"name": "New"})),
+        administered("GET", "/admin/partners/{id}/keys", Thing::Partner, 200),
+        administered("POST", "/admin/partners/{id}/keys", Thing::Partner, 201),
+        administered("DELETE", "/admin/partners/{id}/keys/{key_id}", Thing::Key, 204)
+            .within(Thing::OtherPartner),
+        administered("POST", "/admin/partners/{id}/webhook-secret", Thing::Partner, 201),
+        administered("GET", "/admin/callbacks/{id}", Thing::Callback, 200),
+        administered("POST", "/admin/callbacks/{id}/resend", Thing::Callback, 202),
+        administered("GET", "/admin/parked/{id}", Thing::Parked, 200),
+        administered("POST", "/admin/parked/{id}/requeue", Thing::Parked, 202),
+        Row::new("GET", "/partner/callbacks/{id}", Thing::Callback)
+            .may(&[TheShop], 200)
+            .forbidden(&[Alice, Bob, Auditor, Admin]),
+        Row::new("GET", "/audit/accounts/{id}/balance", Thing::User)
+            .may(&[Auditor, Admin], 200)
+            .forbidden(NOT_AUDITORS),
         Row::new("GET", "/audit/transactions/{id}", Thing::Purchase)
             .may(&[Auditor, Admin], 200)
             .forbidden(NOT_AUDITORS),
     ]
+}
+
+fn administered(method: &'static str, path: &'static str, thing: Thing, status: u16) -> Row {
+    Row::new(method, path, thing).may(&[Admin], status).forbidden(NOT_ADMINS)
 }
 
 /// What needs no caller.
@@ -154,6 +185,9 @@ struct World {
     subscription: SubscriptionId,
     sale: TransactionId,
     reference: String,
+    key: KeyId,
+    callback: Uuid,
+    parked: Uuid,
 }
 
 impl World {
@@ -161,7 +195,8 @@ impl World {
         let service = Service::start().await;
         let (alice, bob) = (service.rich("alice").await, service.rich("bob").await);
         let (auditor, admin) = (service.person("auditor", &["auditor"]).await, service.admin().await);
-        let shops = [service.shop("shop", 100_000).await, service.shop("other", 100_000).await];
+        let hook = Some("https://shop.example/hook");
+        let shops = [service.shop_at("shop", 100_000, hook).await, service.shop("other", 100_000).await];
         let offer = service.offer("TV", 1000).await;
         let bought = service.post(&alice, "/activation/", &json!({"offer_id": offer})).await;
         let purchase = TransactionId(bought.id("transaction_id"));
@@ -169,7 +204,20 @@ impl World {
         let body = json!({"user_id": alice.id, "offer_id": offer, "amount": "10.00"});
         let sold = send(service.request_by(&shops[0], Method::POST, "/partner/activate/").json(&body)).await;
         service.all_listed().await;
+        let (app, now) = (&service.app, service.app.clock.now().utc());
+        let letter = Letter {
+            position: 1,
+            subject: "offers.events.offer.created".to_owned(),
+            event_id: None,
+            aggregate_id: None,
+            reason: "for tests".to_owned(),
+            attempts: 1,
+        };
+        app.parked.keep("activation", &letter).await.unwrap();
         Self {
+            key: app.identity.create_key(shops[1].id, &Actor::system("test"), now).await.unwrap().key_id,
+            callback: app.callbacks.enqueue_ping(shops[0].id).await.unwrap(),
+            parked: app.parked.waiting(None, 1).await.unwrap()[0].id,
             purchase,
             subscription: SubscriptionId::started_by(purchase),
             sale: TransactionId(sold.id("transaction_id")),
@@ -189,6 +237,11 @@ impl World {
             Thing::SaleReference => self.reference.clone(),
             Thing::Subscription => self.subscription.to_string(),
             Thing::User => self.people[0].id.to_string(),
+            Thing::Partner => self.shops[0].id.to_string(),
+            Thing::OtherPartner => self.shops[1].id.to_string(),
+            Thing::Key => self.key.to_string(),
+            Thing::Callback => self.callback.to_string(),
+            Thing::Parked => self.parked.to_string(),
         }
     }
 

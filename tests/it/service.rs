@@ -11,6 +11,7 @@ use offers::clock::Clock;
 use offers::config::Protection;
 use offers::event_log::{EventLog, Order, Outcome, Plan, WriterOptions, follow};
 use offers::identity::{Actor, Identity, Keyring, NewUser, PasswordCost, Roles, Settings};
+use offers::processors::Parked;
 use offers::processors::callbacks::Callbacks;
 use offers::waiting_room::WaitingRoom;
 use offers::{accounts, catalogue, http};
@@ -121,6 +122,7 @@ impl Service {
         let app = Arc::new(App {
             waiting_room: WaitingRoom::open(log.clone(), readers.clone(), hashes.clone(), &stop),
             log,
+            parked: Parked::new(pool.clone()),
             callbacks: Callbacks::new(pool, identity.clone(), setting.clock.clone()),
             identity,
             readers,

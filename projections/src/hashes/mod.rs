@@ -76,15 +76,43 @@ impl RedisHashes {
     /// `Redis` when it does not answer, and `Behind` when it is further back than it was: then nobody
     /// reads hashes, until it comes back.
     pub async fn contain(&self, position: i64) -> Result<bool, Error> {
-        let checkpoint: Option<i64> = self
-            .connection
-            .ask(async |mut redis| redis::cmd("GET").arg(CHECKPOINT).query_async(&mut redis).await)
-            .await?;
-        let checkpoint = checkpoint.unwrap_or(0);
-        if checkpoint < self.told.load(Ordering::Relaxed) {
-            return Err(Error::Behind { position, waited: Duration::ZERO });
+        let checkpoint = self.checkpoint().await?;
+        match checkpoint < self.told.load(Ordering::Relaxed) {
+            true => Err(Error::Behind { position, waited: Duration::ZERO }),
+            false => Ok(checkpoint >= position),
         }
-        Ok(checkpoint >= position)
+    }
+
+    /// Sees to it that no hash is older than `views`, which somebody is about to be told: the read tables
+    /// and the streams are ahead of Redis by moments, and a status must not go back when it is read here
+    /// after there.
+    ///
+    /// # Errors
+    /// `Redis`: then statuses are read from their streams until it has come as far.
+    pub async fn keep_up_with(&self, views: &[TransactionView]) -> Result<(), Error> {
+        let Some(newest) = views.iter().map(|view| view.position).max() else { return Ok(()) };
+        let kept_up = self.write_newer(views).await;
+        if kept_up.is_err() {
+            self.told.fetch_max(newest, Ordering::Relaxed);
+        }
+        kept_up
+    }
+
+    async fn write_newer(&self, views: &[TransactionView]) -> Result<(), Error> {
+        let checkpoint = self.checkpoint().await?;
+        let newer = views.iter().filter(|view| view.position > checkpoint);
+        let hashes: Vec<_> = newer.map(|view| Hash::transaction_row(view, self.ttl)).collect();
+        if hashes.is_empty() {
+            return Ok(());
+        }
+        let write = script::write(&Guard::none(CHECKPOINT), &hashes);
+        self.connection.ask(async |mut redis| write.invoke_async::<i64>(&mut redis).await).await.map(|_| ())
+    }
+
+    /// How far the hashes are; 0 when nobody has said.
+    async fn checkpoint(&self) -> Result<i64, Error> {
+        let get = async |mut redis| redis::cmd("GET").arg(CHECKPOINT).query_async(&mut redis).await;
+        Ok(self.connection.ask::<Option<i64>>(get).await?.unwrap_or(0))
     }
 
     /// Writes back what was read from the stream, whole, unless Redis knows something newer.

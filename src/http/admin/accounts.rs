@@ -1,14 +1,15 @@
 //! `/admin/accounts`: what users and partners have, and paying in and out.
 
+use super::MAX_REASON;
 use crate::accounts::{self, Direction, Transfer};
 use crate::http::Shared;
 use crate::http::caller::Admin;
-use crate::http::code::Code;
 use crate::http::context::Context;
 use crate::http::fields::Fields;
 use crate::http::idempotency::{IdempotencyKey, REPLAYED};
 use crate::http::path::Id;
 use crate::http::problem::Problem;
+use crate::http::refusals::no_such_account;
 use crate::http::values::{line, positive_amount, prose};
 use crate::identity::OwnerKind;
 use crate::repeats::Repeatable;
@@ -21,8 +22,6 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The longest reason, in characters.
-const MAX_REASON: usize = 500;
 /// The longest reference, in characters.
 const MAX_REFERENCE: usize = 200;
 /// How long a repeat waits for the read tables, which know the balance of then.
@@ -129,8 +128,4 @@ async fn answer(app: &Shared, transfer: &Transfer, metadata: Metadata) -> Result
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(response)
-}
-
-fn no_such_account() -> Problem {
-    Problem::new(Code::AccountNotFound, "There is no such account")
 }

@@ -1,5 +1,6 @@
 //! `/admin/offers`: the catalogue.
 
+use super::reason;
 use crate::catalogue::{self, Change};
 use crate::http::Shared;
 use crate::http::caller::Admin;
@@ -14,8 +15,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use domain::OfferId;
 use domain::offer::{DURATION_DAYS, Terms};
+use domain::{Metadata, OfferId};
 use serde_json::Value;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -35,17 +36,17 @@ pub(in crate::http) async fn create(
     context: Context,
     fields: Fields,
 ) -> Result<impl IntoResponse, Problem> {
-    let (terms, on_sale) = fields.read_strictly(|fields| {
+    let (terms, on_sale, reason) = fields.read_strictly(|fields| {
         let terms = Terms {
             name: fields.required("name", line(1..=MAX_NAME)),
             description: fields.optional("description", prose(0..=MAX_DESCRIPTION)).unwrap_or_default(),
             price: fields.required("price", amount),
             duration_days: fields.required("duration_days", integer(DURATION_DAYS)),
         };
-        (terms, fields.optional("is_active", boolean).unwrap_or(true))
+        (terms, fields.optional("is_active", boolean).unwrap_or(true), reason(fields))
     })?;
     let id = OfferId(Uuid::now_v7());
-    let metadata = context.metadata(admin.actor().to_string());
+    let metadata = Metadata { reason, ..context.metadata(admin.actor().to_string()) };
     let position = catalogue::create(&app.log, id, terms, on_sale, &metadata).await?;
     let offer = read_back(&app, id, position).await?;
     Ok((StatusCode::CREATED, [(header::LOCATION, format!("/api/v1/offers/{id}/"))], Json(offer)))
@@ -59,14 +60,17 @@ pub(in crate::http) async fn change(
     Id(id): Id<OfferId>,
     fields: Fields,
 ) -> Result<Json<Value>, Problem> {
-    let change = fields.read_strictly(|fields| Change {
-        name: fields.change("name", line(1..=MAX_NAME)),
-        description: fields.change("description", prose(0..=MAX_DESCRIPTION)),
-        price: fields.change("price", amount),
-        duration_days: fields.change("duration_days", integer(DURATION_DAYS)),
-        is_active: fields.change("is_active", boolean),
+    let (change, reason) = fields.read_strictly(|fields| {
+        let change = Change {
+            name: fields.change("name", line(1..=MAX_NAME)),
+            description: fields.change("description", prose(0..=MAX_DESCRIPTION)),
+            price: fields.change("price", amount),
+            duration_days: fields.change("duration_days", integer(DURATION_DAYS)),
+            is_active: fields.change("is_active", boolean),
+        };
+        (change, reason(fields))
     })?;
-    let metadata = context.metadata(admin.actor().to_string());
+    let metadata = Metadata { reason, ..context.metadata(admin.actor().to_string()) };
     let position = catalogue::change(&app.log, id, &change, &metadata).await?;
     Ok(Json(read_back(&app, id, position).await?))
 }

@@ -1,5 +1,6 @@
 //! `/admin/users`: people who may log in.
 
+use super::{cursor, key, reason};
 use crate::accounts;
 use crate::http::Shared;
 use crate::http::auth::shown;
@@ -11,14 +12,13 @@ use crate::http::path::Id;
 use crate::http::problem::Problem;
 use crate::http::query::{Parameters, text};
 use crate::http::values::{Expected, boolean, line, list, secret};
-use crate::identity::{Cursor, NewUser, Roles, UserChange};
+use crate::identity::{NewUser, Roles, UserChange};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use chrono::DateTime;
-use domain::UserId;
 use domain::account::Kind;
+use domain::{Metadata, UserId};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -33,10 +33,10 @@ pub(in crate::http) async fn create(
     context: Context,
     fields: Fields,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let new = fields.read_strictly(new_user)?;
+    let (new, reason) = fields.read_strictly(|fields| (new_user(fields), reason(fields)))?;
     let now = app.clock.now().utc();
-    let user = app.identity.create_user(&new, &admin.actor(), now).await?;
-    let metadata = context.metadata(admin.actor().to_string());
+    let metadata = Metadata { reason: reason.clone(), ..context.metadata(admin.actor().to_string()) };
+    let user = app.identity.create_user(&new, &admin.actor().because(reason), now).await?;
     accounts::open(&app.log, user.id.into(), Kind::User, &metadata).await?;
     app.identity.confirm_user(user.id).await?;
     Ok((StatusCode::CREATED, Json(shown(&user))))
@@ -52,7 +52,7 @@ pub(in crate::http) async fn list_all(
     let (wanted, q) = Wanted::read(parameters, "users", |parameters| parameters.optional("q", text))?;
     let after = wanted.key(cursor)?;
     let page = app.identity.find_users(&q.unwrap_or_default(), after, wanted.limit as usize).await?;
-    let next = page.next.map(|cursor| format!("{}|{}", cursor.created.timestamp_micros(), cursor.id));
+    let next = page.next.as_ref().map(key);
     Ok(wanted.answer(&context, page.items.iter().map(shown).collect(), next))
 }
 
@@ -72,14 +72,17 @@ pub(in crate::http) async fn change(
     Id(id): Id<UserId>,
     fields: Fields,
 ) -> Result<Json<Value>, Problem> {
-    let change = fields.read_strictly(|fields| UserChange {
-        is_active: fields.change("is_active", boolean),
-        roles: fields.change("roles", roles),
-        password: fields.change("password", secret(1..=MAX_TEXT)),
-        email: fields.change("email", line(0..=MAX_TEXT)),
+    let (change, reason) = fields.read_strictly(|fields| {
+        let change = UserChange {
+            is_active: fields.change("is_active", boolean),
+            roles: fields.change("roles", roles),
+            password: fields.change("password", secret(1..=MAX_TEXT)),
+            email: fields.change("email", line(0..=MAX_TEXT)),
+        };
+        (change, reason(fields))
     })?;
-    let now = app.clock.now().utc();
-    Ok(Json(shown(&app.identity.update_user(id, &change, &admin.actor(), now).await?)))
+    let (by, now) = (admin.actor().because(reason), app.clock.now().utc());
+    Ok(Json(shown(&app.identity.update_user(id, &change, &by, now).await?)))
 }
 
 /// Only types and characters are judged here; what a name or a password must be, identity knows.
@@ -98,10 +101,4 @@ fn roles(value: &RawValue) -> Result<Roles, Expected> {
     let names = list(|name| Ok(name.to_owned()))(value)?;
     let known = Roles::parse(names.iter().map(String::as_str));
     known.map_err(|_| "must be one or more of user, admin, auditor".to_owned())
-}
-
-fn cursor(key: &str) -> Option<Cursor> {
-    let (created, id) = key.split_once('|')?;
-    let created = DateTime::from_timestamp_micros(created.parse().ok()?)?;
-    Some(Cursor { created, id: id.parse().ok()? })
 }

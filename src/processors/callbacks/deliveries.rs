@@ -119,6 +119,16 @@ impl Callbacks {
         Ok(Slice { items, next })
     }
 
+    /// The delivery `id`; `None` when there is none, or no more.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn find(&self, id: Uuid) -> Result<Option<Delivery>, Error> {
+        let query = format!("select {COLUMNS} from callback_deliveries where id = $1");
+        let row = sqlx::query(&query).bind(id).fetch_optional(&self.pool).await?;
+        Ok(row.as_ref().map(delivery).transpose()?)
+    }
+
     /// Sends the delivery `id` again, whatever became of it, with all its tries; the same bytes under the
     /// same `webhook-id`, to where the partner's callbacks go now. One that is being sent at this moment
     /// stays as it is.

@@ -133,9 +133,9 @@ async fn messages_that_cannot_be_handled_are_parked_and_can_be_sent_back() {
     let newest = &waiting[0];
     let rest = running.parked.waiting(Some((newest.parked_at, newest.id)), 10).await.unwrap();
     assert_eq!(rest, waiting[1..]);
-    let sent_back = running.parked.requeue(newest.id).await.unwrap().unwrap();
+    let sent_back = running.parked.requeue(newest.id, "user:test").await.unwrap().unwrap();
     assert_eq!((sent_back.id, sent_back.consumer.as_str()), (newest.id, "activation"));
-    assert_eq!(running.parked.requeue(newest.id).await.unwrap(), None, "only once");
+    assert_eq!(running.parked.requeue(newest.id, "user:test").await.unwrap(), None, "only once");
     assert_eq!(running.parked.waiting(None, 10).await.unwrap().len(), 1);
 }
 

@@ -8,7 +8,7 @@ use domain::{AccountId, Metadata, Money, UserId, account};
 use offers::event_log::{Order, Sink, follow};
 use offers::identity::{Actor, PartnerChange};
 use offers::processors::callbacks::Status;
-use serde_json::json;
+use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -39,13 +39,14 @@ async fn a_final_purchase_is_told_to_its_partner_signed_so_that_others_can_verif
 
         let events = fixture.log.search(&offers::event_log::Filter::default(), 0, 100).await.unwrap();
         let mut events = events.iter().filter(|event| event.aggregate_id == id.to_string());
+        let requested: Value = serde_json::from_str(&events.next().unwrap().payload).unwrap();
         let event = events.find(|event| event.event_type == last).unwrap();
         assert_eq!(request.id(), event.event_id.to_string());
         let expected = json!({
             "type": kind,
             "timestamp": event.recorded_at,
             "data": {
-                "reference": "REF-ABCDEFGH1234",
+                "reference": requested["reference"],
                 "partner_reference": "order 7",
                 "transaction_id": id,
                 "user_id": Uuid::from_u128(5),

@@ -75,7 +75,12 @@ async fn a_partner_asks_for_a_ping() {
     let shop = service.shop_at("Shop", 0, Some(REGISTERED)).await;
     let (silent, alice) = (service.shop("Silent", 0).await, service.person("alice", &["user"]).await);
     let ping = |shop| send(service.request_by(shop, Method::POST, "/partner/callbacks/test/"));
-    assert_eq!(ping(&shop).await.status, 202);
+    let sent = ping(&shop).await;
+    assert_eq!(sent.status, 202, "{}", sent.text);
+    let location = sent.headers["location"].to_str().unwrap().strip_prefix("/api/v1").unwrap();
+    let shown = get(&service, &shop, location).await.json();
+    assert_eq!((&shown["type"], &shown["status"]), (&json!("ping"), &json!("pending")));
+    get(&service, &silent, location).await.is(404, "callback_not_found");
     ping(&silent).await.is(409, "conflict");
     let path = "/partner/callbacks/test/";
     service.post(&alice, path, &json!({})).await.is(403, "forbidden");

@@ -1,6 +1,7 @@
 //! Systems that sell for people, and what they are told.
 
 mod activate;
+mod admin;
 mod callback_url;
 mod repeats;
 mod validate;

@@ -1,0 +1,212 @@
+//! What operators and auditors look at: all purchases, callbacks, parked messages, balances of then.
+
+use crate::eventually::eventually;
+use crate::service::{Person, Service, Setting, Shop, send};
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::{OfferId, TransactionId};
+use offers::bus::Letter;
+use offers::clock::Clock;
+use offers::external::{ActivationSystem, Settings};
+use offers::processors::{ActivationProcessor, Resumption};
+use offers::simulator;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+async fn buy(service: &Service, person: &Person, offer: OfferId) -> TransactionId {
+    TransactionId(
+        service.post(person, "/activation/", &json!({"offer_id": offer})).await.id("transaction_id"),
+    )
+}
+
+async fn buy_by(service: &Service, shop: &Shop, person: &Person, offer: OfferId) -> TransactionId {
+    let body = json!({"user_id": person.id, "offer_id": offer, "amount": 10, "partner_reference": "order-1"});
+    let reply = send(service.request_by(shop, Method::POST, "/partner/activate/").json(&body)).await;
+    TransactionId(reply.id("transaction_id"))
+}
+
+fn ids(rows: &[Value]) -> Vec<Value> {
+    rows.iter().map(|row| row["transaction_id"].clone()).collect()
+}
+
+#[tokio::test]
+async fn an_operator_finds_purchases_and_what_was_tried() {
+    let clock = Clock::standing_at(Utc::now() + TimeDelta::hours(1));
+    let service = Service::start_with(Setting { clock, ..Setting::default() }).await;
+    let (root, shop) = (service.admin().await, service.shop("Shop", 5000).await);
+    let (alice, bob) = (service.rich("alice").await, service.rich("bob").await);
+    let tv = service.offer("TV", 1000).await;
+    let done = buy(&service, &alice, tv).await;
+    service.succeed(done, &alice, tv).await;
+    let refused = buy(&service, &bob, tv).await;
+    service.fail(refused).await;
+    let waiting = buy_by(&service, &shop, &bob, tv).await;
+    service.all_listed().await;
+    let all = service.walk(&root, "/admin/transactions/?limit=2").await;
+    assert_eq!(ids(&all), [json!(waiting), json!(refused), json!(done)]);
+    assert_eq!(all[0]["attempts"], json!([]));
+    assert_eq!((&all[0]["partner_id"], &all[0]["partner_reference"]), (&json!(shop.id), &json!("order-1")));
+    assert_eq!((&all[0]["account_id"], &all[2]["account_id"]), (&json!(shop.id), &json!(alice.id)));
+    let attempt = |row: &Value, evidence: &str, detail: &str| {
+        let attempts = row["attempts"].as_array().unwrap();
+        assert_eq!(attempts.len(), 1, "{row}");
+        assert_eq!(attempts[0]["kind"], "activate");
+        assert!(attempts[0]["at"].as_str().unwrap() <= row["completed_at"].as_str().unwrap());
+        assert_eq!((&attempts[0]["evidence"], &attempts[0]["detail"]), (&json!(evidence), &json!(detail)));
+    };
+    attempt(&all[1], "rejected", "rejected: No");
+    attempt(&all[2], "activated", "EXT-1");
+    for (query, expected) in [
+        ("status=FAILED".to_owned(), vec![refused]),
+        ("status=PENDING".to_owned(), vec![waiting]),
+        (format!("user_id={}", bob.id), vec![waiting, refused]),
+        (format!("partner_id={}", shop.id), vec![waiting]),
+        (format!("partner_id={}&status=SUCCESS", shop.id), vec![]),
+        ("in_doubt=true".to_owned(), vec![]),
+        ("in_doubt=false&older_than_s=0".to_owned(), vec![waiting, refused, done]),
+        ("older_than_s=3000".to_owned(), vec![waiting, refused, done]),
+        ("older_than_s=4000".to_owned(), vec![]),
+    ] {
+        let found = service.walk(&root, &format!("/admin/transactions/?{query}")).await;
+        assert_eq!(ids(&found), expected.iter().map(|id| json!(id)).collect::<Vec<_>>(), "{query}");
+    }
+    for query in ["status=DONE", "user_id=7", "partner_id=x", "in_doubt=maybe", "older_than_s=-1"] {
+        service.get(&root, &format!("/admin/transactions/?{query}")).await.is(400, "invalid_request");
+    }
+    service.get(&alice, "/admin/transactions/").await.is(403, "forbidden");
+}
+
+#[tokio::test]
+async fn an_operator_sees_callbacks_and_sends_them_again() {
+    let service = Service::start().await;
+    let (root, alice) = (service.admin().await, service.person("alice", &["user"]).await);
+    for name in ["One", "Two", "Three"] {
+        let shop = service.shop_at(name, 0, Some("https://shop.example/hook")).await;
+        service.app.callbacks.enqueue_ping(shop.id).await.unwrap();
+    }
+    let all = service.walk(&root, "/admin/callbacks/?limit=2").await;
+    assert_eq!(all.len(), 3);
+    assert!(all.iter().all(|callback| callback["type"] == "ping" && callback["status"] == "pending"));
+    let path = format!("/admin/callbacks/{}/", all[0]["id"].as_str().unwrap());
+    assert_eq!(service.get(&root, &path).await.json(), all[0]);
+    assert_eq!(service.walk(&root, "/admin/callbacks/?status=parked").await.len(), 0);
+    service.get(&root, "/admin/callbacks/?status=PARKED").await.is(400, "invalid_request");
+    let resent = send(service.request(&root, Method::POST, &format!("{path}resend/"))).await;
+    assert_eq!(resent.status, 202, "{}", resent.text);
+    assert_eq!(resent.headers["location"].to_str().unwrap(), format!("/api/v1{path}"));
+    let unknown = format!("/admin/callbacks/{}/resend/", Uuid::now_v7());
+    service.post(&root, &unknown, &json!({})).await.is(404, "callback_not_found");
+    service.post(&root, &format!("{path}resend/"), &json!({"url": "x"})).await.is(400, "invalid_request");
+    for path in [path.as_str(), "/admin/callbacks/"] {
+        service.get(&alice, path).await.is(403, "forbidden");
+    }
+}
+
+/// Parks a message about the event at `position`, as a processor does.
+async fn park(service: &Service, position: i64) -> Uuid {
+    let letter = Letter {
+        position,
+        subject: "offers.events.transaction.activation_requested".to_owned(),
+        event_id: None,
+        aggregate_id: None,
+        reason: "not an event".to_owned(),
+        attempts: 1,
+    };
+    service.app.parked.keep("activation", &letter).await.unwrap();
+    service.app.parked.waiting(None, 1).await.unwrap()[0].id
+}
+
+#[tokio::test]
+async fn a_requeued_message_drives_its_purchase_again() {
+    let service = Service::start().await;
+    let (root, alice) = (service.admin().await, service.rich("alice").await);
+    let tv = service.offer("TV", 1000).await;
+    let bought = buy(&service, &alice, tv).await;
+    let position = service.app.log.head().await.unwrap();
+    let (offers_event, about) = (park(&service, 1).await, park(&service, position).await);
+    let waiting = service.walk(&root, "/admin/parked/?limit=1").await;
+    let listed: Vec<_> = waiting.iter().map(|row| row["id"].clone()).collect();
+    assert_eq!(listed, [json!(about), json!(offers_event)]);
+    assert_eq!((&waiting[0]["position"], &waiting[0]["reason"]), (&json!(position), &json!("not an event")));
+
+    let stop = CancellationToken::new();
+    let _ends = stop.clone().drop_guard();
+    let external = simulator::start(simulator::Settings::default()).await.unwrap();
+    let system = ActivationSystem::new(&Settings::new(external.url())).unwrap();
+    let processor = ActivationProcessor::new(service.app.log.clone(), system, Clock::system(), 4);
+    let resumption = Resumption::new(service.app.parked.clone(), service.app.log.clone(), processor);
+    tokio::spawn(resumption.run(stop));
+
+    let requeue = |id: Uuid| format!("/admin/parked/{id}/requeue/");
+    let requeued = send(service.request(&root, Method::POST, &requeue(about))).await;
+    assert_eq!(requeued.status, 202, "{}", requeued.text);
+    let status = format!("/activation/status/{bought}/");
+    let succeeded = async || service.get(&alice, &status).await.json()["status"] == "SUCCESS";
+    eventually("the purchase is done", succeeded).await;
+    let location = requeued.headers["location"].to_str().unwrap().strip_prefix("/api/v1").unwrap();
+    let shown = service.get(&root, location).await.json();
+    assert!(shown["requeued_at"].is_string() && shown["resumed_at"].is_string(), "{shown}");
+    service.post(&root, &requeue(about), &json!({})).await.is(404, "parked_not_found");
+    service.post(&root, &requeue(Uuid::now_v7()), &json!({})).await.is(404, "parked_not_found");
+
+    assert_eq!(
+        service.post(&root, &requeue(offers_event), &json!({"reason": "once more"})).await.status,
+        202
+    );
+    let again = "the log has no purchase at this position";
+    let waits = async || {
+        let waiting = service.walk(&root, "/admin/parked/").await;
+        waiting.len() == 1 && waiting[0]["id"] == json!(offers_event) && waiting[0]["reason"] == again
+    };
+    eventually("what cannot be handled waits again", waits).await;
+    for path in ["/admin/parked/", location] {
+        service.get(&alice, path).await.is(403, "forbidden");
+    }
+}
+
+#[tokio::test]
+async fn an_auditor_asks_what_somebody_had_at_any_moment() {
+    let service = Service::start().await;
+    let (auditor, alice) = (service.person("auditor", &["auditor"]).await, service.rich("alice").await);
+    let shop = service.shop("Shop", 5000).await;
+    let tv = service.offer("TV", 1000).await;
+    let before = service.app.log.head().await.unwrap();
+    let bought = buy(&service, &alice, tv).await;
+    let reserved = service.app.log.head().await.unwrap();
+    service.fail(bought).await;
+    let after = service.app.log.head().await.unwrap();
+    let path = format!("/audit/accounts/{}/balance/", alice.id);
+    let at = |at: String| {
+        let (service, auditor, path) = (&service, &auditor, &path);
+        async move { service.get(auditor, &format!("{path}?at={at}")).await.json() }
+    };
+    for (position, balance) in [(0, "0.00"), (before, "1000.00"), (reserved, "990.00"), (after, "1000.00")] {
+        let told = at(position.to_string()).await;
+        assert_eq!((&told["balance"], &told["position"]), (&json!(balance), &json!(position)));
+        assert_eq!(told.as_object().unwrap().len(), 3);
+    }
+    assert_eq!(at("0".into()).await["recorded_at"], Value::Null);
+    let at_reservation = at(reserved.to_string()).await["recorded_at"].as_str().unwrap().to_owned();
+    let told = at(at_reservation.clone()).await;
+    assert_eq!((&told["balance"], &told["position"]), (&json!("990.00"), &json!(reserved)));
+    let moment: DateTime<Utc> = at_reservation.parse().unwrap();
+    let just_before =
+        (moment - TimeDelta::microseconds(1)).to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    assert_eq!(at(just_before).await["balance"], "1000.00");
+    assert_eq!(at("2020-01-01T00:00:00Z".into()).await["position"], 0);
+    for beyond in ["2100-01-01T00:00:00%2B02:00".to_owned(), i64::MAX.to_string()] {
+        assert_eq!(at(beyond).await["position"], json!(after));
+    }
+    assert_eq!(service.get(&auditor, &path).await.json()["balance"], "1000.00");
+    let float = service.get(&auditor, &format!("/audit/accounts/{}/balance/", shop.id)).await.json();
+    assert_eq!(float["balance"], "50.00");
+    for odd in ["-1", "yesterday", "2026-13-01T00:00:00Z", "1.5"] {
+        service.get(&auditor, &format!("{path}?at={odd}")).await.is(400, "invalid_request");
+    }
+    let nobody = format!("/audit/accounts/{}/balance/", Uuid::now_v7());
+    service.get(&auditor, &nobody).await.is(404, "account_not_found");
+    service.get(&alice, &path).await.is(403, "forbidden");
+    let by_shop = send(service.request_by(&shop, Method::GET, &path)).await;
+    by_shop.is(403, "forbidden");
+}
