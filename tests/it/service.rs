@@ -106,7 +106,7 @@ impl Service {
         let connect: PgConnectOptions = database_url.parse().unwrap();
         let pool = PgPoolOptions::new()
             .max_connections(8)
-            .acquire_timeout(Duration::from_secs(3))
+            .acquire_timeout(Duration::from_secs(8))
             .connect_lazy_with(connect.clone());
         let log = EventLog::open(pool.clone(), connect.clone(), WriterOptions::default(), &stop);
         let checkpoint = ReadCheckpoint::new(pool.clone());

@@ -10,6 +10,8 @@ use reqwest::{Method, Response};
 use serde_json::Value;
 use serde_json::json;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long a test lets a server wait: more than anything here takes.
@@ -352,6 +354,28 @@ async fn a_seat_hears_what_happened_since_it_was_taken() {
     service.all_listed().await;
     eventually("it is called", async || timeout(SOON, seat.called()).await == Ok(Called::Look)).await;
     assert!(timeout(Duration::from_millis(200), quiet.called()).await.is_err(), "nothing happened to it");
+}
+
+#[tokio::test]
+async fn who_hangs_up_leaves_the_seat() {
+    let service = Service::start().await;
+    let alice = service.rich("alice").await;
+    let tv = service.offer("TV", 1000).await;
+    let id = buy(&service, &alice, tv).await;
+    for (header, value) in [("Prefer", LONG), ("Accept", "text/event-stream")] {
+        let address = service.url.strip_prefix("http://").unwrap();
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        let (path, token) = (path(id), &alice.token);
+        let request = format!(
+            "GET /api/v1{path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n{header}: {value}\r\n\r\n"
+        );
+        connection.write_all(request.as_bytes()).await.unwrap();
+        eventually("it waits", async || service.app.waiting_room.waiting() == 1).await;
+        let begun = Instant::now();
+        drop(connection);
+        eventually("it has left", async || service.app.waiting_room.waiting() == 0).await;
+        assert!(begun.elapsed() < Duration::from_secs(10), "{header}: {:?}", begun.elapsed());
+    }
 }
 
 #[tokio::test]
