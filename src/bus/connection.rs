@@ -62,6 +62,8 @@ pub(super) async fn connect(urls: &str, name: &str, place: Place) -> Result<Link
     if let Some((user, password)) = servers.iter().find_map(credentials) {
         options = options.user_and_password(user, password);
     }
+    // And it logs the URLs, so they do not have it.
+    let servers: Vec<ServerAddr> = urls.split(',').filter_map(|url| bare(url).parse().ok()).collect();
     let client = options.connect(servers).await.map_err(Error::unreachable)?;
     Ok(Link { client, losses })
 }
@@ -86,6 +88,13 @@ fn credentials(server: &ServerAddr) -> Option<(String, String)> {
     Some((percent_decoded(user), percent_decoded(server.password().unwrap_or_default())))
 }
 
+/// `nats://user:password@host` as `nats://host`.
+fn bare(url: &str) -> String {
+    let (scheme, rest) = url.trim().split_once("://").unwrap_or(("nats", url.trim()));
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    format!("{scheme}://{host}")
+}
+
 /// `p%40ss` as `p@ss`; what is not an escape stays.
 fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
@@ -108,6 +117,13 @@ mod tests {
         let read = |url: &str| credentials(&url.parse().unwrap());
         assert_eq!(read("nats://app:p%40ss%zz@host:4222"), Some(("app".into(), "p@ss%zz".into())));
         assert_eq!(read("nats://host:4222"), None);
+    }
+
+    #[test]
+    fn what_the_client_may_log_has_no_password() {
+        assert_eq!(bare(" nats://app:p@ss@host:4222"), "nats://host:4222");
+        assert_eq!(bare("tls://host"), "tls://host");
+        assert_eq!(bare("app:pass@[::1]:4222"), "nats://[::1]:4222");
     }
 
     #[test]
