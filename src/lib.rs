@@ -24,4 +24,5 @@ pub mod service;
 pub mod simulator;
 pub mod statuses;
 pub mod telemetry;
+mod vitals;
 pub mod waiting_room;

@@ -11,6 +11,7 @@ use crate::processors::callbacks::{self, Callbacks};
 use crate::processors::notifications::{self, Notifications};
 use crate::processors::schedules::Scheduler;
 use crate::processors::{ActivationProcessor, Parked, Resumption, Sweeper, consume_activations};
+use crate::vitals::Vitals;
 use crate::waiting_room::WaitingRoom;
 use crate::{http, telemetry};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -123,6 +124,7 @@ impl Service {
         for role in config.roles() {
             service.begin(role, config, &parts).await?;
         }
+        service.watch(config, &parts).await?;
         Ok(service)
     }
 
@@ -206,6 +208,20 @@ impl Service {
         self.lead(event_log::Role::Callbacks, parts, move |term| {
             follow(app.log.feed(), app.callbacks.enqueuer(app.readers.clone()), term)
         });
+        Ok(())
+    }
+
+    /// Measures what must be asked for, and shows it where no API is served, too.
+    async fn watch(&mut self, config: &Serve, parts: &Parts) -> Result<(), StartError> {
+        let (app, pool) = (parts.app.clone(), parts.pool.clone());
+        let vitals = Vitals { app, parked: Parked::new(pool.clone()), pool };
+        self.tasks.spawn(vitals.run(self.stop.clone()));
+        if let Some(address) = config.metrics_listen {
+            let refused = |cause| StartError::Listen { address, cause };
+            let listener = TcpListener::bind(address).await.map_err(refused)?;
+            let router = http::watch_router(parts.app.clone());
+            self.tasks.spawn(http::serve(listener, router, self.stop.clone()));
+        }
         Ok(())
     }
 
@@ -387,12 +403,14 @@ async fn check_database(connect: &PgConnectOptions) -> Result<(), StartError> {
 pub async fn run(config: &Serve) -> anyhow::Result<()> {
     telemetry::log_to_stderr(config.log_format);
     let metrics = telemetry::collect_metrics()?;
+    let traces = telemetry::export_traces()?;
     let service = Service::start(config, Clock::system(), metrics).await?;
     let roles: BTreeSet<Role> = config.roles();
     tracing::info!(?roles, address = ?service.address, "ready");
     interrupted().await;
     tracing::info!("stopping");
     service.stop().await;
+    traces.finish().await;
     Ok(())
 }
 

@@ -122,6 +122,7 @@ impl<H: History> Relay<H> {
 
     fn saw(&mut self, info: &Info) {
         self.looked_at = Instant::now();
+        measure(info);
         let (born, last) = (info.created.to_string(), info.state.last_sequence);
         self.original.send_if_modified(|seen| {
             let stream_changed = seen.as_ref().is_none_or(|seen| seen.born != born);
@@ -180,6 +181,13 @@ impl<H: History> Relay<H> {
             }
         }
     }
+}
+
+/// How full the stream is; bytes as Prometheus counts, exact up to 2⁵³.
+#[allow(clippy::cast_precision_loss)]
+fn measure(info: &Info) {
+    metrics::gauge!("offers_stream_bytes").set(info.state.bytes as f64);
+    metrics::gauge!("offers_stream_bytes_max").set(info.config.max_bytes as f64);
 }
 
 impl<H> Drop for Relay<H> {

@@ -41,6 +41,10 @@ pub struct Serve {
     /// Where HTTP is served.
     #[arg(long, env = "OFFERS_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
+    /// Where /livez, /readyz and /metrics are served beside: for instances without the role `api`, and to
+    /// keep /metrics off the public address.
+    #[arg(long, env = "OFFERS_METRICS_LISTEN")]
+    pub metrics_listen: Option<SocketAddr>,
     /// What this instance does, separated by commas.
     #[arg(
         long,

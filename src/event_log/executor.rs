@@ -9,6 +9,7 @@ use super::{
     AppendError, Commit, Committed, EventLog, ExecuteError, LogError, NewEvent, Order, Plan, Rejection,
     StreamId, StreamWrite,
 };
+use crate::telemetry::{Kind, Span};
 use cqrs_es::DomainEvent;
 use cqrs_es::persist::PersistedEventRepository;
 use domain::{AccountId, Entry, Ledger, Metadata, Money, Rules};
@@ -16,7 +17,7 @@ use postgres_es::PostgresEventRepository;
 use quick_cache::sync::Cache;
 use std::any::Any;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// How often a plan is run before a conflict is the caller's.
@@ -84,7 +85,20 @@ impl EventLog {
     ///
     /// # Errors
     /// `Rejected` when a rule says no, `InsufficientFunds`, `Repeated`, `Conflict`, or the log's own.
-    pub async fn execute<P, F>(&self, metadata: &Metadata, mut plan: P) -> Result<Outcome, ExecuteError>
+    pub async fn execute<P, F>(&self, metadata: &Metadata, plan: P) -> Result<Outcome, ExecuteError>
+    where
+        P: FnMut() -> F,
+        F: Future<Output = Result<Plan, ExecuteError>> + Send,
+    {
+        let mut span = Span::begin(Kind::Internal, "commit", metadata.traceparent.as_deref());
+        let outcome = self.carry_out(metadata, plan).await;
+        let word = word(&outcome);
+        span.note("offers.outcome", word);
+        metrics::counter!("offers_commands_total", "outcome" => word).increment(1);
+        outcome
+    }
+
+    async fn carry_out<P, F>(&self, metadata: &Metadata, mut plan: P) -> Result<Outcome, ExecuteError>
     where
         P: FnMut() -> F,
         F: Future<Output = Result<Plan, ExecuteError>> + Send,
@@ -94,7 +108,10 @@ impl EventLog {
             let unchanged = plan.unchanged.clone();
             let decided = self.decide(plan, earlier == 0).await?;
             let Some(commit) = decided.commit(metadata) else { return Ok(Outcome::Unchanged) };
-            match self.0.writer.append(commit).await {
+            let handed_over = Instant::now();
+            let verdict = self.0.writer.append(commit).await;
+            metrics::histogram!("offers_commit_seconds").record(handed_over.elapsed());
+            match verdict {
                 Ok(committed) => {
                     decided.remember(&self.0.states);
                     return Ok(Outcome::Committed(committed));
@@ -195,6 +212,23 @@ impl EventLog {
             }
         };
         Ok(Step::new::<A>(id, loaded, events))
+    }
+}
+
+/// What became of a plan, as metrics name it.
+fn word(outcome: &Result<Outcome, ExecuteError>) -> &'static str {
+    match outcome {
+        Ok(Outcome::Committed(_)) => "accepted",
+        Ok(Outcome::Unchanged) => "unchanged",
+        Err(ExecuteError::Repeated { .. }) => "repeated",
+        Err(ExecuteError::Rejected(_) | ExecuteError::BalanceTooLarge { .. }) => "rejected",
+        Err(ExecuteError::InsufficientFunds { .. }) => "insufficient_funds",
+        Err(ExecuteError::Conflict) => "conflict",
+        Err(ExecuteError::Log(LogError::Unavailable(_))) => "unavailable",
+        Err(ExecuteError::Log(LogError::Overloaded)) => "overloaded",
+        Err(ExecuteError::Log(LogError::Timeout)) => "timeout",
+        Err(ExecuteError::Log(LogError::OutcomeUnknown)) => "outcome_unknown",
+        Err(ExecuteError::Log(LogError::Broken { .. } | LogError::Unreadable(_))) => "broken",
     }
 }
 

@@ -7,7 +7,8 @@ use super::{EventLog, LogError, PAGE_EVENTS};
 use domain::Recorded;
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -136,9 +137,11 @@ pub trait Sink: Send {
 /// on from there.
 pub async fn follow(mut feed: Feed, mut sink: impl Sink, stop: CancellationToken) {
     let name = sink.name();
+    let mut progress = Progress::of(&feed.log, name);
     let mut pause = FOLLOW_PAUSE.0;
     while !stop.is_cancelled() {
-        let followed = stop.run_until_cancelled(follow_once(&mut feed, &mut sink, &mut pause)).await;
+        let followed =
+            stop.run_until_cancelled(follow_once(&mut feed, &mut sink, &mut pause, &mut progress)).await;
         if let Some(Err(cause)) = followed {
             tracing::warn!(sink = name, error = %describe(&*cause), "the {name} stopped and starts again");
             metrics::counter!("offers_sink_errors_total", "sink" => name).increment(1);
@@ -148,9 +151,14 @@ pub async fn follow(mut feed: Feed, mut sink: impl Sink, stop: CancellationToken
     }
 }
 
-async fn follow_once(feed: &mut Feed, sink: &mut impl Sink, pause: &mut Duration) -> Result<(), SinkError> {
-    let name = sink.name();
+async fn follow_once(
+    feed: &mut Feed,
+    sink: &mut impl Sink,
+    pause: &mut Duration,
+    progress: &mut Progress,
+) -> Result<(), SinkError> {
     let mut after = sink.checkpoint().await?;
+    progress.reached(after);
     loop {
         let Ok(page) = timeout(IDLE, feed.next(after, PAGE_EVENTS)).await else {
             sink.idle(after).await?;
@@ -160,7 +168,69 @@ async fn follow_once(feed: &mut Feed, sink: &mut impl Sink, pause: &mut Duration
         sink.apply(&page).await?;
         after = page.last().map_or(after, |event| event.position);
         *pause = FOLLOW_PAUSE.0;
-        metrics::gauge!("offers_sink_position", "sink" => name).set(position_metric(after));
+        progress.reached(after);
+    }
+}
+
+/// Shows how far a sink is, for as long as it is fed by this process.
+struct Progress {
+    log: EventLog,
+    name: &'static str,
+}
+
+impl Progress {
+    fn of(log: &EventLog, name: &'static str) -> Self {
+        metrics::counter!("offers_sink_errors_total", "sink" => name).increment(0);
+        Self { log: log.clone(), name }
+    }
+
+    fn reached(&mut self, position: i64) {
+        metrics::gauge!("offers_sink_position", "sink" => self.name).set(position_metric(position));
+        self.log.0.followers.set(self.name, Some(position));
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.log.0.followers.set(self.name, None);
+        metrics::gauge!("offers_sink_lag", "sink" => self.name).set(0); // who feeds it now says how far
+    }
+}
+
+/// How far the sinks are that this process feeds.
+#[derive(Default)]
+pub(super) struct Followers(Mutex<BTreeMap<&'static str, i64>>);
+
+impl Followers {
+    fn set(&self, name: &'static str, position: Option<i64>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match position {
+            Some(position) => known.insert(name, position),
+            None => known.remove(name),
+        };
+    }
+
+    fn positions(&self) -> Vec<(&'static str, i64)> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().map(|(name, position)| (*name, *position)).collect()
+    }
+}
+
+impl EventLog {
+    /// Shows the log's head, how far what this process feeds is behind it, and what waits to be written.
+    ///
+    /// # Errors
+    /// `Unavailable` when PostgreSQL is.
+    pub async fn measure(&self) -> Result<(), LogError> {
+        let head = self.head().await?;
+        metrics::gauge!("offers_log_head").set(position_metric(head));
+        for (name, position) in self.0.followers.positions() {
+            let lag = position_metric((head - position).max(0));
+            metrics::gauge!("offers_sink_lag", "sink" => name).set(lag);
+        }
+        let waiting = u32::try_from(self.0.writer.waiting()).unwrap_or(u32::MAX);
+        metrics::gauge!("offers_commits_waiting").set(waiting);
+        Ok(())
     }
 }
 

@@ -32,6 +32,19 @@ pub enum Role {
     Callbacks = 5,
 }
 
+impl Role {
+    /// As metrics name it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Relay => "relay",
+            Self::ReadTables => "read_tables",
+            Self::Hashes => "hashes",
+            Self::Scheduler => "scheduler",
+            Self::Callbacks => "callbacks",
+        }
+    }
+}
+
 /// Leads a role while it can.
 pub struct Leadership {
     connect: PgConnectOptions,
@@ -52,12 +65,16 @@ impl Leadership {
     where
         F: Future<Output = ()>,
     {
+        let leads = metrics::gauge!("offers_leader", "role" => self.role.name());
+        leads.set(0);
         while !stop.is_cancelled() {
             match timeout(BEAT_TIMEOUT, self.try_to_lead()).await {
                 Ok(Ok(Some(connection))) => {
                     let term = stop.child_token();
                     tracing::info!(role = ?self.role, "leading");
+                    leads.set(1);
                     tokio::join!(work(term.clone()), hold(connection, term.clone()));
+                    leads.set(0);
                 }
                 Ok(Ok(None)) => {}
                 Ok(Err(cause)) => {

@@ -31,7 +31,7 @@ pub use read::{Filter, PAGE_EVENTS};
 pub use writer::WriterOptions;
 
 use executor::StateCache;
-use feed::Wake;
+use feed::{Followers, Wake};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::sync::Arc;
@@ -50,6 +50,7 @@ struct Inner {
     writer: Writer,
     wake: Wake,
     states: StateCache,
+    followers: Followers,
 }
 
 impl EventLog {
@@ -64,7 +65,13 @@ impl EventLog {
     ) -> Self {
         let wake = Wake::start(pool.clone(), stop.clone());
         let writer = Writer::start(connect, options, wake.clone(), stop.clone());
-        Self(Arc::new(Inner { pool, writer, wake, states: StateCache::new() }))
+        Self(Arc::new(Inner {
+            pool,
+            writer,
+            wake,
+            states: StateCache::new(),
+            followers: Followers::default(),
+        }))
     }
 
     /// Opens the log at `url` for a tool that reads it, on few connections; ends with `stop`.

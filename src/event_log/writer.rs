@@ -72,6 +72,11 @@ impl Writer {
         Self { queue, patience }
     }
 
+    /// How many commits wait for their turn.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
     /// Asks for `commit` and waits for its verdict.
     pub(super) async fn append(&self, commit: Commit) -> Result<Committed, AppendError> {
         assert!(

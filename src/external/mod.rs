@@ -6,6 +6,7 @@
 //! tell. Repeats with the same transaction id are safe.
 
 mod answer;
+mod call;
 mod retry_after;
 mod transport;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 use serde::Serialize;
 use uuid::Uuid;
 
+use call::Call;
 pub use transport::SettingsError;
 use transport::Transport;
 
@@ -151,7 +153,9 @@ impl ActivationSystem {
     /// `traceparent` (W3C) is passed on.
     pub async fn activate(&self, request: &Request<'_>, traceparent: Option<&str>) -> Activation {
         let id = request.transaction_id;
-        match self.transport.post_activation(id, request, traceparent).await {
+        let call = Call::begin("activate", id, traceparent);
+        let outcome = self.transport.post_activation(id, request, call.traceparent()).await;
+        match call.ended(outcome) {
             Ok(reply) => answer::to_activate(id, &reply),
             Err(failure) if failure.refused => Activation::NotSent { detail: failure.detail },
             Err(failure) => Activation::Unknown { detail: failure.detail },
@@ -160,7 +164,9 @@ impl ActivationSystem {
 
     /// Asks where the activation `id` stands.
     pub async fn look_up(&self, id: Uuid, traceparent: Option<&str>) -> LookUp {
-        match self.transport.get_activation(id, traceparent).await {
+        let call = Call::begin("look_up", id, traceparent);
+        let outcome = self.transport.get_activation(id, call.traceparent()).await;
+        match call.ended(outcome) {
             Ok(reply) => answer::to_look_up(id, &reply),
             Err(failure) => LookUp::Unanswered { detail: failure.detail },
         }
@@ -168,7 +174,9 @@ impl ActivationSystem {
 
     /// Asks that the activation `id` never be done.
     pub async fn cancel(&self, id: Uuid, traceparent: Option<&str>) -> Cancellation {
-        match self.transport.post_cancel(id, traceparent).await {
+        let call = Call::begin("cancel", id, traceparent);
+        let outcome = self.transport.post_cancel(id, call.traceparent()).await;
+        match call.ended(outcome) {
             Ok(reply) => answer::to_cancel(id, &reply),
             Err(failure) => Cancellation::Unanswered { detail: failure.detail },
         }

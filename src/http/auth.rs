@@ -6,7 +6,7 @@ use super::fields::Fields;
 use super::gate::ClientAddress;
 use super::problem::Problem;
 use super::values::{line, secret};
-use crate::identity::{Grant, User};
+use crate::identity::{Error, Grant, User};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -29,8 +29,9 @@ pub(super) async fn login(
         let username = fields.required("username", line(1..=MAX_NAME));
         (username, fields.required("password", secret(1..=MAX_SECRET)))
     })?;
-    let grant = app.identity.login(&username, &password, address, app.clock.now().utc()).await?;
-    Ok(granted(&grant))
+    let grant = app.identity.login(&username, &password, address, app.clock.now().utc()).await;
+    metrics::counter!("offers_logins_total", "outcome" => word(&grant)).increment(1);
+    Ok(granted(&grant?))
 }
 
 /// `POST /auth/refresh/`
@@ -64,6 +65,16 @@ pub(super) fn shown(user: &User) -> Value {
         "date_joined": Timestamp::new(user.date_joined),
         "last_login": user.last_login.map(Timestamp::new),
     })
+}
+
+/// How a login ended, as metrics name it.
+fn word(grant: &Result<Grant, Error>) -> &'static str {
+    match grant {
+        Ok(_) => "succeeded",
+        Err(Error::InvalidCredentials) => "refused",
+        Err(Error::RateLimited { .. }) => "throttled",
+        Err(_) => "failed",
+    }
 }
 
 fn granted(grant: &Grant) -> Response {

@@ -26,7 +26,7 @@ const MAX_REQUEST_ID: usize = 128;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Context(Arc<Known>);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Known {
     request_id: String,
     traceparent: Option<String>,
@@ -63,6 +63,19 @@ impl Context {
         self.0.query.as_deref()
     }
 
+    /// The span that this request belongs to.
+    #[must_use]
+    pub(super) fn traceparent(&self) -> Option<&str> {
+        self.0.traceparent.as_deref()
+    }
+
+    /// The same request, in another span.
+    #[must_use]
+    pub(super) fn within(&self, traceparent: String) -> Self {
+        tracing::Span::current().record("trace_id", trace_id(&traceparent));
+        Self(Arc::new(Known { traceparent: Some(traceparent), ..(*self.0).clone() }))
+    }
+
     /// What every event of this request says about who asked (`user:<id>`) and within which trace.
     #[must_use]
     pub(super) fn metadata(&self, actor: String) -> Metadata {
@@ -92,6 +105,7 @@ pub(super) async fn around(mut request: Request, next: Next) -> Response {
     let span = tracing::info_span!(
         "request",
         request_id = context.request_id(),
+        trace_id = context.traceparent().map(trace_id),
         method = %request.method(),
         path = context.path(),
         status = tracing::field::Empty,
@@ -109,6 +123,11 @@ pub(super) async fn around(mut request: Request, next: Next) -> Response {
         false => tracing::debug!(elapsed_ms, "answered"),
     });
     response
+}
+
+/// The part of a `traceparent` that all spans of one trace share.
+fn trace_id(traceparent: &str) -> &str {
+    traceparent.split('-').nth(1).unwrap_or_default()
 }
 
 fn request_id(headers: &HeaderMap) -> Option<String> {

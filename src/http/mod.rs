@@ -19,6 +19,7 @@ mod gate;
 mod health;
 mod idempotency;
 mod limits;
+mod observe;
 mod offers;
 mod page;
 mod partner;
@@ -64,11 +65,8 @@ pub fn router(app: Arc<App>, protection: &Protection) -> Router {
         .layer(from_fn_with_state(limits::REQUEST_TIMEOUT, limits::time_out))
         .layer(from_fn_with_state(slots, limits::shed))
         .layer(from_fn_with_state(gate, gate::pass));
-    let watched = Router::new()
-        .route("/livez", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics));
-    let mut routes = around(api.merge(watched).with_state(app));
+    let routes = api.merge(watched()).layer(from_fn(observe::measure));
+    let mut routes = around(routes.with_state(app));
     if let Some(told) = security::strict_transport(protection) {
         routes = routes.layer(from_fn_with_state(told, security::over_tls_alone));
     }
@@ -76,6 +74,18 @@ pub fn router(app: Arc<App>, protection: &Protection) -> Router {
         Some(pages) => routes.layer(pages),
         None => routes,
     }
+}
+
+/// What machines watch, alone: for an address that only they reach.
+pub fn watch_router(app: Arc<App>) -> Router {
+    around(watched().with_state(app))
+}
+
+fn watched() -> Router<Shared> {
+    Router::new()
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
 }
 
 /// Every path below `/api/v1`, as the router has it: `/offers/{id}`.

@@ -131,7 +131,7 @@ pub struct Settings {
     pub refresh_lifetime: Duration,
     /// Raising it rehashes each password at its next login.
     pub password_cost: PasswordCost,
-    /// Passwords hashed at the same time; more than there are cores only makes each slower.
+    /// Passwords hashed at the same time. With all cores, a flood of logins slows everything else down.
     pub hashes_at_once: NonZeroUsize,
 }
 
@@ -147,9 +147,14 @@ impl Settings {
             access_lifetime: ACCESS_LIFETIME,
             refresh_lifetime: REFRESH_LIFETIME,
             password_cost: PasswordCost::default(),
-            hashes_at_once: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            hashes_at_once: half_the_cores(),
         }
     }
+}
+
+fn half_the_cores() -> NonZeroUsize {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    NonZeroUsize::new(cores / 2).unwrap_or(NonZeroUsize::MIN)
 }
 
 /// Who is who, and who may do what.

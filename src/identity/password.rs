@@ -1,7 +1,7 @@
 //! Passwords: argon2id, off the async threads, a bounded number at a time.
 //!
 //! One hash takes tens of milliseconds of a core and 19 MiB. So a caller first takes a [`Turn`], of
-//! which there are as many as cores, and a line of bounded length waits for them.
+//! which there are half as many as cores, and a line of bounded length waits for them.
 
 use super::error::Error;
 use argon2::password_hash::phc::PasswordHash;
@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How many logins may wait for a turn. At 25 ms a hash and four cores the last one waits 1.6 s; a
+/// How many logins may wait for a turn. At 25 ms a hash and four cores the last one waits 3.2 s; a
 /// longer line would only be left by its clients.
 const WAITING_MAX: usize = 256;
 

@@ -11,6 +11,7 @@ use crate::bus::{Delivery, Verdict};
 use crate::clock::Clock;
 use crate::event_log::{EventLog, ExecuteError, LogError, Order, Outcome, Plan, Rejection, StreamId};
 use crate::external::{Activation, ActivationSystem, Request};
+use crate::telemetry::{Kind, Span};
 use domain::transaction::{ActivationRequested, Command, Error, Transaction};
 use domain::{Metadata, SubscriptionId, Timestamp, TransactionId, user_offer};
 use std::sync::Arc;
@@ -120,7 +121,9 @@ impl ActivationProcessor {
         let Some(cause) = self.known_or_found(id, cause).await? else {
             return Ok(park("the log has no such transaction"));
         };
-        let metadata = metadata(id, &cause);
+        let mut span = Span::begin(Kind::Consumer, "activation", cause.traceparent.as_deref());
+        span.note("offers.attempt", i64::from(number));
+        let metadata = metadata(id, &cause, &span);
         let _call = calls.acquire().await.expect("nobody closes this semaphore");
         let intent = Plan::new().order(Order::Transaction(id, Command::BeginAttempt { attempt: number }));
         match log.execute(&metadata, || std::future::ready(Ok(intent.clone()))).await? {
@@ -241,11 +244,12 @@ impl ActivationProcessor {
     }
 }
 
-fn metadata(id: TransactionId, cause: &Cause) -> Metadata {
+/// What is written on the way belongs to `span`, or to the cause's while tracing is off.
+fn metadata(id: TransactionId, cause: &Cause, span: &Span) -> Metadata {
     Metadata {
         correlation_id: Some(cause.correlation_id.clone().unwrap_or_else(|| id.to_string())),
         causation_id: Some(cause.event_id.to_string()),
-        traceparent: cause.traceparent.clone(),
+        traceparent: span.traceparent().or_else(|| cause.traceparent.clone()),
         ..Metadata::system("activation")
     }
 }

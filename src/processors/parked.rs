@@ -84,6 +84,15 @@ impl Parked {
         Ok(())
     }
 
+    /// How many wait.
+    ///
+    /// # Errors
+    /// The table does not answer.
+    pub async fn count(&self) -> Result<i64, ParkedError> {
+        let query = "select count(*) from parked where requeued_at is null";
+        Ok(sqlx::query_scalar(query).fetch_one(&self.pool).await?)
+    }
+
     /// Those that wait, newest first, at most `limit`, after the one given by time and id.
     ///
     /// # Errors

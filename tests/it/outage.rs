@@ -1,7 +1,7 @@
 //! The whole system as processes, and what is done to it: killed, flushed, cut off from NATS.
 
 mod load;
-mod processes;
+pub mod processes;
 mod reckoning;
 
 use load::Load;

@@ -374,6 +374,6 @@ pub fn identity(pool: sqlx::PgPool) -> Identity {
 /// One recorder a process.
 fn metrics() -> metrics_exporter_prometheus::PrometheusHandle {
     static METRICS: OnceLock<metrics_exporter_prometheus::PrometheusHandle> = OnceLock::new();
-    let install = || metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder().unwrap();
+    let install = || offers::telemetry::collect_metrics().unwrap();
     METRICS.get_or_init(install).clone()
 }

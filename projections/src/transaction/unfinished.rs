@@ -4,6 +4,7 @@
 use super::Change;
 use crate::Error;
 use crate::rows::{Column, Readers, moment};
+use chrono::{DateTime, Utc};
 use domain::{Timestamp, TransactionId};
 use sqlx::{PgConnection, Row};
 use std::time::Duration;
@@ -28,6 +29,17 @@ pub struct Unfinished {
     pub attempts: u32,
     /// When something last happened to it.
     pub updated_at: Timestamp,
+}
+
+/// How much is on its way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Purchases without a final status.
+    pub unfinished: i64,
+    /// When the oldest of them was requested.
+    pub oldest: Option<Timestamp>,
+    /// Purchases of whose outcome nothing certain is known.
+    pub in_doubt: i64,
 }
 
 /// Adds what begins in a page and stays open, removes what ends in it.
@@ -91,6 +103,20 @@ impl Readers {
                 })
             })
             .collect()
+    }
+
+    /// How much is on its way.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn backlog(&self) -> Result<Backlog, Error> {
+        let row = sqlx::query(include_str!("backlog.sql")).fetch_one(self.pool()).await?;
+        let oldest: Option<DateTime<Utc>> = row.try_get("oldest")?;
+        Ok(Backlog {
+            unfinished: row.try_get("unfinished")?,
+            oldest: oldest.map(Timestamp::new),
+            in_doubt: row.try_get("in_doubt")?,
+        })
     }
 
     /// A position before which no purchase was requested that is not final now. Never beyond what the

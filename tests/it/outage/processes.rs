@@ -11,6 +11,7 @@ use offers::identity::{Identity, Keyring, PasswordCost, Settings};
 use reqwest::Client;
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use std::fs::File;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -27,12 +28,23 @@ pub struct System {
     pub corner: Corner,
     pub members: Members,
     pub log: EventLog,
+    pub identity: Identity,
     pub simulator_log: PathBuf,
     external_url: String,
     listen: String,
+    serving: Serving,
     service: Killed,
     _simulator: Killed,
     _stop: DropGuard,
+}
+
+/// How the service is run, when it is not as usual.
+#[derive(Default)]
+pub struct Serving {
+    /// Beside the usual environment, or instead of it.
+    pub environment: Vec<(&'static str, String)>,
+    /// Where its log goes; to ours unless given.
+    pub log: Option<PathBuf>,
 }
 
 /// A child process that does not outlive its test.
@@ -47,12 +59,17 @@ impl Drop for Killed {
 
 impl System {
     pub async fn start(simulator: &[&str]) -> Self {
+        Self::start_with(simulator, Serving::default()).await
+    }
+
+    pub async fn start_with(simulator: &[&str], serving: Serving) -> Self {
         let corner = Stack::get().await.corner().await;
         let stop = CancellationToken::new();
         let connect: PgConnectOptions = corner.database_url.parse().unwrap();
         let pool = PgPoolOptions::new().max_connections(4).connect_lazy_with(connect.clone());
         let log = EventLog::open(pool.clone(), connect, WriterOptions::default(), &stop);
-        let members = seed(&log, Identity::new(pool, &settings()).unwrap()).await;
+        let identity = Identity::new(pool, &settings()).unwrap();
+        let members = seed(&log, &identity).await;
 
         let simulator_log =
             std::env::temp_dir().join(format!("offers-{}-{}.ndjson", corner.stream, std::process::id()));
@@ -67,15 +84,17 @@ impl System {
             .spawn()
             .unwrap();
         let url = format!("http://{listen}");
-        let service = serve(&corner, &listen, &external_url);
+        let service = serve(&corner, &listen, &external_url, &serving);
         let system = Self {
             url,
             corner,
             members,
             log,
+            identity,
             simulator_log,
             external_url,
             listen,
+            serving,
             service: Killed(service),
             _simulator: Killed(simulator),
             _stop: stop.drop_guard(),
@@ -91,7 +110,7 @@ impl System {
     }
 
     pub async fn start_service(&mut self) {
-        self.service = Killed(serve(&self.corner, &self.listen, &self.external_url));
+        self.service = Killed(serve(&self.corner, &self.listen, &self.external_url, &self.serving));
         self.ready().await;
     }
 
@@ -142,7 +161,7 @@ impl System {
         eventually("the stream has every event", complete).await;
     }
 
-    async fn jetstream(&self) -> async_nats::jetstream::Context {
+    pub async fn jetstream(&self) -> async_nats::jetstream::Context {
         let url: async_nats::ServerAddr = self.corner.nats_url.parse().unwrap();
         let (user, password) = (url.username().unwrap().to_owned(), url.password().unwrap().to_owned());
         let options = async_nats::ConnectOptions::new().user_and_password(user, password);
@@ -151,8 +170,8 @@ impl System {
 }
 
 /// The demo data, and money enough for alice and bob.
-async fn seed(log: &EventLog, identity: Identity) -> Members {
-    let members = demo::load(log, &identity, Clock::system().now().utc()).await.unwrap();
+async fn seed(log: &EventLog, identity: &Identity) -> Members {
+    let members = demo::load(log, identity, Clock::system().now().utc()).await.unwrap();
     for user in members.users.iter().filter(|user| user.username == "alice" || user.username == "bob") {
         let amount = Money::from_hundredths(FUNDS);
         let order = Order::Account(AccountId(user.id), account::Command::Credit { amount });
@@ -168,7 +187,7 @@ fn settings() -> Settings {
     Settings { password_cost: PasswordCost::weak_for_tests(), ..Settings::new(ring(), ring()) }
 }
 
-fn serve(corner: &Corner, listen: &str, external_url: &str) -> Child {
+fn serve(corner: &Corner, listen: &str, external_url: &str, serving: &Serving) -> Child {
     let environment = [
         ("OFFERS_LISTEN", listen),
         ("OFFERS_DATABASE_URL", &corner.database_url),
@@ -185,7 +204,12 @@ fn serve(corner: &Corner, listen: &str, external_url: &str) -> Child {
         ("OFFERS_RATE_LIMIT_ADDRESS", "off"),
         ("RUST_LOG", "error"),
     ];
-    offers(&["serve"]).envs(environment).spawn().unwrap()
+    let mut command = offers(&["serve"]);
+    command.envs(environment).envs(serving.environment.iter().map(|(name, value)| (name, value)));
+    if let Some(path) = &serving.log {
+        command.stderr(File::options().create(true).append(true).open(path).unwrap());
+    }
+    command.spawn().unwrap()
 }
 
 /// This program with nothing of our environment that would change it.

@@ -1,0 +1,10 @@
+//! How the service is watched: `logs` for what happened, `metrics` for how much and how fast, `trace`
+//! for what one request led to.
+
+mod logs;
+mod metrics;
+mod trace;
+
+pub use logs::log_to_stderr;
+pub use metrics::{Described, METRICS, Shape, collect_metrics, manual};
+pub use trace::{Exporter, Kind, Span, TraceError, export_traces};

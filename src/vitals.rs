@@ -1,0 +1,98 @@
+//! What no single event tells: how much waits, how far everything is, whether the parts answer. Asked
+//! every few seconds, for `/metrics`.
+
+use crate::app::App;
+use crate::processors::Parked;
+use metrics_exporter_prometheus::PrometheusHandle;
+use sqlx::PgPool;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+/// How often.
+const EVERY: Duration = Duration::from_secs(5);
+/// How often the size of the database is asked for, in rounds: PostgreSQL looks at every file.
+const SIZE_EVERY: u32 = 12;
+
+/// Everything that is asked.
+pub(crate) struct Vitals {
+    /// The parts.
+    pub(crate) app: Arc<App>,
+    /// What nobody could handle.
+    pub(crate) parked: Parked,
+    /// The reading pool.
+    pub(crate) pool: PgPool,
+}
+
+impl Vitals {
+    /// Asks until `stop`.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let mut round = 0_u32;
+        while !stop.is_cancelled() {
+            self.ask(round.is_multiple_of(SIZE_EVERY)).await;
+            upkeep(&self.app.metrics);
+            round = round.wrapping_add(1);
+            stop.run_until_cancelled(sleep(EVERY)).await;
+        }
+    }
+
+    async fn ask(&self, with_size: bool) {
+        self.measure_parts().await;
+        self.measure_pool();
+        let asked = async {
+            self.app.log.measure().await?;
+            self.measure_backlog().await?;
+            if with_size { self.measure_size().await } else { Ok::<_, Unanswered>(()) }
+        };
+        if let Err(error) = asked.await {
+            tracing::debug!(%error, "the metrics could not be brought up to date");
+        }
+    }
+
+    async fn measure_parts(&self) {
+        let health = self.app.health().await;
+        for (part, is) in [("postgresql", health.postgresql), ("redis", health.redis), ("nats", health.nats)]
+        {
+            metrics::gauge!("offers_part_up", "part" => part).set(u8::from(is.is_ok()));
+        }
+    }
+
+    fn measure_pool(&self) {
+        let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
+        let busy = self.pool.size().saturating_sub(idle);
+        metrics::gauge!("offers_database_connections", "state" => "idle").set(idle);
+        metrics::gauge!("offers_database_connections", "state" => "busy").set(busy);
+        metrics::gauge!("offers_database_connections_max").set(self.pool.options().get_max_connections());
+    }
+
+    async fn measure_backlog(&self) -> Result<(), Unanswered> {
+        let backlog = self.app.readers.backlog().await?;
+        let age = backlog.oldest.map(|oldest| self.app.clock.now().utc() - oldest.utc());
+        let age = age.and_then(|age| age.to_std().ok()).unwrap_or_default();
+        metrics::gauge!("offers_transactions_unfinished").set(count(backlog.unfinished));
+        metrics::gauge!("offers_transactions_oldest_unfinished_seconds").set(age.as_secs_f64());
+        metrics::gauge!("offers_transactions_in_doubt").set(count(backlog.in_doubt));
+        metrics::gauge!("offers_parked_messages").set(count(self.parked.count().await?));
+        Ok(())
+    }
+
+    async fn measure_size(&self) -> Result<(), Unanswered> {
+        let query = sqlx::query_scalar("select pg_database_size(current_database())");
+        metrics::gauge!("offers_database_bytes").set(count(query.fetch_one(&self.pool).await?));
+        Ok(())
+    }
+}
+
+type Unanswered = Box<dyn std::error::Error + Send + Sync>;
+
+/// Keeps the distributions small while nobody reads them.
+fn upkeep(metrics: &PrometheusHandle) {
+    metrics.run_upkeep();
+}
+
+/// As Prometheus counts; exact up to 2⁵³.
+#[allow(clippy::cast_precision_loss)]
+fn count(number: i64) -> f64 {
+    number as f64
+}
