@@ -1,16 +1,18 @@
-//! The demo data of `./dev`: four people, ten offers, an opening balance each. Loading it again changes
-//! nothing: every id and key is derived.
+//! The demo data of `./dev`: four people, a partner, ten offers, an opening balance each. Loading it again
+//! changes nothing: every id is derived, and the partner is known by its key.
 
 use crate::clock::Clock;
 use crate::config::Secret;
-use crate::devstack::{Members, User};
+use crate::devstack::{Members, Partner, User};
 use crate::event_log::{EventLog, ExecuteError, Order, Plan, WriterOptions};
 use crate::identity::{
-    Actor, Error as IdentityError, Identity, Keyring, KeyringError, NewUser, Roles, Settings,
+    Actor, Caller, Error as IdentityError, Identity, Keyring, KeyringError, NewUser, PAGE_MAX, Roles,
+    Settings,
 };
 use chrono::{DateTime, Utc};
 use domain::ids::RepeatKey;
-use domain::{AccountId, Metadata, Money, OfferId, UserId, account, offer};
+use domain::{AccountId, Metadata, Money, OfferId, PartnerId, UserId, account, offer};
+use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -18,7 +20,7 @@ use uuid::Uuid;
 /// Connections for loading.
 const CONNECTIONS: u32 = 4;
 
-/// What alice and bob begin with, in hundredths.
+/// What alice, bob and the partner begin with, in hundredths.
 const OPENING_BALANCE: i64 = 100_000;
 /// Who: name, first name, roles. The password is the name and `-demo`.
 const PEOPLE: [(&str, &str, &[&str]); 4] = [
@@ -27,6 +29,8 @@ const PEOPLE: [(&str, &str, &[&str]); 4] = [
     ("admin", "Ada", &["user", "admin"]),
     ("auditor", "Audrey", &["user", "auditor"]),
 ];
+/// What the partner is called.
+const PARTNER: &str = "Demo Partner";
 /// What: name, days. The prices go from 5.00 to 50.00; the simulator rejects the last.
 const OFFERS: [(&str, u32); 10] = [
     ("Mobile Day Pass 1 GB", 1),
@@ -60,11 +64,15 @@ pub enum Error {
 }
 
 /// Loads what is missing into the database at `database_url` (the service's role), and tells what there
-/// is. `webhook_key` must be the service's own.
+/// is. `webhook_key` must be the service's own; `partner_key` as for `load`.
 ///
 /// # Errors
 /// The database is out of reach.
-pub async fn load_into(database_url: &str, webhook_key: &Secret) -> Result<Members, Error> {
+pub async fn load_into(
+    database_url: &str,
+    webhook_key: &Secret,
+    partner_key: Option<&str>,
+) -> Result<Members, Error> {
     let connect: PgConnectOptions = database_url.parse().map_err(Error::Address)?;
     let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect_lazy_with(connect.clone());
     let ring = Keyring::parse(webhook_key.inner())?;
@@ -72,14 +80,20 @@ pub async fn load_into(database_url: &str, webhook_key: &Secret) -> Result<Membe
     let stop = CancellationToken::new();
     let _end_of_tasks = stop.clone().drop_guard();
     let log = EventLog::open(pool, connect, WriterOptions::default(), &stop);
-    load(&log, &identity, Clock::system().now().utc()).await
+    load(&log, &identity, partner_key, Clock::system().now().utc()).await
 }
 
-/// Loads what is missing and tells what there is.
+/// Loads what is missing and tells what there is. Keys are stored hashed, so the partner's is kept by who
+/// calls: without a good `partner_key` of an earlier load the partner gets another one.
 ///
 /// # Errors
 /// The database is out of reach.
-pub async fn load(log: &EventLog, identity: &Identity, now: DateTime<Utc>) -> Result<Members, Error> {
+pub async fn load(
+    log: &EventLog,
+    identity: &Identity,
+    partner_key: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<Members, Error> {
     let mut members = Members::default();
     for (index, (name, days)) in (1_i64..).zip(OFFERS) {
         let terms = offer::Terms {
@@ -107,6 +121,7 @@ pub async fn load(log: &EventLog, identity: &Identity, now: DateTime<Utc>) -> Re
         let roles = roles.iter().map(|role| (*role).to_owned()).collect();
         members.users.push(User { id: id.0, username: username.to_owned(), password, roles });
     }
+    members.partner = Some(partner(log, identity, partner_key, now).await?);
     Ok(members)
 }
 
@@ -147,6 +162,55 @@ async fn person(
         Ok(()) | Err(IdentityError::UsernameTaken) => Ok(id), // confirmed by an earlier load
         Err(cause) => Err(cause.into()),
     }
+}
+
+async fn partner(
+    log: &EventLog,
+    identity: &Identity,
+    key: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<Partner, Error> {
+    let (id, api_key) = match good(identity, key, now).await? {
+        Some(known) => known,
+        None => with_another_key(identity, now).await?,
+    };
+    let open = account::Command::Open { kind: account::Kind::Partner };
+    let plan = || async { Ok(Plan::new().order(Order::Account(id.into(), open.clone()))) };
+    log.execute(&metadata(), plan).await?;
+    pay_in(log, id.into()).await?;
+    let secrets = identity.webhook_secrets(id, now).await?;
+    let webhook_secret = secrets.first().map(|secret| secret.expose_secret().to_owned()).unwrap_or_default();
+    Ok(Partner { id: id.0, api_key, webhook_secret })
+}
+
+/// Whose key it is, while it is one.
+async fn good(
+    identity: &Identity,
+    key: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<Option<(PartnerId, String)>, IdentityError> {
+    let Some(key) = key else { return Ok(None) };
+    match identity.verify_api_key(key, now).await {
+        Ok(Caller::Partner { id, .. }) => Ok(Some((id, key.to_owned()))),
+        Ok(Caller::User { .. }) | Err(IdentityError::TokenInvalid) => Ok(None),
+        Err(cause) => Err(cause),
+    }
+}
+
+async fn with_another_key(
+    identity: &Identity,
+    now: DateTime<Utc>,
+) -> Result<(PartnerId, String), IdentityError> {
+    let by = Actor::system("demo");
+    let partners = identity.list_partners(None, PAGE_MAX).await?.items;
+    let (id, key) = match partners.iter().find(|partner| partner.name == PARTNER && partner.is_active) {
+        Some(partner) => (partner.id, identity.create_key(partner.id, &by, now).await?),
+        None => {
+            let new = identity.create_partner(PARTNER, None, &by, now).await?;
+            (new.partner.id, new.key)
+        }
+    };
+    Ok((id, key.api_key.expose_secret().to_owned()))
 }
 
 async fn pay_in(log: &EventLog, account: AccountId) -> Result<(), ExecuteError> {

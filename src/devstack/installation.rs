@@ -5,6 +5,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use url::Url;
 use super::demo::{Demo, Members};
 use super::environment::Environment;
 use super::error::{At, Error};
-use super::files::State;
+use super::files::{State, replace};
 use super::occupant;
 use super::probe::Probe;
 use super::process::Signal;
@@ -33,6 +34,8 @@ const RATE_LIMITS: [&str; 4] = [
     "OFFERS_RATE_LIMIT_ADDRESS",
     "OFFERS_RATE_LIMIT_LOGIN",
 ];
+/// The demo partner's key; the database has no more than its hash.
+const PARTNER_KEY: &str = "demo_partner_key";
 /// The variable that names the database as the role that owns it.
 const OWNER_URL: &str = "OFFERS_DATABASE_OWNER_URL";
 /// How long the simulator may take to answer.
@@ -161,7 +164,14 @@ impl<Say: Fn(&str)> Starting<'_, Say> {
         let mut environment = Environment::default();
         environment.set_secret(self.stack.dir(), WEBHOOK_KEY)?;
         let key = environment.secret(WEBHOOK_KEY)?;
-        Ok(demo::load_into(&self.stack.urls().database_url, &key).await?)
+        let file = self.stack.dir().join("secrets").join(PARTNER_KEY);
+        let known = fs::read_to_string(&file).ok();
+        let database = &self.stack.urls().database_url;
+        let members = demo::load_into(database, &key, known.as_deref().map(str::trim)).await?;
+        if let Some(partner) = &members.partner {
+            replace(&file, partner.api_key.as_bytes(), 0o600)?;
+        }
+        Ok(members)
     }
 
     /// The given activation system, or a simulator of our own.

@@ -128,6 +128,9 @@ fn welcome(demo: &Demo, dir: &Path) -> String {
     lines.push(format!("  logs            {}", dir.join("log").display()));
     let logins = demo.members.users.iter();
     lines.extend(logins.map(|user| format!("  login           {} / {}", user.username, user.password)));
+    lines.extend(
+        demo.members.partner.iter().map(|partner| format!("  partner         ApiKey {}", partner.api_key)),
+    );
     lines.push(String::new());
     lines.push("Try:".to_owned());
     lines.push(example(demo));

@@ -171,7 +171,7 @@ impl System {
 
 /// The demo data, and money enough for alice and bob.
 async fn seed(log: &EventLog, identity: &Identity) -> Members {
-    let members = demo::load(log, identity, Clock::system().now().utc()).await.unwrap();
+    let members = demo::load(log, identity, None, Clock::system().now().utc()).await.unwrap();
     for user in members.users.iter().filter(|user| user.username == "alice" || user.username == "bob") {
         let amount = Money::from_hundredths(FUNDS);
         let order = Order::Account(AccountId(user.id), account::Command::Credit { amount });

@@ -3,6 +3,7 @@
 mod activate;
 mod admin;
 mod callback_url;
+mod demo;
 mod repeats;
 mod validate;
 
