@@ -4,12 +4,17 @@ use crate::event_log::{EventLog, ExecuteError, LogError, Order, Outcome, Plan};
 use crate::repeats::{self, Repeatable};
 use domain::account::{Command, Kind};
 use domain::{AccountId, Metadata, Money};
+use projections::Readers;
 use std::sync::LazyLock;
+use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
 /// Transfers of this process that touch the same account wait here for one another: each of them moves
 /// the account's stream, so together they would only make each other decide again.
 static TURNS: LazyLock<Vec<Mutex<()>>> = LazyLock::new(|| (0..LANES).map(|_| Mutex::new(())).collect());
+/// How long a repeat waits for the read tables, which know the balance of then.
+const BALANCE_WAIT: Duration = Duration::from_secs(5);
 /// How many accounts are served side by side.
 const LANES: usize = 64;
 
@@ -128,6 +133,22 @@ pub async fn carry_out(log: &EventLog, transfer: &Transfer, metadata: Metadata) 
         Err(ExecuteError::Repeated { .. }) => carried_before(log, transfer).await?.ok_or(Error::Conflict),
         Err(refusal) => Err(refusal.into()),
     }
+}
+
+/// What the account had right after the transfer; of an earlier one the read tables know it.
+///
+/// # Errors
+/// `Behind` when the read tables are too far behind to say.
+pub async fn balance_after(
+    readers: &Readers,
+    account: AccountId,
+    carried: Carried,
+) -> Result<Money, projections::Error> {
+    if let Some(balance) = carried.balance {
+        return Ok(balance);
+    }
+    readers.checkpoint().wait_for(carried.position, Instant::now() + BALANCE_WAIT).await?;
+    readers.balance_at(account.0, carried.position).await
 }
 
 async fn turn_of(account: AccountId) -> MutexGuard<'static, ()> {

@@ -6,6 +6,11 @@ use domain::offer::{self, Command, Offer, Terms};
 use domain::{Event, Metadata, Money, OfferId};
 use projections::OfferView;
 
+/// The longest name of an offer, in characters.
+pub const MAX_NAME: usize = 100;
+/// The longest description of an offer, in characters.
+pub const MAX_DESCRIPTION: usize = 2000;
+
 /// What is to be different; an absent member stays as it is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Change {

@@ -15,6 +15,7 @@ pub mod external;
 pub mod http;
 pub mod identity;
 pub mod migrations;
+pub mod owners;
 pub mod partner_activations;
 pub mod processors;
 pub mod projectors;

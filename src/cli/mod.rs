@@ -4,13 +4,18 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod account;
 mod check;
+mod desk;
 mod dev;
 mod load;
 mod migrate;
+mod offer;
+mod partner;
 mod rebuild;
 mod serve;
 mod simulator;
+mod user;
 
 /// Sells prepaid offers; every cent and every step is an event in one verifiable log.
 #[derive(Debug, Parser)]
@@ -22,6 +27,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Pays into an account
+    Account(account::Args),
     /// Folds the log and compares balances, final states and read tables with it
     Check(check::Args),
     /// Runs everything on this machine, with private servers (see ./dev)
@@ -30,12 +37,18 @@ enum Verb {
     Load(load::Args),
     /// Brings the database's schema up to date
     Migrate(migrate::Args),
+    /// Puts an offer on sale
+    Offer(offer::Args),
+    /// Makes a partner, or another key or secret for one
+    Partner(partner::Args),
     /// Makes the read tables anew from the log, beside the live ones
     Rebuild(rebuild::Args),
     /// Runs the service until Ctrl-C; this help is the manual of its settings
     Serve(Box<crate::config::Serve>),
     /// Runs the simulated external activation system until Ctrl-C
     Simulator(simulator::Args),
+    /// Makes a user
+    User(user::Args),
 }
 
 impl Cli {
@@ -45,13 +58,17 @@ impl Cli {
     /// Whatever keeps the verb from being done, for a person to read.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         match self.verb {
+            Verb::Account(args) => account::run(args).await,
             Verb::Check(args) => check::run(args).await,
             Verb::Dev(args) => dev::run(args).await,
             Verb::Load(args) => load::run(args).await,
             Verb::Migrate(args) => migrate::run(args).await,
+            Verb::Offer(args) => offer::run(args).await,
+            Verb::Partner(args) => partner::run(args).await,
             Verb::Rebuild(args) => rebuild::run(args).await,
             Verb::Serve(config) => serve::run(&config).await,
             Verb::Simulator(args) => simulator::run(args).await,
+            Verb::User(args) => user::run(args).await,
         }
     }
 }

@@ -4,7 +4,7 @@ use super::code::Code;
 use super::problem::{FieldError, Problem};
 use crate::event_log::LogError;
 use crate::processors::{ParkedError, callbacks};
-use crate::{accounts, activations, catalogue, identity, partner_activations, renewals, statuses};
+use crate::{accounts, activations, catalogue, identity, owners, partner_activations, renewals, statuses};
 use std::error::Error;
 
 impl From<LogError> for Problem {
@@ -111,6 +111,15 @@ impl From<accounts::Error> for Problem {
             E::KeyReused => key_reused(),
             E::Conflict => lost_race(),
             E::Log(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<owners::Error> for Problem {
+    fn from(error: owners::Error) -> Self {
+        match error {
+            owners::Error::Identity(cause) => cause.into(),
+            owners::Error::Account(cause) => cause.into(),
         }
     }
 }

@@ -80,6 +80,12 @@ impl Keyring {
         }
     }
 
+    /// A ring that nobody else has: for what needs one and makes nothing with it.
+    pub(super) fn random() -> Self {
+        let secret: [u8; SECRET_MIN_BYTES] = rand::random();
+        Self { keys: vec![Key::new(&secret.map(|byte| format!("{byte:02x}")).concat())] }
+    }
+
     pub(super) fn current(&self) -> &Key {
         self.keys.first().expect("a ring has at least one key: parse refuses an empty one")
     }

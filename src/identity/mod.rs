@@ -101,6 +101,7 @@ use chrono::{DateTime, Utc};
 use partner_keys::KeyCache;
 use password::Hasher;
 use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 use throttle::Throttle;
@@ -112,6 +113,9 @@ pub const REFRESH_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How long a change is remembered beyond the life of the tokens that it contradicts: for tokens issued
 /// while it was being made, and for cached keys.
 const CHANGES_KEPT_BEYOND: Duration = Duration::from_secs(10 * 60);
+
+/// Connections of a command-line tool.
+const TOOL_CONNECTIONS: u32 = 2;
 
 /// What an installation decides about identity.
 #[derive(Debug, Clone)]
@@ -191,6 +195,16 @@ impl Identity {
             keep_changes,
             key_cache: KeyCache::new(),
         })
+    }
+
+    /// Identity for a tool that makes no tokens, on few connections to the database at `url`. Without the
+    /// service's `webhook_keys` it makes no webhook secrets that could be used either.
+    ///
+    /// # Errors
+    /// `Unavailable` when `url` is none of PostgreSQL.
+    pub fn at(url: &str, webhook_keys: Option<Keyring>) -> Result<Self, Error> {
+        let pool = PgPoolOptions::new().max_connections(TOOL_CONNECTIONS).connect_lazy(url)?;
+        Self::new(pool, &Settings::new(Keyring::random(), webhook_keys.unwrap_or_else(Keyring::random)))
     }
 
     /// The caller that an `Authorization` header speaks for: `Bearer <access token>` or

@@ -14,6 +14,7 @@ mod auth;
 mod bus;
 mod callbacks;
 mod catalogue;
+mod cli;
 mod dev_up;
 mod devstack;
 mod event_log;

@@ -19,13 +19,9 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use domain::{AccountId, Metadata};
 use serde_json::{Value, json};
-use std::time::Duration;
-use tokio::time::Instant;
 
 /// The longest reference, in characters.
 const MAX_REFERENCE: usize = 200;
-/// How long a repeat waits for the read tables, which know the balance of then.
-const BALANCE_WAIT: Duration = Duration::from_secs(5);
 
 /// `GET /admin/accounts/{owner_id}/`
 pub(in crate::http) async fn detail(
@@ -109,14 +105,7 @@ impl Asked {
 
 async fn answer(app: &Shared, transfer: &Transfer, metadata: Metadata) -> Result<Response, Problem> {
     let carried = accounts::carry_out(&app.log, transfer, metadata).await?;
-    let balance = match carried.balance {
-        Some(balance) => balance,
-        None => {
-            let until = Instant::now() + BALANCE_WAIT;
-            app.readers.checkpoint().wait_for(carried.position, until).await?;
-            app.readers.balance_at(transfer.account_id.0, carried.position).await?
-        }
-    };
+    let balance = accounts::balance_after(&app.readers, transfer.account_id, carried).await?;
     let body = json!({
         "account_id": transfer.account_id,
         "amount": transfer.amount,

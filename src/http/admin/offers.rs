@@ -1,7 +1,7 @@
 //! `/admin/offers`: the catalogue.
 
 use super::reason;
-use crate::catalogue::{self, Change};
+use crate::catalogue::{self, Change, MAX_DESCRIPTION, MAX_NAME};
 use crate::http::Shared;
 use crate::http::caller::Admin;
 use crate::http::context::Context;
@@ -22,10 +22,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// The longest name, in characters.
-const MAX_NAME: usize = 100;
-/// The longest description, in characters.
-const MAX_DESCRIPTION: usize = 2000;
 /// How long the answer waits until everybody reads what was written.
 const READ_BACK: Duration = Duration::from_secs(5);
 

@@ -1,7 +1,6 @@
 //! `/admin/partners`: systems that sell for people.
 
 use super::{cursor, key, reason};
-use crate::accounts;
 use crate::http::Shared;
 use crate::http::caller::Admin;
 use crate::http::context::Context;
@@ -12,12 +11,12 @@ use crate::http::problem::Problem;
 use crate::http::query::Parameters;
 use crate::http::values::{Expected, boolean, line};
 use crate::identity::{Partner, PartnerChange};
+use crate::owners;
 use crate::processors::callbacks::valid_callback_url;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use domain::account::Kind;
 use domain::{Metadata, PartnerId, Timestamp};
 use secrecy::ExposeSecret;
 use serde_json::value::RawValue;
@@ -28,8 +27,7 @@ const MAX_NAME: usize = 150;
 /// The longest URL, in characters.
 const MAX_URL: usize = 2048;
 
-/// `POST /admin/partners/`: with a first key and a secret, which are told this once. An account that
-/// could not be opened stands at 0.00 all the same.
+/// `POST /admin/partners/`: with a first key and a secret, which are told this once.
 pub(in crate::http) async fn create(
     State(app): State<Shared>,
     Admin(admin): Admin,
@@ -43,8 +41,8 @@ pub(in crate::http) async fn create(
     let now = app.clock.now().utc();
     let metadata = Metadata { reason: reason.clone(), ..context.metadata(admin.actor().to_string()) };
     let by = admin.actor().because(reason);
-    let new = app.identity.create_partner(&name, url.as_deref(), &by, now).await?;
-    accounts::open(&app.log, new.partner.id.into(), Kind::Partner, &metadata).await?;
+    let told = (name.as_str(), url.as_deref());
+    let new = owners::create_partner(&app.log, &app.identity, told, &by, &metadata, now).await?;
     let body = json!({
         "id": new.partner.id,
         "name": new.partner.name,

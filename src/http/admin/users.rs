@@ -1,7 +1,6 @@
 //! `/admin/users`: people who may log in.
 
 use super::{cursor, key, reason};
-use crate::accounts;
 use crate::http::Shared;
 use crate::http::auth::shown;
 use crate::http::caller::Admin;
@@ -13,11 +12,11 @@ use crate::http::problem::Problem;
 use crate::http::query::{Parameters, text};
 use crate::http::values::{Expected, boolean, line, list, secret};
 use crate::identity::{NewUser, Roles, UserChange};
+use crate::owners;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use domain::account::Kind;
 use domain::{Metadata, UserId};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -36,9 +35,8 @@ pub(in crate::http) async fn create(
     let (new, reason) = fields.read_strictly(|fields| (new_user(fields), reason(fields)))?;
     let now = app.clock.now().utc();
     let metadata = Metadata { reason: reason.clone(), ..context.metadata(admin.actor().to_string()) };
-    let user = app.identity.create_user(&new, &admin.actor().because(reason), now).await?;
-    accounts::open(&app.log, user.id.into(), Kind::User, &metadata).await?;
-    app.identity.confirm_user(user.id).await?;
+    let by = admin.actor().because(reason);
+    let user = owners::create_user(&app.log, &app.identity, &new, &by, &metadata, now).await?;
     Ok((StatusCode::CREATED, Json(shown(&user))))
 }
 

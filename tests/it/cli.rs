@@ -1,0 +1,120 @@
+//! An administrator's work without HTTP: by the verbs of the binary, as `system:cli`.
+
+use crate::service::{PASSWORD, Service, Setting, Shop, send};
+use crate::stack::{Corner, Stack};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+use uuid::Uuid;
+
+/// The webhook key of the services that tests start.
+const WEBHOOK_KEY: &str = "0123456789abcdef0123456789abcdef";
+
+/// Runs `offers` on the corner's database with `stdin`.
+async fn offers(corner: &Corner, args: &[&str], stdin: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_offers"));
+    command.args(args).env_clear().env("OFFERS_DATABASE_URL", &corner.database_url);
+    command.env("OFFERS_WEBHOOK_KEY", WEBHOOK_KEY).stdin(Stdio::piped());
+    let (mut running, stdin) =
+        (command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap(), stdin.to_owned());
+    running.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+    tokio::task::spawn_blocking(|| running.wait_with_output().unwrap()).await.unwrap()
+}
+
+async fn told(corner: &Corner, args: &[&str], stdin: &str) -> Value {
+    let done = offers(corner, args, stdin).await;
+    assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
+    serde_json::from_slice(&done.stdout).unwrap()
+}
+
+async fn refused(corner: &Corner, args: &[&str], stdin: &str) -> String {
+    let done = offers(corner, args, stdin).await;
+    assert!(!done.status.success() && done.stdout.is_empty(), "{args:?}");
+    String::from_utf8(done.stderr).unwrap()
+}
+
+async fn float(service: &Service, shop: &Shop) -> Value {
+    let reply = send(service.request_by(shop, Method::GET, "/partner/balance/")).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    reply.json()["balance"].clone()
+}
+
+#[tokio::test]
+async fn a_user_is_made_paid_in_and_buys_a_new_offer() {
+    let corner = Stack::get().await.corner().await;
+    let service = Service::start_in(&corner, Setting::default()).await;
+    let create = ["user", "create", "carol", "--email", "carol@example.com", "--role", "user", "--json"];
+    let carol = told(&corner, &create, &format!("{PASSWORD}\n")).await;
+    assert_eq!((&carol["username"], &carol["roles"]), (&json!("carol"), &json!(["user"])));
+    assert!(refused(&corner, &create, "another password\n").await.contains("taken"));
+    let short = ["user", "create", "dave", "--email", "dave@example.com"];
+    assert!(refused(&corner, &short, "short\n").await.contains("password"));
+
+    let credit =
+        ["account", "credit", "carol", "50.50", "--reason", "cash", "--idempotency-key", "r-1", "--json"];
+    let paid = told(&corner, &credit, "").await;
+    assert_eq!((&paid["balance"], &paid["account_id"]), (&json!("50.50"), &carol["id"]));
+    assert_eq!(told(&corner, &credit, "").await, paid, "once, and told the same");
+    for wrong in [["carol", "0"], ["carol", "1e3"], ["nobody", "1"], [&Uuid::now_v7().to_string(), "1"]] {
+        refused(&corner, &["account", "credit", wrong[0], wrong[1], "--reason", "x"], "").await;
+    }
+    assert!(refused(&corner, &["account", "credit", "carol", "1"], "").await.contains("--reason"));
+    let last = service.app.log.page(paid["position"].as_i64().unwrap() - 1, 64).await.unwrap();
+    let metadata: Value = serde_json::from_str(&last[0].metadata).unwrap();
+    assert_eq!((&metadata["actor"], &metadata["reason"]), (&json!("system:cli"), &json!("cash")));
+
+    let offer = ["offer", "create", "TV", "--price", "19.99", "--days", "30", "--reason", "spring", "--json"];
+    let tv = told(&corner, &offer, "").await;
+    assert_eq!((&tv["price"], &tv["is_active"]), (&json!("19.99"), &json!(true)));
+    for wrong in
+        [["", "1", "1"], ["TV", "-1", "1"], ["TV", "1", "0"], ["TV", "1", "3651"], ["a\nb", "1", "1"]]
+    {
+        refused(&corner, &["offer", "create", wrong[0], "--price", wrong[1], "--days", wrong[2]], "").await;
+    }
+    let body = json!({"username": "carol", "password": PASSWORD});
+    let login = send(service.anonymous(Method::POST, "/api/v1/auth/login/").json(&body)).await;
+    let token = login.json()["access"].as_str().unwrap().to_owned();
+    let carol = crate::service::Person { id: carol["id"].as_str().unwrap().parse().unwrap(), token };
+    let bought = service.post(&carol, "/activation/", &json!({"offer_id": tv["id"]})).await;
+    assert_eq!(bought.status, 202, "{}", bought.text);
+    assert_eq!(service.balance(&carol).await, "30.51");
+}
+
+#[tokio::test]
+async fn a_partner_is_made_and_its_keys_rotate() {
+    let corner = Stack::get().await.corner().await;
+    let service = Service::start_in(&corner, Setting::default()).await;
+    let create = ["partner", "create", "Shop", "--callback-url", "https://shop.example/hook", "--json"];
+    let made = told(&corner, &create, "").await;
+    let id = made["id"].as_str().unwrap();
+    let shop =
+        |told: &Value| Shop { id: id.parse().unwrap(), key: told["api_key"].as_str().unwrap().to_owned() };
+    let first = shop(&made);
+    assert_eq!(float(&service, &first).await, "0.00");
+    let now = service.app.clock.now().utc();
+    let secrets = service.app.identity.webhook_secrets(first.id, now).await.unwrap();
+    assert_eq!(secrecy::ExposeSecret::expose_secret(&secrets[0]), made["webhook_secret"].as_str().unwrap());
+
+    let second = told(&corner, &["partner", "rotate", id, "--reason", "yearly", "--json"], "").await;
+    assert_eq!(second["revoked"], json!([]));
+    for live in [&first, &shop(&second)] {
+        assert_eq!(float(&service, live).await, "0.00");
+    }
+    let third = told(&corner, &["partner", "rotate", id, "--revoke-others", "--json"], "").await;
+    assert_eq!(third["revoked"].as_array().unwrap().len(), 2);
+    assert_eq!(float(&service, &shop(&third)).await, "0.00");
+    for dead in [&first, &shop(&second)] {
+        send(service.request_by(dead, Method::GET, "/partner/balance/")).await.is(401, "token_invalid");
+    }
+    let secret = told(&corner, &["partner", "rotate", id, "--webhook-secret", "--json"], "").await;
+    assert_ne!(secret["webhook_secret"], made["webhook_secret"]);
+    assert_eq!(service.app.identity.webhook_secrets(first.id, now).await.unwrap().len(), 2);
+
+    refused(&corner, &["partner", "create", "Shop", "--callback-url", "ftp://shop.example"], "").await;
+    assert!(refused(&corner, &["partner", "create", ""], "").await.contains("name"));
+    refused(&corner, &["partner", "rotate", &Uuid::now_v7().to_string()], "").await;
+    let lines = offers(&corner, &["partner", "create", "Lines"], "").await;
+    let lines = String::from_utf8(lines.stdout).unwrap();
+    assert!(lines.lines().any(|line| line.starts_with("api_key         ofk_")), "{lines}");
+}
