@@ -7,7 +7,7 @@ use projections::Readers;
 use std::time::Duration;
 
 /// The consumer's name, in NATS and in the table of parked messages.
-const NAME: &str = "activation";
+pub(super) const NAME: &str = "activation";
 /// What the log may take beside the call itself.
 const COMMIT_TIME: Duration = Duration::from_secs(30);
 

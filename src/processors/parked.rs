@@ -140,14 +140,20 @@ impl Parked {
         Ok(row.as_ref().map(message).transpose()?)
     }
 
-    /// Takes up to `limit` of those that were sent back to work; no other process gets them.
-    pub(super) async fn resume(&self, limit: u32) -> Result<Vec<ParkedMessage>, ParkedError> {
+    /// Takes up to `limit` of those of `consumers` that were sent back to work; no other process gets
+    /// them.
+    pub(super) async fn resume(
+        &self,
+        consumers: &[&str],
+        limit: u32,
+    ) -> Result<Vec<ParkedMessage>, ParkedError> {
         let query = format!(
             "update parked set resumed_at = now() where id in ( \
                  select id from parked where requeued_at is not null and resumed_at is null \
-                 order by requeued_at limit $1 for update skip locked) returning {COLUMNS}"
+                 and consumer = any($2) order by requeued_at limit $1 for update skip locked) \
+             returning {COLUMNS}"
         );
-        let rows = sqlx::query(&query).bind(i64::from(limit)).fetch_all(&self.pool).await?;
+        let rows = sqlx::query(&query).bind(i64::from(limit)).bind(consumers).fetch_all(&self.pool).await?;
         Ok(rows.iter().map(message).collect::<Result<_, _>>()?)
     }
 

@@ -1,7 +1,7 @@
 //! Takes up again what a person has sent back to work, in whatever process has this role. What it was about
 //! to do when that process died is unfinished business like any other: the sweeper finds it.
 
-use super::{ActivationProcessor, Parked, ParkedMessage};
+use super::{ActivationProcessor, Parked, ParkedMessage, activation_consumer};
 use crate::bus::Verdict;
 use crate::event_log::{EventLog, LogError};
 use cqrs_es::Aggregate;
@@ -35,7 +35,7 @@ impl Resumption {
     /// Looks until `stop`; what is being driven then is driven to its end.
     pub async fn run(self, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            match self.parked.resume(BATCH).await {
+            match self.parked.resume(&[activation_consumer::NAME], BATCH).await {
                 Ok(messages) => {
                     let each = futures::stream::iter(messages);
                     each.for_each_concurrent(None, |message| self.take_up(message)).await;

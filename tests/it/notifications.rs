@@ -9,8 +9,10 @@ use chrono::Duration;
 use domain::transaction::{ActivationRequested, Kind};
 use domain::{AccountId, PartnerId, SubscriptionId, UserId, user_offer};
 use mail_server::{MailServer, Mood};
+use offers::bus::Letter;
 use offers::event_log::Order;
 use offers::identity::{Actor, UserChange};
+use offers::processors::Parked;
 use office::{Office, STREAM_BYTES, events_of, office, send_all};
 use sqlx::Row;
 use uuid::Uuid;
@@ -215,34 +217,62 @@ async fn many_senders_send_each_mail_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_mail_is_parked_at_once_and_can_be_sent_again() {
+async fn a_refused_mail_is_parked_at_once_and_sent_when_a_person_says_so() {
     let (office, server) = office().await;
-    let notifications = office.notifications().await;
-    let sender = notifications.sender();
     office.relay().await;
-    office.hear(&notifications);
+    let (world, parked) = (&office.world, Parked::new(office.world.pool.clone()));
+    tokio::spawn(office.notifications().await.run(office.bus.clone(), world.stop.clone()));
     let alice = office.rich("alice").await;
-    office.world.buy(alice, 30).await;
-    office.until_noted(1).await;
     server.set(Mood::Answers("550 5.1.1 <alice@example.com> is not known here"));
-    send_all(&[&sender]).await;
-    let parked = sqlx::query(
-        "select parked.event_id, parked.reason, sent_mail.last_error, sent_mail.state
-         from parked join sent_mail using (event_id) where consumer = 'mail'",
-    );
-    let parked = parked.fetch_one(&office.world.pool).await.unwrap();
-    for said in [parked.get::<String, _>("reason"), parked.get("last_error")] {
+    world.buy(alice, 30).await;
+    eventually("it is parked", async || office.states().await == [("parked".to_owned(), 1)].into()).await;
+    let letter = parked.waiting(None, 10).await.unwrap().remove(0);
+    let kept = sqlx::query("select last_error from sent_mail").fetch_one(&world.pool).await.unwrap();
+    for said in [&letter.reason, &kept.get("last_error")] {
         assert!(said.contains("5.1.1") && !said.contains("alice"), "{said}");
     }
-    assert_eq!(parked.get::<String, _>("state"), "parked");
+    assert_eq!((letter.consumer.as_str(), letter.subject.as_str()), ("mail", "mail.succeeded"));
 
+    parked.requeue(letter.id, "user:root").await.unwrap().unwrap();
+    eventually("it is parked again", async || parked.waiting(None, 10).await.unwrap().len() == 1).await;
     server.set(Mood::Takes);
-    office.world.clock.advance(Duration::days(1));
-    assert_eq!(send_all(&[&sender]).await, 0, "it waits for a person");
-    assert!(notifications.resend(parked.get("event_id")).await.unwrap());
-    assert_eq!(send_all(&[&sender]).await, 1);
+    parked.requeue(letter.id, "user:root").await.unwrap().unwrap();
+    eventually("it is sent", async || office.states().await == [("sent".to_owned(), 1)].into()).await;
     assert_eq!(events_of(&server.received()), office.told_events().await);
-    assert!(!notifications.resend(parked.get("event_id")).await.unwrap(), "it is sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_could_not_be_noted_is_noted_when_a_person_says_so() {
+    let (office, server) = office().await;
+    let (world, parked) = (&office.world, Parked::new(office.world.pool.clone()));
+    tokio::spawn(office.notifications().await.run(office.bus.clone(), world.stop.clone()));
+    let alice = office.rich("alice").await;
+    world.buy(alice, 30).await; // nothing is published: the bus is not needed for this
+    let position_of = async |name| {
+        let all = world.everything().await;
+        all.iter().find(|event| event.event_type == name).unwrap().position
+    };
+    for name in ["Succeeded", "Credited"] {
+        let letter = Letter {
+            position: position_of(name).await,
+            subject: "a poisoned one".into(),
+            event_id: None,
+            aggregate_id: None,
+            attempts: 1,
+            reason: "it cannot be read".into(),
+        };
+        parked.keep("mail-succeeded", &letter).await.unwrap();
+    }
+    for letter in parked.waiting(None, 10).await.unwrap() {
+        parked.requeue(letter.id, "user:root").await.unwrap().unwrap();
+    }
+    eventually("it is sent", async || office.states().await == [("sent".to_owned(), 1)].into()).await;
+    eventually("the other one waits again", async || {
+        let waiting = parked.waiting(None, 10).await.unwrap();
+        waiting.iter().any(|letter| letter.reason == "nobody is told of the event there")
+    })
+    .await;
+    assert_eq!(events_of(&server.received()), office.told_events().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

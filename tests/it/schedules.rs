@@ -99,8 +99,7 @@ async fn thousands_of_due_ends_are_taken_page_by_page_by_two_schedulers_at_once(
     let many = world.activate_many(user, 2_500, 1).await;
     world.clock.advance(Duration::days(1));
     world.until_shown().await;
-    let other = world.another_scheduler();
-    let (first, second) = (world.scheduler(), other);
+    let (first, (second, _process)) = (world.scheduler(), world.another_scheduler());
     let now = world.clock.now();
     let (first, second) = tokio::join!(run_due(&first, now), run_due(&second, now));
     let changed = |ran: &[Run]| ran.iter().map(|run| run.tally.changed).sum::<u64>();
@@ -161,15 +160,15 @@ async fn one_instance_runs_and_another_takes_over() {
     world.until_shown().await;
     let mut instances = Vec::new();
     for _ in 0..2 {
-        let (stop, scheduler) = (world.stop.child_token(), world.another_scheduler());
+        let (stop, (scheduler, process)) = (world.stop.child_token(), world.another_scheduler());
         let leadership = Leadership::new(world.connect(), Role::Scheduler);
         let running = tokio::spawn(leadership.run(stop.clone(), move |term| scheduler.clone().run(term)));
-        instances.push((stop, running));
+        instances.push((stop, running, process));
     }
     eventually("both ends are announced", async || world.count("ExpirySoon").await == 2).await;
     world.clock.advance(Duration::days(1));
     eventually("the first end is recorded", async || story(&world, first).await.len() == 3).await;
-    let (stop, running) = instances.remove(0);
+    let (stop, running, _process) = instances.remove(0);
     stop.cancel();
     running.await.unwrap();
     world.clock.advance(Duration::days(1));

@@ -1,5 +1,6 @@
 //! `offers dev up`: everything, until Ctrl-C.
 
+use std::env;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -126,6 +127,9 @@ fn welcome(demo: &Demo, dir: &Path) -> String {
     lines.push(format!("  external        {}", demo.external_url));
     lines.push(format!("  all of it       {}", dir.join("demo.json").display()));
     lines.push(format!("  logs            {}", dir.join("log").display()));
+    if env::var_os("OFFERS_SMTP_URL").is_none() && env::var_os("OFFERS_SMTP_URL_FILE").is_none() {
+        lines.push(format!("  mail            {}", dir.join("mail").display()));
+    }
     let logins = demo.members.users.iter();
     lines.extend(logins.map(|user| format!("  login           {} / {}", user.username, user.password)));
     lines.extend(

@@ -1,7 +1,7 @@
 //! Whether the mail server is worth a try: while it is not, mails wait instead of using up their tries.
 
 use chrono::{DateTime, Utc};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The pause after the first failure; doubled with each further one.
@@ -19,17 +19,19 @@ pub(super) struct Breaker(Mutex<State>);
 struct State {
     failures: u32,
     closed_until: Option<DateTime<Utc>>,
+    /// Somebody was let through after a pause and has not told yet.
+    probing: bool,
 }
 
 impl Breaker {
     /// Whether to try. After a pause, only the first who asks: the others wait for what comes of it.
     pub(super) fn lets_through(&self, now: DateTime<Utc>) -> bool {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         match state.closed_until {
             None => true,
             Some(moment) if now < moment => false,
             Some(_) => {
-                state.closed_until = Some(now + PROBE);
+                (state.closed_until, state.probing) = (Some(now + PROBE), true);
                 true
             }
         }
@@ -37,23 +39,29 @@ impl Breaker {
 
     /// Whoever was let through had nothing to try.
     pub(super) fn untried(&self, now: DateTime<Utc>) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.failures > 0 {
-            state.closed_until = Some(now);
+        let mut state = self.state();
+        if state.probing {
+            (state.closed_until, state.probing) = (Some(now), false);
         }
     }
 
     /// The server has answered.
     pub(super) fn worked(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = State::default();
+        *self.state() = State::default();
     }
 
-    /// The server has not answered.
+    /// The server has not answered. Those who were under way together count as one.
     pub(super) fn failed(&self, now: DateTime<Utc>) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
+        if state.closed_until.is_some() && !state.probing {
+            return;
+        }
         let pause = FIRST.saturating_mul(1 << state.failures.min(16)).min(LONGEST);
-        state.failures += 1;
-        state.closed_until = Some(now + pause);
+        *state = State { failures: state.failures + 1, closed_until: Some(now + pause), probing: false };
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -68,6 +76,7 @@ mod tests {
         assert!(breaker.lets_through(now) && breaker.lets_through(now));
         for pause in [10, 20, 40, 80, 160, 300, 300] {
             breaker.failed(now);
+            breaker.failed(now); // another connection, at the same time
             now += Duration::from_secs(pause) - Duration::from_millis(1);
             assert!(!breaker.lets_through(now));
             now += Duration::from_millis(1);

@@ -11,6 +11,7 @@ use domain::user_offer::UserOffer;
 use projections::Readers;
 use std::time::Duration;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 /// Events of one kind that this process handles at once; each waits a moment for its neighbours.
 const IN_FLIGHT: u32 = 128;
@@ -39,43 +40,42 @@ impl Intake {
     /// Notes every event of its kind until the bus stops.
     pub(super) async fn run(self, bus: Bus) {
         let subscription = Subscription {
-            durable: self.name().to_owned(),
+            durable: consumer(self.kind).to_owned(),
             event: self.kind.event(),
             in_flight: IN_FLIGHT,
             ack_wait: ACK_WAIT,
         };
         bus.consume(subscription, self).await;
     }
+}
 
-    /// The consumer's name, in NATS and in the table of parked messages.
-    fn name(&self) -> &'static str {
-        match self.kind {
-            Kind::Succeeded => "mail-succeeded",
-            Kind::Failed => "mail-failed",
-            Kind::ExpirySoon => "mail-expiry-soon",
-        }
+/// The name of the consumer of `kind`, in NATS and in the table of parked messages.
+pub(super) fn consumer(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Succeeded => "mail-succeeded",
+        Kind::Failed => "mail-failed",
+        Kind::ExpirySoon => "mail-expiry-soon",
     }
+}
 
-    /// Whom the event concerns; `None`: the log has no such aggregate.
-    async fn user(&self, delivery: &Delivery) -> Result<Option<UserId>, LogError> {
-        let id = delivery.aggregate_id;
-        match self.kind {
-            Kind::Succeeded | Kind::Failed => {
-                let user = |state: Transaction| state.request().map(|request| request.user_id);
-                match user(self.log.load(id).await?.state) {
-                    None => Ok(user(self.log.reload(id).await?.state)),
-                    known => Ok(known),
-                }
+/// Whom an event of `kind` concerns; `None`: the log has no such aggregate.
+pub(super) async fn user_of(log: &EventLog, kind: Kind, id: Uuid) -> Result<Option<UserId>, LogError> {
+    match kind {
+        Kind::Succeeded | Kind::Failed => {
+            let user = |state: Transaction| state.request().map(|request| request.user_id);
+            match user(log.load(id).await?.state) {
+                None => Ok(user(log.reload(id).await?.state)),
+                known => Ok(known),
             }
-            Kind::ExpirySoon => {
-                let user = |state: UserOffer| match state {
-                    UserOffer::Subscribed(subscribed) => Some(subscribed.user_id),
-                    UserOffer::None => None,
-                };
-                match user(self.log.load(id).await?.state) {
-                    None => Ok(user(self.log.reload(id).await?.state)),
-                    known => Ok(known),
-                }
+        }
+        Kind::ExpirySoon => {
+            let user = |state: UserOffer| match state {
+                UserOffer::Subscribed(subscribed) => Some(subscribed.user_id),
+                UserOffer::None => None,
+            };
+            match user(log.load(id).await?.state) {
+                None => Ok(user(log.reload(id).await?.state)),
+                known => Ok(known),
             }
         }
     }
@@ -88,7 +88,7 @@ impl Handler for Intake {
         if self.readers.checkpoint().wait_for(delivery.position, deadline).await.is_err() {
             return Verdict::RetryAfter(BEHIND_PAUSE);
         }
-        let user_id = match self.user(&delivery).await {
+        let user_id = match user_of(&self.log, self.kind, delivery.aggregate_id).await {
             Ok(Some(user)) => user,
             Ok(None) => return Verdict::Park { reason: "the log has nothing of it".to_owned() },
             Err(cause) => {
@@ -105,7 +105,7 @@ impl Handler for Intake {
     }
 
     async fn park(&self, letter: Letter) -> Result<(), BoxError> {
-        Ok(self.parked.keep(self.name(), &letter).await?)
+        Ok(self.parked.keep(consumer(self.kind), &letter).await?)
     }
 
     /// What came before mail was switched on is nobody's; what came after it is noted or will be.

@@ -21,6 +21,7 @@ mod directory;
 mod intake;
 mod outbox;
 mod pace;
+mod resumption;
 mod retries;
 mod sender;
 mod smtp;
@@ -45,11 +46,11 @@ use lettre::message::Mailbox;
 use outbox::{Kind, Outbox};
 use pace::Pace;
 use projections::Readers;
+use resumption::Resumption;
 use sqlx::PgPool;
 use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 /// Who mail is from when it only goes into files.
 const FROM_NOBODY: &str = "Offers <offers@localhost>";
@@ -144,12 +145,16 @@ impl Notifications {
     pub async fn open(sources: Sources, settings: Settings) -> Result<Self, StartError> {
         let outbox = Outbox::new(sources.pool.clone());
         outbox.start(sources.log.head().await?).await?;
+        if let Destination::Directory(directory) = &settings.destination {
+            directory::prepare(directory).await;
+        }
         Ok(Self { sources, settings, outbox, due: Arc::default() })
     }
 
-    /// Hears of events and sends mail, until `stop` and the end of `bus`.
+    /// Hears of events, sends mail and takes up what was requeued, until `stop` and the end of `bus`.
     pub async fn run(self, bus: Bus, stop: CancellationToken) {
-        tokio::join!(self.hear(bus), self.sender().run(stop));
+        let resumption = self.resumption().run(stop.clone());
+        tokio::join!(self.hear(bus), self.sender().run(stop), resumption);
     }
 
     /// Notes whom to tell of what, until the bus stops.
@@ -185,14 +190,9 @@ impl Notifications {
         })
     }
 
-    /// Sends the mail of an event once more that was parked or skipped; false when none was. What a
-    /// parked message of the consumer `mail` needs when it is requeued.
-    ///
-    /// # Errors
-    /// The table does not answer.
-    pub async fn resend(&self, event_id: Uuid) -> Result<bool, sqlx::Error> {
-        let reopened = self.outbox.reopen(event_id, self.sources.clock.now().utc()).await?;
-        self.due.notify_one();
-        Ok(reopened)
+    fn resumption(&self) -> Resumption {
+        let Sources { log, pool, clock, .. } = self.sources.clone();
+        let (outbox, due) = (self.outbox.clone(), self.due.clone());
+        Resumption { log, outbox, parked: Parked::new(pool), clock, due }
     }
 }

@@ -1,7 +1,7 @@
 //! The table of mails: who was told of what, and who is to be told.
 
 use chrono::{DateTime, Utc};
-use domain::UserId;
+use domain::{Recorded, UserId};
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
 use std::time::Duration;
@@ -31,6 +31,12 @@ impl Kind {
             Self::Failed => "failed",
             Self::ExpirySoon => "expiry_soon",
         }
+    }
+
+    /// What is told of an event; nothing of most.
+    pub(super) fn of(recorded: &Recorded) -> Option<Self> {
+        let event = (recorded.aggregate_type.as_str(), recorded.event_type.as_str());
+        Self::ALL.into_iter().find(|kind| kind.event() == event)
     }
 
     /// The event that it tells of.
@@ -183,9 +189,9 @@ impl Outbox {
         Ok(())
     }
 
-    /// Sends what was parked or skipped once more; false when nothing was.
-    pub(super) async fn reopen(&self, event_id: Uuid, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
-        let reopened = sqlx::query(
+    /// Tries once more what was parked or skipped.
+    pub(super) async fn reopen(&self, event_id: Uuid, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+        sqlx::query(
             "update sent_mail set state = 'pending', attempts = 0, next_attempt_at = $2, finished_at = null
              where event_id = $1 and state in ('parked', 'skipped')",
         )
@@ -193,7 +199,7 @@ impl Outbox {
         .bind(now)
         .execute(&self.pool)
         .await?;
-        Ok(reopened.rows_affected() > 0)
+        Ok(())
     }
 
     /// How many wait.

@@ -38,7 +38,7 @@ const DRAIN: Duration = Duration::from_secs(4);
 /// How often the mails that wait are counted.
 const COUNT_EVERY: Duration = Duration::from_secs(15);
 /// The name under which mails are parked.
-const PARKED_AS: &str = "mail";
+pub(super) const PARKED_AS: &str = "mail";
 
 /// Sends mail. Cheap to clone.
 #[derive(Clone)]

@@ -67,6 +67,8 @@ pub struct Run {
     pub outcome: RunOutcome,
     /// What it did.
     pub tally: Tally,
+    /// Why it is not done.
+    pub error: Option<String>,
 }
 
 impl Scheduler {
@@ -154,17 +156,18 @@ impl Inner {
         let id = self.runs.begin(task.name(), due_at, now.utc()).await?;
         let metadata = Metadata { correlation_id: Some(id.to_string()), ..Metadata::system("scheduler") };
         let (log, readers, clock) = (&self.log, &self.readers, &self.clock);
-        let mut orders = Orders { log, readers, clock, task, now, metadata, stop, tally: Tally::default() };
+        let (tally, refused) = (Tally::default(), None);
+        let mut orders = Orders { log, readers, clock, task, now, metadata, stop, tally, refused };
         let given = orders.give().await;
         let outcome = match &given {
             Ok(()) => RunOutcome::Done,
             Err(Incomplete::Stopped) => RunOutcome::Interrupted,
             Err(_) => RunOutcome::Failed,
         };
-        let run = Run { schedule: task.name(), due_at: due_at.into(), outcome, tally: orders.tally };
-        tell(&run, given.as_ref().err(), now, began.elapsed());
-        let error = given.as_ref().err().map(ToString::to_string);
-        self.runs.finish(id, self.clock.now().utc(), outcome, run.tally, error.as_deref()).await?;
+        let error = given.err().map(|why| describe(&why));
+        let run = Run { schedule: task.name(), due_at: due_at.into(), outcome, tally: orders.tally, error };
+        tell(&run, now, began.elapsed());
+        self.runs.finish(id, self.clock.now().utc(), outcome, run.tally, run.error.as_deref()).await?;
         if task == Task::Announce {
             self.runs.forget_old(now.utc()).await?; // as often as is enough
         }
@@ -172,9 +175,20 @@ impl Inner {
     }
 }
 
+/// An error with its causes.
+fn describe(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
 /// Logs and measures one run.
-fn tell(run: &Run, why: Option<&Incomplete>, now: Timestamp, took: Duration) {
-    let Run { schedule, due_at, outcome, tally } = run;
+fn tell(run: &Run, now: Timestamp, took: Duration) {
+    let Run { schedule, due_at, outcome, tally, error } = run;
     let lag = (now.utc() - due_at.utc()).to_std().unwrap_or_default();
     let outcome = outcome.as_str();
     metrics::counter!("offers_schedule_runs_total", "schedule" => *schedule, "outcome" => outcome)
@@ -188,12 +202,11 @@ fn tell(run: &Run, why: Option<&Incomplete>, now: Timestamp, took: Duration) {
             .increment(number);
     }
     let Tally { found, changed, failed, .. } = tally;
-    match why {
+    match error {
         None if *found == 0 => tracing::debug!(schedule, %due_at, "{schedule} had nothing to do"),
         None => tracing::info!(schedule, %due_at, found, changed, "{schedule} changed {changed} of {found}"),
-        Some(why) => {
-            let cause = why.source().map(ToString::to_string);
-            tracing::warn!(schedule, %due_at, found, changed, failed, error = %why, cause, "{schedule} {outcome}");
+        Some(error) => {
+            tracing::warn!(schedule, %due_at, found, changed, failed, error, "{schedule} is {outcome}");
         }
     }
 }

@@ -38,9 +38,9 @@ pub(super) enum Incomplete {
     /// It could not be read or written.
     #[error("the log does not take orders")]
     Log(#[source] LogError),
-    /// Each is in the service's log.
+    /// Each is in the service's log; this is one of them.
     #[error("some orders were not followed")]
-    Orders,
+    Orders(#[source] ExecuteError),
 }
 
 /// What a schedule does.
@@ -72,6 +72,8 @@ pub(super) struct Orders<'a> {
     pub(super) metadata: Metadata,
     pub(super) stop: &'a CancellationToken,
     pub(super) tally: Tally,
+    /// Why one of them was not followed, when not all were.
+    pub(super) refused: Option<ExecuteError>,
 }
 
 impl Orders<'_> {
@@ -87,10 +89,10 @@ impl Orders<'_> {
                 None => break,
             }
         }
-        match (is_current, self.tally.failed) {
-            (true, 0) => Ok(()),
-            (true, _) => Err(Incomplete::Orders),
-            (false, _) => Err(Incomplete::Behind),
+        match self.refused.take() {
+            Some(cause) => Err(Incomplete::Orders(cause)),
+            None if is_current => Ok(()),
+            None => Err(Incomplete::Behind),
         }
     }
 
@@ -120,8 +122,7 @@ impl Orders<'_> {
 
     async fn give_page(&mut self, page: Vec<SubscriptionView>) -> Result<(), Incomplete> {
         let mut answers = stream::iter(page).map(|found| self.give_one(found)).buffer_unordered(CONCURRENCY);
-        let mut tally = Tally::default();
-        let mut broken = Ok(());
+        let (mut tally, mut refused, mut broken) = (Tally::default(), None, Ok(()));
         while let Some(answer) = answers.next().await {
             tally.found += 1;
             match answer {
@@ -129,12 +130,16 @@ impl Orders<'_> {
                 Ok(false) => tally.unchanged += 1,
                 Err(why) => {
                     tally.failed += 1;
-                    broken = if matches!(why, Incomplete::Orders) { broken } else { Err(why) };
+                    match why {
+                        Incomplete::Orders(cause) => refused = Some(cause), // about this one only
+                        why => broken = Err(why),
+                    }
                 }
             }
         }
         drop(answers);
         self.tally.add(tally);
+        self.refused = refused.or(self.refused.take());
         broken
     }
 
@@ -152,7 +157,7 @@ impl Orders<'_> {
             Err(cause) => {
                 let (id, task) = (found.subscription_id, self.task.name());
                 tracing::error!(subscription_id = %id, task, error = %cause, "{task} of {id} was refused");
-                Err(Incomplete::Orders)
+                Err(Incomplete::Orders(cause))
             }
         }
     }

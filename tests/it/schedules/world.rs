@@ -82,11 +82,14 @@ impl World {
         Scheduler::new(log, readers, self.pool.clone(), self.clock.clone(), &settings())
     }
 
-    /// A scheduler as in another process: nothing is shared but the servers and the time.
-    pub fn another_scheduler(&self) -> Scheduler {
-        let (pool, log) = open(&self.corner, &self.clock, &self.stop);
+    /// A scheduler as in another process: nothing is shared but the servers and the time. The process
+    /// ends with the guard.
+    pub fn another_scheduler(&self) -> (Scheduler, DropGuard) {
+        let stop = self.stop.child_token();
+        let (pool, log) = open(&self.corner, &self.clock, &stop);
         let readers = Readers::new(pool.clone(), ReadCheckpoint::new(pool.clone()));
-        Scheduler::new(log, readers, pool, self.clock.clone(), &settings())
+        let scheduler = Scheduler::new(log, readers, pool, self.clock.clone(), &settings());
+        (scheduler, stop.drop_guard())
     }
 
     /// Somebody with plenty of money.
