@@ -4,6 +4,7 @@ mod activate;
 mod admin;
 mod callback_url;
 mod demo;
+mod example;
 mod repeats;
 mod validate;
 
