@@ -82,7 +82,9 @@ impl EventLog {
             "select {COLUMNS} from events where aggregate_type = 'Transaction' \
              and event_type = 'ActivationRequested' and payload ->> 'reference' = $1"
         );
-        let row = sqlx::query(&query).bind(reference).fetch_optional(&self.0.pool).await?;
+        // Planned anew each time: a plan made while the table was small reads all of it.
+        let query = sqlx::query(&query).bind(reference).persistent(false);
+        let row = query.fetch_optional(&self.0.pool).await?;
         row.as_ref().map(recorded).transpose()
     }
 
