@@ -19,6 +19,8 @@ mod recorded;
 mod rules;
 #[cfg(test)]
 mod scenarios;
+#[cfg(feature = "schema")]
+pub mod schema;
 #[cfg(test)]
 mod shapes;
 mod timestamp;

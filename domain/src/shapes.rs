@@ -33,7 +33,7 @@ variants!(ALL, name_of of Event:
 );
 
 /// The event, its name, and its text.
-type Shape = (Event, &'static str, &'static str);
+pub(crate) type Shape = (Event, &'static str, &'static str);
 
 /// `00000000-0000-0000-0000-0000000000nn`.
 fn id<T: From<Uuid>>(nn: u128) -> T {
@@ -221,12 +221,12 @@ fn account_shapes() -> Vec<Shape> {
     .to_vec()
 }
 
-fn shapes() -> Vec<Shape> {
+pub(crate) fn shapes() -> Vec<Shape> {
     [transaction_shapes(), user_offer_shapes(), offer_shapes(), account_shapes()].concat()
 }
 
 /// What the writer stores of an event: its aggregate, name, version and payload.
-fn stored(event: &Event) -> (&'static str, String, String, String) {
+pub(crate) fn stored(event: &Event) -> (&'static str, String, String, String) {
     fn parts<E: DomainEvent + Serialize>(
         aggregate: &'static str,
         event: &E,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// A fact about an offer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type")]
 pub enum Event {
     /// It went on sale.
@@ -21,6 +22,7 @@ pub enum Event {
 
 /// What is sold, for how much, for how long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Terms {
     /// For people.
     pub name: String,
@@ -29,6 +31,7 @@ pub struct Terms {
     /// 0.00 or more.
     pub price: Money,
     /// Days of 24 hours, 1 to 3650.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 3650)))]
     pub duration_days: u32,
 }
 

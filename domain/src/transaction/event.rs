@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// A fact about a transaction.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type")]
 pub enum Event {
     /// Accepted; the money is reserved.
@@ -13,6 +14,7 @@ pub enum Event {
     /// The external system is about to be asked.
     Processing {
         /// 1 for the first time.
+        #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
         attempt: u32,
     },
     /// Done.
@@ -38,6 +40,7 @@ pub enum Event {
 
 /// What was asked for, with the offer's name, price and duration as they were then.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ActivationRequested {
     /// Which way it came about.
     pub kind: Kind,
@@ -56,6 +59,7 @@ pub struct ActivationRequested {
     /// Its name then.
     pub offer_name: String,
     /// Its duration then, in days of 24 hours.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 3650)))]
     pub duration_days: u32,
     /// Its price then.
     pub amount: Money,
@@ -64,6 +68,7 @@ pub struct ActivationRequested {
     pub partner_reference: Option<String>,
     /// Our reference for the partner: `REF-` and 12 characters of `A-Z0-9`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = "^REF-[A-Z0-9]{12}$")))]
     pub reference: Option<String>,
 }
 
@@ -82,6 +87,7 @@ impl ActivationRequested {
 
 /// Which way a purchase came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A user bought.

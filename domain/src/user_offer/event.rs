@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// A fact about a subscription.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type")]
 pub enum Event {
     /// It began.
@@ -34,6 +35,7 @@ pub enum Event {
 
 /// A time that was paid for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Period {
     /// Whose.
     pub user_id: UserId,
