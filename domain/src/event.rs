@@ -6,6 +6,26 @@ use cqrs_es::{Aggregate, DomainEvent};
 /// The version of every payload written today.
 pub const EVENT_VERSION: &str = "1.0";
 
+/// What an event is called outside: `transaction.activation_requested` for the event
+/// `ActivationRequested` of a `Transaction`.
+#[must_use]
+pub fn dotted(aggregate_type: &str, event_type: &str) -> String {
+    let mut name = String::with_capacity(aggregate_type.len() + event_type.len() + 8);
+    push_snake_case(&mut name, aggregate_type);
+    name.push('.');
+    push_snake_case(&mut name, event_type);
+    name
+}
+
+fn push_snake_case(name: &mut String, pascal_case: &str) {
+    for (at, character) in pascal_case.chars().enumerate() {
+        if character.is_ascii_uppercase() && at > 0 {
+            name.push('_');
+        }
+        name.push(character.to_ascii_lowercase());
+    }
+}
+
 /// An event of any aggregate.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {

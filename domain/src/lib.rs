@@ -27,7 +27,7 @@ mod timestamp;
 pub mod transaction;
 pub mod user_offer;
 
-pub use event::{EVENT_VERSION, Event, UnknownEvent};
+pub use event::{EVENT_VERSION, Event, UnknownEvent, dotted};
 pub use ids::{AccountId, OfferId, PartnerId, SubscriptionId, TransactionId, UserId};
 pub use metadata::Metadata;
 pub use money::{Money, MoneyError};

@@ -2,27 +2,11 @@
 //!
 //! No ids in a subject: a stream keeps an index entry for each distinct one.
 
-/// `transaction.activation_requested` of `Transaction` and `ActivationRequested`.
-pub(super) fn dotted(aggregate_type: &str, event_type: &str) -> String {
-    let mut name = String::with_capacity(aggregate_type.len() + event_type.len() + 8);
-    push_snake_case(&mut name, aggregate_type);
-    name.push('.');
-    push_snake_case(&mut name, event_type);
-    name
-}
+pub(super) use domain::dotted;
 
 /// The subject of such an event under `prefix`.
 pub(super) fn subject(prefix: &str, aggregate_type: &str, event_type: &str) -> String {
     format!("{prefix}.{}", dotted(aggregate_type, event_type))
-}
-
-fn push_snake_case(name: &mut String, pascal_case: &str) {
-    for (at, character) in pascal_case.chars().enumerate() {
-        if character.is_ascii_uppercase() && at > 0 {
-            name.push('_');
-        }
-        name.push(character.to_ascii_lowercase());
-    }
 }
 
 #[cfg(test)]

@@ -88,6 +88,50 @@ pub enum Code {
 }
 
 impl Code {
+    /// All there are.
+    pub const ALL: [Self; 40] = [
+        Self::InvalidJson,
+        Self::InvalidRequest,
+        Self::MalformedId,
+        Self::InvalidCursor,
+        Self::InvalidIdempotencyKey,
+        Self::InsufficientBalance,
+        Self::MissingFields,
+        Self::UnknownUser,
+        Self::UnknownOffer,
+        Self::AmountMismatch,
+        Self::CallbackUrlNotAllowed,
+        Self::NotAuthenticated,
+        Self::TokenInvalid,
+        Self::TokenExpired,
+        Self::TokenReused,
+        Self::InvalidCredentials,
+        Self::Forbidden,
+        Self::NotAuthorizedForUser,
+        Self::NotFound,
+        Self::OfferNotFound,
+        Self::TransactionNotFound,
+        Self::SubscriptionNotFound,
+        Self::UserNotFound,
+        Self::AccountNotFound,
+        Self::PartnerNotFound,
+        Self::KeyNotFound,
+        Self::CallbackNotFound,
+        Self::ParkedNotFound,
+        Self::MethodNotAllowed,
+        Self::BodyTooLarge,
+        Self::UnsupportedMediaType,
+        Self::UsernameTaken,
+        Self::Conflict,
+        Self::IdempotencyKeyReused,
+        Self::RateLimited,
+        Self::Unavailable,
+        Self::Overloaded,
+        Self::Timeout,
+        Self::OutcomeUnknown,
+        Self::InternalError,
+    ];
+
     /// As it stands in the answer, with its status and its title.
     fn row(self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;

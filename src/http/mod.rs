@@ -12,6 +12,7 @@ mod body;
 mod caller;
 mod code;
 mod context;
+mod documents;
 #[cfg(test)]
 mod edge_tests;
 mod fields;
@@ -37,6 +38,7 @@ mod status_stream;
 mod values;
 
 pub use code::Code;
+pub use documents::openapi_document as openapi;
 pub use problem::{FieldError, Problem};
 pub use server::serve;
 
@@ -65,7 +67,7 @@ pub fn router(app: Arc<App>, protection: &Protection) -> Router {
         .layer(from_fn_with_state(limits::REQUEST_TIMEOUT, limits::time_out))
         .layer(from_fn_with_state(slots, limits::shed))
         .layer(from_fn_with_state(gate, gate::pass));
-    let routes = api.merge(watched()).layer(from_fn(observe::measure));
+    let routes = api.merge(watched()).merge(documents::routes()).layer(from_fn(observe::measure));
     let mut routes = around(routes.with_state(app));
     if let Some(told) = security::strict_transport(protection) {
         routes = routes.layer(from_fn_with_state(told, security::over_tls_alone));
