@@ -17,6 +17,8 @@ mod catalogue;
 mod cli;
 mod dev_up;
 mod devstack;
+mod documented;
+mod documents;
 mod event_log;
 mod eventually;
 mod external;

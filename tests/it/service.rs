@@ -1,5 +1,6 @@
 //! The real service on a port of its own, and people who call it.
 
+use crate::documented;
 use crate::stack::{Corner, Stack};
 use domain::account::{Command, Kind};
 use domain::offer::Terms;
@@ -358,10 +359,16 @@ impl Reply {
     }
 }
 
+/// Sends, and checks that the API's document tells what came back.
 pub async fn send(request: reqwest::RequestBuilder) -> Reply {
-    let response = request.send().await.unwrap();
+    let (client, request) = request.build_split();
+    let request = request.unwrap();
+    let (method, path) = (request.method().clone(), request.url().path().to_owned());
+    let response = client.execute(request).await.unwrap();
     let (status, headers) = (response.status(), response.headers().clone());
-    Reply { status, headers, text: response.text().await.unwrap() }
+    let reply = Reply { status, headers, text: response.text().await.unwrap() };
+    documented::check(&method, &path, &reply);
+    reply
 }
 
 pub fn identity(pool: sqlx::PgPool) -> Identity {
