@@ -65,6 +65,7 @@
 
 mod access_token;
 mod audit;
+mod background;
 mod caller;
 mod changes;
 mod error;
@@ -189,7 +190,7 @@ impl Identity {
             webhook_keys: settings.webhook_keys.clone(),
             access_tokens: AccessTokens::new(token_keys, issuer, audience, *access_lifetime),
             refresh_lifetime: settings.refresh_lifetime,
-            hasher: Hasher::new(settings.password_cost, settings.hashes_at_once.get())?,
+            hasher: Hasher::new(settings.password_cost, settings.hashes_at_once)?,
             throttle: Throttle::new(),
             changes: Changes::new(keep_changes),
             keep_changes,

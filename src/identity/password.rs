@@ -1,13 +1,15 @@
-//! Passwords: argon2id, off the async threads, a bounded number at a time.
+//! Passwords: argon2id, on threads that stand back, a bounded number at a time.
 //!
 //! One hash takes tens of milliseconds of a core and 19 MiB. So a caller first takes a [`Turn`], of
 //! which there are half as many as cores, and a line of bounded length waits for them.
 
+use super::background::Background;
 use super::error::Error;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{Error as HashError, PasswordHasher, PasswordVerifier};
 use argon2::{Argon2, Params};
 use secrecy::{ExposeSecret, SecretString};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -45,6 +47,7 @@ impl PasswordCost {
 #[derive(Debug)]
 pub(super) struct Hasher {
     params: Params,
+    background: Background,
     places: Arc<Semaphore>,
     turns: Arc<Semaphore>,
     /// What the password of an unknown user is compared with, so that it takes as long.
@@ -54,14 +57,16 @@ pub(super) struct Hasher {
 impl Hasher {
     /// # Errors
     /// `Hashing` when argon2 refuses the cost.
-    pub(super) fn new(cost: PasswordCost, at_once: usize) -> Result<Self, Error> {
+    pub(super) fn new(cost: PasswordCost, at_once: NonZeroUsize) -> Result<Self, Error> {
         let params = Params::new(cost.memory_kib, cost.iterations, cost.lanes, None)
             .map_err(|error| Error::Hashing(error.into()))?;
         let nobodys = hash(&params, &rand::random::<[u8; 32]>()).map_err(Error::Hashing)?;
         Ok(Self {
             params,
-            places: Arc::new(Semaphore::new(at_once + WAITING_MAX)),
-            turns: Arc::new(Semaphore::new(at_once)),
+            background: Background::start("passwords", at_once)
+                .map_err(|_| Error::Hashing(HashError::Internal))?,
+            places: Arc::new(Semaphore::new(at_once.get() + WAITING_MAX)),
+            turns: Arc::new(Semaphore::new(at_once.get())),
             nobodys_hash: nobodys.into(),
         })
     }
@@ -75,6 +80,7 @@ impl Hasher {
         let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| Error::Overloaded)?;
         Ok(Turn {
             params: self.params.clone(),
+            background: self.background.clone(),
             nobodys_hash: Arc::clone(&self.nobodys_hash),
             held: Arc::new((place, turn)),
         })
@@ -91,6 +97,7 @@ impl Hasher {
 /// The right to hash, one at a time.
 pub(super) struct Turn {
     params: Params,
+    background: Background,
     nobodys_hash: Arc<str>,
     /// Shared with the running hash: a caller that goes away does not free its memory or its core.
     held: Arc<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
@@ -124,12 +131,12 @@ impl Turn {
         work: impl FnOnce() -> Result<T, HashError> + Send + 'static,
     ) -> Result<T, Error> {
         let held = Arc::clone(&self.held);
-        let done = tokio::task::spawn_blocking(move || {
+        let work = move || {
             let result = work();
             drop(held);
             result
-        });
-        done.await.unwrap_or(Err(HashError::Internal)).map_err(Error::Hashing)
+        };
+        self.background.run(work).await.unwrap_or(Err(HashError::Internal)).map_err(Error::Hashing)
     }
 }
 
@@ -152,7 +159,7 @@ mod tests {
     use super::*;
 
     fn hasher() -> Hasher {
-        Hasher::new(PasswordCost::weak_for_tests(), 1).expect("a cost that argon2 takes")
+        Hasher::new(PasswordCost::weak_for_tests(), NonZeroUsize::MIN).expect("a cost that argon2 takes")
     }
 
     #[tokio::test]
@@ -185,6 +192,6 @@ mod tests {
             hasher().turn().await.expect("a turn").hash(&"correct horse".into()).await.expect("a hash");
         assert!(!hasher().is_outdated(&stored));
         let dearer = PasswordCost { iterations: 2, ..PasswordCost::weak_for_tests() };
-        assert!(Hasher::new(dearer, 1).expect("a cost").is_outdated(&stored));
+        assert!(Hasher::new(dearer, NonZeroUsize::MIN).expect("a cost").is_outdated(&stored));
     }
 }

@@ -22,6 +22,7 @@ mod documents;
 mod event_log;
 mod eventually;
 mod external;
+mod guessing;
 mod identity;
 mod import_rules;
 mod load;

@@ -1,0 +1,149 @@
+//! Guessing passwords: few guesses get through, the owners still log in, and nobody else feels it.
+
+use crate::outage::processes::{Serving, System};
+use futures::StreamExt;
+use offers::identity::TRIES_PER_NAME;
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+const ACCOUNTS: usize = 20;
+const TRIES_PER_ACCOUNT: usize = 50;
+/// Guesses under way at once.
+const GUESSERS: usize = 16;
+/// Between two activations of the one who measures.
+const PAUSE: Duration = Duration::from_millis(4);
+/// What is quicker than this counts as this: on so small a figure the machine's other work would decide.
+const FLOOR: Duration = Duration::from_millis(15);
+/// How often all of it is measured before it counts as slow; other tests run on the same cores.
+const MEASUREMENTS: u8 = 4;
+
+/// What happens while an activation is measured.
+const QUIET: u8 = 0;
+const GUESSING: u8 = 1;
+const OVER: u8 = 2;
+
+/// One person's door to the service.
+struct Door {
+    client: Client,
+    url: String,
+}
+
+impl Door {
+    /// From the address 127.0.0.`last`.
+    fn at(system: &System, last: u8) -> Self {
+        let address = IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
+        Self { client: Client::builder().local_address(address).build().unwrap(), url: system.url.clone() }
+    }
+
+    async fn log_in(&self, username: &str, password: &str) -> (StatusCode, Value) {
+        let body = json!({"username": username, "password": password});
+        let request = self.client.post(format!("{}/api/v1/auth/login/", self.url)).json(&body);
+        let answer = request.send().await.unwrap();
+        (answer.status(), answer.json().await.unwrap())
+    }
+
+    async fn token(&self, username: &str) -> String {
+        let (status, grant) = self.log_in(username, &format!("{username}-demo")).await;
+        assert_eq!(status, StatusCode::OK);
+        grant["access"].as_str().unwrap().to_owned()
+    }
+
+    async fn create(&self, admin: &str, username: &str) {
+        let body = json!({"username": username, "password": password_of(username),
+            "email": format!("{username}@example.com")});
+        let request = self.client.post(format!("{}/api/v1/admin/users/", self.url)).bearer_auth(admin);
+        assert_eq!(request.json(&body).send().await.unwrap().status(), StatusCode::CREATED);
+    }
+
+    /// How many of the guesses at `username` were compared with the password.
+    async fn guess(&self, username: &str) -> usize {
+        let tries = futures::stream::iter(0..TRIES_PER_ACCOUNT);
+        let answers = tries.map(|_| self.log_in(username, "a guess that is wrong"));
+        let answers = answers.buffer_unordered(GUESSERS).map(|(status, _)| status.as_u16());
+        let answers: Vec<u16> = answers.collect().await;
+        assert!(answers.iter().all(|status| [401, 429].contains(status)), "{answers:?}");
+        answers.iter().filter(|status| **status == 401).count()
+    }
+
+    /// How long one activation took.
+    async fn activate(&self, token: &str, offer: &uuid::Uuid) -> Duration {
+        let request = self.client.post(format!("{}/api/v1/activation/", self.url)).bearer_auth(token);
+        let begun = Instant::now();
+        let answer = request.json(&json!({"offer_id": offer})).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::ACCEPTED);
+        begun.elapsed()
+    }
+}
+
+fn password_of(username: &str) -> String {
+    format!("the secret of {username}")
+}
+
+/// The 99th percentile.
+fn p99(mut latencies: Vec<Duration>) -> Duration {
+    latencies.sort();
+    latencies[latencies.len() * 99 / 100]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_guesses_hurt_neither_the_owners_nor_the_buyers() {
+    let environment = vec![
+        // The throttle of logins alone, as under ./dev.
+        ("OFFERS_RATE_LIMIT_LOGIN", "off".to_owned()),
+        ("OFFERS_ACCESS_TOKEN_TTL", "1h".to_owned()),
+    ];
+    let system = System::start_with(&[], Serving { environment, log: None }).await;
+    let mut figures = Vec::new();
+    for round in 0..MEASUREMENTS {
+        let (quiet, meanwhile) = flood(&system, round).await;
+        println!("p99 of activations: quiet {quiet:?}, while passwords are guessed {meanwhile:?}");
+        if meanwhile < 2 * quiet.max(FLOOR) {
+            return;
+        }
+        figures.push((quiet, meanwhile));
+    }
+    panic!("while passwords are guessed, activations take too long (p99 quiet, meanwhile): {figures:?}");
+}
+
+/// Guesses at fresh accounts, one after another, with as much quiet in between. Returns the p99 of
+/// activations in the quiet and meanwhile: measured in turns, so that what else happens on the machine
+/// hits both.
+async fn flood(system: &System, round: u8) -> (Duration, Duration) {
+    let admin = Door::at(system, 3);
+    let token = admin.token("admin").await;
+    let names: Vec<String> = (0..ACCOUNTS).map(|number| format!("owner-{round}-{number}")).collect();
+    for name in &names {
+        admin.create(&token, name).await;
+    }
+    let (guesser, home, phase) = (Door::at(system, 100 + round), Door::at(system, 2), AtomicU8::new(QUIET));
+    let guesses = async {
+        for name in &names {
+            phase.store(GUESSING, Ordering::Relaxed);
+            let (begun, password) = (Instant::now(), password_of(name));
+            let (guessed, (status, _)) = tokio::join!(guesser.guess(name), home.log_in(name, &password));
+            assert_eq!(status, StatusCode::OK, "{name} logs in");
+            // And those that were being compared when the tenth failed: turns are half as many as cores.
+            let most = TRIES_PER_NAME + std::thread::available_parallelism().unwrap().get() / 2;
+            assert!((TRIES_PER_NAME..=most).contains(&guessed), "{guessed} guesses got through");
+            phase.store(QUIET, Ordering::Relaxed);
+            tokio::time::sleep(begun.elapsed()).await;
+        }
+        phase.store(OVER, Ordering::Relaxed);
+    };
+    let buyer = Door::at(system, 4);
+    let (token, offer) = (buyer.token("alice").await, system.members.offers[0]);
+    let activations = async {
+        let mut latencies = [Vec::new(), Vec::new()];
+        loop {
+            let begun_in = phase.load(Ordering::Relaxed);
+            let Some(these) = latencies.get_mut(usize::from(begun_in)) else { return latencies };
+            these.push(buyer.activate(&token, &offer).await);
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    let ((), [quiet, meanwhile]) = tokio::join!(guesses, activations);
+    (p99(quiet), p99(meanwhile))
+}
