@@ -8,7 +8,9 @@ use lettre::Message;
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::DEFAULT_MECHANISMS;
 use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
+use std::io;
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// How long it may take until a mail can be handed over.
@@ -46,8 +48,7 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) async fn open(server: &Server) -> Result<Self, SendError> {
         match timeout(CONNECT_TIMEOUT, connect(server)).await {
-            Ok(Ok(smtp)) => Ok(Self { smtp, mails: 0 }),
-            Ok(Err(cause)) => Err(SendError::NoServer(describe(&cause))),
+            Ok(connected) => Ok(Self { smtp: connected?, mails: 0 }),
             Err(_) => Err(SendError::NoServer(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))),
         }
     }
@@ -77,22 +78,45 @@ impl Connection {
     }
 }
 
-async fn connect(server: &Server) -> Result<AsyncSmtpConnection, Error> {
+async fn connect(server: &Server) -> Result<AsyncSmtpConnection, SendError> {
     let Server { host, port, hello, .. } = server;
     // Reads the machine's certificates each time: new ones count without a restart.
-    let tls = || TlsParameters::new(host.clone());
-    let from_the_start = if server.security == Security::Tls { Some(tls()?) } else { None };
+    let tls = || TlsParameters::new(host.clone()).map_err(no_server);
     let address = (host.as_str(), *port);
-    let mut smtp =
-        AsyncSmtpConnection::connect_tokio1(address, Some(CONNECT_TIMEOUT), hello, from_the_start, None)
-            .await?;
+    let mut smtp = match server.security {
+        Security::Tls => {
+            let connecting = AsyncSmtpConnection::connect_tokio1(
+                address,
+                Some(CONNECT_TIMEOUT),
+                hello,
+                Some(tls()?),
+                None,
+            );
+            connecting.await.map_err(no_server)?
+        }
+        Security::StartTls | Security::None => {
+            let stream = TcpStream::connect(address).await.and_then(at_once);
+            let stream = stream.map_err(|cause| SendError::NoServer(cause.to_string()))?;
+            AsyncSmtpConnection::connect_with_transport(Box::new(stream), hello).await.map_err(no_server)?
+        }
+    };
     if server.security == Security::StartTls {
-        smtp.starttls(tls()?, hello).await?;
+        smtp.starttls(tls()?, hello).await.map_err(no_server)?;
     }
     if let Some(credentials) = &server.credentials {
-        smtp.auth(DEFAULT_MECHANISMS, credentials).await?;
+        smtp.auth(DEFAULT_MECHANISMS, credentials).await.map_err(no_server)?;
     }
     Ok(smtp)
+}
+
+/// A mail ends in a small packet, which must not wait for the answer to the one before (40 ms a mail).
+fn at_once(stream: TcpStream) -> io::Result<TcpStream> {
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn no_server(cause: Error) -> SendError {
+    SendError::NoServer(describe(&cause))
 }
 
 fn judge(cause: &Error) -> SendError {

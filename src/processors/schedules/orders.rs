@@ -103,8 +103,11 @@ impl Orders<'_> {
             return Ok(true);
         }
         let head = self.log.head().await.map_err(Incomplete::Log)?;
-        let waited = self.readers.checkpoint().wait_for(head, Instant::now() + CATCH_UP).await;
-        Ok(waited.is_ok())
+        let checkpoint = self.readers.checkpoint();
+        if checkpoint.read().await.map_err(Incomplete::Readers)? >= head {
+            return Ok(true);
+        }
+        Ok(checkpoint.wait_for(head, Instant::now() + CATCH_UP).await.is_ok())
     }
 
     async fn page(
