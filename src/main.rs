@@ -6,6 +6,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use offers::cli::Cli;
 
+/// A third of the service's time went into the system's allocator, which does not like many threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     match Cli::parse().run().await {
