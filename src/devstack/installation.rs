@@ -43,9 +43,9 @@ const SIMULATOR_READY: Duration = Duration::from_secs(20);
 /// How long the service may take until it is ready: it may have read tables to rebuild.
 const SERVICE_READY: Duration = Duration::from_secs(120);
 /// How long the simulator may take to end.
-const SIMULATOR_STOP: Duration = Duration::from_secs(10);
+pub const SIMULATOR_STOP: Duration = Duration::from_secs(10);
 /// How long the service may take to finish what it is doing.
-const SERVICE_STOP: Duration = Duration::from_secs(30);
+pub const SERVICE_STOP: Duration = Duration::from_secs(30);
 
 /// What to run.
 #[derive(Debug, Clone)]

@@ -34,5 +34,5 @@ pub use demo::{Demo, Members, Partner, User};
 pub use environment::Environment;
 pub use error::Error;
 pub use guard::watch;
-pub use installation::{Installation, Plan};
+pub use installation::{Installation, Plan, SERVICE_STOP, SIMULATOR_STOP};
 pub use stack::{Analyst, Given, Options, Stack, Urls};

@@ -15,6 +15,7 @@ mod bus;
 mod callbacks;
 mod catalogue;
 mod cli;
+mod containers;
 mod dev_up;
 mod devstack;
 mod documented;

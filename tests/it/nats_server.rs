@@ -12,7 +12,7 @@ use crate::eventually::eventually;
 static NUMBER: AtomicU32 = AtomicU32::new(1);
 
 /// Starts the server and kills it as soon as stdin closes: with this process it ends too.
-const LEASH: &str = r#""$@" & server=$!; cat >/dev/null; kill -9 $server; wait"#;
+pub const LEASH: &str = r#""$@" & server=$!; cat >/dev/null; kill -9 $server; wait"#;
 
 /// A server with the accounts of nats.conf; every password is `secret`.
 pub struct NatsServer {

@@ -1,0 +1,142 @@
+//! The Dockerfile: what it copies is what it built, and it builds with all that the build reads.
+
+use super::compose::{Compose, only_secrets, root, text};
+use clap::CommandFactory;
+use offers::cli::Cli;
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+
+/// The instructions: name and the rest, lines that go on put together.
+fn instructions() -> Vec<(String, String)> {
+    let joined = text("Dockerfile").replace("\\\n", " ");
+    let lines = joined.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
+    let split = |line: &str| {
+        let (name, rest) = line.split_once(' ').unwrap();
+        (name.to_owned(), rest.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    lines.map(split).collect()
+}
+
+/// All that follows `name`, in order.
+fn all(name: &str) -> Vec<String> {
+    instructions().into_iter().filter(|(one, _)| one == name).map(|(_, rest)| rest).collect()
+}
+
+fn only(name: &str) -> String {
+    let [one] = &all(name)[..] else { panic!("not exactly one {name}: {:?}", all(name)) };
+    one.clone()
+}
+
+fn list(json: &str) -> Vec<String> {
+    serde_json::from_str(json).unwrap()
+}
+
+#[test]
+fn the_image_has_the_program_that_was_built_and_runs_a_verb_of_it() {
+    let program = env!("CARGO_PKG_NAME"); // a package without [[bin]] builds one of its own name
+    assert!(!text("Cargo.toml").contains("[[bin]]"));
+    let copies = all("COPY");
+    let copied =
+        copies.iter().find_map(|copy| copy.strip_prefix("--from=build ")).expect("it copies the program");
+    let (from, to) = copied.split_once(' ').unwrap();
+    let build = all("RUN").into_iter().find(|run| run.contains("cargo build")).unwrap();
+    assert!(build.ends_with(&format!(
+        "cargo build --release --locked --bin {program} && cp target/release/{program} {from}"
+    )));
+    let entry = list(&only("ENTRYPOINT"));
+    assert_eq!(to, format!("/usr/local/bin/{}", entry.join(" ")));
+    let [verb] = &list(&only("CMD"))[..] else { panic!("CMD is not a verb alone") };
+    assert!(Cli::command().find_subcommand(verb).is_some(), "there is no `offers {verb}`");
+    let compose = Compose::with(&only_secrets()).unwrap();
+    let serving = compose.services.values().find(|service| service.command == [verb.clone()]).unwrap();
+    assert_eq!(serving.listens_on(), BTreeSet::from([only("EXPOSE").parse().unwrap()]));
+    assert!(
+        compose.ours().all(|(_, service)| service.build.as_deref() == Some(".") && service.image == program)
+    );
+}
+
+#[test]
+fn it_is_built_by_a_compiler_that_is_new_enough_on_the_debian_that_it_runs_on() {
+    let [build, run] = &all("FROM")[..] else { panic!("not two stages") };
+    let build = build.strip_suffix(" AS build").unwrap().strip_prefix("rust:").unwrap();
+    let (version, debian) = build.split_once("-slim-").unwrap();
+    assert_eq!(run, &format!("debian:{debian}-slim"));
+    let number =
+        |version: &str| -> Vec<u32> { version.split('.').map(|part| part.parse().unwrap()).collect() };
+    assert!(number(version) >= number(env!("CARGO_PKG_RUST_VERSION")));
+    assert!(
+        !root("rust-toolchain.toml").exists() && !root("rust-toolchain").exists(),
+        "compare it here, too"
+    );
+}
+
+#[test]
+fn it_does_not_run_as_root_and_holds_no_secret() {
+    let user = only("USER");
+    let makes = all("RUN").into_iter().find(|run| run.contains("useradd")).unwrap();
+    assert!(makes.ends_with(&format!(" {user}")) && user != "root" && user != "0");
+    let (_, uid) = makes.split_once("--uid ").unwrap();
+    assert!(uid.split(' ').next().unwrap().parse::<u32>().unwrap() > 0);
+    assert_eq!((all("ENV"), all("ARG"), all("ADD")), (vec![], vec![], vec![]));
+    for kept_out in [".env", ".data", ".git", "target"] {
+        assert!(ignored().contains(kept_out), "{kept_out} is sent to the engine");
+    }
+}
+
+#[test]
+fn the_build_gets_all_that_it_reads() {
+    assert!(all("COPY").contains(&". .".to_owned()), "it copies everything");
+    let mut needed: BTreeSet<PathBuf> =
+        ["Cargo.toml", "Cargo.lock", "build.rs", "migrations", "templates", "benches"]
+            .into_iter()
+            .map(PathBuf::from)
+            .collect();
+    for member in ["src", "domain", "projections"] {
+        needed.insert(member.into());
+        included(&root(member), &mut needed);
+    }
+    assert!(needed.contains(Path::new("nats.conf")), "include_str! is not found any more");
+    for path in needed {
+        assert!(root(path.to_str().unwrap()).exists(), "{} is not there", path.display());
+        let top = path.components().next().unwrap().as_os_str().to_str().unwrap();
+        assert!(!ignored().contains(top), "{} is kept from the build", path.display());
+    }
+}
+
+/// What .dockerignore keeps out: names in the root, the only form that is read here.
+fn ignored() -> BTreeSet<String> {
+    let text = text(".dockerignore");
+    let name = |line: &str| {
+        assert!(!line.contains(['*', '!', '?', '/']), "{line}: this test reads plain names only");
+        line.to_owned()
+    };
+    text.lines().map(name).collect()
+}
+
+/// The files that sources below `dir` put into the program, from the root.
+fn included(dir: &Path, found: &mut BTreeSet<PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            included(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let source = std::fs::read_to_string(&path).unwrap();
+            for include in ["include_str!(\"", "include_bytes!(\""] {
+                let names = source.split(include).skip(1).map(|rest| rest.split('"').next().unwrap());
+                found.extend(names.map(|name| plain(&path.parent().unwrap().join(name))));
+            }
+        }
+    }
+}
+
+/// From the root, without `..`.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.strip_prefix(root("")).unwrap().components() {
+        match part {
+            Component::ParentDir => assert!(plain.pop()),
+            part => plain.push(part),
+        }
+    }
+    plain
+}
