@@ -2,6 +2,7 @@
 
 mod analyst;
 mod consumer;
+mod example;
 mod relay;
 mod spoiled;
 

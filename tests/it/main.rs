@@ -38,6 +38,7 @@ mod partner;
 mod problems;
 mod projections;
 mod protection;
+mod python;
 mod renewals;
 mod schedules;
 mod service;

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-const NAME: &str = "OFFERS_EVENTS";
+pub(super) const NAME: &str = "OFFERS_EVENTS";
 
 /// What an analyst is not allowed to ask is not answered; this is long enough to be sure.
 const NO_ANSWER: Duration = Duration::from_millis(300);

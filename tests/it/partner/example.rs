@@ -1,20 +1,10 @@
 //! What docs/partners.md promises, done by a program that shares no code with the service.
 
 use crate::outage::processes::{Serving, System};
+use crate::python::python_is_missing;
 use serde_json::json;
 use std::path::Path;
-use std::process::Stdio;
 use tokio::process::Command;
-
-/// Says why the test says nothing, where there is no Python.
-async fn python_is_missing() -> bool {
-    let asked = Command::new("python3").arg("--version").stdout(Stdio::null()).status().await;
-    let missing = !asked.is_ok_and(|status| status.success());
-    if missing {
-        println!("skipped: the example needs python3, which is not installed");
-    }
-    missing
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partners_whole_life_works_as_documented() {
