@@ -113,9 +113,10 @@ impl Service {
     /// may be absent: the service is degraded until they come.
     pub async fn start(config: &Serve, clock: Clock, metrics: PrometheusHandle) -> Result<Self, StartError> {
         let (stop, end) = (CancellationToken::new(), CancellationToken::new());
+        let told = notifications::Settings::read(&config.mail)?;
         let parts = Parts::open(config, clock, metrics, &stop, &end).await?;
         // Before anything can happen that users are told of: where mail begins is recorded by this.
-        let mail = mail(config, &parts).await?;
+        let mail = mail(told, config, &parts).await?;
         let mut service =
             Self { address: None, app: parts.app.clone(), tasks: TaskTracker::new(), stop, end };
         if let Some(mail) = mail {
@@ -307,8 +308,11 @@ impl Parts {
 }
 
 /// Mail, for processors that are told where it goes.
-async fn mail(config: &Serve, parts: &Parts) -> Result<Option<Notifications>, StartError> {
-    let settings = notifications::Settings::read(&config.mail)?;
+async fn mail(
+    settings: Option<notifications::Settings>,
+    config: &Serve,
+    parts: &Parts,
+) -> Result<Option<Notifications>, StartError> {
     let Some(settings) = settings.filter(|_| config.roles().contains(&Role::Processor)) else {
         return Ok(None);
     };

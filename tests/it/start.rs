@@ -50,3 +50,39 @@ fn a_url_that_is_none_is_refused_without_being_shown() {
     let said = refusal(&[("OFFERS_DATABASE_URL", "s3cret-password")]);
     assert!(said.contains("OFFERS_DATABASE_URL") && !said.contains("s3cret-password"), "{said}");
 }
+
+#[test]
+fn a_sender_that_is_no_mail_address_is_refused_and_so_is_none() {
+    let server = ("OFFERS_SMTP_URL", "smtps://offers:s3cret-password@mail.example");
+    for (from, why) in
+        [("nobody", "OFFERS_MAIL_FROM is no mail address"), ("", "OFFERS_MAIL_FROM is not set")]
+    {
+        let said = refusal(&[server, ("OFFERS_MAIL_FROM", from)]);
+        assert!(said.contains(why) && !said.contains("s3cret-password"), "{said}");
+    }
+}
+
+#[test]
+fn a_mail_server_that_cannot_be_used_is_refused_without_being_shown() {
+    for (url, why) in [
+        ("s3cret-password", "it is not a URL"),
+        ("https://offers:s3cret-password@mail.example", "begins with none of"),
+        ("smtp://offers:s3cret-password@mail.example", "a password is only sent encrypted"),
+    ] {
+        let said = refusal(&[("OFFERS_SMTP_URL", url), ("OFFERS_MAIL_FROM", "offers@example.com")]);
+        assert!(said.contains("OFFERS_SMTP_URL cannot be used") && said.contains(why), "{said}");
+        assert!(!said.contains("s3cret-password"), "{said}");
+    }
+}
+
+#[test]
+fn a_schedule_that_is_none_is_refused_with_the_field_that_is_wrong() {
+    for (schedule, why) in [
+        ("0 25 * * *", "field 2 (hour) is wrong"),
+        ("daily", "1 fields instead of 5"),
+        ("0 0 31 2 *", "it names a moment that never comes"),
+    ] {
+        let said = refusal(&[("OFFERS_EXPIRY_SCHEDULE", schedule)]);
+        assert!(said.contains("--expiry-schedule") && said.contains(why), "{said}");
+    }
+}
