@@ -5,7 +5,7 @@
 //! What must have been announced and recorded is computed from the log alone and compared; and everybody
 //! must have got one mail of each event that they are told of.
 //!
-//! `OFFERS_TEST_FULL=1` makes it a thousand users and two years.
+//! `OFFERS_TEST_FULL=1` (`./dev test --full`) makes it a thousand users and two years.
 
 use super::world::{PRICE, RICH, World, activation};
 use crate::notifications::mail_server::MailServer;
