@@ -69,6 +69,14 @@ async fn the_pages_load_nothing_from_elsewhere() {
             .filter(|text| text.contains(".js") || text.contains(".css"))
             .collect();
         assert!(links.len() >= 4, "{links:?}");
+        // Nothing that the policy would stop: no script and no style stands in the page itself.
+        assert!(policy.contains("script-src 'self';") && policy.contains("style-src 'self'"), "{policy}");
+        let scripts = page.text.split("<script").skip(1).map(|rest| rest.split('>').next().unwrap());
+        assert!(scripts.into_iter().all(|tag| tag.contains(" src=")), "{}", page.text);
+        assert!(!page.text.contains("<style") && !page.text.contains(" on"), "{}", page.text);
+        for name in ["x-content-type-options", "referrer-policy", "cache-control"] {
+            assert!(page.headers.contains_key(name), "{name}");
+        }
         for link in links {
             assert!(link.starts_with("/docs/"), "{link}");
             fetch(&service, link).await;

@@ -36,11 +36,13 @@ async fn a_caller_that_asks_too_often_is_refused_before_any_work_is_done() {
         let limit = reply.headers["ratelimit"].to_str().unwrap();
         assert!(limit.starts_with(&format!("\"user\";r={left};t=")), "{limit}");
     }
+    let before = service.app.log.head().await.unwrap();
     let refused = service.post(&alice, "/activation/", &json!({"offer_id": offer})).await;
     refused.is(429, "rate_limited");
     let wait: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1190..=1200).contains(&wait), "{wait}");
     assert!(refused.headers["ratelimit"].to_str().unwrap().starts_with("\"user\";r=0;t="));
+    assert_eq!(service.app.log.head().await.unwrap(), before, "nothing was written");
     assert_eq!(service.balance(&bob).await, "1000.00", "another caller at the same address is not touched");
     let metrics = send(service.anonymous(Method::GET, "/metrics")).await;
     assert_eq!(metrics.status, 200);
@@ -114,12 +116,24 @@ async fn a_forwarded_address_counts_only_when_a_trusted_proxy_says_so() {
 async fn every_response_is_closed_to_browsers() {
     let service = Service::start().await;
     let alice = service.rich("alice").await;
+    let ask = |method, path| send(service.anonymous(method, path).header("origin", "https://shop.example"));
+    let login = service.anonymous(Method::POST, "/api/v1/auth/login/");
+    let preflight = service.anonymous(Method::OPTIONS, "/api/v1/activation/");
+    let preflight = preflight.header("origin", "https://shop.example");
     let replies = [
-        service.get(&alice, "/account/").await,
-        service.get(&alice, "/nothing/").await,
-        send(service.anonymous(Method::GET, "/readyz")).await,
+        (200, service.get(&alice, "/account/").await),
+        (404, service.get(&alice, "/nothing/").await),
+        (200, ask(Method::GET, "/readyz").await),
+        (200, ask(Method::GET, "/openapi.json").await),
+        (401, ask(Method::GET, "/api/v1/account/").await),
+        (404, ask(Method::GET, "/elsewhere").await),
+        (405, ask(Method::DELETE, "/api/v1/account/").await),
+        (413, send(login.try_clone().unwrap().json(&"x".repeat(70_000))).await),
+        (415, send(login.body("{}")).await),
+        (405, send(preflight.header("access-control-request-method", "POST")).await),
     ];
-    for reply in replies {
+    for (status, reply) in replies {
+        assert_eq!(reply.status, status, "{reply:?}");
         let header = |name: &str| reply.headers[name].to_str().unwrap();
         assert_eq!(header("x-content-type-options"), "nosniff");
         assert_eq!(header("cache-control"), "no-store");
