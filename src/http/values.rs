@@ -56,10 +56,14 @@ pub(super) fn boolean(value: &RawValue) -> Result<bool, Expected> {
     serde_json::from_str(value.get()).map_err(|_| "must be true or false".to_owned())
 }
 
-/// A whole number of `range`, written as a JSON number without fraction or exponent.
+/// A whole number of `range`, written as a JSON number without exponent; `30.0` is one as well.
 pub(super) fn integer(range: RangeInclusive<u32>) -> impl Fn(&RawValue) -> Result<u32, Expected> {
     move |value| {
-        let number = value.get().parse().ok().filter(|number| range.contains(number));
+        let text = value.get();
+        let whole = text.split_once('.').map_or(text, |(whole, fraction)| {
+            if fraction.bytes().all(|digit| digit == b'0') { whole } else { text }
+        });
+        let number = whole.parse().ok().filter(|number| range.contains(number));
         number.ok_or_else(|| format!("must be a whole number from {} to {}", range.start(), range.end()))
     }
 }
@@ -189,6 +193,16 @@ mod tests {
         assert!(line(0..=10)(&raw("\"a\\nb\"")).is_err());
         assert_eq!(prose(0..=10)(&raw("\"a\\nb\\tc\"")).ok().as_deref(), Some("a\nb\tc"));
         assert!(line(0..=10)(&raw("\"\\ud800\"")).is_err(), "half a surrogate pair");
+    }
+
+    #[test]
+    fn a_whole_number_may_have_zeros_behind_its_point() {
+        for text in ["30", "30.0", "30.000"] {
+            assert_eq!(integer(1..=90)(&raw(text)), Ok(30), "{text}");
+        }
+        for text in ["30.5", "30.05", "3e1", "-30", "0", "91", "\"30\"", "null"] {
+            assert!(integer(1..=90)(&raw(text)).is_err(), "{text}");
+        }
     }
 
     #[test]

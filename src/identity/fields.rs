@@ -14,7 +14,7 @@ const EMAIL_MAX_CHARS: usize = 254;
 /// Shortest password (NIST SP 800-63B).
 const PASSWORD_MIN_CHARS: usize = 8;
 /// Longest password: far above any passphrase, far below what would make hashing dear.
-const PASSWORD_MAX_BYTES: usize = 1024;
+const PASSWORD_MAX_CHARS: usize = 1024;
 /// Longest callback URL.
 const URL_MAX_CHARS: usize = 2048;
 /// Longest search text.
@@ -50,10 +50,10 @@ impl Check {
 
     pub(super) fn password(&mut self, text: &SecretString) {
         let text = text.expose_secret();
-        if text.chars().count() < PASSWORD_MIN_CHARS || text.len() > PASSWORD_MAX_BYTES {
+        if !(PASSWORD_MIN_CHARS..=PASSWORD_MAX_CHARS).contains(&text.chars().count()) {
             self.refuse(
                 "password",
-                format!("must be {PASSWORD_MIN_CHARS} characters to {PASSWORD_MAX_BYTES} bytes long"),
+                format!("must have {PASSWORD_MIN_CHARS} to {PASSWORD_MAX_CHARS} characters"),
             );
         } else if text.contains('\0') {
             self.refuse("password", "must not contain a NUL character".to_owned());

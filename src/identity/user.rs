@@ -40,7 +40,7 @@ pub struct User {
 pub struct NewUser {
     /// 1 to 150 letters, digits and `@ . + - _`; case-sensitive, and nobody else's.
     pub username: String,
-    /// 8 characters to 1024 bytes.
+    /// 8 to 1024 characters.
     pub password: SecretString,
     /// A mail address.
     pub email: String,

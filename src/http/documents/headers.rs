@@ -3,7 +3,7 @@
 use super::api::values::text;
 use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
-use utoipa::openapi::schema::Schema;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::{Ref, Required};
 
 pub(super) const REQUEST_ID: &str = "X-Request-Id";
@@ -56,14 +56,18 @@ pub(super) fn sent() -> impl Iterator<Item = (&'static str, Header)> {
 pub(super) fn taken() -> [(&'static str, Parameter); 2] {
     let header = |name, what| {
         let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Header);
-        let any_text = Schema::from(text(0, 1024)); // what has another form is passed over, not refused
-        parameter.required(Required::False).description(Some(what)).schema(Some(any_text)).build()
+        parameter.required(Required::False).description(Some(what)).schema(Some(any_text())).build()
     };
     let own_id = "The caller's own id for this request, 1 to 128 visible ASCII characters; any other is \
                   replaced. Repeated on the answer, kept with the events.";
     let trace =
         "W3C trace context, kept with the events and passed on. Passed over when it has another form.";
     [(REQUEST_ID, header(REQUEST_ID, own_id)), (TRACEPARENT, header(TRACEPARENT, trace))]
+}
+
+/// What has no form of its own.
+pub(super) fn any_text() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String)
 }
 
 pub(super) fn reference(name: &str) -> Ref {

@@ -16,6 +16,7 @@ mod problems;
 mod schemas;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 use super::Shared;
 use super::problem::Problem;

@@ -2,7 +2,7 @@
 
 use super::operation::Operation;
 use super::schemas::{self, Named};
-use super::{api, examples, headers, problems};
+use super::{api, examples, headers, problems, texts};
 use serde_json::Value;
 use utoipa::openapi::path::{PathItem, PathsBuilder};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -41,8 +41,19 @@ pub(super) fn document() -> Value {
         .paths(paths.build())
         .components(Some(components(&operations)))
         .build();
-    let document = serde_json::to_value(document).expect("a document is JSON");
-    examples::filled_in(document)
+    let mut document = serde_json::to_value(document).expect("a document is JSON");
+    allow_empty_queries(&mut document);
+    examples::filled_in(texts::spelled_out(document))
+}
+
+/// A parameter of a query that is empty counts as missing.
+fn allow_empty_queries(document: &mut Value) {
+    let operations = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
+    let operations = operations.filter_map(Value::as_object_mut).flat_map(|path| path.values_mut());
+    let parameters = operations.filter_map(|operation| operation["parameters"].as_array_mut()).flatten();
+    for parameter in parameters.filter(|parameter| parameter["in"] == "query") {
+        parameter["allowEmptyValue"] = true.into();
+    }
 }
 
 fn tags() -> Vec<Tag> {

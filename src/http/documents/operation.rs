@@ -129,9 +129,20 @@ impl Operation {
         self.with(query).knows::<T>().refuses(&[Code::InvalidRequest])
     }
 
-    /// A header that it looks at.
+    /// A header that it looks at; what it cannot read it passes over.
     pub(super) fn header(self, name: &'static str, what: &'static str, example: &str) -> Self {
-        let header = parameter(name, ParameterIn::Header, what).schema(Some(Schema::from(text(1, 255))));
+        self.strict_header(name, what, headers::any_text(), example)
+    }
+
+    /// A header that it looks at, and refuses in any other form than that of `schema`.
+    fn strict_header(
+        self,
+        name: &'static str,
+        what: &'static str,
+        schema: ObjectBuilder,
+        example: &str,
+    ) -> Self {
+        let header = parameter(name, ParameterIn::Header, what).schema(Some(Schema::from(schema)));
         self.with(header.example(Some(example.into())))
     }
 
@@ -160,7 +171,9 @@ impl Operation {
     pub(super) fn repeatable(self) -> Self {
         let what = "Repeats are recognised by it: the same caller, key and request get the original answer. \
                     1 to 255 visible ASCII characters, quoted or bare.";
-        self.header("Idempotency-Key", what, "3f5f2d4e-8c1b-4d6a-9d2e-7a5b1c0f9e11")
+        let key =
+            headers::any_text().pattern(Some(r#"^([!#-~][!-~]{0,254}|"([!#-\[\]-~]|\\["\\]){1,255}")$"#));
+        self.strict_header("Idempotency-Key", what, key, "3f5f2d4e-8c1b-4d6a-9d2e-7a5b1c0f9e11")
             .sends(headers::IDEMPOTENT_REPLAYED)
             .refuses(&[Code::InvalidIdempotencyKey, Code::IdempotencyKeyReused])
     }
@@ -221,7 +234,7 @@ impl Operation {
     /// Pages of `T`, walked by `limit` and `cursor`.
     pub(super) fn lists<T: ToSchema>(self, description: &'static str) -> Self {
         self.query("limit", "How many at most.", integer(1, 200).default(Some(50.into())))
-            .query("cursor", "Where to go on: as `next` has it.", text(1, 1024))
+            .query("cursor", "Where to go on: as `next` has it.", text(0, 1024))
             .refuses(&[Code::InvalidCursor])
             .answers::<Page<T>>(200, description)
     }

@@ -1,11 +1,12 @@
 //! `/audit`
 
-use super::values::{Id, Money, Position, Time, integer, text};
+use super::values::{Id, Money, Position, Time, integer, line};
 use crate::http::Code;
 use crate::http::documents::operation::{Caller, Operation, get};
 use crate::http::documents::schemas::With;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, OneOfBuilder, Schema, SchemaFormat, Type};
 
 /// A record as it is exported.
 const LINE: &str = concat!(
@@ -15,6 +16,13 @@ const LINE: &str = concat!(
     r#""payload":{"type":"Processing","attempt":1},"metadata":{"actor":"system:processor"}}"#,
     "\n"
 );
+
+fn position_or_time() -> Schema {
+    let time = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
+    Schema::OneOf(OneOfBuilder::new().item(integer(0, i64::MAX)).item(time).build())
+}
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
@@ -26,9 +34,9 @@ pub(super) fn operations() -> Vec<Operation> {
             )
             .by(Caller::Auditor)
             .query("after", "The position before the first that is wanted.", integer(0, i64::MAX))
-            .query("aggregate_type", "Only those of such aggregates.", text(0, 200))
+            .query("aggregate_type", "Only those of such aggregates.", line(0, 200))
             .query_of::<Id>("aggregate_id", "Only those of this aggregate.")
-            .query("event_type", "Only those of this type.", text(0, 200))
+            .query("event_type", "Only those of this type.", line(0, 200))
             .lists::<With<Record, LeafHash>>("Events.")
             .answers_text("application/x-ndjson", 200, "Events.", LINE),
         get("/audit/accounts/{owner_id}/balance/", "What somebody had")
@@ -38,7 +46,7 @@ pub(super) fn operations() -> Vec<Operation> {
             )
             .by(Caller::Auditor)
             .id("owner_id", "The user or partner.")
-            .query("at", "A position, or a time in RFC 3339.", text(0, 40))
+            .query("at", "A position, or a time in RFC 3339.", position_or_time())
             .answers::<BalanceThen>(200, "The balance as of then.")
             .refuses(&[Code::AccountNotFound]),
         get("/audit/transactions/{id}/", "What happened to a purchase")

@@ -35,7 +35,7 @@ pub(super) fn operations() -> Vec<Operation> {
 /// A name and its password.
 #[derive(ToSchema)]
 struct Credentials {
-    #[schema(min_length = 1, max_length = 1024, example = "alice")]
+    #[schema(min_length = 1, max_length = 1024, format = "line", example = "alice")]
     username: String,
     #[schema(min_length = 1, max_length = 4096, format = "password", example = "alice-demo")]
     password: String,
@@ -44,7 +44,12 @@ struct Credentials {
 /// A refresh token.
 #[derive(ToSchema)]
 struct RefreshToken {
-    #[schema(min_length = 1, max_length = 4096, example = "ofr_Ab3dEf6hIj9lMn2pQr5tUv8xYz1")]
+    #[schema(
+        min_length = 1,
+        max_length = 4096,
+        format = "password",
+        example = "ofr_Ab3dEf6hIj9lMn2pQr5tUv8xYz1"
+    )]
     refresh: String,
 }
 

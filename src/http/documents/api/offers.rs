@@ -69,8 +69,9 @@ pub(super) struct Offer {
 
 /// What is to go on: one of the two.
 #[derive(ToSchema)]
-struct Renewal {
-    #[schema(example = json!(null))]
-    offer_id: Option<Id>,
-    subscription_id: Option<Id>,
+#[serde(untagged)]
+#[allow(dead_code)]
+enum Renewal {
+    Subscription { subscription_id: Id },
+    Offer { offer_id: Id },
 }

@@ -1,7 +1,7 @@
 //! `/partner`
 
 use super::activation::BeginStatus;
-use super::values::{Amount, Currency, Id, Money, Status, Time, text};
+use super::values::{Amount, Currency, Id, Money, Status, Time, line, text};
 use crate::http::Code;
 use crate::http::documents::headers::LOCATION;
 use crate::http::documents::operation::{Caller, Operation, get, post};
@@ -41,7 +41,7 @@ pub(super) fn operations() -> Vec<Operation> {
         get("/partner/transactions/", "Sales, newest first")
             .says("For a partner who never got the answer: look for your own reference.")
             .by(Caller::Partner)
-            .query("partner_reference", "The partner's own reference.", text(0, 200))
+            .query("partner_reference", "The partner's own reference.", line(0, 200))
             .query_of::<Status>("status", "Only those with this status.")
             .lists::<Validation>("The caller's sales."),
         get("/partner/balance/", "Balance of the float account")
@@ -69,10 +69,10 @@ struct Sale {
     /// The price, as the partner knows it.
     amount: Amount,
     /// The partner's own reference; repeats are recognised by it.
-    #[schema(min_length = 1, max_length = 200, example = "order-7")]
+    #[schema(min_length = 1, max_length = 200, format = "line", example = "order-7")]
     partner_reference: Option<String>,
     /// Where the callback goes instead of the registered URL; of the same origin.
-    #[schema(min_length = 1, max_length = 4096, example = json!(null))]
+    #[schema(min_length = 1, max_length = 4096, format = "line", example = json!(null))]
     callback_url: Option<String>,
 }
 

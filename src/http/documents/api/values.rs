@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::marker::PhantomData;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{
-    AdditionalProperties, ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, SchemaType, Type,
+    AdditionalProperties, ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, SchemaFormat, SchemaType, Type,
 };
 use utoipa::{PartialSchema, ToSchema};
 
@@ -22,8 +22,11 @@ pub(in crate::http::documents) struct Amount;
 impl PartialSchema for Amount {
     fn schema() -> RefOr<Schema> {
         let string = text(1, 11).pattern(Some(r"^[0-9]{1,8}(\.[0-9]{1,2})?$"));
-        let number =
-            ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0)).maximum(Some(99_999_999.99));
+        let number = ObjectBuilder::new()
+            .schema_type(Type::Number)
+            .minimum(Some(0))
+            .maximum(Some(99_999_999.99))
+            .multiple_of(Some(0.01));
         let what = "An amount: a string, or a JSON number, of at most 8 digits and two places, judged as it is \
                     written (`1e2` is none).";
         OneOfBuilder::new().item(string).item(number).description(Some(what)).examples(["19.99"]).into()
@@ -167,6 +170,11 @@ pub(in crate::http::documents) struct WrongField {
 pub(in crate::http::documents) fn text(at_least: usize, at_most: usize) -> ObjectBuilder {
     let text = ObjectBuilder::new().schema_type(Type::String).max_length(Some(at_most));
     if at_least > 0 { text.min_length(Some(at_least)) } else { text }
+}
+
+/// A single line of at most so many characters, none of them a control character.
+pub(in crate::http::documents) fn line(at_least: usize, at_most: usize) -> ObjectBuilder {
+    text(at_least, at_most).format(Some(SchemaFormat::Custom("line".to_owned())))
 }
 
 /// A whole number in these bounds.

@@ -55,10 +55,10 @@ struct Transfer {
     /// More than 0.00.
     amount: Amount,
     /// For people; kept with the event, never published.
-    #[schema(min_length = 1, max_length = 500, example = "Paid at the desk")]
+    #[schema(min_length = 1, max_length = 500, format = "prose", example = "Paid at the desk")]
     reason: String,
     /// Of the payment elsewhere.
-    #[schema(min_length = 1, max_length = 200, example = "INV-2026-117")]
+    #[schema(min_length = 1, max_length = 200, format = "line", example = "INV-2026-117")]
     reference: Option<String>,
 }
 

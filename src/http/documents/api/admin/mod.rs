@@ -19,6 +19,6 @@ pub(super) fn operations() -> Vec<Operation> {
 #[serde(deny_unknown_fields)]
 struct Reason {
     /// In your words; kept.
-    #[schema(min_length = 1, max_length = 500, example = "Asked for by the partner")]
+    #[schema(min_length = 1, max_length = 500, format = "prose", example = "Asked for by the partner")]
     reason: Option<String>,
 }

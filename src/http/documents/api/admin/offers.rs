@@ -30,10 +30,10 @@ pub(super) fn operations() -> Vec<Operation> {
 #[serde(deny_unknown_fields)]
 struct NewOffer {
     /// One line.
-    #[schema(min_length = 1, max_length = 100, example = "Mobile Month 20 GB")]
+    #[schema(min_length = 1, max_length = 100, format = "line", example = "Mobile Month 20 GB")]
     name: String,
     /// Newlines and tabs are allowed.
-    #[schema(max_length = 2000, example = "20 GB for 30 days")]
+    #[schema(max_length = 2000, format = "prose", example = "20 GB for 30 days")]
     description: Option<String>,
     price: Amount,
     /// Days of 24 hours.
@@ -42,7 +42,7 @@ struct NewOffer {
     /// On sale at once, unless false.
     is_active: Option<bool>,
     /// Why, in your words; kept.
-    #[schema(min_length = 1, max_length = 500, example = "Asked for by the customer")]
+    #[schema(min_length = 1, max_length = 500, format = "prose", example = "Asked for by the customer")]
     reason: Option<String>,
 }
 
@@ -51,10 +51,16 @@ struct NewOffer {
 #[serde(deny_unknown_fields)]
 struct OfferChange {
     /// One line.
-    #[schema(nullable = false, min_length = 1, max_length = 100, example = "Mobile Month 20 GB")]
+    #[schema(
+        nullable = false,
+        min_length = 1,
+        max_length = 100,
+        format = "line",
+        example = "Mobile Month 20 GB"
+    )]
     name: Option<String>,
     /// Newlines and tabs are allowed.
-    #[schema(nullable = false, max_length = 2000, example = "20 GB for 30 days")]
+    #[schema(nullable = false, max_length = 2000, format = "prose", example = "20 GB for 30 days")]
     description: Option<String>,
     #[schema(nullable = false)]
     price: Option<Amount>,
@@ -65,6 +71,6 @@ struct OfferChange {
     #[schema(nullable = false)]
     is_active: Option<bool>,
     /// Why, in your words; kept.
-    #[schema(min_length = 1, max_length = 500, example = "Asked for by the customer")]
+    #[schema(min_length = 1, max_length = 500, format = "prose", example = "Asked for by the customer")]
     reason: Option<String>,
 }

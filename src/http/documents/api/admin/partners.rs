@@ -1,6 +1,6 @@
 //! `/admin/partners`
 
-use super::super::values::{Id, Time, text};
+use super::super::values::{Id, Time, line};
 use super::Reason;
 use crate::http::Code;
 use crate::http::documents::operation::{Caller, Operation, delete, get, patch, post};
@@ -52,7 +52,7 @@ fn keys() -> Vec<Operation> {
             .by(Caller::Admin)
             .id("id", "The partner.")
             .id("key_id", "The key.")
-            .query("reason", "Why; kept.", text(0, 500))
+            .query("reason", "Why; kept.", line(0, 500))
             .answers_nothing(204, "Revoked.")
             .refuses(&[Code::PartnerNotFound, Code::KeyNotFound]),
         post("/admin/partners/{id}/webhook-secret/", "Replace the secret that signs callbacks")
@@ -70,7 +70,7 @@ fn keys() -> Vec<Operation> {
 #[serde(deny_unknown_fields)]
 struct NewPartner {
     /// One line.
-    #[schema(min_length = 1, max_length = 150, example = "Corner Shop")]
+    #[schema(min_length = 1, max_length = 150, format = "line", example = "Corner Shop")]
     name: String,
     /// Where callbacks go: http or https, without a user.
     #[schema(
@@ -81,7 +81,7 @@ struct NewPartner {
     )]
     callback_url: Option<String>,
     /// Why, in your words; kept.
-    #[schema(min_length = 1, max_length = 500, example = "Contract 2026-17")]
+    #[schema(min_length = 1, max_length = 500, format = "prose", example = "Contract 2026-17")]
     reason: Option<String>,
 }
 
@@ -121,7 +121,7 @@ struct Partner {
 #[serde(deny_unknown_fields)]
 struct PartnerChange {
     /// One line.
-    #[schema(nullable = false, min_length = 1, max_length = 150, example = "Corner Shop")]
+    #[schema(nullable = false, min_length = 1, max_length = 150, format = "line", example = "Corner Shop")]
     name: Option<String>,
     /// Null takes it away.
     #[schema(
@@ -134,7 +134,7 @@ struct PartnerChange {
     #[schema(nullable = false)]
     is_active: Option<bool>,
     /// Why, in your words; kept.
-    #[schema(min_length = 1, max_length = 500, example = "They moved")]
+    #[schema(min_length = 1, max_length = 500, format = "prose", example = "They moved")]
     reason: Option<String>,
 }
 

@@ -1,7 +1,7 @@
 //! `/admin/users`
 
 use super::super::auth::Profile;
-use super::super::values::{Role, text};
+use super::super::values::{Role, line};
 use crate::http::Code;
 use crate::http::documents::operation::{Caller, Operation, get, patch, post};
 use utoipa::ToSchema;
@@ -16,7 +16,7 @@ pub(super) fn operations() -> Vec<Operation> {
             .refuses(&[Code::UsernameTaken, Code::Conflict]),
         get("/admin/users/", "Users, newest first")
             .by(Caller::Admin)
-            .query("q", "Part of the name or the mail address.", text(0, 150))
+            .query("q", "Part of the name or the mail address.", line(0, 150))
             .lists::<Profile>("Users."),
         get("/admin/users/{id}/", "One user")
             .by(Caller::Admin)
@@ -39,20 +39,23 @@ pub(super) fn operations() -> Vec<Operation> {
 struct NewUser {
     #[schema(pattern = "^[A-Za-z0-9@.+_-]{1,150}$", example = "carol")]
     username: String,
-    /// At most 1024 bytes.
     #[schema(min_length = 8, max_length = 1024, format = "password", example = "a long passphrase")]
     password: String,
-    #[schema(max_length = 254, pattern = r"^[^@\s]+@[^@.\s][^@\s]*$", example = "carol@example.com")]
+    #[schema(
+        max_length = 254,
+        pattern = r"^[^@\s\u0000-\u001f\u007f-\u009f]+@[^@.\s\u0000-\u001f\u007f-\u009f][^@\s\u0000-\u001f\u007f-\u009f]*$",
+        example = "carol@example.com"
+    )]
     email: String,
-    #[schema(max_length = 150, example = "Carol")]
+    #[schema(max_length = 150, format = "line", example = "Carol")]
     first_name: Option<String>,
-    #[schema(max_length = 150, example = "Danvers")]
+    #[schema(max_length = 150, format = "line", example = "Danvers")]
     last_name: Option<String>,
     /// `user` alone unless given.
     #[schema(min_items = 1)]
     roles: Option<Vec<Role>>,
     /// Why, in your words; kept.
-    #[schema(min_length = 1, max_length = 500, example = "Asked for by the customer")]
+    #[schema(min_length = 1, max_length = 500, format = "prose", example = "Asked for by the customer")]
     reason: Option<String>,
 }
 
@@ -64,7 +67,6 @@ struct UserChange {
     is_active: Option<bool>,
     #[schema(nullable = false, min_items = 1)]
     roles: Option<Vec<Role>>,
-    /// At most 1024 bytes.
     #[schema(
         nullable = false,
         min_length = 8,
@@ -76,11 +78,11 @@ struct UserChange {
     #[schema(
         nullable = false,
         max_length = 254,
-        pattern = r"^[^@\s]+@[^@.\s][^@\s]*$",
+        pattern = r"^[^@\s\u0000-\u001f\u007f-\u009f]+@[^@.\s\u0000-\u001f\u007f-\u009f][^@\s\u0000-\u001f\u007f-\u009f]*$",
         example = "carol@example.com"
     )]
     email: Option<String>,
     /// Why, in your words; kept.
-    #[schema(min_length = 1, max_length = 500, example = "Asked for by the customer")]
+    #[schema(min_length = 1, max_length = 500, format = "prose", example = "Asked for by the customer")]
     reason: Option<String>,
 }

@@ -1,0 +1,15 @@
+"""What schemathesis may not do to the service: end the caller that it is."""
+
+import os
+
+import schemathesis
+
+OWN_ID = os.environ["OFFERS_FUZZ_OWN_ID"]
+STRANGER = "00000000-0000-7000-8000-000000000000"
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    """An administrator who locks itself out would see nothing but 401 from there on."""
+    if case.method.upper() == "PATCH" and case.path_parameters.get("id") == OWN_ID:
+        case.path_parameters["id"] = STRANGER
