@@ -36,17 +36,12 @@ pub(super) async fn activate(
 
 /// Counts a purchase that was asked for, by what became of the request.
 pub(super) fn counted<T>(answer: Result<T, Problem>) -> Result<T, Problem> {
-    count(if answer.is_ok() { "accepted" } else { "rejected" }, 1);
+    count(if answer.is_ok() { "accepted" } else { "rejected" });
     answer
 }
 
-/// Shows the counters before anything was counted.
-pub(super) fn begin_to_count() {
-    ["accepted", "rejected"].into_iter().for_each(|status| count(status, 0));
-}
-
-pub(super) fn count(status: &'static str, requests: u64) {
-    metrics::counter!("activation_requests_total", "status" => status).increment(requests);
+pub(super) fn count(status: &'static str) {
+    metrics::counter!("activation_requests_total", "status" => status).increment(1);
 }
 
 /// The answer to whoever has begun a purchase: where to see what becomes of it.

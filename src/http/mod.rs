@@ -59,7 +59,6 @@ type Shared = Arc<App>;
 
 /// The whole HTTP interface of `app`, behind `protection`.
 pub fn router(app: Arc<App>, protection: &Protection) -> Router {
-    activation::begin_to_count();
     let gate = Arc::new(gate::Gate::new(app.clone(), protection));
     let slots = Arc::new(Semaphore::new(limits::MAX_IN_FLIGHT));
     let api = Router::new()

@@ -55,7 +55,7 @@ pub(super) async fn activate(
         Ok::<_, Problem>(partner_activations::accept(&app.log, &app.identity, &activation, metadata).await?)
     };
     let answer = answer.await;
-    count(if answer.is_ok() { "accepted" } else { "rejected" }, 1);
+    count(if answer.is_ok() { "accepted" } else { "rejected" });
     Ok(accepted(&answer?))
 }
 

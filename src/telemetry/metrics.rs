@@ -1,11 +1,12 @@
 //! Metrics: the one place that says what each is, in which unit, with which labels.
 //!
-//! `docs/metrics.md` is written from this table, `/metrics` explains itself by it, and a test compares
-//! it with every place in the source that counts something.
+//! `docs/metrics.md` is written from this table, `/metrics` explains itself by it, and tests compare it
+//! with every place in the source that counts something, with the dashboard and with the alerts.
 
-use metrics::Unit;
+use self::Values::{Others, These};
+use metrics::{Key, Label, Level, Metadata, Unit};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 /// Buckets of durations, in seconds: from a hash read to a slow external system.
 const SECONDS: [f64; 16] =
@@ -24,6 +25,24 @@ pub enum Shape {
     Histogram,
 }
 
+/// What a label may say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Values {
+    /// One of these.
+    These(&'static [&'static str]),
+    /// Bounded, but not known here; in words.
+    Others(&'static str),
+}
+
+impl fmt::Display for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            These(values) => f.write_str(&values.join(", ")),
+            Others(words) => f.write_str(words),
+        }
+    }
+}
+
 /// One metric.
 #[derive(Clone, Copy, Debug)]
 pub struct Described {
@@ -34,23 +53,29 @@ pub struct Described {
     /// What one of it is.
     pub unit: Unit,
     /// Its labels, with the values of each.
-    pub labels: &'static [(&'static str, &'static str)],
+    pub labels: Labels,
     /// What it tells.
     pub about: &'static str,
 }
 
+type Labels = &'static [(&'static str, Values)];
+
 /// Every metric there is, in the order of docs/metrics.md.
 pub const METRICS: &[Described] = &[
-    counter("activation_requests_total", &[("status", "accepted, rejected")], "Answers to POST /activation/"),
+    counter(
+        "activation_requests_total",
+        &[("status", These(&["accepted", "rejected"]))],
+        "Answers to POST /activation/",
+    ),
     seconds(
         "activation_processing_seconds",
-        &[("status", "SUCCESS, FAILED")],
+        &[("status", These(&["SUCCESS", "FAILED"]))],
         "From the request of a purchase to its final status",
     ),
     // --- HTTP
     counter(
         "offers_http_requests_total",
-        &[("route", ROUTE), ("method", METHOD), ("status", "200 …")],
+        &[("route", ROUTE), ("method", METHOD), ("status", STATUS)],
         "HTTP requests that were answered",
     ),
     seconds(
@@ -67,12 +92,12 @@ pub const METRICS: &[Described] = &[
     ),
     counter(
         "offers_rate_limited_total",
-        &[("policy", "user, partner, address, login")],
+        &[("policy", These(&["user", "partner", "address", "login"]))],
         "Requests refused because a budget was spent",
     ),
     counter(
         "offers_logins_total",
-        &[("outcome", "succeeded, refused, throttled, failed")],
+        &[("outcome", These(&["succeeded", "refused", "throttled", "failed"]))],
         "Logins; throttled ones cost no hash",
     ),
     // --- the log
@@ -80,7 +105,19 @@ pub const METRICS: &[Described] = &[
         "offers_commands_total",
         &[(
             "outcome",
-            "accepted, unchanged, repeated, rejected, insufficient_funds, conflict, overloaded, timeout, unavailable, outcome_unknown, broken",
+            These(&[
+                "accepted",
+                "unchanged",
+                "repeated",
+                "rejected",
+                "insufficient_funds",
+                "conflict",
+                "overloaded",
+                "timeout",
+                "unavailable",
+                "outcome_unknown",
+                "broken",
+            ]),
         )],
         "Plans that were carried out, or not",
     ),
@@ -108,15 +145,20 @@ pub const METRICS: &[Described] = &[
     gauge(
         "offers_leader",
         Unit::Count,
-        &[("role", "relay, read_tables, hashes, scheduler, callbacks …")],
+        &[("role", These(&["relay", "read_tables", "hashes", "scheduler", "callbacks"]))],
         "1 on the instance that leads the role, 0 where it stands by",
     ),
     // --- the parts outside of the process
-    gauge("offers_part_up", Unit::Count, &[("part", "postgresql, redis, nats")], "1 while it answers"),
+    gauge(
+        "offers_part_up",
+        Unit::Count,
+        &[("part", These(&["postgresql", "redis", "nats"]))],
+        "1 while it answers",
+    ),
     gauge(
         "offers_database_connections",
         Unit::Count,
-        &[("state", "busy, idle")],
+        &[("state", These(&["busy", "idle"]))],
         "Connections of the reading pool",
     ),
     gauge("offers_database_connections_max", Unit::Count, &[], "The most connections of the reading pool"),
@@ -145,12 +187,12 @@ pub const METRICS: &[Described] = &[
     ),
     counter(
         "offers_activation_attempts_total",
-        &[("answer", "activated, pending, rejected, retry_after, not_sent, unknown")],
+        &[("answer", These(&["activated", "pending", "rejected", "retry_after", "not_sent", "unknown"]))],
         "Calls to the activation system by what is known after them",
     ),
     seconds(
         "offers_external_call_seconds",
-        &[("call", "activate, look_up, cancel")],
+        &[("call", These(&["activate", "look_up", "cancel"]))],
         "One call to the activation system",
     ),
     gauge("offers_sweeper_due", Unit::Count, &[], "Purchases that the sweeper found due when it looked last"),
@@ -167,20 +209,23 @@ pub const METRICS: &[Described] = &[
     // --- callbacks and schedules
     counter(
         "offers_callbacks_total",
-        &[("outcome", "delivered, failed, parked, disabled")],
+        &[("outcome", These(&["delivered", "failed", "parked", "disabled"]))],
         "Tries to tell a partner",
     ),
     gauge("offers_callbacks_pending", Unit::Count, &[], "Callbacks that wait for their next try"),
     gauge("offers_callbacks_parked", Unit::Count, &[], "Callbacks that were given up"),
     counter(
         "offers_mails_total",
-        &[("mail", "succeeded, failed, expiry_soon"), ("outcome", "sent, retried, parked …")],
+        &[
+            ("mail", These(&["succeeded", "failed", "expiry_soon"])),
+            ("outcome", These(&["sent", "retried", "skipped", "parked"])),
+        ],
         "Tries to send a mail",
     ),
     gauge("offers_mails_pending", Unit::Count, &[], "Mails that wait for their next try"),
     counter(
         "offers_schedule_runs_total",
-        &[("schedule", SCHEDULE), ("outcome", "done, failed, interrupted")],
+        &[("schedule", SCHEDULE), ("outcome", These(&["done", "failed", "interrupted"]))],
         "Runs of what is due",
     ),
     gauge(
@@ -192,17 +237,16 @@ pub const METRICS: &[Described] = &[
     seconds("offers_schedule_run_seconds", &[("schedule", SCHEDULE)], "How long a run took"),
     counter(
         "offers_schedule_orders_total",
-        &[("schedule", SCHEDULE), ("outcome", "changed, unchanged, failed")],
+        &[("schedule", SCHEDULE), ("outcome", These(&["changed", "unchanged", "failed"]))],
         "What its runs did",
     ),
 ];
 
-const ROUTE: &str = "the route's template, like /api/v1/offers/{id}, or unmatched";
-const METHOD: &str = "GET, POST …, or other";
-const SINK: &str = "read_tables, redis_hashes, relay, callbacks …";
-const SCHEDULE: &str = "the schedule's name";
-
-type Labels = &'static [(&'static str, &'static str)];
+const ROUTE: Values = Others("the route's template, like /api/v1/offers/{id}, or unmatched");
+const METHOD: Values = Others("GET, POST …, or other");
+const STATUS: Values = Others("200 …");
+const SINK: Values = Others("read_tables, redis_hashes, relay, callbacks …");
+const SCHEDULE: Values = These(&["announce_expiry", "expire"]);
 
 const fn counter(name: &'static str, labels: Labels, about: &'static str) -> Described {
     Described { name, shape: Shape::Counter, unit: Unit::Count, labels, about }
@@ -230,7 +274,37 @@ pub fn collect_metrics() -> Result<PrometheusHandle, BuildError> {
         .set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), &PIECES)?
         .install_recorder()?;
     METRICS.iter().for_each(describe);
+    METRICS.iter().for_each(begin);
     Ok(handle)
+}
+
+/// Shows what is counted before the first of it, where all that its labels may say is known. Otherwise
+/// nobody could tell "never" from "not measured", and the rate of the first failure would be none.
+///
+/// Not the gauges: 0 before one has looked would be a lie.
+fn begin(metric: &Described) {
+    let metadata = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
+    for labels in combinations(metric.labels) {
+        let key = Key::from_parts(metric.name, labels);
+        metrics::with_recorder(|recorder| match metric.shape {
+            Shape::Counter => recorder.register_counter(&key, &metadata).increment(0),
+            Shape::Histogram => drop(recorder.register_histogram(&key, &metadata)),
+            Shape::Gauge => {}
+        });
+    }
+}
+
+/// Everything that `labels` may say; nothing when that is not known.
+fn combinations(labels: Labels) -> Vec<Vec<Label>> {
+    let mut all = vec![Vec::new()];
+    for (name, values) in labels {
+        let These(values) = values else { return Vec::new() };
+        let longer = |known: Vec<Label>| {
+            values.iter().map(move |value| [known.clone(), vec![Label::new(*name, *value)]].concat())
+        };
+        all = all.into_iter().flat_map(longer).collect();
+    }
+    all
 }
 
 fn describe(metric: &Described) {

@@ -6,5 +6,5 @@ mod metrics;
 mod trace;
 
 pub use logs::log_to_stderr;
-pub use metrics::{Described, METRICS, Shape, collect_metrics, manual};
+pub use metrics::{Described, METRICS, Shape, Values, collect_metrics, manual};
 pub use trace::{Exporter, Kind, Span, TraceError, export_traces};
