@@ -59,7 +59,7 @@ def main():
         directory = pathlib.Path(directory)
         demo, binary = start_system(options, directory, children)
         prometheus = start_prometheus(programs["prometheus"], demo["api_url"], directory, children)
-        traffic = threading.Thread(target=drive, args=(demo, binary, options, prometheus), daemon=True)
+        traffic = threading.Thread(target=drive, args=(demo, binary, options, prometheus, failures), daemon=True)
         traffic.start()
         failures += check_panels(prometheus, options.seconds, traffic)
         failures += check_alerts(prometheus)
@@ -187,9 +187,18 @@ def http(url, body=None, headers=None):
         return error.code, error.read()
 
 
-def drive(demo, binary, options, prometheus):
+def drive(demo, binary, options, prometheus, failures):
+    """Makes something to see; what keeps it from that is a failure too."""
+    try:
+        wait_for_scrapes(prometheus)
+        try_everything(demo)
+        load(demo, binary, options.load_seconds)
+    except (CannotTry, OSError, ValueError, KeyError) as reason:
+        failures.append(f"the traffic ended before its time: {reason!r}")
+
+
+def try_everything(demo):
     """Purchases that succeed, fail and cannot be paid, a wrong password, a long poll, a path that is none."""
-    wait_for_scrapes(prometheus)
     api, users = demo["api_url"] + "/api/v1", {user["username"]: user for user in demo["users"]}
     http(f"{api}/auth/login/", {"username": "alice", "password": "wrong"})
     alice = log_in(api, users["alice"])
@@ -198,9 +207,15 @@ def drive(demo, binary, options, prometheus):
         http(f"{api}/activation/status/{bought.get('transaction_id')}/", headers={**alice, "prefer": "wait=5"})
     http(f"{api}/nowhere/", headers=alice)
     http(f"{api}/activation/", {"offer_id": demo["offers"][0]}, log_in(api, users["auditor"]))  # has no money
-    subprocess.run([binary, "load", "--url", demo["api_url"], "--data-dir", demo["data_dir"],
-                    "--seconds", str(options.load_seconds), "--connections", "8", "--users", "4"],
-                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+
+
+def load(demo, binary, seconds):
+    """`offers load`, gently."""
+    words = [binary, "load", "--url", demo["api_url"], "--data-dir", demo["data_dir"],
+             "--seconds", str(seconds), "--connections", "8", "--users", "4"]
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise CannotTry(f"{' '.join(words)}: {done.stdout}{done.stderr}")
 
 
 def wait_for_scrapes(prometheus):

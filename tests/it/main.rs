@@ -16,6 +16,7 @@ mod callbacks;
 mod catalogue;
 mod cli;
 mod containers;
+mod dashboards;
 mod dependencies;
 mod dev_up;
 mod devstack;

@@ -23,6 +23,9 @@ pub struct Compose {
 pub struct Service {
     pub image: String,
     pub build: Option<String>,
+    #[serde(rename = "profiles", default)]
+    _profiles: Vec<String>,
+    #[serde(default)]
     pub command: Vec<String>,
     #[serde(default)]
     pub environment: Variables,
@@ -106,6 +109,8 @@ impl Service {
                 let words = self.command.iter().flat_map(|part| part.split(' ')).map(str::to_owned);
                 BTreeSet::from([after(&words.collect::<Vec<_>>(), "--port").unwrap_or(6379)])
             }
+            "prom/prometheus" => BTreeSet::from([9090]),
+            "grafana/grafana" => BTreeSet::from([3000]),
             "nats" => ["-p", "-m"].into_iter().filter_map(|flag| after(&self.command, flag)).collect(),
             _ => {
                 let listen = |(name, value): (&String, &String)| {
