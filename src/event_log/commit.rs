@@ -1,7 +1,7 @@
 //! What is asked of the log: some events for some streams, all or none.
 
 use cqrs_es::Aggregate;
-use domain::{AccountId, Money, Timestamp};
+use domain::{AccountId, Money, Recorded, Timestamp};
 use std::fmt;
 use uuid::Uuid;
 
@@ -82,6 +82,33 @@ impl Commit {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Its events as the table has them once it is `committed`.
+    pub(super) fn recorded(self, committed: &Committed) -> impl Iterator<Item = Recorded> {
+        let Committed { first, last, recorded_at, .. } = *committed;
+        let metadata = self.metadata;
+        let events = self.writes.into_iter().flat_map(|write| {
+            let sequences = write.expected_version + 1..;
+            write
+                .events
+                .into_iter()
+                .zip(sequences)
+                .map(move |(event, sequence)| (write.stream, event, sequence))
+        });
+        events.zip(first..).map(move |((stream, event, sequence), position)| Recorded {
+            position,
+            event_id: event.event_id,
+            aggregate_type: stream.aggregate_type.to_owned(),
+            aggregate_id: stream.aggregate_id.to_string(),
+            sequence,
+            event_type: event.event_type,
+            event_version: event.event_version,
+            recorded_at,
+            payload: event.payload,
+            metadata: metadata.clone(),
+            commit_end: last,
+        })
     }
 
     /// The id of its first event, by which a lost answer is looked up.

@@ -1,6 +1,8 @@
 //! Follows the log: a page at a time, woken by a signal in the process, by `LISTEN`, and by a timer.
 //!
-//! The wake-up carries no data, so there is one code path for a normal day, a crash and a restart.
+//! The wake-up carries no data, so there is one code path for a normal day, a crash and a restart: the
+//! next page is what follows upon the checkpoint, from memory when this process has just appended it
+//! (`recent`), else from the table.
 
 use super::writer::describe;
 use super::{EventLog, LogError, PAGE_EVENTS};
@@ -13,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// The longest a follower stays asleep when no signal reaches it.
 const TIMER: Duration = Duration::from_secs(1);
@@ -30,66 +33,74 @@ const CHANNEL: &str = "offers_events";
 /// Wakes the followers of this process, and through PostgreSQL those of others.
 #[derive(Clone)]
 pub(super) struct Wake {
-    /// Something may have been appended, by anybody.
-    signal: Arc<watch::Sender<()>>,
     /// This process has appended something.
-    local: Arc<watch::Sender<()>>,
+    own: Arc<watch::Sender<()>>,
+    /// Another process says that it has.
+    others: Arc<watch::Sender<()>>,
 }
 
 impl Wake {
     pub(super) fn start(pool: PgPool, stop: CancellationToken) -> Self {
-        let wake = Self { signal: Arc::new(watch::channel(()).0), local: Arc::new(watch::channel(()).0) };
-        tokio::spawn(stop.clone().run_until_cancelled_owned(notify(pool.clone(), wake.local.subscribe())));
-        tokio::spawn(stop.run_until_cancelled_owned(listen(pool, wake.signal.clone())));
+        let wake = Self { own: Arc::new(watch::channel(()).0), others: Arc::new(watch::channel(()).0) };
+        let name = Uuid::now_v7().to_string();
+        let notify = notify(pool.clone(), wake.own.subscribe(), name.clone());
+        tokio::spawn(stop.clone().run_until_cancelled_owned(notify));
+        tokio::spawn(stop.run_until_cancelled_owned(listen(pool, wake.others.clone(), name)));
         wake
     }
 
     /// Something was appended by this process.
     pub(super) fn wake(&self) {
-        self.signal.send_replace(());
-        self.local.send_replace(());
+        self.own.send_replace(());
     }
 }
 
-/// Tells other processes, off the commit path: a lost notice costs them a timer's tick.
-async fn notify(pool: PgPool, mut local: watch::Receiver<()>) {
-    while local.changed().await.is_ok() {
-        if let Err(cause) = sqlx::query("select pg_notify($1, '')").bind(CHANNEL).execute(&pool).await {
+/// Tells other processes, off the commit path: a lost notice costs them a timer's tick. It carries this
+/// process's name, so that its own echo wakes nobody.
+async fn notify(pool: PgPool, mut own: watch::Receiver<()>, name: String) {
+    while own.changed().await.is_ok() {
+        let notice = sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(&name);
+        if let Err(cause) = notice.execute(&pool).await {
             tracing::debug!(error = %cause, "other processes were not notified");
         }
         sleep(NOTICE_PAUSE).await;
     }
 }
 
-async fn listen(pool: PgPool, signal: Arc<watch::Sender<()>>) {
+async fn listen(pool: PgPool, others: Arc<watch::Sender<()>>, name: String) {
     loop {
-        if let Err(cause) = listen_once(&pool, &signal).await {
+        if let Err(cause) = listen_once(&pool, &others, &name).await {
             tracing::debug!(error = %cause, "listening for other processes' appends was interrupted");
         }
         sleep(LISTEN_PAUSE).await;
     }
 }
 
-async fn listen_once(pool: &PgPool, signal: &watch::Sender<()>) -> Result<(), sqlx::Error> {
+async fn listen_once(pool: &PgPool, others: &watch::Sender<()>, name: &str) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen(CHANNEL).await?;
     loop {
-        listener.recv().await?;
-        signal.send_replace(());
+        if listener.recv().await?.payload() != name {
+            others.send_replace(());
+        }
     }
 }
 
 /// One reader's way through the log.
 pub struct Feed {
     log: EventLog,
-    signal: watch::Receiver<()>,
+    own: watch::Receiver<()>,
+    others: watch::Receiver<()>,
+    /// The table may hold what this process has not appended: it is looked at before going to sleep.
+    look: bool,
 }
 
 impl EventLog {
     /// A new reader.
     #[must_use]
     pub fn feed(&self) -> Feed {
-        Feed { log: self.clone(), signal: self.0.wake.signal.subscribe() }
+        let Wake { own, others } = &self.0.wake;
+        Feed { log: self.clone(), own: own.subscribe(), others: others.subscribe(), look: true }
     }
 }
 
@@ -100,15 +111,27 @@ impl Feed {
     /// As `EventLog::page`.
     pub async fn next(&mut self, after: i64, limit: usize) -> Result<Vec<Recorded>, LogError> {
         loop {
-            self.signal.mark_unchanged();
-            let page = self.log.page(after, limit).await?;
+            self.own.mark_unchanged();
+            let page = match self.log.0.recent.after(after, limit) {
+                Some(page) if !page.is_empty() || !self.look => page,
+                _ => self.read(after, limit).await?,
+            };
             if !page.is_empty() {
                 return Ok(page);
             }
-            if let Ok(Err(_)) = timeout(TIMER, self.signal.changed()).await {
-                sleep(TIMER).await; // the log is shut down: nobody wakes us any more
+            tokio::select! {
+                _ = self.own.changed() => {}
+                _ = self.others.changed() => self.look = true,
+                () = sleep(TIMER) => self.look = true,
             }
         }
+    }
+
+    async fn read(&mut self, after: i64, limit: usize) -> Result<Vec<Recorded>, LogError> {
+        self.others.mark_unchanged();
+        let page = self.log.page(after, limit).await?;
+        self.look = !page.is_empty(); // then there may be more
+        Ok(page)
     }
 }
 

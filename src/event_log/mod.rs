@@ -4,7 +4,8 @@
 //! - `judge` decides, purely, which of a batch of commits are accepted;
 //! - `writer` puts them into one short SQL transaction (group commit);
 //! - `executor` turns a plan (commands to aggregates) into one commit;
-//! - `read` and `feed` give history back, page by page, and stop at the first hole.
+//! - `read` and `feed` give history back, page by page, and stop at the first hole; `recent` spares
+//!   followers the table for what this process has just appended.
 //!
 //! **Architecture Invariant:** positions are 1, 2, 3 … without gaps, and whoever reads in their order
 //! sees every event once. Nobody outside this room names the table.
@@ -18,6 +19,7 @@ mod judge;
 mod leadership;
 mod plan;
 mod read;
+mod recent;
 mod writer;
 
 pub use accounts::Balance;
@@ -32,6 +34,7 @@ pub use writer::WriterOptions;
 
 use executor::StateCache;
 use feed::{Followers, Wake};
+use recent::Recent;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::sync::Arc;
@@ -49,6 +52,7 @@ struct Inner {
     pool: PgPool,
     writer: Writer,
     wake: Wake,
+    recent: Arc<Recent>,
     states: StateCache,
     followers: Followers,
 }
@@ -64,11 +68,13 @@ impl EventLog {
         stop: &CancellationToken,
     ) -> Self {
         let wake = Wake::start(pool.clone(), stop.clone());
-        let writer = Writer::start(connect, options, wake.clone(), stop.clone());
+        let recent = Arc::<Recent>::default();
+        let writer = Writer::start(connect, options, recent.clone(), wake.clone(), stop.clone());
         Self(Arc::new(Inner {
             pool,
             writer,
             wake,
+            recent,
             states: StateCache::new(),
             followers: Followers::default(),
         }))

@@ -198,7 +198,7 @@ fn assert_contiguous(after: i64, page: &[Recorded]) -> Result<(), LogError> {
     }
 }
 
-fn cut_after_whole_commit(page: &mut Vec<Recorded>) {
+pub(super) fn cut_after_whole_commit(page: &mut Vec<Recorded>) {
     let Some(last) = page.last().map(|event| event.position) else { return };
     let whole = page.iter().rposition(|event| event.commit_end <= last).map_or(0, |index| index + 1);
     page.truncate(whole);

@@ -11,9 +11,11 @@ mod state;
 use super::commit::{Commit, Committed, MAX_COMMIT_EVENTS};
 use super::error::{AppendError, LogError};
 use super::feed::Wake;
+use super::recent::Recent;
 use crate::clock::Clock;
 use batch::{Batch, Session};
 use sqlx::postgres::PgConnectOptions;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -63,12 +65,13 @@ impl Writer {
     pub(super) fn start(
         connect: PgConnectOptions,
         options: WriterOptions,
+        recent: Arc<Recent>,
         wake: Wake,
         stop: CancellationToken,
     ) -> Self {
         let (queue, waiting) = mpsc::channel(options.queue_commits);
         let patience = options.patience;
-        tokio::spawn(run(waiting, connect, options, wake, stop));
+        tokio::spawn(run(waiting, Session::new(connect, recent), options, wake, stop));
         Self { queue, patience }
     }
 
@@ -95,12 +98,11 @@ impl Writer {
 
 async fn run(
     mut queue: mpsc::Receiver<Waiting>,
-    connect: PgConnectOptions,
+    mut session: Session,
     options: WriterOptions,
     wake: Wake,
     stop: CancellationToken,
 ) {
-    let mut session = Session::new(connect);
     while let Some(first) = next(&mut queue, &stop).await {
         let mut waiting = vec![first];
         match session.lock().await {

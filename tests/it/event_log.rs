@@ -212,15 +212,16 @@ async fn a_reader_that_follows_sees_every_event_once_while_two_processes_write()
     let other = open(&app_url);
     let mut feed = other.feed();
     let reader = tokio::spawn(async move {
-        let mut after = 0;
+        let (mut after, mut seen) = (0, Vec::new());
         while after < 400 {
             let page =
                 tokio::time::timeout(Duration::from_secs(20), feed.next(after, 64)).await.unwrap().unwrap();
             assert_eq!(page[0].position, after + 1);
             after = page.last().unwrap().position;
             assert_eq!(page.last().unwrap().commit_end, after);
+            seen.extend(page);
         }
-        after
+        seen
     });
     let mut writers = JoinSet::new();
     for n in 0..400 {
@@ -228,7 +229,25 @@ async fn a_reader_that_follows_sees_every_event_once_while_two_processes_write()
         writers.spawn(async move { credit(&log, AccountId(Uuid::now_v7()), 1).await.unwrap() });
     }
     writers.join_all().await;
-    assert_eq!(reader.await.unwrap(), 400);
+    assert_eq!(reader.await.unwrap(), log.page(0, 1_000).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_is_given_what_the_table_holds_also_from_memory() {
+    let Fixture { log, .. } = fixture().await;
+    let metadata =
+        Metadata { reason: Some("\u{7}“odd” \\ \"text\"\n".into()), ..Metadata::system("test") };
+    let (account, amount) = (AccountId(Uuid::now_v7()), Money::from_hundredths(1_990));
+    for _ in 0..3 {
+        let credit = Order::Account(account, account::Command::Credit { amount });
+        log.execute(&metadata, async || Ok(Plan::new().order(credit.clone()))).await.unwrap();
+    }
+    let mut feed = log.feed();
+    let first = feed.next(0, 1_000).await.unwrap();
+    assert_eq!(first, log.page(0, 1_000).await.unwrap());
+    let last = first.last().unwrap().position;
+    credit(&log, account, 1).await.unwrap();
+    assert_eq!(feed.next(last, 1_000).await.unwrap(), log.page(last, 1_000).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]

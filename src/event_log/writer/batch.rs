@@ -7,10 +7,12 @@ use crate::clock::Clock;
 use crate::event_log::commit::{Commit, Committed};
 use crate::event_log::error::{AppendError, LogError};
 use crate::event_log::judge::Verdict;
-use domain::Timestamp;
+use crate::event_log::recent::Recent;
+use domain::{Recorded, Timestamp};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -54,10 +56,16 @@ impl Batch {
         self.waiting.iter().map(|waiting| &waiting.commit)
     }
 
-    fn answer(self, verdicts: Vec<Result<Committed, AppendError>>) {
+    /// Answers everyone; what was committed, as the table has it now.
+    fn answer(self, verdicts: Vec<Result<Committed, AppendError>>) -> Vec<Recorded> {
+        let mut recorded = Vec::with_capacity(self.waiting.len() * 2);
         for (waiting, verdict) in self.waiting.into_iter().zip(verdicts) {
+            if let Ok(committed) = &verdict {
+                recorded.extend(waiting.commit.recorded(committed));
+            }
             let _ = waiting.answer.send(verdict); // a caller that left wants no answer
         }
+        recorded
     }
 
     fn refuse(self, cause: &LogError) {
@@ -69,16 +77,17 @@ impl Batch {
 pub(super) struct Session {
     connect: PgConnectOptions,
     connection: Option<PgConnection>,
+    recent: Arc<Recent>,
 }
 
 impl Session {
-    pub(super) fn new(connect: PgConnectOptions) -> Self {
+    pub(super) fn new(connect: PgConnectOptions, recent: Arc<Recent>) -> Self {
         let connect = connect
             .application_name("offers writer")
             .options(SETTINGS)
             .statement_cache_capacity(8)
             .disable_statement_logging();
-        Self { connect, connection: None }
+        Self { connect, connection: None, recent }
     }
 
     /// Begins the SQL transaction and takes the log's lock.
@@ -98,6 +107,7 @@ impl Session {
 
     async fn begin(&mut self) -> Result<(), LogError> {
         if self.connection.is_none() {
+            self.recent.forget(); // a server that took over may not have what the lost one had
             let connecting = PgConnection::connect_with(&self.connect);
             self.connection = Some(within(CONNECT_TIMEOUT, connecting).await?);
         }
@@ -124,7 +134,7 @@ impl Session {
         match committed {
             Ok(_) => {
                 self.connection = Some(connection);
-                batch.answer(judged.answers());
+                self.recent.add(batch.answer(judged.answers()));
             }
             Err(cause) if written == 0 => batch.refuse(&cause),
             Err(cause) => {
