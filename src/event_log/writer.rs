@@ -1,4 +1,4 @@
-//! Writes: one task a process puts whatever commits are waiting into one short SQL transaction.
+//! Writes: one thread a process puts whatever commits are waiting into one short SQL transaction.
 //!
 //! Four round trips whatever the batch's size: `BEGIN` and the log's lock; the state that the batch
 //! touches, in a new snapshot; the write; `COMMIT`. The batch is taken from the queue only when the
@@ -16,10 +16,14 @@ use crate::clock::Clock;
 use batch::{Batch, Session};
 use sqlx::postgres::PgConnectOptions;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+/// Without it nothing can be written, so it is a reason not to start.
+const THREADS: &str = "a process that starts can make one more thread";
 
 /// Bounds of the writer.
 #[derive(Clone, Debug)]
@@ -53,14 +57,14 @@ struct Waiting {
     answer: oneshot::Sender<Result<Committed, AppendError>>,
 }
 
-/// The door to the writer's task.
+/// The door to the writer's thread.
 pub(super) struct Writer {
     queue: mpsc::Sender<Waiting>,
     patience: Duration,
 }
 
 impl Writer {
-    /// Starts the task. It ends when `stop` is cancelled and the queue is empty, or when the last door
+    /// Starts the thread. It ends when `stop` is cancelled and the queue is empty, or when the last door
     /// is gone.
     pub(super) fn start(
         connect: PgConnectOptions,
@@ -71,7 +75,8 @@ impl Writer {
     ) -> Self {
         let (queue, waiting) = mpsc::channel(options.queue_commits);
         let patience = options.patience;
-        tokio::spawn(run(waiting, Session::new(connect, recent), options, wake, stop));
+        let work = run(waiting, Session::new(connect, recent), options, wake, stop);
+        thread::Builder::new().name("event log".to_owned()).spawn(|| on_this_thread(work)).expect(THREADS);
         Self { queue, patience }
     }
 
@@ -94,6 +99,13 @@ impl Writer {
         })?;
         verdict.await.unwrap_or(Err(AppendError::Log(LogError::OutcomeUnknown)))
     }
+}
+
+/// The writer has a thread of its own: every step of a batch would otherwise wait its turn among all
+/// that the process does, while the log's lock is held and everybody waits for it.
+fn on_this_thread(work: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect(THREADS).block_on(work);
 }
 
 async fn run(
