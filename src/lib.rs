@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod activations;
+mod answering;
 pub mod app;
 pub mod bus;
 pub mod catalogue;

@@ -1,5 +1,6 @@
 //! The service: opens what is shared, runs the roles it was given, and ends them in order.
 
+use crate::answering::Answering;
 use crate::app::App;
 use crate::bus::{self, Bus};
 use crate::clock::Clock;
@@ -72,6 +73,9 @@ pub enum StartError {
         #[source]
         cause: std::io::Error,
     },
+    /// No threads to answer on.
+    #[error("the system has no more threads")]
+    Threads(#[source] std::io::Error),
     /// Users and tokens.
     #[error(transparent)]
     Identity(#[from] identity::Error),
@@ -99,6 +103,7 @@ pub struct Service {
     /// What the parts share.
     pub app: Arc<App>,
     tasks: TaskTracker,
+    answering: Option<Answering>,
     /// No new work.
     stop: CancellationToken,
     /// Nothing is written any more: the log ends last, so that what came of a call still gets in.
@@ -117,8 +122,14 @@ impl Service {
         let parts = Parts::open(config, clock, metrics, &stop, &end).await?;
         // Before anything can happen that users are told of: where mail begins is recorded by this.
         let mail = mail(told, config, &parts).await?;
-        let mut service =
-            Self { address: None, app: parts.app.clone(), tasks: TaskTracker::new(), stop, end };
+        let mut service = Self {
+            address: None,
+            app: parts.app.clone(),
+            tasks: TaskTracker::new(),
+            answering: None,
+            stop,
+            end,
+        };
         if let Some(mail) = mail {
             service.tasks.spawn(mail.run(parts.app.bus.clone(), service.stop.clone()));
         }
@@ -239,7 +250,9 @@ impl Service {
             identity.identity.run(move || clock.now().utc(), stop).await;
         });
         let router = http::router(parts.app.clone(), &config.protection);
-        self.tasks.spawn(http::serve(listener, router, self.stop.clone()));
+        let answering = Answering::start(config.roles().len() > 1).map_err(StartError::Threads)?;
+        self.tasks.spawn_on(http::serve(listener, router, self.stop.clone()), answering.handle());
+        self.answering = Some(answering);
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use domain::transaction::{ActivationRequested, Command, Error, Transaction};
 use domain::{Metadata, SubscriptionId, Timestamp, TransactionId, user_offer};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
 /// How many calls may be under way at once unless configured otherwise.
@@ -124,10 +124,10 @@ impl ActivationProcessor {
         let mut span = Span::begin(Kind::Consumer, "activation", cause.traceparent.as_deref());
         span.note("offers.attempt", i64::from(number));
         let metadata = metadata(id, &cause, &span);
-        let _call = calls.acquire().await.expect("nobody closes this semaphore");
+        let place = calls.acquire().await.expect("nobody closes this semaphore");
         let intent = Plan::new().order(Order::Transaction(id, Command::BeginAttempt { attempt: number }));
         match log.execute(&metadata, || std::future::ready(Ok(intent.clone()))).await? {
-            Outcome::Committed(_) => self.call(Attempt { id, number, request, cause, metadata }).await,
+            Outcome::Committed(_) => self.call(Attempt { id, number, request, cause, metadata }, place).await,
             // Somebody else has just begun this attempt; should that one die, the next is ours.
             Outcome::Unchanged => Ok(Verdict::RetryAfter(backoff::after(number))),
         }
@@ -154,7 +154,7 @@ impl ActivationProcessor {
     }
 
     /// Asks the activation system and records what is certain.
-    async fn call(&self, attempt: Attempt) -> Result<Verdict, ExecuteError> {
+    async fn call(&self, attempt: Attempt, place: SemaphorePermit<'_>) -> Result<Verdict, ExecuteError> {
         let ActivationRequested { user_id, offer_id, amount, kind, .. } = &*attempt.request;
         let request = Request {
             transaction_id: attempt.id.0,
@@ -167,6 +167,7 @@ impl ActivationProcessor {
         gauge.increment(1);
         let answer = self.0.system.activate(&request, attempt.metadata.traceparent.as_deref()).await;
         gauge.decrement(1);
+        drop(place); // somebody else may call while the outcome is written
         metrics::counter!("offers_activation_attempts_total", "answer" => word(&answer)).increment(1);
         match answer {
             Activation::Activated { reference } => self.succeed(&attempt, reference).await,

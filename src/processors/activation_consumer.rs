@@ -10,24 +10,27 @@ use std::time::Duration;
 pub(super) const NAME: &str = "activation";
 /// What the log may take beside the call itself.
 const COMMIT_TIME: Duration = Duration::from_secs(30);
+/// How many purchases are worked on for each call that may be under way: while one calls, others commit
+/// what came of theirs, and others wait to call.
+const WORKED_ON_A_CALL: u32 = 2;
 
 /// Drives every activation that is requested, until the bus stops.
 ///
-/// At most `in_flight` are handled at once by this process; `call_timeout` is how long one call to the
-/// activation system may take.
+/// `calls` may be under way at once in this process, and each may take `call_timeout`.
 pub async fn consume_activations(
     bus: Bus,
     processor: ActivationProcessor,
     parked: Parked,
     readers: Readers,
-    in_flight: u32,
+    calls: u32,
     call_timeout: Duration,
 ) {
     let subscription = Subscription {
         durable: NAME.to_owned(),
         event: ("Transaction", "ActivationRequested"),
-        in_flight,
-        ack_wait: call_timeout + COMMIT_TIME,
+        in_flight: calls * WORKED_ON_A_CALL,
+        // Before its own call it may wait for somebody else's.
+        ack_wait: call_timeout * WORKED_ON_A_CALL + COMMIT_TIME,
     };
     bus.consume(subscription, Requested { processor, parked, readers }).await;
 }
