@@ -143,6 +143,10 @@ pub trait Sink: Send {
     /// For logs and metrics.
     fn name(&self) -> &'static str;
 
+    /// How long it rests after a page, so that the next one is worth its while. Nothing when somebody
+    /// waits for it.
+    const REST: Duration = Duration::ZERO;
+
     /// The position of the last event that is in it.
     fn checkpoint(&mut self) -> impl Future<Output = Result<i64, SinkError>> + Send;
 
@@ -174,9 +178,9 @@ pub async fn follow(mut feed: Feed, mut sink: impl Sink, stop: CancellationToken
     }
 }
 
-async fn follow_once(
+async fn follow_once<S: Sink>(
     feed: &mut Feed,
-    sink: &mut impl Sink,
+    sink: &mut S,
     pause: &mut Duration,
     progress: &mut Progress,
 ) -> Result<(), SinkError> {
@@ -192,6 +196,14 @@ async fn follow_once(
         after = page.last().map_or(after, |event| event.position);
         *pause = FOLLOW_PAUSE.0;
         progress.reached(after);
+        rest(S::REST).await;
+    }
+}
+
+/// Even a sleep of no time takes a millisecond.
+async fn rest(pause: Duration) {
+    if !pause.is_zero() {
+        sleep(pause).await;
     }
 }
 

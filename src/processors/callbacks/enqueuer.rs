@@ -23,6 +23,9 @@ use uuid::Uuid;
 /// How long the read tables are waited for before the page is taken anew.
 const READ_TABLES_WAIT: Duration = Duration::from_secs(10);
 
+/// The pause between two pages: each costs a commit, and a callback goes over the internet anyway.
+const REST: Duration = Duration::from_millis(25);
+
 /// Why a page could not be taken.
 #[derive(Debug, thiserror::Error)]
 enum EnqueueError {
@@ -65,6 +68,8 @@ struct NewDelivery {
 }
 
 impl Sink for Enqueuer {
+    const REST: Duration = REST;
+
     fn name(&self) -> &'static str {
         "callbacks"
     }
