@@ -116,7 +116,9 @@ pub(super) async fn around(mut request: Request, next: Next) -> Response {
     headers.insert(X_REQUEST_ID, id);
     security::protect(headers);
     let status = response.status();
-    span.record("status", status.as_u16());
+    if status.is_server_error() || tracing::enabled!(tracing::Level::DEBUG) {
+        span.record("status", status.as_u16()); // writes the span's fields anew: only for who reads them
+    }
     let elapsed_ms = begun.elapsed().as_millis();
     span.in_scope(|| match status.is_server_error() {
         true => tracing::warn!(elapsed_ms, "answered with a failure of ours"),
