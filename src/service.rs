@@ -218,7 +218,8 @@ impl Service {
         let settings = callbacks::Settings { allow_private, ..callbacks::Settings::default() };
         self.tasks.spawn(app.callbacks.sender(&settings)?.run(self.stop.clone()));
         self.lead(event_log::Role::Callbacks, parts, move |term| {
-            follow(app.log.feed(), app.callbacks.enqueuer(app.readers.clone()), term)
+            let enqueuer = app.callbacks.enqueuer(app.readers.clone(), app.hashes.clone());
+            follow(app.log.feed(), enqueuer, term)
         });
         Ok(())
     }

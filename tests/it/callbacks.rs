@@ -16,7 +16,7 @@ use offers::clock::Clock;
 use offers::event_log::{EventLog, Order, Plan, Sink, SinkError, WriterOptions};
 use offers::identity::{Actor, Identity, Keyring, PasswordCost, Settings as IdentitySettings};
 use offers::processors::callbacks::{Callbacks, Delivery, Enqueuer, Sender, Settings};
-use projections::{ReadCheckpoint, ReadTables, Readers};
+use projections::{ReadCheckpoint, ReadTables, Readers, RedisHashes};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -29,11 +29,14 @@ use uuid::Uuid;
 const TIMEOUT: Duration = Duration::from_millis(1_500);
 /// Longer than any claim.
 const CLAIM_OVER: TimeDelta = TimeDelta::minutes(5);
+/// Longer than any test.
+const STATUS_TTL: Duration = Duration::from_secs(3_600);
 
 struct Fixture {
     log: EventLog,
     tables: ReadTables,
     readers: Readers,
+    hashes: RedisHashes,
     identity: Arc<Identity>,
     callbacks: Callbacks,
     clock: Clock,
@@ -62,6 +65,7 @@ impl Fixture {
             log,
             tables: ReadTables::live(&connect, checkpoint.clone()),
             readers: Readers::new(pool.clone(), checkpoint),
+            hashes: RedisHashes::open(&corner.redis_url, STATUS_TTL).unwrap(),
             callbacks: Callbacks::new(pool.clone(), identity.clone(), clock.clone()),
             identity,
             clock,
@@ -79,7 +83,7 @@ impl Fixture {
     }
 
     fn enqueuer(&self) -> Enqueuer {
-        self.callbacks.enqueuer(self.readers.clone())
+        self.callbacks.enqueuer(self.readers.clone(), self.hashes.clone())
     }
 
     async fn partner(&self, url: &str) -> Known {

@@ -1,7 +1,8 @@
 //! Turns final events into deliveries: a follower of the log, one active instance at a time.
 //!
 //! Its checkpoint moves in the transaction that adds the deliveries, so a replay adds none twice. It
-//! never runs ahead of the read tables: whoever is told of a success finds the subscription.
+//! never runs ahead of the read tables and the hashes: whoever is told of a success finds the
+//! subscription, and the same status.
 
 use super::deliveries::Status;
 use super::{body, url};
@@ -11,7 +12,7 @@ use crate::identity::{self, Identity, Partner};
 use cqrs_es::Aggregate;
 use domain::transaction::{self, Transaction};
 use domain::{Event, PartnerId, Recorded, Timestamp, TransactionId};
-use projections::{Readers, TransactionView};
+use projections::{Readers, RedisHashes, TransactionView};
 use sqlx::PgPool;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ pub struct Enqueuer {
     pub(super) pool: PgPool,
     pub(super) identity: Arc<Identity>,
     pub(super) readers: Readers,
+    pub(super) hashes: RedisHashes,
     pub(super) clock: Clock,
     pub(super) due: Arc<Notify>,
 }
@@ -99,6 +101,9 @@ impl Enqueuer {
         self.readers.checkpoint().wait_for(last, Instant::now() + READ_TABLES_WAIT).await?;
         let ids: Vec<_> = finals.iter().map(|event| event.transaction).collect();
         let views = self.readers.transactions_by_partners(&ids).await?;
+        if let Err(cause) = self.hashes.keep_up_with(&views).await {
+            tracing::debug!(error = %cause, "partners are told without Redis, which does not answer");
+        }
         let views: HashMap<_, _> = views.into_iter().map(|view| (view.transaction_id, view)).collect();
         let mut partners = HashMap::new();
         let mut deliveries = Vec::new();

@@ -46,7 +46,7 @@ use crate::clock::Clock;
 use crate::identity::{self, Identity};
 use attempt::Tools;
 use post::Poster;
-use projections::Readers;
+use projections::{Readers, RedisHashes};
 use sqlx::PgPool;
 use std::sync::Arc;
 use std::time::Duration;
@@ -122,9 +122,9 @@ impl Callbacks {
     /// The follower of the log. To be fed on one instance at a time (`event_log::Role::Callbacks`);
     /// two would refuse each other's pages.
     #[must_use]
-    pub fn enqueuer(&self, readers: Readers) -> Enqueuer {
+    pub fn enqueuer(&self, readers: Readers, hashes: RedisHashes) -> Enqueuer {
         let Self { pool, identity, clock, due } = self.clone();
-        Enqueuer { pool, identity, readers, clock, due }
+        Enqueuer { pool, identity, readers, hashes, clock, due }
     }
 
     /// A sender; one for each process that sends.

@@ -118,6 +118,17 @@ async fn replaying_the_log_enqueues_nothing_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_told_reads_the_same_from_redis() {
+    let fixture = Fixture::new().await;
+    let partner = fixture.partner("http://p.example/").await;
+    let id = fixture.sell(partner.id, None, succeeded()).await; // nobody feeds the hashes here
+    fixture.project_and_enqueue().await;
+    assert_eq!(fixture.deliveries().await.len(), 1);
+    let hash = fixture.hashes.get(id).await.unwrap().expect("it was written before anybody was told");
+    assert!(hash.is_final());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_told_before_the_read_tables_know() {
     let fixture = Arc::new(Fixture::new().await);
     let partner = fixture.partner("http://p.example/").await;
