@@ -1,7 +1,7 @@
 //! Passwords: argon2id, on threads that stand back, a bounded number at a time.
 //!
 //! One hash takes tens of milliseconds of a core and 19 MiB. So a caller first takes a [`Turn`], of
-//! which there are half as many as cores, and a line of bounded length waits for them.
+//! which there is one for every four cores, and a line of bounded length waits for them.
 
 use super::background::Background;
 use super::error::Error;
@@ -13,7 +13,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How many logins may wait for a turn. At 25 ms a hash and four cores the last one waits 3.2 s; a
+/// How many logins may wait for a turn. At 25 ms a hash and four cores the last one waits 6.4 s; a
 /// longer line would only be left by its clients.
 const WAITING_MAX: usize = 256;
 
