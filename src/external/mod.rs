@@ -150,7 +150,7 @@ impl ActivationSystem {
 
     /// Asks for an activation. Repeats with the same `transaction_id` are safe.
     ///
-    /// `traceparent` (W3C) is passed on.
+    /// `traceparent` (W3C) is passed on; without one the call belongs to a trace of its transaction.
     pub async fn activate(&self, request: &Request<'_>, traceparent: Option<&str>) -> Activation {
         let id = request.transaction_id;
         let call = Call::begin("activate", id, traceparent);

@@ -101,6 +101,18 @@ async fn a_request_carries_key_trace_and_body() {
 }
 
 #[tokio::test]
+async fn calls_without_a_trace_belong_to_one_of_their_transaction() {
+    let system = client_of(|mut stream, request| async move {
+        let head = request.to_ascii_lowercase();
+        let of_transaction = format!("\r\ntraceparent: 00-{}-", ID.simple());
+        let status = if head.contains(&of_transaction) { "200 OK" } else { "500 Wrong" };
+        let _ = stream.write_all(&http(status, "", &activated(ID))).await;
+    })
+    .await;
+    assert_eq!(activate(&system).await, Activation::Activated { reference: "EXT-1".to_owned() });
+}
+
+#[tokio::test]
 async fn a_refused_connection_is_not_sent() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");

@@ -73,7 +73,7 @@ impl Transport {
         &self,
         id: Uuid,
         request: &Request<'_>,
-        traceparent: Option<&str>,
+        traceparent: &str,
     ) -> Result<Reply, Failure> {
         let body = serde_json::to_vec(request).expect("a struct of strings and ids is always JSON");
         let call = self
@@ -85,11 +85,11 @@ impl Transport {
         self.send(call, traceparent).await
     }
 
-    pub(super) async fn get_activation(&self, id: Uuid, traceparent: Option<&str>) -> Result<Reply, Failure> {
+    pub(super) async fn get_activation(&self, id: Uuid, traceparent: &str) -> Result<Reply, Failure> {
         self.send(self.client.get(format!("{}/{id}", self.activations)), traceparent).await
     }
 
-    pub(super) async fn post_cancel(&self, id: Uuid, traceparent: Option<&str>) -> Result<Reply, Failure> {
+    pub(super) async fn post_cancel(&self, id: Uuid, traceparent: &str) -> Result<Reply, Failure> {
         let call = self
             .client
             .post(format!("{}/{id}/cancel", self.activations))
@@ -97,8 +97,8 @@ impl Transport {
         self.send(call, traceparent).await
     }
 
-    async fn send(&self, call: RequestBuilder, traceparent: Option<&str>) -> Result<Reply, Failure> {
-        let call = match traceparent.and_then(|value| HeaderValue::from_str(value).ok()) {
+    async fn send(&self, call: RequestBuilder, traceparent: &str) -> Result<Reply, Failure> {
+        let call = match HeaderValue::from_str(traceparent).ok() {
             Some(traceparent) => call.header("traceparent", traceparent),
             None => call,
         };
