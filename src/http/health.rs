@@ -17,13 +17,17 @@ pub(super) async fn live() -> Json<Value> {
 /// `GET /readyz`: 503 without PostgreSQL; without Redis or NATS the service is degraded and serves.
 pub(super) async fn ready(State(app): State<Shared>) -> Result<Json<Value>, Problem> {
     let health = app.health().await;
-    health.postgresql.map_err(|why| Problem::new(Code::Unavailable, why))?;
     let degraded = health.redis.is_err() || health.nats.is_err();
-    let said = |part: Result<(), String>| part.err().unwrap_or_else(|| "ok".to_owned());
-    Ok(Json(json!({
-        "status": if degraded { "degraded" } else { "ok" },
-        "parts": {"postgresql": "ok", "redis": said(health.redis), "nats": said(health.nats)},
-    })))
+    let said = |part: &Result<(), String>| part.clone().err().unwrap_or_else(|| "ok".to_owned());
+    let parts = json!({
+        "postgresql": said(&health.postgresql),
+        "redis": said(&health.redis),
+        "nats": said(&health.nats),
+    });
+    match health.postgresql {
+        Ok(()) => Ok(Json(json!({"status": if degraded { "degraded" } else { "ok" }, "parts": parts}))),
+        Err(why) => Err(Problem::new(Code::Unavailable, why).with("parts", parts)),
+    }
 }
 
 /// `GET /metrics`: in Prometheus's text format.

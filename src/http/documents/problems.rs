@@ -95,12 +95,25 @@ fn response(codes: &[Code]) -> Response {
 fn response_with(codes: &[Code], members: &Value) -> Response {
     let (mut beside, mut shown) = (ObjectBuilder::new(), example(codes[0]));
     for (name, value) in members.as_object().into_iter().flatten() {
-        let member = if value.is_boolean() { boolean() } else { text(0, 1024) };
-        beside = beside.property(name, member).required(name);
+        beside = beside.property(name, member(value)).required(name);
         shown[name] = value.clone();
     }
     let schema = schema(codes).item(beside);
     answer(codes, ContentBuilder::new().schema(Some(schema)).example(Some(shown)).build())
+}
+
+/// What `value` is an example of.
+fn member(value: &Value) -> Schema {
+    match value {
+        Value::Bool(_) => boolean().into(),
+        Value::Object(members) => {
+            let object = members.iter().fold(ObjectBuilder::new(), |object, (name, value)| {
+                object.property(name, member(value)).required(name)
+            });
+            object.into()
+        }
+        _ => text(0, 1024).into(),
+    }
 }
 
 fn answer(codes: &[Code], content: Content) -> Response {

@@ -3,6 +3,7 @@
 use super::values::text;
 use crate::http::Code;
 use crate::http::documents::operation::{Operation, get};
+use serde_json::json;
 use utoipa::ToSchema;
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -11,7 +12,10 @@ pub(super) fn operations() -> Vec<Operation> {
         get("/readyz", "Can it serve")
             .says("Without PostgreSQL it cannot; without Redis or NATS it is degraded and serves.")
             .answers::<Ready>(200, "It can.")
-            .refuses(&[Code::Unavailable]),
+            .refuses_with(
+                Code::Unavailable,
+                json!({"parts": {"postgresql": NO_ANSWER, "redis": "ok", "nats": "ok"}}),
+            ),
         get("/metrics", "Metrics for Prometheus").answers_text(METRICS, 200, "All metrics.", METRICS_EXAMPLE),
     ];
     let told = [
@@ -28,6 +32,7 @@ pub(super) fn operations() -> Vec<Operation> {
     watched.chain(told.into_iter().map(|operation| operation.tagged("documents"))).collect()
 }
 
+const NO_ANSWER: &str = "PostgreSQL does not answer";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const METRICS_EXAMPLE: &str = "activation_requests_total{status=\"accepted\"} 17\n";
 
