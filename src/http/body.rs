@@ -4,7 +4,7 @@
 use super::code::Code;
 use super::fields::{Fields, Member};
 use super::problem::Problem;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{FromRequest, OptionalFromRequest, Request};
 use axum::http::{HeaderMap, header};
 use futures::StreamExt;
@@ -16,8 +16,8 @@ use std::time::Duration;
 /// The largest body that is read, in bytes.
 pub(super) const MAX_BODY: usize = 64 * 1024;
 /// How much of a too large body is swallowed, in bytes, so that its sender reads our answer instead of a
-/// reset connection.
-const MAX_SWALLOWED: usize = 1024 * 1024;
+/// reset connection. Nothing of it is kept.
+const MAX_SWALLOWED: usize = 32 * 1024 * 1024;
 /// How long a client may take to send its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The deepest nesting of objects and arrays.
@@ -43,6 +43,9 @@ impl<S: Send + Sync> OptionalFromRequest<S> for Fields {
 
 async fn read(request: Request) -> Result<Vec<u8>, Problem> {
     let (parts, body) = request.into_parts();
+    if awaits_leave(&parts.headers) && body.size_hint().lower() > MAX_BODY as u64 {
+        return Err(too_large()); // it has not been sent, and never will be
+    }
     let bytes = match tokio::time::timeout(BODY_TIMEOUT, bounded(body)).await {
         Ok(read) => read?,
         Err(_) => return Err(Problem::new(Code::Timeout, "The body did not arrive in time")),
@@ -67,11 +70,16 @@ async fn bounded(body: Body) -> Result<Vec<u8>, Problem> {
             break;
         }
     }
-    if seen <= MAX_BODY {
-        Ok(bytes)
-    } else {
-        Err(Problem::new(Code::BodyTooLarge, "The body is over 64 KiB"))
-    }
+    if seen <= MAX_BODY { Ok(bytes) } else { Err(too_large()) }
+}
+
+fn too_large() -> Problem {
+    Problem::new(Code::BodyTooLarge, "The body is over 64 KiB")
+}
+
+/// Whether the body is sent only once we have said `100 Continue`, which reading it does.
+fn awaits_leave(headers: &HeaderMap) -> bool {
+    headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// `application/json` or `…+json`. A body without a type is refused like one of another type.

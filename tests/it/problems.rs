@@ -134,6 +134,8 @@ async fn without_postgresql_nothing_is_accepted() {
     let ready = send(service.anonymous(Method::GET, "/readyz")).await;
     ready.is(503, "unavailable");
     assert!(ready.json()["detail"].as_str().unwrap().contains("PostgreSQL"));
+    assert_eq!(ready.json()["parts"]["redis"], "ok");
+    assert_ne!(ready.json()["parts"]["postgresql"], "ok");
     assert_eq!(send(service.anonymous(Method::GET, "/livez")).await.status, 200);
 }
 
@@ -185,6 +187,22 @@ async fn a_connection_serves_one_request_after_the_other() {
         let length = connection.read(&mut answer).await.unwrap();
         assert!(answer[..length].starts_with(b"HTTP/1.1 200 OK"), "{}", String::from_utf8_lossy(&answer));
     }
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_before_it_is_sent_or_after_all_of_it() {
+    let service = Service::start().await;
+    let address = service.url.strip_prefix("http://").unwrap().to_owned();
+    let head = "POST /api/v1/auth/login/ HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n";
+    let mut connection = TcpStream::connect(&address).await.unwrap();
+    let asking = format!("{head}content-length: 65537\r\nexpect: 100-continue\r\n\r\n");
+    connection.write_all(asking.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 4096];
+    let length = connection.read(&mut answer).await.unwrap();
+    assert!(answer[..length].starts_with(b"HTTP/1.1 413 "), "{}", String::from_utf8_lossy(&answer));
+    let large = vec![b' '; 20_000_000];
+    let request = service.anonymous(Method::POST, "/api/v1/auth/login/");
+    send(request.header("content-type", "application/json").body(large)).await.is(413, "body_too_large");
 }
 
 #[tokio::test]
