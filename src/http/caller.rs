@@ -6,9 +6,19 @@ use super::gate::Known;
 use super::problem::Problem;
 use crate::identity::Caller;
 use axum::extract::FromRequestParts;
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use domain::{PartnerId, UserId};
+
+/// What the request says about its caller. Whoever names two callers names none: which one counts must not
+/// depend on who reads the headers, a proxy or we.
+pub(super) fn credentials(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (Some(only), None) => only.to_str().ok(),
+        _ => None,
+    }
+}
 
 impl FromRequestParts<Shared> for Caller {
     type Rejection = Problem;
@@ -17,8 +27,7 @@ impl FromRequestParts<Shared> for Caller {
         if let Some(Known(caller)) = parts.extensions.get() {
             return caller.clone();
         }
-        let credentials = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        Ok(app.identity.authenticate(credentials, app.clock.now().utc()).await?)
+        Ok(app.identity.authenticate(credentials(&parts.headers), app.clock.now().utc()).await?)
     }
 }
 

@@ -127,6 +127,8 @@ async fn without_a_good_token_there_is_no_way_in() {
     profile(&service, "nonsense").await.is(401, "token_invalid");
     let basic = service.anonymous(Method::GET, "/api/v1/auth/profile/").basic_auth("alice", Some(PASSWORD));
     send(basic).await.is(401, "not_authenticated");
+    let twice = service.request(&alice, Method::GET, "/auth/profile/").bearer_auth(&alice.token);
+    send(twice).await.is(401, "not_authenticated");
     service.app.clock.advance(Duration::minutes(6));
     profile(&service, &alice.token).await.is(401, "token_expired");
 }

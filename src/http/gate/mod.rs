@@ -18,12 +18,13 @@ mod budget;
 pub(super) use address::ClientAddress;
 
 use super::Shared;
+use super::caller::credentials;
 use super::code::Code;
 use super::problem::Problem;
 use crate::config::{Network, Protection, RateLimit};
 use crate::identity::Caller;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use budget::{Budgets, Standing};
@@ -70,8 +71,7 @@ impl Gate {
         if LOGINS.contains(&request.uri().path()) && request.method() == Method::POST {
             return Some(self.logins.as_ref()?.take(address, now));
         }
-        let credentials = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let Some(credentials) = credentials else {
+        let Some(credentials) = credentials(request.headers()) else {
             return Some(self.addresses.as_ref()?.take(address, now));
         };
         if self.users.is_none() && self.partners.is_none() && self.addresses.is_none() {
