@@ -5,6 +5,7 @@ use super::caller::Auditor;
 use super::context::Context;
 use super::page::Wanted;
 use super::path::Id;
+use super::preferences;
 use super::problem::Problem;
 use super::query::{self, Parameters};
 use super::refusals::{no_such_account, no_such_transaction};
@@ -44,10 +45,7 @@ pub(super) async fn events(
         (parameters.optional("after", query::integer(0..=i64::MAX)), filter(parameters))
     })?;
     let after = wanted.key(|key| key.parse().ok())?.or(after).unwrap_or(0);
-    if headers
-        .get(header::ACCEPT)
-        .is_some_and(|accept| accept.as_bytes().windows(NDJSON.len()).any(|is| is == NDJSON.as_bytes()))
-    {
+    if preferences::wants(NDJSON, &headers) {
         let head = app.log.head().await?;
         let lines = Body::from_stream(lines(app.log.clone(), filter, after, head));
         return Ok(([(header::CONTENT_TYPE, NDJSON)], lines).into_response());

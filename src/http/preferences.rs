@@ -31,14 +31,14 @@ fn seconds(word: &str) -> Option<u64> {
     sound.then(|| text.parse().unwrap_or(u64::MAX).min(MAX_WAIT_S))
 }
 
-/// Whether the client wants a stream of events rather than one JSON document: it names the stream, and
-/// does not like JSON better.
-pub(super) fn wants_events(headers: &HeaderMap) -> bool {
+/// Whether the client wants a stream of type `name` rather than one JSON document: it names the stream,
+/// and does not like JSON better.
+pub(super) fn wants(name: &str, headers: &HeaderMap) -> bool {
     let lines = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
     let ranges: Vec<_> = lines.flat_map(|line| split(line, b',')).map(media_range).collect();
     let liking = |name: &str| ranges.iter().find(|(known, _)| known == name).map_or(0, |(_, liking)| *liking);
-    let events = liking(EVENT_STREAM);
-    events > 0 && events >= liking("application/json")
+    let stream = liking(name);
+    stream > 0 && stream >= liking("application/json")
 }
 
 /// A media range and how much it is liked, in thousandths (RFC 9110 12.4.2).
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_for_those_who_name_them_and_do_not_like_json_better() {
+    fn a_stream_is_for_those_who_name_it_and_do_not_like_json_better() {
         for (line, expected) in [
             ("text/event-stream", true),
             ("Text/Event-Stream; charset=utf-8", true),
@@ -141,8 +141,8 @@ mod tests {
             ("text/*", false),
             ("", false),
         ] {
-            assert_eq!(wants_events(&headers(header::ACCEPT, &[line])), expected, "{line}");
+            assert_eq!(wants(EVENT_STREAM, &headers(header::ACCEPT, &[line])), expected, "{line}");
         }
-        assert!(!wants_events(&HeaderMap::new()));
+        assert!(!wants(EVENT_STREAM, &HeaderMap::new()));
     }
 }

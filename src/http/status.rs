@@ -9,7 +9,7 @@ use super::Shared;
 use super::code::Code;
 use super::limits::Slot;
 use super::path::Id;
-use super::preferences::{self, PREFERENCE_APPLIED};
+use super::preferences::{self, EVENT_STREAM, PREFERENCE_APPLIED};
 use super::problem::Problem;
 use super::refusals::no_such_transaction;
 use super::status_stream;
@@ -37,7 +37,7 @@ pub(super) async fn status(
 ) -> Result<Response, Problem> {
     let now = statuses::current(&app, id).await?;
     let now = now.filter(|hash| concerns(hash, &caller)).ok_or_else(no_such_transaction)?;
-    if preferences::wants_events(&headers) {
+    if preferences::wants(EVENT_STREAM, &headers) {
         let seat = app.waiting_room.enter(id).ok_or_else(no_seat)?;
         return status_stream::answer(app, id, seat, &headers).await;
     }
