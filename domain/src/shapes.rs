@@ -290,7 +290,7 @@ fn the_aggregates_keep_their_names() {
 }
 
 #[test]
-fn members_that_a_later_issue_adds_are_passed_over() {
+fn members_that_a_later_version_adds_are_passed_over() {
     let text = r#"{"type":"Processing","attempt":2,"evidence":"timeout"}"#;
     let read = Event::decode(&recorded("Transaction", "Processing", "1.0", text)).expect("readable");
     assert_eq!(read, Event::Transaction(transaction::Event::Processing { attempt: 2 }));
