@@ -1,39 +1,29 @@
 //! The service: opens what is shared, runs the roles it was given, and ends them in order.
 
+mod parts;
+
 use crate::answering::Answering;
 use crate::app::App;
 use crate::bus::{self, Bus};
 use crate::clock::Clock;
-use crate::config::{Role, Secret, SecretError, Serve};
-use crate::event_log::{self, EventLog, Leadership, WriterOptions, follow};
+use crate::config::{Role, SecretError, Serve};
+use crate::event_log::{self, EventLog, Leadership, follow};
 use crate::external::{self, ActivationSystem};
-use crate::identity::{self, Identity, Keyring, PasswordCost, Settings};
-use crate::processors::callbacks::{self, Callbacks};
+use crate::identity;
+use crate::processors::callbacks;
 use crate::processors::notifications::{self, Notifications};
 use crate::processors::schedules::Scheduler;
 use crate::processors::{ActivationProcessor, Parked, Resumption, Sweeper, consume_activations};
 use crate::vitals::Vitals;
-use crate::waiting_room::WaitingRoom;
 use crate::{http, telemetry};
 use metrics_exporter_prometheus::PrometheusHandle;
-use projections::{HashProjector, ReadCheckpoint, ReadTables, Readers, RedisHashes};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
+use parts::Parts;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-/// How long a request waits for a connection to PostgreSQL before it is told that there is none.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long PostgreSQL may be absent at the start.
-const START_TIMEOUT: Duration = Duration::from_secs(5);
-/// What bounds a statement of a reader on the server's side.
-const READER_SETTINGS: [(&str, &str); 2] =
-    [("statement_timeout", "8s"), ("idle_in_transaction_session_timeout", "8s")];
 
 /// Why the service does not start.
 #[derive(Debug, thiserror::Error)]
@@ -266,61 +256,6 @@ impl Service {
     }
 }
 
-/// What the roles share.
-struct Parts {
-    app: Arc<App>,
-    pool: PgPool,
-    connect: PgConnectOptions,
-    checkpoint: ReadCheckpoint,
-}
-
-impl Parts {
-    async fn open(
-        config: &Serve,
-        clock: Clock,
-        metrics: PrometheusHandle,
-        stop: &CancellationToken,
-        end: &CancellationToken,
-    ) -> Result<Self, StartError> {
-        let identity_settings = identity_settings(config)?;
-        let connect = database(&config.servers.database_url()?)?;
-        let pool = PgPoolOptions::new()
-            .max_connections(config.servers.database_connections)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_lazy_with(connect.clone().options(READER_SETTINGS));
-        check_database(&connect).await?;
-        let checkpoint = ReadCheckpoint::new(pool.clone());
-        let readers = Readers::new(pool.clone(), checkpoint.clone());
-        let writer = WriterOptions { clock: clock.clone(), ..WriterOptions::default() };
-        let identity = Arc::new(Identity::new(pool.clone(), &identity_settings)?);
-        let log = EventLog::open(pool.clone(), connect.clone(), writer, end);
-        let hashes = RedisHashes::open(config.servers.redis_url()?.expose(), config.status_ttl)?;
-        let app = App {
-            waiting_room: WaitingRoom::open(log.clone(), readers.clone(), hashes.clone(), stop),
-            log,
-            parked: Parked::new(pool.clone()),
-            callbacks: Callbacks::new(pool.clone(), identity.clone(), clock.clone()),
-            identity,
-            readers,
-            hashes,
-            bus: Bus::open(bus_options(config)?, stop).await?,
-            clock,
-            currency: config.currency.clone(),
-            metrics,
-        };
-        Ok(Self { app: Arc::new(app), pool, connect, checkpoint })
-    }
-
-    fn read_tables(&self) -> ReadTables {
-        ReadTables::live(&self.connect, self.checkpoint.clone())
-    }
-
-    fn hash_projector(&self, config: &Serve) -> Result<HashProjector, StartError> {
-        let url = config.servers.redis_url()?;
-        Ok(HashProjector::open(url.expose(), self.app.readers.clone(), config.status_ttl)?)
-    }
-}
-
 /// Mail, for processors that are told where it goes.
 async fn mail(
     settings: Option<notifications::Settings>,
@@ -350,20 +285,6 @@ async fn relay(bus: Bus, log: EventLog, term: CancellationToken) {
     }
 }
 
-fn identity_settings(config: &Serve) -> Result<Settings, StartError> {
-    let ring = |name, key: Secret| {
-        Keyring::parse(key.inner()).map_err(|cause| StartError::Setting { name, why: cause.to_string() })
-    };
-    let tokens = ring("OFFERS_JWT_KEY", config.secrets.jwt_key()?)?;
-    let webhooks = ring("OFFERS_WEBHOOK_KEY", config.secrets.webhook_key()?)?;
-    let mut settings = Settings::new(tokens, webhooks);
-    settings.access_lifetime = config.tokens.access_token_ttl;
-    settings.refresh_lifetime = config.tokens.refresh_token_ttl;
-    settings.password_cost =
-        PasswordCost { memory_kib: config.tokens.password_memory_kib, ..PasswordCost::default() };
-    Ok(settings)
-}
-
 fn activation_system(config: &Serve) -> Result<ActivationSystem, StartError> {
     let wrong = |why: String| StartError::Setting { name: "OFFERS_EXTERNAL_URL", why };
     let url = config.activation.external_url.as_deref().ok_or_else(|| wrong("it is not set".to_owned()))?;
@@ -371,47 +292,6 @@ fn activation_system(config: &Serve) -> Result<ActivationSystem, StartError> {
     settings.timeout = config.activation.external_timeout;
     settings.max_in_flight = usize::from(config.activation.external_calls);
     ActivationSystem::new(&settings).map_err(|cause| wrong(cause.to_string()))
-}
-
-fn bus_options(config: &Serve) -> Result<bus::Options, StartError> {
-    let mut options = bus::Options::new(config.servers.nats_url()?.expose());
-    options.analytics_url = config.servers.nats_analytics_url()?.map(|url| url.expose().to_owned());
-    options.stream.clone_from(&config.servers.nats_stream);
-    options.subjects.clone_from(&config.servers.nats_subjects);
-    options.stream_bytes = config.servers.nats_stream_bytes;
-    Ok(options)
-}
-
-fn database(url: &Secret) -> Result<PgConnectOptions, StartError> {
-    let options: PgConnectOptions = url.expose().parse().map_err(|_| StartError::Setting {
-        name: "OFFERS_DATABASE_URL",
-        why: "it is not of the form postgres://user:password@host:port/database".to_owned(),
-    })?;
-    Ok(options.application_name("offers").disable_statement_logging())
-}
-
-/// PostgreSQL answers, and the schema is there.
-/// Asked on a connection of its own: a pool would only say that it waited in vain.
-async fn check_database(connect: &PgConnectOptions) -> Result<(), StartError> {
-    let url = || {
-        let (user, host) = (connect.get_username(), connect.get_host());
-        format!(
-            "postgres://{user}@{host}:{}/{}",
-            connect.get_port(),
-            connect.get_database().unwrap_or_default()
-        )
-    };
-    let migrated = async {
-        let mut connection = PgConnection::connect_with(connect).await?;
-        let migrated = sqlx::query_scalar("select to_regclass('accounts') is not null");
-        migrated.fetch_one(&mut connection).await
-    };
-    let asked = tokio::time::timeout(START_TIMEOUT, migrated).await;
-    match asked.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(StartError::NotMigrated { url: url() }),
-        Err(cause) => Err(StartError::Database { url: url(), cause }),
-    }
 }
 
 /// Logs, metrics and the service, until Ctrl-C or SIGTERM.

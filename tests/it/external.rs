@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::eventually::eventually;
 use offers::external::{Activation, ActivationSystem, Cancellation, LookUp, Request, Settings};
 use offers::simulator::{self, Behaviour, Running};
 use serde_json::{Value, json};
@@ -173,11 +174,7 @@ async fn a_pending_activation_is_done_later_unless_it_is_cancelled_before() {
     assert_eq!(system.activate(&request(cancelled), None).await, Activation::Pending);
     assert_eq!(system.cancel(cancelled, None).await, Cancellation::Cancelled);
 
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while system.look_up(kept, None).await == LookUp::Pending {
-        assert!(Instant::now() < deadline, "still pending");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually("it is decided", async || system.look_up(kept, None).await != LookUp::Pending).await;
     assert!(matches!(system.look_up(kept, None).await, LookUp::Activated { .. }));
     assert!(matches!(system.look_up(cancelled, None).await, LookUp::Rejected { .. }));
     assert_eq!(log.effects_of(kept)[0]["amount"], "19.99");

@@ -20,7 +20,7 @@ const KEPT: &[(&str, &[&str])] = &[
             "src/processors/",
             "src/identity/",
             "src/app",
-            "src/service.rs",
+            "src/service",
             "src/vitals.rs",
             "src/demo.rs",
             "src/migrations.rs",

@@ -11,8 +11,13 @@ use offers::processors::callbacks::Status;
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+/// How long an enqueuer is watched that must not go on.
+const TOO_EARLY: Duration = Duration::from_millis(300);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_final_purchase_is_told_to_its_partner_signed_so_that_others_can_verify_it() {
@@ -133,10 +138,12 @@ async fn nobody_is_told_before_the_read_tables_know() {
     let fixture = Arc::new(Fixture::new().await);
     let partner = fixture.partner("http://p.example/").await;
     fixture.sell(partner.id, None, succeeded()).await;
+    let page = fixture.log.page(0, 100).await.unwrap();
+    let too_early = timeout(TOO_EARLY, fixture.enqueuer().apply(&page)).await;
+    assert!(too_early.is_err(), "it waits for the read tables");
+    assert!(fixture.deliveries().await.is_empty());
     let stop = CancellationToken::new();
     tokio::spawn(follow(fixture.log.feed(), fixture.enqueuer(), stop.clone()));
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await; // time to do it too early
-    assert!(fixture.deliveries().await.is_empty());
     fixture.project().await;
     eventually("the delivery is there", async || fixture.deliveries().await.len() == 1).await;
     stop.cancel();

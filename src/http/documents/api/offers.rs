@@ -70,7 +70,6 @@ pub(super) struct Offer {
 /// What is to go on: one of the two.
 #[derive(ToSchema)]
 #[serde(untagged)]
-#[allow(dead_code)]
 enum Renewal {
     Subscription { subscription_id: Id },
     Offer { offer_id: Id },
