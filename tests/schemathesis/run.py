@@ -47,20 +47,29 @@ STOP_TIMEOUT_S = 60
 
 
 def install(target):
-    """The schemathesis of this version, installed once."""
+    """The command of this version, installed once."""
     place = target / f"schemathesis-{VERSION}"
-    program = place / "bin" / "schemathesis"
+    python = place / "bin" / "python"
+    # By its module: the scripts beside it name the place where they were installed, and target/ may move.
+    command = [python, "-m", "schemathesis.cli"]
     steps = [
-        [sys.executable, "-m", "venv", place],
-        [place / "bin" / "pip", "install", "-q", "--disable-pip-version-check", "--retries", "1",
+        [sys.executable, "-m", "venv", "--clear", place],
+        [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--retries", "1",
          "--timeout", "15", f"schemathesis=={VERSION}"],
     ]
-    for step in [] if program.exists() else steps:
+    for step in [] if works([*command, "--version"]) else steps:
         tried = subprocess.run(step, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S)
         if tried.returncode != 0:
             print(f"schemathesis {VERSION} cannot be installed: {tried.stdout}{tried.stderr}")
             sys.exit(3)
-    return program
+    return command
+
+
+def works(command):
+    try:
+        return subprocess.run(command, capture_output=True, timeout=INSTALL_TIMEOUT_S).returncode == 0
+    except OSError:
+        return False
 
 
 @contextmanager
@@ -181,7 +190,7 @@ def run(program, demo, config, name, options):
     """How many cases one caller had, and whether nothing was found."""
     own_id, authorize = callers(demo)[name]
     authorization, good_for_s = authorize()
-    command = [program, "--config-file", config, "run", demo["api_url"] + "/openapi.json",
+    command = [*program, "--config-file", config, "run", demo["api_url"] + "/openapi.json",
                "--checks", "all", "--continue-on-failure", "--max-examples", str(options.examples),
                "--generation-database", "none", "--no-color", "--warnings", "off"]
     if authorization:
