@@ -56,16 +56,21 @@ impl Batch {
         self.waiting.iter().map(|waiting| &waiting.commit)
     }
 
-    /// Answers everyone; what was committed, as the table has it now.
-    fn answer(self, verdicts: Vec<Result<Committed, AppendError>>) -> Vec<Recorded> {
+    /// Answers everyone. What was committed is in `recent` first: who hears of its commit and then
+    /// follows the log finds it there.
+    fn answer(self, verdicts: Vec<Result<Committed, AppendError>>, recent: &Recent) {
         let mut recorded = Vec::with_capacity(self.waiting.len() * 2);
+        let mut answers = Vec::with_capacity(self.waiting.len());
         for (waiting, verdict) in self.waiting.into_iter().zip(verdicts) {
             if let Ok(committed) = &verdict {
                 recorded.extend(waiting.commit.recorded(committed));
             }
-            let _ = waiting.answer.send(verdict); // a caller that left wants no answer
+            answers.push((waiting.answer, verdict));
         }
-        recorded
+        recent.add(recorded);
+        for (answer, verdict) in answers {
+            let _ = answer.send(verdict); // a caller that left wants no answer
+        }
     }
 
     fn refuse(self, cause: &LogError) {
@@ -134,14 +139,14 @@ impl Session {
         match committed {
             Ok(_) => {
                 self.connection = Some(connection);
-                self.recent.add(batch.answer(judged.answers()));
+                batch.answer(judged.answers(), &self.recent);
             }
             Err(cause) if written == 0 => batch.refuse(&cause),
             Err(cause) => {
                 tracing::warn!(error = %super::describe(&cause), "the answer to a COMMIT was lost");
                 drop(connection);
                 let found = self.look_up(&judged).await;
-                batch.answer(judged.answers_after_look_up(found.as_ref()));
+                batch.answer(judged.answers_after_look_up(found.as_ref()), &self.recent);
             }
         }
         metrics::histogram!("offers_commit_batch_size").record(batch_size(written));
