@@ -8,7 +8,7 @@ use crate::event_log::commit::{Commit, Committed};
 use crate::event_log::error::{AppendError, LogError};
 use crate::event_log::judge::Verdict;
 use crate::event_log::recent::Recent;
-use domain::{Recorded, Timestamp};
+use domain::Timestamp;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
 use std::collections::HashSet;
