@@ -268,7 +268,8 @@ pub struct Schedules {
 pub struct Mail {
     /// Where mail goes: `smtps://user:password@host`, `smtp://…?tls=required` (STARTTLS), `smtp://host`
     /// (a relay nearby, nothing encrypted) or `file:///directory` (a file a message). Without it nothing
-    /// is mailed.
+    /// is mailed. With TLS the server shows a certificate that this machine trusts (an authority of your
+    /// own: SSL_CERT_FILE), or hears nothing.
     #[arg(long, env = "OFFERS_SMTP_URL", hide_env_values = true)]
     smtp_url: Option<Secret>,
     #[arg(long, env = "OFFERS_SMTP_URL_FILE", hide = true)]

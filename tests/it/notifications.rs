@@ -1,5 +1,6 @@
 //! Mail, from events on a real NATS to a mail server of the test's own.
 
+mod encrypted;
 pub mod mail_server;
 pub mod office;
 
