@@ -251,6 +251,19 @@ async fn a_follower_is_given_what_the_table_holds_also_from_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_hears_of_its_commit_finds_it_in_the_feed() {
+    let Fixture { log, .. } = fixture().await;
+    let account = AccountId(Uuid::now_v7());
+    let (mut feed, mut last) = (log.feed(), 0);
+    for _ in 0..100 {
+        credit(&log, account, 1).await.unwrap();
+        credit(&log, account, 1).await.unwrap();
+        last = feed.next(last, 1_000).await.unwrap().last().unwrap().position;
+        assert_eq!(last, log.head().await.unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_line_is_rendered_from_the_database_as_it_was_written() {
     let Fixture { log, owner, .. } = fixture().await;
     let metadata =
