@@ -69,18 +69,23 @@ async fn unknown_wrong_and_disabled_take_equal_work() {
     let carol = identity.user_named("carol").await.unwrap();
     let disable = UserChange { is_active: Some(false), ..UserChange::default() };
     identity.update_user(carol.id, &disable, &admin(), start()).await.unwrap();
+    // Noise only slows: the fastest of each come together, sooner or later, unless the work differs.
     let mut fastest = [Duration::MAX; 3];
-    for _ in 0..5 {
+    for round in 0.. {
+        let now = after(3_600 * round); // the failures before are forgotten
         for (best, (name, password)) in
             fastest.iter_mut().zip([("nobody", PASSWORD), ("alice", "wrong horse"), ("carol", PASSWORD)])
         {
             let began = Instant::now();
-            identity.login(name, &password.into(), home(), start()).await.expect_err("let in");
+            identity.login(name, &password.into(), home(), now).await.expect_err("let in");
             *best = began.elapsed().min(*best);
         }
+        let (least, most) = (fastest.iter().min().unwrap(), fastest.iter().max().unwrap());
+        if round >= 4 && *most < *least * 2 {
+            break;
+        }
+        assert!(round < 200, "told apart by time: {fastest:?}");
     }
-    let (least, most) = (fastest.iter().min().unwrap(), fastest.iter().max().unwrap());
-    assert!(*most < *least * 2, "told apart by time: {fastest:?}");
 }
 
 #[tokio::test]
