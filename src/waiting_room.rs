@@ -112,8 +112,9 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut taken = self.room.taken();
-        if taken.get(&self.id).is_some_and(|calls| calls.receiver_count() == 1) {
-            taken.remove(&self.id); // nobody else waits for it
+        self.calls = watch::channel(()).1; // no longer one of those who are counted here
+        if taken.get(&self.id).is_some_and(|calls| calls.receiver_count() == 0) {
+            taken.remove(&self.id);
         }
         metrics::gauge!("offers_waiting_requests").decrement(1);
     }
@@ -229,5 +230,41 @@ impl Usher {
             sleep(pause).await;
             pause = (pause * 2).min(HASHES_PAUSE.1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Barrier;
+    use std::thread;
+    use uuid::Uuid;
+
+    fn room() -> WaitingRoom {
+        WaitingRoom(Arc::new(Room {
+            seats: Arc::new(Semaphore::new(MAX_SEATS)),
+            taken: Mutex::default(),
+            entered: Notify::new(),
+            closing: CancellationToken::new(),
+        }))
+    }
+
+    #[test]
+    fn those_who_leave_at_the_same_time_leave_nothing_behind() {
+        const ROUNDS: u128 = 20_000;
+        let (room, together) = (room(), Barrier::new(2));
+        let come_and_go = || {
+            for round in 0..ROUNDS {
+                let seat = room.enter(TransactionId(Uuid::from_u128(round))).expect("a free seat");
+                together.wait();
+                drop(seat);
+                together.wait();
+            }
+        };
+        thread::scope(|scope| {
+            scope.spawn(come_and_go);
+            come_and_go();
+        });
+        assert!(room.0.is_empty(), "{} of {ROUNDS} are still waited for", room.0.taken().len());
     }
 }
