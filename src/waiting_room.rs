@@ -177,21 +177,20 @@ impl Usher {
     async fn follow(&self) -> Result<(), LogError> {
         let mut feed = self.log.feed();
         let mut position = self.log.head().await?;
-        let mut seen = self.until_seen(position).await;
+        let Some(mut seen) = self.until_seen(position).await else { return Ok(()) };
         self.room.call_all();
         while !self.room.is_empty() {
-            let Some(page) = self.next_page(&mut feed, position, seen).await? else {
-                seen = self.until_seen(position).await;
-                if seen == Seen::Surely {
-                    self.room.call_all(); // they may have looked where it was not seen yet
-                }
-                continue;
+            let page = self.next_page(&mut feed, position, seen).await?;
+            position = page.as_ref().and_then(|page| page.last()).map_or(position, |event| event.position);
+            let before = seen;
+            seen = match self.until_seen(position).await {
+                Some(now) => now,
+                None => return Ok(()), // whoever comes now finds everything still to be called
             };
-            position = page.last().map_or(position, |event| event.position);
-            let before = std::mem::replace(&mut seen, self.until_seen(position).await);
-            match (before, seen) {
-                (Seen::WithoutRedis, Seen::Surely) => self.room.call_all(),
-                _ => self.room.call(&page),
+            match (page, before, seen) {
+                (_, Seen::WithoutRedis, Seen::Surely) => self.room.call_all(), // they may have looked too early
+                (Some(page), ..) => self.room.call(&page),
+                (None, ..) => {}
             }
         }
         Ok(())
@@ -211,21 +210,21 @@ impl Usher {
         }
     }
 
-    /// Waits until `position` is in the read tables and in the hashes, as long as anybody is here.
-    async fn until_seen(&self, position: i64) -> Seen {
+    /// Waits until `position` is in the read tables and in the hashes; `None` when nobody is here any more.
+    async fn until_seen(&self, position: i64) -> Option<Seen> {
         let checkpoint = self.readers.checkpoint();
         while checkpoint.wait_for(position, Instant::now() + READ_TABLES_WAIT).await.is_err() {
             if self.room.is_empty() {
-                return Seen::Surely;
+                return None;
             }
         }
         let mut pause = HASHES_PAUSE.0;
         loop {
             match self.hashes.contain(position).await {
-                Ok(true) => return Seen::Surely,
-                Ok(false) if self.room.is_empty() => return Seen::Surely,
+                Ok(true) => return Some(Seen::Surely),
+                Ok(false) if self.room.is_empty() => return None,
                 Ok(false) => {}
-                Err(_) => return Seen::WithoutRedis,
+                Err(_) => return Some(Seen::WithoutRedis),
             }
             sleep(pause).await;
             pause = (pause * 2).min(HASHES_PAUSE.1);
