@@ -65,7 +65,7 @@ impl RedisHashes {
         both.get(CHECKPOINT).hgetall(transaction::key(id)); // in this order: the hash is as far or further
         let (checkpoint, found): (Option<i64>, HashMap<String, String>) =
             self.connection.ask(async |mut redis| both.query_async(&mut redis).await).await?;
-        let checkpoint = checkpoint.unwrap_or(0);
+        let Some(checkpoint) = checkpoint else { return Ok(None) };
         let told = self.told.fetch_max(checkpoint, Ordering::Relaxed);
         Ok(if checkpoint < told { None } else { TransactionHash::read(found) })
     }

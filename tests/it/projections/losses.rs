@@ -198,6 +198,20 @@ async fn a_redis_that_has_gone_back_is_not_believed_until_it_has_caught_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_a_checkpoint_no_hash_is_believed_even_by_a_process_that_never_saw_one() {
+    let fixture = Fixture::new().await;
+    let mut history = History::new();
+    let id = history.request(UserId(Uuid::now_v7()));
+    let pending = transaction::fold(&history.stream(id)).unwrap().unwrap();
+    let hashes = fixture.hashes();
+    assert_eq!(hashes.get(id).await.unwrap(), None);
+    hashes.write_back(&TransactionHash::from(&pending)).await.unwrap();
+    // Nobody follows the log into this Redis: the hash stays as it is, whatever happens.
+    assert_eq!(hashes.get(id).await.unwrap(), None);
+    assert_eq!(fixture.hashes().get(id).await.unwrap(), None, "nor does one that has just started");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_redis_of_another_history_is_emptied_first() {
     let fixture = Fixture::new().await;
     let (projector, mut redis) = (fixture.hash_projector(), fixture.redis().await);
