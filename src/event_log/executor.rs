@@ -53,6 +53,11 @@ impl StateCache {
         ))
     }
 
+    /// Forgets everything: what was seen last may not be there any more.
+    pub(super) fn forget(&self) {
+        self.0.clear();
+    }
+
     fn get<A: Rules + 'static>(&self, stream: &StreamId) -> Option<Loaded<A>> {
         let (version, state) = self.0.get(stream)?;
         let state = state.downcast_ref::<A>()?.clone();

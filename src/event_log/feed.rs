@@ -40,12 +40,13 @@ pub(super) struct Wake {
 }
 
 impl Wake {
-    pub(super) fn start(pool: PgPool, stop: CancellationToken) -> Self {
+    /// `lost` is called whenever the connection to the server is.
+    pub(super) fn start(pool: PgPool, lost: impl Fn() + Send + 'static, stop: CancellationToken) -> Self {
         let wake = Self { own: Arc::new(watch::channel(()).0), others: Arc::new(watch::channel(()).0) };
         let name = Uuid::now_v7().to_string();
         let notify = notify(pool.clone(), wake.own.subscribe(), name.clone());
         tokio::spawn(stop.clone().run_until_cancelled_owned(notify));
-        tokio::spawn(stop.run_until_cancelled_owned(listen(pool, wake.others.clone(), name)));
+        tokio::spawn(stop.run_until_cancelled_owned(listen(pool, wake.others.clone(), name, lost)));
         wake
     }
 
@@ -67,23 +68,28 @@ async fn notify(pool: PgPool, mut own: watch::Receiver<()>, name: String) {
     }
 }
 
-async fn listen(pool: PgPool, others: Arc<watch::Sender<()>>, name: String) {
+async fn listen(pool: PgPool, others: Arc<watch::Sender<()>>, name: String, lost: impl Fn()) {
     loop {
-        if let Err(cause) = listen_once(&pool, &others, &name).await {
+        let listened = listen_once(&pool, &others, &name).await;
+        lost();
+        if let Err(cause) = listened {
             tracing::debug!(error = %cause, "listening for other processes' appends was interrupted");
         }
         sleep(LISTEN_PAUSE).await;
     }
 }
 
+/// Until the connection is lost.
 async fn listen_once(pool: &PgPool, others: &watch::Sender<()>, name: &str) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
+    listener.eager_reconnect(false);
     listener.listen(CHANNEL).await?;
-    loop {
-        if listener.recv().await?.payload() != name {
+    while let Some(notice) = listener.try_recv().await? {
+        if notice.payload() != name {
             others.send_replace(());
         }
     }
+    Ok(())
 }
 
 /// One reader's way through the log.

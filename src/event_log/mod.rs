@@ -53,7 +53,7 @@ struct Inner {
     writer: Writer,
     wake: Wake,
     recent: Arc<Recent>,
-    states: StateCache,
+    states: Arc<StateCache>,
     followers: Followers,
 }
 
@@ -67,17 +67,18 @@ impl EventLog {
         options: WriterOptions,
         stop: &CancellationToken,
     ) -> Self {
-        let wake = Wake::start(pool.clone(), stop.clone());
-        let recent = Arc::<Recent>::default();
+        let (recent, states) = (Arc::<Recent>::default(), Arc::new(StateCache::new()));
+        let lost = {
+            let (recent, states) = (recent.clone(), states.clone());
+            // A server that took over may not have what the lost one had.
+            move || {
+                recent.forget();
+                states.forget();
+            }
+        };
+        let wake = Wake::start(pool.clone(), lost, stop.clone());
         let writer = Writer::start(connect, options, recent.clone(), wake.clone(), stop.clone());
-        Self(Arc::new(Inner {
-            pool,
-            writer,
-            wake,
-            recent,
-            states: StateCache::new(),
-            followers: Followers::default(),
-        }))
+        Self(Arc::new(Inner { pool, writer, wake, recent, states, followers: Followers::default() }))
     }
 
     /// Opens the log at `url` for a tool that reads it, on few connections; ends with `stop`.

@@ -1,5 +1,6 @@
 //! The event log on a real PostgreSQL.
 
+use crate::eventually::eventually;
 use crate::stack::Stack;
 use domain::{
     AccountId, Metadata, Money, OfferId, Recorded, TransactionId, UserId, account, offer, transaction,
@@ -321,4 +322,38 @@ async fn an_absent_database_is_told_at_once_and_nothing_is_written() {
     let refused =
         tokio::time::timeout(Duration::from_secs(5), buy(&log, Uuid::now_v7(), AccountId(Uuid::nil()), 1));
     assert!(matches!(refused.await.unwrap(), Err(ExecuteError::Log(_))));
+}
+
+/// As a failover to a server that had not yet received the last events.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_lost_server_had_is_not_given_from_memory() {
+    let Fixture { log, owner, app_url } = fixture().await;
+    let account = AccountId(Uuid::now_v7());
+    for _ in 0..5 {
+        credit(&log, account, 1).await.unwrap();
+    }
+    let mut feed = log.feed();
+    assert_eq!(feed.next(3, 1_000).await.unwrap().len(), 2);
+    sqlx::raw_sql(
+        "alter table events disable trigger events_are_append_only;
+         delete from events where position > 3;
+         alter table events enable trigger events_are_append_only",
+    )
+    .execute(&owner)
+    .await
+    .unwrap();
+    let all_of_ours = "select pg_terminate_backend(pid) from pg_stat_activity
+                       where datname = current_database() and usename = current_user and pid <> pg_backend_pid()";
+    let app = PgPool::connect(&app_url).await.unwrap();
+    sqlx::query(all_of_ours).execute(&app).await.unwrap();
+    let other = open(&app_url);
+    for _ in 0..3 {
+        credit(&other, AccountId(Uuid::now_v7()), 1).await.unwrap();
+    }
+    let now = other.page(3, 1_000).await.unwrap();
+    let given = async || feed.next(3, 1_000).await.is_ok_and(|page| page == now);
+    eventually("a follower is given what the table holds", given).await;
+    let loaded =
+        async || log.load::<account::Account>(account.0).await.is_ok_and(|loaded| loaded.version == 3);
+    eventually("a state is as its stream says", loaded).await;
 }
