@@ -126,7 +126,7 @@ async fn run(
                 }
             }
             Err(cause) => {
-                take_more(&mut queue, &mut waiting, options.batch_commits);
+                take_more(&mut queue, &mut waiting, usize::MAX); // each batch would only wait for the same
                 refuse_all(waiting, &cause);
             }
         }

@@ -5,11 +5,12 @@ use crate::stack::Stack;
 use domain::{
     AccountId, Metadata, Money, OfferId, Recorded, TransactionId, UserId, account, offer, transaction,
 };
-use offers::event_log::{EventLog, ExecuteError, Order, Outcome, Plan, StreamId, WriterOptions};
+use futures::future::join_all;
+use offers::event_log::{EventLog, ExecuteError, LogError, Order, Outcome, Plan, StreamId, WriterOptions};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgPool, Row};
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -356,4 +357,24 @@ async fn what_a_lost_server_had_is_not_given_from_memory() {
     let loaded =
         async || log.load::<account::Account>(account.0).await.is_ok_and(|loaded| loaded.version == 3);
     eventually("a state is as its stream says", loaded).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_postgresql_hangs_all_who_wait_are_told_together() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap(); // accepts and never answers
+    let connect: PgConnectOptions =
+        format!("postgres://x@{}/x", silent.local_addr().unwrap()).parse().unwrap();
+    let options = WriterOptions { batch_commits: 1, ..WriterOptions::default() };
+    let pool = PgPoolOptions::new().connect_lazy_with(connect.clone());
+    let log = EventLog::open(pool, connect, options, &CancellationToken::new());
+    let began = Instant::now();
+    let amount = Money::from_hundredths(1);
+    let refused = join_all((0..10).map(|_| async {
+        let order = Order::Account(AccountId(Uuid::now_v7()), account::Command::Credit { amount });
+        log.execute(&actor(), async || Ok(Plan::new().create(order.clone()))).await
+    }));
+    for answer in refused.await {
+        assert!(matches!(answer, Err(ExecuteError::Log(LogError::Unavailable(_)))), "{answer:?}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(15), "one after the other: {:?}", began.elapsed());
 }
