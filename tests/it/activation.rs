@@ -268,16 +268,17 @@ async fn a_status_does_not_go_back_when_it_was_read_elsewhere_before() {
     let hashes_stop = stop.child_token();
     let following = tokio::spawn(follow(app.log.feed(), hashes, hashes_stop.clone()));
 
-    let alice = service.rich("alice").await;
+    let (alice, bob) = (service.rich("alice").await, service.rich("bob").await);
     let tv = service.offer("TV", 1000).await;
+    let watched = buy(&service, &bob, tv, "a").await.id("transaction_id");
     let (listed, alone) = (buy(&service, &alice, tv, "a").await, buy(&service, &alice, tv, "b").await);
     let (listed, alone) = (listed.id("transaction_id"), alone.id("transaction_id"));
     let head = app.log.head().await.unwrap();
-    eventually("the hashes have both", async || app.hashes.contain(head).await.is_ok_and(|all| all)).await;
+    eventually("the hashes have all", async || app.hashes.contain(head).await.is_ok_and(|all| all)).await;
     hashes_stop.cancel();
     following.await.unwrap();
-    for id in [listed, alone] {
-        service.succeed(TransactionId(id), &alice, tv).await;
+    for (id, person) in [(listed, &alice), (alone, &alice), (watched, &bob)] {
+        service.succeed(TransactionId(id), person, tv).await;
     }
     service.all_listed().await;
     assert_eq!(status(&service, &alice, alone).await.json()["status"], "PENDING", "Redis stands still");
@@ -289,6 +290,11 @@ async fn a_status_does_not_go_back_when_it_was_read_elsewhere_before() {
     let list = service.get(&alice, "/account/transactions/").await.json();
     assert_eq!(list["results"][1]["status"], "SUCCESS");
     assert_eq!(status(&service, &alice, listed).await.json()["status"], "SUCCESS");
+
+    let root = service.admin().await;
+    let all = service.get(&root, &format!("/admin/transactions/?user_id={}", bob.id)).await.json();
+    assert_eq!(all["results"][0]["status"], "SUCCESS");
+    assert_eq!(status(&service, &bob, watched).await.json()["status"], "SUCCESS");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use crate::http::context::Context;
 use crate::http::page::Wanted;
 use crate::http::problem::Problem;
 use crate::http::query::{Parameters, boolean, id, integer, one_of};
+use crate::statuses;
 use axum::extract::State;
 use axum::response::Response;
 use chrono::TimeDelta;
@@ -41,6 +42,7 @@ pub(in crate::http) async fn list_all(
     })?;
     let after = wanted.key(|key| key.parse().ok())?;
     let slice = app.readers.transactions(filter, after, wanted.limit).await?;
+    statuses::told(&app, &slice.items).await;
     let streams: Vec<_> =
         slice.items.iter().map(|view| StreamId::of::<Transaction>(view.transaction_id.0)).collect();
     let events = app.log.streams(&streams).await?;
