@@ -61,11 +61,8 @@ pub async fn create(
     on_sale: bool,
     metadata: &Metadata,
 ) -> Result<Option<i64>, Error> {
-    let created = order(log, id, Command::Create(terms), metadata).await?;
-    if on_sale {
-        return Ok(created);
-    }
-    Ok(order(log, id, Command::Deactivate, metadata).await?.or(created))
+    let command = if on_sale { Command::Create(terms) } else { Command::Prepare(terms) };
+    order(log, id, command, metadata).await
 }
 
 /// Changes an offer; where its last new event stands, `None` when everything was so already.

@@ -1,7 +1,9 @@
 //! The catalogue: what everybody sees, and what admins change.
 
 use crate::service::{Service, send};
+use domain::offer::Offer;
 use offers::catalogue::Change;
+use offers::event_log::StreamId;
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -73,6 +75,22 @@ async fn a_walk_over_the_pages_misses_and_repeats_nothing() {
     service.offer("0 new", 100).await;
     let second = send(service.anonymous(Method::GET, next).bearer_auth(&alice.token)).await.json();
     assert_eq!(names(second["results"].as_array().unwrap()), ["C", "D"]);
+}
+
+#[tokio::test]
+async fn an_offer_that_is_not_to_be_sold_yet_never_was() {
+    let service = Service::start().await;
+    let (root, alice) = (service.admin().await, service.rich("alice").await);
+    let mut later = offer(&json!("19.9"));
+    later["is_active"] = json!(false);
+    let created = service.post(&root, "/admin/offers/", &later).await;
+    assert_eq!((created.status.as_u16(), &created.json()["is_active"]), (201, &json!(false)));
+    let id = created.id("id");
+    let events = service.app.log.stream(StreamId::of::<Offer>(id)).await.unwrap();
+    let names: Vec<_> = events.iter().map(|event| event.event_type.as_str()).collect();
+    assert_eq!(names, ["Created", "Deactivated"]);
+    assert_eq!(events[0].commit_end, events[1].position, "nobody has seen the one without the other");
+    service.post(&alice, "/activation/", &json!({"offer_id": id})).await.is(404, "offer_not_found");
 }
 
 #[tokio::test]

@@ -7,6 +7,8 @@ use super::Terms;
 pub enum Command {
     /// Put it on sale.
     Create(Terms),
+    /// Put it into the catalogue, to be sold later.
+    Prepare(Terms),
     /// New terms for those who buy from now on.
     Change(Terms),
     /// Take it off sale.

@@ -60,12 +60,17 @@ impl Offer {
 impl Rules for Offer {
     fn decide(&self, command: Command) -> Result<Vec<Event>, Error> {
         match (self, command) {
-            (_, Command::Create(terms) | Command::Change(terms)) if !terms.are_sound() => {
+            (_, Command::Create(terms) | Command::Prepare(terms) | Command::Change(terms))
+                if !terms.are_sound() =>
+            {
                 Err(Error::UnsoundTerms)
             }
             (Self::None, Command::Create(terms)) => Ok(vec![Event::Created(terms)]),
-            (_, Command::Create(terms)) if self.terms() == Some(&terms) => Ok(vec![]), // a repeat
-            (_, Command::Create(_)) => Err(Error::AlreadyCreated),
+            (Self::None, Command::Prepare(terms)) => Ok(vec![Event::Created(terms), Event::Deactivated {}]),
+            (_, Command::Create(terms) | Command::Prepare(terms)) if self.terms() == Some(&terms) => {
+                Ok(vec![]) // a repeat
+            }
+            (_, Command::Create(_) | Command::Prepare(_)) => Err(Error::AlreadyCreated),
             (Self::None, _) => Err(Error::NeverCreated),
 
             (Self::Active(now) | Self::Inactive(now), Command::Change(terms)) if *now == terms => Ok(vec![]),

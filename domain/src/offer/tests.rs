@@ -8,6 +8,7 @@ variants!(STATES, state_of of Offer: Offer::None, Offer::Active(_), Offer::Inact
 
 variants!(COMMANDS, command_of of Command:
     Command::Create(_),
+    Command::Prepare(_),
     Command::Change(_),
     Command::Deactivate,
     Command::Reactivate,
@@ -68,6 +69,10 @@ scenarios! { Offer:
         given nothing(), when Command::Create(lasting(0)), then Err(Error::UnsoundTerms);
     no_offer_lasts_more_than_ten_years:
         given nothing(), when Command::Create(lasting(3651)), then Err(Error::UnsoundTerms);
+    an_offer_to_be_sold_later_is_never_on_sale_before:
+        given nothing(), when Command::Prepare(terms()), then Ok(inactive());
+    an_offer_to_be_sold_later_has_sound_terms_too:
+        given nothing(), when Command::Prepare(unnamed()), then Err(Error::UnsoundTerms);
     what_was_never_created_cannot_change:
         given nothing(), when Command::Change(terms()), then Err(Error::NeverCreated);
     what_was_never_created_cannot_leave_the_sale:
@@ -80,6 +85,10 @@ scenarios! { Offer:
         given active(), when Command::Create(terms()), then Ok(vec![]);
     another_offer_under_the_same_id_is_refused:
         given active(), when Command::Create(dearer()), then Err(Error::AlreadyCreated);
+    an_offer_on_sale_is_not_to_be_sold_later:
+        given active(), when Command::Prepare(terms()), then Ok(vec![]);
+    an_offer_to_be_sold_later_needs_an_id_of_its_own:
+        given active(), when Command::Prepare(dearer()), then Err(Error::AlreadyCreated);
     an_offer_changes_its_terms:
         given active(), when Command::Change(dearer()), then Ok(vec![Event::Changed(dearer())]);
     a_change_to_the_same_terms_changes_nothing:
@@ -102,6 +111,8 @@ scenarios! { Offer:
         given inactive(), when Command::Create(terms()), then Ok(vec![]);
     another_offer_under_the_id_of_one_that_left_is_refused:
         given inactive(), when Command::Create(dearer()), then Err(Error::AlreadyCreated);
+    an_offer_to_be_sold_later_made_again_alike_changes_nothing:
+        given inactive(), when Command::Prepare(terms()), then Ok(vec![]);
     an_offer_that_left_the_sale_changes_its_terms:
         given inactive(), when Command::Change(dearer()), then Ok(vec![Event::Changed(dearer())]);
     a_change_of_nothing_off_sale_changes_nothing:

@@ -138,9 +138,10 @@ pub(crate) fn to_an_offer() -> impl Strategy<Value = Vec<offer::Command>> {
     );
     vec(terms, 3).prop_flat_map(|pool| {
         let pick = move |index: Index| index.get(&pool).clone();
-        let other = pick.clone();
+        let (later, other) = (pick.clone(), pick.clone());
         let order = prop_oneof![
             any::<Index>().prop_map(move |index| Command::Create(pick(index))),
+            any::<Index>().prop_map(move |index| Command::Prepare(later(index))),
             any::<Index>().prop_map(move |index| Command::Change(other(index))),
             Just(Command::Deactivate),
             Just(Command::Reactivate),
