@@ -186,7 +186,8 @@ impl Service {
             usize::from(calls),
         );
         let (bus, readers) = (app.bus.clone(), app.readers.clone());
-        let sweeper = Sweeper::new(readers.clone(), processor.clone(), bus.clone(), app.clock.clone());
+        let (parked, clock) = (app.parked.clone(), app.clock.clone());
+        let sweeper = Sweeper::new(readers.clone(), processor.clone(), parked, bus.clone(), clock);
         self.tasks.spawn(sweeper.run(self.stop.clone()));
         let resumption = Resumption::new(app.parked.clone(), app.log.clone(), processor.clone());
         self.tasks.spawn(resumption.run(self.stop.clone()));

@@ -25,6 +25,8 @@ pub struct Backoff {
 pub struct Unfinished {
     /// Which one.
     pub transaction_id: TransactionId,
+    /// The position of its request.
+    pub position: i64,
     /// How often it was tried; 0 when nobody has begun.
     pub attempts: u32,
     /// When something last happened to it.
@@ -75,7 +77,7 @@ pub(crate) async fn write(connection: &mut PgConnection, changes: &[Change]) -> 
 
 impl Readers {
     /// Transactions to which nothing has happened for `age` beyond their backoff, oldest first, at
-    /// most `limit`.
+    /// most `limit`; those that were requested after the position `after`.
     ///
     /// # Errors
     /// `Database`.
@@ -84,6 +86,7 @@ impl Readers {
         now: Timestamp,
         age: Duration,
         backoff: Backoff,
+        after: i64,
         limit: u32,
     ) -> Result<Vec<Unfinished>, Error> {
         sqlx::query(include_str!("unfinished.sql"))
@@ -92,12 +95,14 @@ impl Readers {
             .bind(backoff.first.as_secs_f64())
             .bind(backoff.most.as_secs_f64())
             .bind(i64::from(limit))
+            .bind(after)
             .fetch_all(self.pool())
             .await?
             .iter()
             .map(|row| {
                 Ok(Unfinished {
                     transaction_id: TransactionId(row.try_get("transaction_id")?),
+                    position: row.try_get("created_position")?,
                     attempts: row.try_get::<i32, _>("attempts")?.cast_unsigned(),
                     updated_at: moment(row, "updated_at")?,
                 })

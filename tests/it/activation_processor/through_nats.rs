@@ -1,15 +1,17 @@
 //! From the accepted purchase to its end: through NATS, and without it.
 
-use super::{Fixture, everything};
+use super::{Fixture, everything, renewal};
 use crate::eventually::eventually;
 use crate::nats_server::{NatsServer, connect};
 use async_nats::jetstream::{self, Context};
-use domain::TransactionId;
+use domain::transaction::ActivationRequested;
+use domain::{Money, SubscriptionId, TransactionId};
 use futures::future::join_all;
 use offers::bus::{Bus, Options};
 use offers::event_log::follow;
 use offers::processors::{Parked, Sweeper, consume_activations};
 use offers::simulator::Behaviour;
+use projections::transaction::Backoff;
 use serde_json::json;
 use sqlx::postgres::PgPoolOptions;
 use std::time::{Duration, Instant};
@@ -56,6 +58,17 @@ impl Running {
         })
         .await;
     }
+}
+
+/// Sweeps from now on, without NATS; what cannot be driven is parked.
+async fn sweep(fixture: &Fixture) -> Parked {
+    let absent = NatsServer::prepare();
+    let bus = Bus::open(Options::new(absent.url("app")), &fixture.stop).await.unwrap();
+    let parked = Parked::new(PgPoolOptions::new().connect_lazy(&fixture.corner.database_url).unwrap());
+    fixture.project();
+    let (readers, processor, clock) = (fixture.readers(), fixture.processor(), fixture.clock.clone());
+    tokio::spawn(Sweeper::new(readers, processor, parked.clone(), bus, clock).run(fixture.stop.clone()));
+    parked
 }
 
 async fn buy_many(fixture: &Fixture, count: usize) -> Vec<TransactionId> {
@@ -142,16 +155,34 @@ async fn messages_that_cannot_be_handled_are_parked_and_can_be_sent_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_nats_the_sweeper_brings_every_purchase_to_its_end() {
     let fixture = Fixture::new(Behaviour::default()).await;
-    let absent = NatsServer::prepare();
-    let bus = Bus::open(Options::new(absent.url("app")), &fixture.stop).await.unwrap();
-    fixture.project();
-    let sweeper = Sweeper::new(fixture.readers(), fixture.processor(), bus, fixture.clock.clone());
-    tokio::spawn(sweeper.run(fixture.stop.clone()));
+    sweep(&fixture).await;
     let began = Instant::now();
     let ids = buy_many(&fixture, 50).await;
     fixture.until_succeeded(&ids).await;
     assert!(began.elapsed() < Duration::from_secs(9), "it waited for NATS: {:?}", began.elapsed());
     assert!(fixture.activations().values().all(|times| *times == 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_sweeper_cannot_drive_is_parked_and_does_not_stand_in_the_way() {
+    let fixture = Fixture::new(Behaviour::default()).await;
+    let (user, readers) = (fixture.user().await, fixture.readers());
+    // Nobody can do these, so each rests for long once it was tried.
+    let of_nothing = renewal(user, SubscriptionId(Uuid::now_v7()));
+    let of_nothing = ActivationRequested { amount: Money::ZERO, ..of_nothing };
+    let ids = join_all((0..1_000).map(|_| fixture.accept(of_nothing.clone()))).await;
+    let parked = sweep(&fixture).await;
+    eventually("all are parked", async || parked.count().await.unwrap() == 1_000).await;
+    let waiting = parked.waiting(None, 1).await.unwrap().pop().unwrap();
+    let first = fixture.log.page(waiting.position - 1, 1).await.unwrap().swap_remove(0);
+    assert_eq!(waiting.consumer, "activation");
+    assert!(ids.iter().any(|id| id.to_string() == first.aggregate_id), "{first:?}");
+
+    let rested = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(1) };
+    let due = async || readers.unfinished(fixture.clock.now(), Duration::ZERO, rested, 0, 2_000).await;
+    eventually("all are due again", async || due().await.unwrap().len() == 1_000).await;
+    let last = fixture.buy(user).await;
+    fixture.until_succeeded(&[last]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -218,7 +218,7 @@ async fn the_sweeper_finds_what_is_unfinished_once_its_backoff_is_over() {
     let found = async |age_s, after_s| {
         let now = Timestamp::new(last.utc() + chrono::TimeDelta::seconds(after_s));
         let age = Duration::from_secs(age_s);
-        let unfinished = fixture.readers.unfinished(now, age, backoff, 10).await.unwrap();
+        let unfinished = fixture.readers.unfinished(now, age, backoff, 0, 10).await.unwrap();
         unfinished.into_iter().map(|one| (one.transaction_id, one.attempts)).collect::<Vec<_>>()
     };
     assert_eq!(found(1, 0).await, []);
