@@ -194,6 +194,28 @@ async fn a_disabled_user_and_an_unknown_one_get_no_mail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mail_for_nobody_does_not_hold_up_the_next_ones_after_an_outage() {
+    let (office, mut server) = office().await;
+    let sender = office.open().await;
+    let alice = office.rich("alice").await;
+    server.stop().await;
+    office.world.buy(alice, 30).await;
+    office.until_noted(1).await;
+    send_all(&[&sender]).await;
+    server.restart().await;
+    office.world.clock.advance(Duration::seconds(11)); // the server may be tried again, that mail not yet
+    let unknown = office.world.rich().await;
+    office.world.buy(unknown, 30).await;
+    office.until_noted(2).await;
+    assert_eq!(send_all(&[&sender]).await, 1);
+    assert_eq!(office.states().await, [("pending".to_owned(), 1), ("skipped".to_owned(), 1)].into());
+    office.world.buy(alice, 30).await;
+    office.until_noted(3).await;
+    assert_eq!(send_all(&[&sender]).await, 1);
+    assert_eq!(server.received().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_address_is_looked_up_when_the_mail_is_sent() {
     let (office, server) = office().await;
     let sender = office.open().await;

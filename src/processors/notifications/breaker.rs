@@ -37,7 +37,7 @@ impl Breaker {
         }
     }
 
-    /// Whoever was let through had nothing to try.
+    /// Whoever was let through is done; without a word about the server it had nothing to try.
     pub(super) fn untried(&self, now: DateTime<Utc>) {
         let mut state = self.state();
         if state.probing {

@@ -141,7 +141,9 @@ impl Inner {
             if claimed.len() == usize::from(BATCH) {
                 self.due.notify_one(); // there may be more than this connection should carry
             }
-            settled += self.send_batch(&claimed, &mut connection, stop).await?;
+            let sent = self.send_batch(&claimed, &mut connection, stop).await;
+            self.breaker.untried(self.clock.now().utc()); // maybe they were all for nobody
+            settled += sent?;
         }
         if let Some(connection) = connection {
             connection.quit().await;
