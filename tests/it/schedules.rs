@@ -124,12 +124,12 @@ async fn a_run_that_was_broken_off_is_finished_by_the_next_one() {
         let stop = stop.clone();
         async move { scheduler.run_due(now, &stop).await.unwrap() }
     });
-    eventually("some are done", async || world.count("Expired").await >= 100).await;
+    eventually("some are done", async || world.count("Expired").await > 0).await;
     stop.cancel();
     let broken = broken.await.unwrap();
     let (first, done) = (broken[0].outcome, broken[0].tally.changed);
     assert_eq!(first, RunOutcome::Interrupted);
-    assert!((100..1_500).contains(&done), "{done}");
+    assert!((1..1_500).contains(&done), "{done}");
     world.until_shown().await;
     let ran = run_due(&world.scheduler(), now).await;
     assert_eq!(ran[0].tally, Tally { found: 1_500 - done, changed: 1_500 - done, ..Tally::default() });

@@ -12,7 +12,7 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 /// How long a test lets a server wait: more than anything here takes.
 const LONG: &str = "wait=30";
@@ -348,8 +348,7 @@ async fn a_seat_hears_what_happened_since_it_was_taken() {
     let mut quiet = service.app.waiting_room.enter(other).unwrap();
     let mut seat = service.app.waiting_room.enter(id).unwrap();
     service.all_listed().await;
-    sleep(Duration::from_millis(300)).await; // the usher has begun
-    let _ = timeout(Duration::ZERO, quiet.called()).await;
+    assert_eq!(timeout(SOON, quiet.called()).await, Ok(Called::Look), "the usher has begun");
     service.begin(id).await;
     service.all_listed().await;
     eventually("it is called", async || timeout(SOON, seat.called()).await == Ok(Called::Look)).await;

@@ -129,7 +129,7 @@ async fn nothing_is_lost_when_senders_die_in_the_middle_of_it() {
     let receiver = Receiver::new(|_| Reply::Late(Duration::from_millis(30), 200)).await;
     for _ in 0..5 {
         let partner = fixture.partner(&receiver.url).await;
-        let events: Vec<_> = (1..=20).map(|position| (Uuid::now_v7(), position)).collect();
+        let events: Vec<_> = (1..=40).map(|position| (Uuid::now_v7(), position)).collect();
         fixture.waiting(partner.id, &receiver.url, &events).await;
     }
     for killed_after_ms in [5, 20, 35, 50, 80] {
@@ -144,9 +144,9 @@ async fn nothing_is_lost_when_senders_die_in_the_middle_of_it() {
     let mut successor = fixture.sender();
     fixture.drain(&mut successor).await;
     let delivered = fixture.callbacks.list(Some(Status::Delivered), None, 200).await.unwrap().items;
-    assert_eq!(delivered.len(), 100);
+    assert_eq!(delivered.len(), 200);
     let received: HashSet<_> = receiver.requests().iter().map(|request| request.id().to_owned()).collect();
-    assert_eq!(received.len(), 100);
+    assert_eq!(received.len(), 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

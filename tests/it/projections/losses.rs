@@ -231,15 +231,15 @@ async fn a_redis_that_is_down_is_an_error_at_once() {
     let fixture = Fixture::new().await;
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap(); // accepts and never answers
-    for (url, most) in [(nobody, 100), (silent.local_addr().unwrap(), 400)] {
+    for url in [nobody, silent.local_addr().unwrap()] {
         let hashes = projections::RedisHashes::open(&format!("redis://{url}"), TTL).unwrap();
-        for attempt in 0..20 {
-            let began = std::time::Instant::now();
+        let began = std::time::Instant::now();
+        for _ in 0..40 {
             let answer = hashes.get(TransactionId(Uuid::now_v7())).await;
             assert!(matches!(answer, Err(Error::Redis(_))));
-            let most = if attempt == 0 { most } else { 100 }; // then it rests
-            assert!(began.elapsed() < Duration::from_millis(most), "{attempt}: {:?}", began.elapsed());
         }
+        // After a failure it rests, else each would wait 250 ms for the silent one.
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     }
     drop(fixture);
 }
