@@ -4,11 +4,13 @@
 //! Outside `./dev` nothing secret has a default, and secrets made for demonstrations are refused.
 
 mod cron;
+mod currency;
 mod duration;
 mod protection;
 mod secret;
 
 pub use cron::{CronExpression, CronExpressionError};
+pub use currency::parse_currency;
 pub use duration::{DurationError, parse_duration};
 pub use protection::{Network, Origin, Protection, Rate, RateLimit};
 pub use secret::{Secret, SecretError};
@@ -55,7 +57,7 @@ pub struct Serve {
     )]
     pub roles: Vec<Role>,
     /// One currency an installation, as an ISO 4217 code.
-    #[arg(long, env = "OFFERS_CURRENCY", default_value = "EUR")]
+    #[arg(long, env = "OFFERS_CURRENCY", default_value = "EUR", value_parser = parse_currency)]
     pub currency: String,
     /// Where the servers are.
     #[command(flatten)]

@@ -86,3 +86,9 @@ fn a_schedule_that_is_none_is_refused_with_the_field_that_is_wrong() {
         assert!(said.contains("--expiry-schedule") && said.contains(why), "{said}");
     }
 }
+
+#[test]
+fn a_currency_that_is_no_iso_code_is_refused() {
+    let said = refusal(&[("OFFERS_CURRENCY", "euro")]);
+    assert!(said.contains("--currency") && said.contains("not an ISO 4217 code"), "{said}");
+}

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Directory;
+use crate::config::parse_currency;
 use crate::devstack::{self, Demo, Given, Installation, Options, Plan};
 
 /// What a shell reports for a program that Ctrl-C ended.
@@ -25,7 +26,7 @@ pub(super) struct Args {
     #[arg(long, env = "OFFERS_EXTERNAL_URL")]
     external_url: Option<String>,
     /// The one currency of this installation
-    #[arg(long, env = "OFFERS_CURRENCY", default_value = "EUR")]
+    #[arg(long, env = "OFFERS_CURRENCY", default_value = "EUR", value_parser = parse_currency)]
     currency: String,
     /// A PostgreSQL to use, as the service's role; a private one unless given
     #[arg(long, env = "OFFERS_DATABASE_URL", hide_env_values = true)]
