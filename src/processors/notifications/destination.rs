@@ -54,9 +54,12 @@ pub enum UrlError {
     /// It names nothing.
     #[error("it names no host, or no directory")]
     Nowhere,
-    /// An unknown `?tls=`.
-    #[error("`tls` can only be `required`; for TLS from the start write smtps://")]
+    /// An unknown `?tls=`, or another parameter: whoever misspells it means to be safe.
+    #[error("its only parameter is `tls=required`, for smtp://; for TLS from the start write smtps://")]
     Tls,
+    /// It would be let in nowhere.
+    #[error("a user needs a password, and a password a user")]
+    HalfALogin,
     /// Anybody on the way could read it.
     #[error("a password is only sent encrypted: write smtps://, or smtp://…?tls=required")]
     PasswordInTheClear,
@@ -79,11 +82,10 @@ impl Destination {
 
 fn server(url: &Url, domain: &str) -> Result<Server, UrlError> {
     let host = host(url)?;
-    let tls = url.query_pairs().find(|(name, _)| name == "tls").map(|(_, value)| value.into_owned());
-    let (security, usual_port) = match (url.scheme(), tls.as_deref()) {
-        ("smtps", None) => (Security::Tls, SUBMISSIONS_PORT),
-        ("smtp", Some("required")) => (Security::StartTls, SUBMISSION_PORT),
-        ("smtp", None) => (Security::None, SMTP_PORT),
+    let (security, usual_port) = match (url.scheme(), url.query().unwrap_or_default()) {
+        ("smtps", "") => (Security::Tls, SUBMISSIONS_PORT),
+        ("smtp", "tls=required") => (Security::StartTls, SUBMISSION_PORT),
+        ("smtp", "") => (Security::None, SMTP_PORT),
         _ => return Err(UrlError::Tls),
     };
     let credentials = credentials(url)?;
@@ -108,8 +110,11 @@ fn credentials(url: &Url) -> Result<Option<Credentials>, UrlError> {
     let decoded = |text: &str| {
         percent_decode_str(text).decode_utf8().map(|text| text.into_owned()).map_err(|_| UrlError::Unreadable)
     };
-    let Some(password) = url.password() else { return Ok(None) };
-    Ok(Some(Credentials::new(decoded(url.username())?, decoded(password)?)))
+    match (url.username(), url.password()) {
+        ("", None) => Ok(None),
+        ("", Some(_)) | (_, None) => Err(UrlError::HalfALogin),
+        (user, Some(password)) => Ok(Some(Credentials::new(decoded(user)?, decoded(password)?))),
+    }
 }
 
 #[cfg(test)]
@@ -156,8 +161,12 @@ mod tests {
             ("https://mail.example.com", "begins with none"),
             ("smtp:///", "names no host"),
             ("smtp://u:hunter2@mail.example.com", "only sent encrypted"),
-            ("smtp://u:hunter2@mail.example.com?tls=opportunistic", "can only be `required`"),
-            ("smtps://u:hunter2@mail.example.com?tls=none", "can only be `required`"),
+            ("smtp://u:hunter2@mail.example.com?tls=opportunistic", "only parameter is `tls=required`"),
+            ("smtps://u:hunter2@mail.example.com?tls=none", "only parameter is `tls=required`"),
+            ("smtp://mail.example.com?TLS=required", "only parameter is `tls=required`"),
+            ("smtp://mail.example.com?tls=required&tls=none", "only parameter is `tls=required`"),
+            ("smtps://offers@mail.example.com", "a user needs a password"),
+            ("smtps://:hunter2@mail.example.com", "a user needs a password"),
         ] {
             let refused = parse(url).expect_err(url).to_string();
             assert!(refused.contains(why) && !refused.contains("hunter2"), "{url}: {refused}");
