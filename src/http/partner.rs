@@ -141,7 +141,11 @@ pub(super) async fn validate(
         None => None,
     };
     let view = found.filter(|view| concerns(view, &caller)).ok_or_else(|| no_such_reference(&text))?;
-    Ok(Json(ValidateAnswer::from(&view)))
+    let mut answer = ValidateAnswer::from(&view);
+    if view.request.partner_id.is_some() && matches!(caller, Caller::User { .. }) {
+        answer.partner_reference = None; // the partner's own business
+    }
+    Ok(Json(answer))
 }
 
 /// From the log, which has it as soon as it was told.

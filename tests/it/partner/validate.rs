@@ -29,7 +29,9 @@ async fn a_reference_tells_what_became_of_it() {
     let id = TransactionId(bought["transaction_id"].as_str().unwrap().parse().unwrap());
     service.succeed(id, &alice, tv).await;
     assert_eq!(get(&service, &shop, &path).await.json()["status"], "SUCCESS");
-    assert_eq!(service.get(&alice, &path).await.json()["is_valid"], true, "it was bought for her");
+    let hers = service.get(&alice, &path).await.json();
+    assert_eq!(hers["is_valid"], true, "it was bought for her");
+    assert_eq!(hers["partner_reference"], json!(null), "what the shop calls its order is the shop's");
 }
 
 #[tokio::test]
