@@ -53,10 +53,7 @@ impl LogError {
 
 impl From<sqlx::Error> for LogError {
     fn from(cause: sqlx::Error) -> Self {
-        match cause {
-            sqlx::Error::PoolTimedOut => Self::Overloaded,
-            cause => Self::unavailable(cause),
-        }
+        Self::unavailable(cause)
     }
 }
 
@@ -127,4 +124,14 @@ pub enum ExecuteError {
     /// The log could not do it.
     #[error(transparent)]
     Log(#[from] LogError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reading_pool_without_a_free_connection_is_no_full_queue_of_the_writer() {
+        assert!(matches!(LogError::from(sqlx::Error::PoolTimedOut), LogError::Unavailable(_)));
+    }
 }
