@@ -44,6 +44,7 @@ enum Verb {
     /// Makes the read tables anew from the log, beside the live ones
     Rebuild(rebuild::Args),
     /// Runs the service until Ctrl-C; this help is the manual of its settings
+    #[command(after_long_help = crate::config::BESIDE_THE_FLAGS)]
     Serve(Box<crate::config::Serve>),
     /// Runs the simulated external activation system until Ctrl-C
     Simulator(simulator::Args),
@@ -81,4 +82,23 @@ where
 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     tokio::task::spawn_blocking(move || runtime.block_on(work())).await?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_manual_names_every_file_that_a_secret_may_be_in() {
+        let mut offers = Cli::command();
+        let serve = offers.find_subcommand_mut("serve").expect("it is a verb");
+        let manual = serve.render_long_help().to_string();
+        let variables = serve.get_arguments().filter_map(|setting| setting.get_env()?.to_str());
+        let files: Vec<&str> = variables.filter(|name| name.ends_with("_FILE")).collect();
+        assert!(files.contains(&"OFFERS_JWT_KEY_FILE"), "{files:?}");
+        for name in files.iter().chain(&["RUST_LOG", "OTEL_EXPORTER_OTLP_ENDPOINT"]) {
+            assert!(manual.contains(name), "{name} is missing in:\n{manual}");
+        }
+    }
 }

@@ -1,5 +1,5 @@
 //! Configuration: environment variables `OFFERS_*` and the same as flags; `offers serve --help` is the
-//! manual. A secret `X` may also be given as a file: `X_FILE` (its first line).
+//! manual. A secret `X` may also be given as a file: `X_FILE` (without the white space around it).
 //!
 //! Outside `./dev` nothing secret has a default, and secrets made for demonstrations are refused.
 
@@ -20,6 +20,18 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// What the manual says beside the flags.
+pub const BESIDE_THE_FLAGS: &str = "\
+Secrets in files:
+  Instead of a variable that holds a password or a key, the one with _FILE behind its name may name a file:
+  OFFERS_DATABASE_URL_FILE, OFFERS_REDIS_URL_FILE, OFFERS_NATS_URL_FILE, OFFERS_NATS_ANALYTICS_URL_FILE,
+  OFFERS_JWT_KEY_FILE, OFFERS_WEBHOOK_KEY_FILE, OFFERS_SMTP_URL_FILE
+
+Logs and traces:
+  RUST_LOG                      What is logged, such as info,offers=debug
+  OTEL_EXPORTER_OTLP_ENDPOINT   Where traces are sent by OTLP (http/protobuf), such as http://127.0.0.1:4318;
+                                without it nowhere. OpenTelemetry's other OTEL_… variables hold too";
 
 /// What an instance does. Each may run many times; relay, projector and scheduler have one active
 /// instance each, the others stand by.

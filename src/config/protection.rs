@@ -8,18 +8,20 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// How callers are held in bounds. Every number is per process: two instances let twice as much through.
+/// How callers are held in bounds.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Protection")]
 pub struct Protection {
     /// Requests of one logged-in user, `number/time` or `off`. All of them may come at once; then they
-    /// come back evenly over the time.
+    /// come back evenly over the time. This and the limits below are counted per process: two instances
+    /// let twice as much through.
     #[arg(long, env = "OFFERS_RATE_LIMIT_USER", default_value = "600/1m")]
     pub rate_limit_user: RateLimit,
     /// Requests of one partner, whatever key it uses.
     #[arg(long, env = "OFFERS_RATE_LIMIT_PARTNER", default_value = "6000/1m")]
     pub rate_limit_partner: RateLimit,
-    /// Requests without credentials, or with wrong ones, from one address (IPv6: one /64).
+    /// Requests without credentials, or with wrong ones, from one address (IPv6: one /64). Once they are
+    /// spent, partners' keys from there are not looked at either.
     #[arg(long, env = "OFFERS_RATE_LIMIT_ADDRESS", default_value = "600/1m")]
     pub rate_limit_address: RateLimit,
     /// Logins and refreshes from one address. Too few, and an office behind one address cannot work.

@@ -1,8 +1,7 @@
 //! Logs: one line an event on stderr, as JSON or for a person.
 //!
 //! The fields of a JSON line are `timestamp`, `level`, `target`, `message`, those of the event, and
-//! under `span` those of the request: `request_id`, `trace_id`, `method`, `path`, `status`. The names of
-//! an event's own fields are one list for the whole product (docs/observability.md, kept by a test).
+//! under `span` those of the request: `request_id`, `trace_id`, `method`, `path`, `status`.
 
 use crate::config::LogFormat;
 use std::io::IsTerminal;
