@@ -60,8 +60,12 @@ fn our_services_run_verbs_that_exist_with_settings_that_these_know_and_can_read(
             let cli = Cli::command();
             let [verb] = &service.command[..] else { panic!("{name} runs {:?}", service.command) };
             let verb = cli.find_subcommand(verb).unwrap_or_else(|| panic!("there is no `offers {verb}`"));
+            let beside_the_flags = verb.get_after_long_help().map(ToString::to_string).unwrap_or_default();
             let mut line = vec!["offers".to_owned(), verb.get_name().to_owned()];
             for (variable, value) in &service.environment {
+                if beside_the_flags.contains(variable) {
+                    continue; // read by a library
+                }
                 let reads = |arg: &&clap::Arg| arg.get_env().is_some_and(|env| env == variable.as_str());
                 let arg = verb.get_arguments().find(reads);
                 let arg = arg.unwrap_or_else(|| panic!("`offers {}` reads no {variable}", verb.get_name()));

@@ -232,6 +232,7 @@ pub fn filled() -> Variables {
         ("OFFERS_CURRENCY", "CHF"),
         ("OFFERS_SMTP_URL", "smtps://offers:p%40ss@127.0.0.1:9"),
         ("OFFERS_MAIL_FROM", "Offers <offers@example.com>"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9"),
     ] {
         variables.insert(name.to_owned(), value.to_owned());
     }
