@@ -11,15 +11,19 @@ mod secret;
 
 pub use cron::{CronExpression, CronExpressionError};
 pub use currency::parse_currency;
-pub use duration::{DurationError, parse_duration};
+pub use duration::{DurationError, parse_duration, parse_lasting};
 pub use protection::{Network, Origin, Protection, Rate, RateLimit};
 pub use secret::{Secret, SecretError};
 
 use clap::{Args, ValueEnum};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// Bytes that an event stream may have: some thousand purchases, and what NATS can count.
+const STREAM_BYTES: RangeInclusive<u64> = 10_000_000..=i64::MAX.cast_unsigned();
 
 /// What the manual says beside the flags.
 pub const BESIDE_THE_FLAGS: &str = "\
@@ -96,7 +100,7 @@ pub struct Serve {
     #[command(flatten)]
     pub mail: Mail,
     /// How long the Redis hash of a finished transaction is kept. It comes back on the next read.
-    #[arg(long, env = "OFFERS_STATUS_TTL", default_value = "7d", value_parser = parse_duration)]
+    #[arg(long, env = "OFFERS_STATUS_TTL", default_value = "7d", value_parser = parse_lasting)]
     pub status_ttl: Duration,
     /// How logs are written.
     #[arg(long, env = "OFFERS_LOG_FORMAT", value_enum, default_value = "json")]
@@ -147,7 +151,7 @@ pub struct Servers {
     #[arg(long, env = "OFFERS_NATS_SUBJECTS", default_value = "offers.events", hide = true)]
     pub nats_subjects: String,
     /// The most bytes of the event stream on NATS; the analysts' mirror takes as many again.
-    #[arg(long, env = "OFFERS_NATS_STREAM_BYTES", default_value_t = 1_500_000_000)]
+    #[arg(long, env = "OFFERS_NATS_STREAM_BYTES", default_value_t = 1_500_000_000, value_parser = clap::value_parser!(u64).range(STREAM_BYTES))]
     pub nats_stream_bytes: u64,
 }
 
@@ -230,10 +234,10 @@ impl Secrets {
 #[command(next_help_heading = "Tokens")]
 pub struct Tokens {
     /// How long an access token lives.
-    #[arg(long, env = "OFFERS_ACCESS_TOKEN_TTL", default_value = "5m", value_parser = parse_duration)]
+    #[arg(long, env = "OFFERS_ACCESS_TOKEN_TTL", default_value = "5m", value_parser = parse_lasting)]
     pub access_token_ttl: Duration,
     /// How long a refresh token lives.
-    #[arg(long, env = "OFFERS_REFRESH_TOKEN_TTL", default_value = "7d", value_parser = parse_duration)]
+    #[arg(long, env = "OFFERS_REFRESH_TOKEN_TTL", default_value = "7d", value_parser = parse_lasting)]
     pub refresh_token_ttl: Duration,
     /// The memory that hashing one password takes, in KiB (OWASP: 19,456). Less is for tests.
     #[arg(long, env = "OFFERS_PASSWORD_MEMORY_KIB", default_value_t = 19_456)]
@@ -248,7 +252,7 @@ pub struct Activation {
     #[arg(long, env = "OFFERS_EXTERNAL_URL")]
     pub external_url: Option<String>,
     /// How long one call may take, from connecting to the last byte.
-    #[arg(long, env = "OFFERS_EXTERNAL_TIMEOUT", default_value = "10s", value_parser = parse_duration)]
+    #[arg(long, env = "OFFERS_EXTERNAL_TIMEOUT", default_value = "10s", value_parser = parse_lasting)]
     pub external_timeout: Duration,
     /// Calls under way at a time, an instance.
     #[arg(long, env = "OFFERS_EXTERNAL_CALLS", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=4096))]

@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
+use url::Url;
 
 /// How callers are held in bounds.
 #[derive(Args, Clone, Debug, Default)]
@@ -115,10 +116,10 @@ impl FromStr for Origin {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-        let fit = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b".-:[]".contains(&c);
-        match host {
-            Some(host) if !host.is_empty() && host.bytes().all(fit) => Ok(Self(text.to_owned())),
+        let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        match url {
+            // As browsers write it: in small letters, without a path, and without the scheme's own port.
+            Some(url) if url.origin().ascii_serialization() == text => Ok(Self(text.to_owned())),
             _ => Err(format!("{text:?} is not an origin like https://shop.example")),
         }
     }
@@ -159,7 +160,17 @@ mod tests {
         for right in ["https://shop.example", "http://127.0.0.1:3000", "http://[::1]:3000"] {
             assert!(right.parse::<Origin>().is_ok(), "{right}");
         }
-        for wrong in ["*", "null", "shop.example", "https://", "https://shop.example/", "https://A.example"] {
+        for wrong in [
+            "*",
+            "null",
+            "shop.example",
+            "https://",
+            "https://shop.example/",
+            "https://A.example",
+            "https://shop.example:99999",
+            "https://shop.example:443",
+            "ftp://shop.example",
+        ] {
             assert!(wrong.parse::<Origin>().is_err(), "{wrong}");
         }
     }

@@ -30,8 +30,14 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The settings of OpenTelemetry cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("traces cannot be sent: check the variables OTEL_…")]
-pub struct TraceError(#[from] ExporterBuildError);
+pub enum TraceError {
+    /// Spans cannot be sent there.
+    #[error("{0} does not begin with http:// or https://")]
+    Endpoint(&'static str),
+    /// The library refuses them.
+    #[error("traces cannot be sent: check the variables OTEL_…")]
+    Settings(#[from] ExporterBuildError),
+}
 
 /// What sends spans; nothing when tracing is off.
 #[must_use = "the last spans are sent by `finish`"]
@@ -42,13 +48,18 @@ pub struct Exporter(Option<SdkTracerProvider>);
 /// # Errors
 /// It says so in a way that cannot be used.
 pub fn export_traces() -> Result<Exporter, TraceError> {
-    let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if !ENDPOINTS.iter().any(is_set) {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let endpoints: Vec<_> = ENDPOINTS.iter().filter_map(|name| Some((*name, set(name)?))).collect();
+    if endpoints.is_empty() {
         return Ok(Exporter(None));
+    }
+    let is_http = |url: &str| url.starts_with("http://") || url.starts_with("https://");
+    if let Some((name, _)) = endpoints.iter().find(|(_, url)| !is_http(url)) {
+        return Err(TraceError::Endpoint(name));
     }
     let exporter = SpanExporter::builder().with_http().with_protocol(Protocol::HttpBinary).build()?;
     let mut resource = Resource::builder();
-    if !is_set(&"OTEL_SERVICE_NAME") {
+    if set("OTEL_SERVICE_NAME").is_none() {
         resource = resource.with_service_name("offers");
     }
     let provider = SdkTracerProvider::builder()

@@ -92,3 +92,18 @@ fn a_currency_that_is_no_iso_code_is_refused() {
     let said = refusal(&[("OFFERS_CURRENCY", "euro")]);
     assert!(said.contains("--currency") && said.contains("not an ISO 4217 code"), "{said}");
 }
+
+#[test]
+fn settings_that_cannot_be_meant_are_refused_with_their_name() {
+    for (name, value, named) in [
+        ("OFFERS_ACCESS_TOKEN_TTL", "0s", "--access-token-ttl"),
+        ("OFFERS_REFRESH_TOKEN_TTL", "9999999d", "--refresh-token-ttl"),
+        ("OFFERS_EXTERNAL_TIMEOUT", "0ms", "--external-timeout"),
+        ("OFFERS_CORS_ORIGINS", "https://shop.example:99999", "--cors-origins"),
+        ("OFFERS_NATS_STREAM_BYTES", "0", "--nats-stream-bytes"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://127.0.0.1", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+    ] {
+        let said = refusal(&[(name, value)]);
+        assert!(said.contains(named), "{name}={value}: {said}");
+    }
+}
