@@ -41,7 +41,7 @@ impl Link {
 pub(super) async fn connect(urls: &str, name: &str, place: Place) -> Result<Link, Error> {
     let servers = urls.split(',').map(|url| url.trim().parse()).collect::<Result<Vec<ServerAddr>, _>>();
     let servers = servers.map_err(|cause| Error::Address(cause.into()))?;
-    place.degraded("not connected to NATS yet");
+    place.not_yet("not connected to NATS yet");
     let (lost, losses) = watch::channel(0);
     let mut options = ConnectOptions::new()
         .name(name)
@@ -71,10 +71,11 @@ pub(super) async fn connect(urls: &str, name: &str, place: Place) -> Result<Link
 fn note(place: &Place, event: &Event) {
     match event {
         Event::Connected => place.well(),
-        Event::Disconnected | Event::Closed => place.degraded("the connection to NATS is lost"),
+        Event::Disconnected => place.degraded("the connection to NATS is lost"),
         Event::ClientError(error) => place.degraded(format_args!("cannot connect to NATS: {error}")),
         Event::ServerError(error) => tracing::warn!(%error, "NATS reports: {error}"),
-        Event::LameDuckMode | Event::Draining | Event::SlowConsumer(_) => {}
+        // Only we close it for good, at the end.
+        Event::Closed | Event::LameDuckMode | Event::Draining | Event::SlowConsumer(_) => {}
     }
 }
 

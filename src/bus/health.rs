@@ -37,19 +37,26 @@ impl State {
 
 /// The reasons to be degraded, one a part. Clones share them.
 #[derive(Clone, Default)]
-pub(super) struct Health(Arc<Mutex<[Option<String>; PARTS]>>);
+pub(super) struct Health(Arc<Mutex<[Option<Trouble>; PARTS]>>);
+
+struct Trouble {
+    reason: String,
+    /// It was warned of.
+    told: bool,
+}
 
 impl Health {
     pub(super) fn state(&self) -> State {
-        let reasons = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        reasons.iter().flatten().next().map_or(State::Connected, |reason| State::Degraded(reason.clone()))
+        let troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = troubles.iter().flatten().next();
+        first.map_or(State::Connected, |trouble| State::Degraded(trouble.reason.clone()))
     }
 
     /// Whether events come from the log to processors, as far as this process knows.
     pub(super) fn delivers(&self) -> bool {
-        let reasons = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let needed = [Part::Connection, Part::Relay, Part::Consumer];
-        needed.iter().all(|part| reasons[*part as usize].is_none())
+        needed.iter().all(|part| troubles[*part as usize].is_none())
     }
 
     /// The place where one part says how it is.
@@ -66,26 +73,30 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn well(&self) {
-        self.set(None);
+    /// Not well yet, as always at first: nothing to warn of.
+    pub(super) fn not_yet(&self, reason: &str) {
+        self.set(Some(Trouble { reason: reason.to_owned(), told: false }));
     }
 
     pub(super) fn degraded(&self, reason: impl fmt::Display) {
-        self.set(Some(reason.to_string()));
+        let before = self.set(Some(Trouble { reason: reason.to_string(), told: true }));
+        if !before.is_some_and(|before| before.told) {
+            tracing::warn!(part = ?self.part, %reason, "the bus is degraded: {reason}");
+        }
     }
 
-    fn set(&self, reason: Option<String>) {
-        let mut reasons = self.health.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = &mut reasons[self.part as usize];
-        if place.is_some() != reason.is_some() {
-            match &reason {
-                Some(reason) => tracing::warn!(part = ?self.part, %reason, "the bus is degraded: {reason}"),
-                None => tracing::info!(part = ?self.part, "the bus works again"),
-            }
+    pub(super) fn well(&self) {
+        if self.set(None).is_some() {
+            tracing::info!(part = ?self.part, "the bus works");
         }
-        *place = reason;
-        let degraded = reasons.iter().any(Option::is_some);
-        metrics::gauge!("offers_bus_degraded").set(u8::from(degraded));
+    }
+
+    /// What was there before.
+    fn set(&self, trouble: Option<Trouble>) -> Option<Trouble> {
+        let mut troubles = self.health.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut troubles[self.part as usize], trouble);
+        metrics::gauge!("offers_bus_degraded").set(u8::from(troubles.iter().any(Option::is_some)));
+        before
     }
 }
 

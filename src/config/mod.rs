@@ -17,6 +17,7 @@ pub use secret::{Secret, SecretError};
 
 use clap::{Args, ValueEnum};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -51,6 +52,13 @@ pub enum Role {
     Processor,
     /// Runs what is due.
     Scheduler,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value();
+        f.write_str(value.as_ref().map_or("", |value| value.get_name()))
+    }
 }
 
 /// Everything `offers serve` can be told.
