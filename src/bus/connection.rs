@@ -37,10 +37,23 @@ impl Link {
     }
 }
 
+/// The servers that `urls` (separated by commas) name.
+fn servers(urls: &str) -> Result<Vec<ServerAddr>, Error> {
+    let servers = urls.split(',').map(|url| url.trim().parse()).collect::<Result<Vec<ServerAddr>, _>>();
+    servers.map_err(|cause| Error::Address(cause.into()))
+}
+
+/// Looks whether `urls` can be connected to, as far as they say.
+///
+/// # Errors
+/// `Address`.
+pub fn check_urls(urls: &str) -> Result<(), Error> {
+    servers(urls).map(drop)
+}
+
 /// Begins to connect to `urls` (separated by commas) and returns at once.
 pub(super) async fn connect(urls: &str, name: &str, place: Place) -> Result<Link, Error> {
-    let servers = urls.split(',').map(|url| url.trim().parse()).collect::<Result<Vec<ServerAddr>, _>>();
-    let servers = servers.map_err(|cause| Error::Address(cause.into()))?;
+    let servers = servers(urls)?;
     place.not_yet("not connected to NATS yet");
     let (lost, losses) = watch::channel(0);
     let mut options = ConnectOptions::new()

@@ -26,6 +26,7 @@ mod stream;
 mod subjects;
 
 pub use cloud_event::{Envelope, NotAnEvent};
+pub use connection::check_urls;
 pub use consumer::{Handler, Subscription};
 pub use delivery::{Delivery, Letter, Verdict};
 pub use error::Error;

@@ -42,7 +42,12 @@ impl Parts {
         stop: &CancellationToken,
         end: &CancellationToken,
     ) -> Result<Self, StartError> {
-        let identity_settings = identity_settings(config)?;
+        let (identity_settings, bus_options) = (identity_settings(config)?, bus_options(config)?);
+        let redis_url = config.servers.redis_url()?;
+        let hashes = RedisHashes::open(redis_url.expose(), config.status_ttl).map_err(|_| {
+            let why = "it is not of the form redis://user:password@host:port/database".to_owned();
+            StartError::Setting { name: "OFFERS_REDIS_URL", why }
+        })?;
         let connect = database(&config.servers.database_url()?)?;
         let pool = PgPoolOptions::new()
             .max_connections(config.servers.database_connections)
@@ -54,7 +59,6 @@ impl Parts {
         let writer = WriterOptions { clock: clock.clone(), ..WriterOptions::default() };
         let identity = Arc::new(Identity::new(pool.clone(), &identity_settings)?);
         let log = EventLog::open(pool.clone(), connect.clone(), writer, end);
-        let hashes = RedisHashes::open(config.servers.redis_url()?.expose(), config.status_ttl)?;
         let app = App {
             waiting_room: WaitingRoom::open(log.clone(), readers.clone(), hashes.clone(), stop),
             log,
@@ -63,7 +67,7 @@ impl Parts {
             identity,
             readers,
             hashes,
-            bus: Bus::open(bus_options(config)?, stop).await?,
+            bus: Bus::open(bus_options, stop).await?,
             clock,
             currency: config.currency.clone(),
             metrics,
@@ -96,11 +100,20 @@ fn identity_settings(config: &Serve) -> Result<Settings, StartError> {
 }
 
 fn bus_options(config: &Serve) -> Result<bus::Options, StartError> {
-    let mut options = bus::Options::new(config.servers.nats_url()?.expose());
-    options.analytics_url = config.servers.nats_analytics_url()?.map(|url| url.expose().to_owned());
-    options.stream.clone_from(&config.servers.nats_stream);
-    options.subjects.clone_from(&config.servers.nats_subjects);
-    options.stream_bytes = config.servers.nats_stream_bytes;
+    let readable = |name, url: Secret| match bus::check_urls(url.expose()) {
+        Ok(()) => Ok(url.expose().to_owned()),
+        Err(_) => {
+            let why = "it is not of the form nats://user:password@host:port".to_owned();
+            Err(StartError::Setting { name, why })
+        }
+    };
+    let servers = &config.servers;
+    let mut options = bus::Options::new(readable("OFFERS_NATS_URL", servers.nats_url()?)?);
+    let analytics = servers.nats_analytics_url()?;
+    options.analytics_url = analytics.map(|url| readable("OFFERS_NATS_ANALYTICS_URL", url)).transpose()?;
+    options.stream.clone_from(&servers.nats_stream);
+    options.subjects.clone_from(&servers.nats_subjects);
+    options.stream_bytes = servers.nats_stream_bytes;
     Ok(options)
 }
 

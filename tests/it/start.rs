@@ -47,8 +47,15 @@ fn a_secret_made_for_demonstrations_is_refused() {
 
 #[test]
 fn a_url_that_is_none_is_refused_without_being_shown() {
-    let said = refusal(&[("OFFERS_DATABASE_URL", "s3cret-password")]);
-    assert!(said.contains("OFFERS_DATABASE_URL") && !said.contains("s3cret-password"), "{said}");
+    for (name, url) in [
+        ("OFFERS_DATABASE_URL", "s3cret-password"),
+        ("OFFERS_REDIS_URL", "s3cret-password"),
+        ("OFFERS_NATS_URL", "http://app:s3cret-password@127.0.0.1"),
+        ("OFFERS_NATS_ANALYTICS_URL", "nats://admin:s3cret-password@"),
+    ] {
+        let said = refusal(&[(name, url)]);
+        assert!(said.contains(name) && !said.contains("s3cret-password"), "{name}: {said}");
+    }
 }
 
 #[test]
