@@ -17,8 +17,9 @@ const GUESSERS: usize = 16;
 const PAUSE: Duration = Duration::from_millis(4);
 /// What is quicker than this counts as this: on so small a figure the machine's other work would decide.
 const FLOOR: Duration = Duration::from_millis(15);
-/// How often all of it is measured before it counts as slow; other tests run on the same cores.
-const MEASUREMENTS: u8 = 4;
+/// How often all of it is measured before it counts as slow: other tests run on the same cores, and end
+/// sooner or later.
+const MEASUREMENTS: u8 = 12;
 
 /// What happens while an activation is measured.
 const QUIET: u8 = 0;
