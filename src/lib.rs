@@ -26,5 +26,6 @@ pub mod service;
 pub mod simulator;
 pub mod statuses;
 pub mod telemetry;
+mod tls;
 mod vitals;
 pub mod waiting_room;

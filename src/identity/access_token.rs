@@ -6,6 +6,7 @@
 
 use super::caller::{Caller, Roles, SessionId};
 use super::error::Error;
+use super::hs256;
 use super::keyring::Keyring;
 use chrono::{DateTime, Utc};
 use domain::UserId;
@@ -46,6 +47,7 @@ struct Claims {
 
 impl AccessTokens {
     pub(super) fn new(keys: &Keyring, issuer: &str, audience: &str, lifetime: Duration) -> Self {
+        hs256::install();
         let current = keys.current();
         let signing = EncodingKey::from_secret(&current.derive(PURPOSE, &[]));
         let verifying = keys

@@ -5,6 +5,8 @@ use domain::{PartnerId, UserId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
+use sqlx::Row;
+use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 /// Someone whose credentials were checked.
@@ -193,10 +195,13 @@ impl Default for Roles {
     }
 }
 
-impl TryFrom<Vec<String>> for Roles {
-    type Error = Error;
+impl Roles {
+    /// Reads them from the column `roles`.
+    pub(super) fn from_column(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Self::from_names(row.try_get("roles")?).map_err(|error| sqlx::Error::Decode(error.into()))
+    }
 
-    fn try_from(names: Vec<String>) -> Result<Self, Error> {
+    pub(super) fn from_names(names: Vec<String>) -> Result<Self, Error> {
         Self::parse(names.iter().map(String::as_str))
     }
 }

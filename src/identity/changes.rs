@@ -14,7 +14,8 @@ use super::caller::{Roles, SessionId};
 use super::error::Error;
 use chrono::{DateTime, Utc};
 use domain::UserId;
-use sqlx::{PgPool, Postgres};
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgPool, Postgres, Row as _};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
@@ -54,13 +55,24 @@ struct View {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Polls(u64);
 
-#[derive(sqlx::FromRow)]
 struct Row {
     horizon: String,
     at: Option<DateTime<Utc>>,
     kind: Option<String>,
     subject: Option<Uuid>,
     roles: Option<Vec<String>>,
+}
+
+impl FromRow<'_, PgRow> for Row {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            horizon: row.try_get("horizon")?,
+            at: row.try_get("at")?,
+            kind: row.try_get("kind")?,
+            subject: row.try_get("subject")?,
+            roles: row.try_get("roles")?,
+        })
+    }
 }
 
 impl Changes {
@@ -158,7 +170,7 @@ impl View {
             match kind.as_str() {
                 "session_ended" => self.ended.insert(subject, (), began),
                 "keys_changed" => self.keys.insert(subject, self.polls, began),
-                "roles_changed" => match Roles::try_from(row.roles.unwrap_or_default()) {
+                "roles_changed" => match Roles::from_names(row.roles.unwrap_or_default()) {
                     Ok(roles) => self.roles_changed(subject, at, roles),
                     Err(_) => tracing::error!(user = %subject, "a change names roles that do not exist"),
                 },

@@ -71,6 +71,7 @@ mod changes;
 mod error;
 mod fields;
 mod housekeeping;
+mod hs256;
 mod keyring;
 mod page;
 mod partner_keys;

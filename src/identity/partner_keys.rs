@@ -17,7 +17,8 @@ use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use sqlx::PgConnection;
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgConnection, Row};
 use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
@@ -48,10 +49,9 @@ pub struct IssuedKey {
 }
 
 /// What a list of keys shows.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyInfo {
     /// What the key is called.
-    #[sqlx(try_from = "Uuid")]
     pub key_id: KeyId,
     /// When it was made.
     pub created_at: DateTime<Utc>,
@@ -59,6 +59,17 @@ pub struct KeyInfo {
     pub revoked_at: Option<DateTime<Utc>>,
     /// The latest use, to the minute.
     pub last_used_at: Option<DateTime<Utc>>,
+}
+
+impl FromRow<'_, PgRow> for KeyInfo {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            key_id: KeyId(row.try_get("key_id")?),
+            created_at: row.try_get("created_at")?,
+            revoked_at: row.try_get("revoked_at")?,
+            last_used_at: row.try_get("last_used_at")?,
+        })
+    }
 }
 
 /// A live key of an active partner, as it was read.
@@ -80,11 +91,20 @@ impl KeyCache {
     }
 }
 
-#[derive(sqlx::FromRow)]
 struct Stored {
     partner_id: Uuid,
     key_hash: Vec<u8>,
     last_used_at: Option<DateTime<Utc>>,
+}
+
+impl FromRow<'_, PgRow> for Stored {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            partner_id: row.try_get("partner_id")?,
+            key_hash: row.try_get("key_hash")?,
+            last_used_at: row.try_get("last_used_at")?,
+        })
+    }
 }
 
 impl Identity {

@@ -12,14 +12,14 @@ use chrono::{DateTime, Utc};
 use domain::PartnerId;
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use sqlx::PgConnection;
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgConnection, Row};
 use uuid::Uuid;
 
 /// What a list of partners shows.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partner {
     /// Also the id of its float account.
-    #[sqlx(try_from = "Uuid")]
     pub id: PartnerId,
     /// For people.
     pub name: String,
@@ -31,6 +31,19 @@ pub struct Partner {
     pub is_active: bool,
     /// When the partner was made.
     pub created_at: DateTime<Utc>,
+}
+
+impl FromRow<'_, PgRow> for Partner {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: PartnerId(row.try_get("id")?),
+            name: row.try_get("name")?,
+            callback_url: row.try_get("callback_url")?,
+            callback_disabled_at: row.try_get("callback_disabled_at")?,
+            is_active: row.try_get("is_active")?,
+            created_at: row.try_get("created_at")?,
+        })
+    }
 }
 
 /// A partner just made, with the secrets that are shown this once.

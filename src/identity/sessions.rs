@@ -8,7 +8,8 @@ use super::{Identity, users};
 use chrono::{DateTime, Utc};
 use domain::UserId;
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::{PgExecutor, PgPool};
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgExecutor, PgPool, Row};
 use std::net::IpAddr;
 use std::time::Duration;
 use uuid::Uuid;
@@ -33,14 +34,22 @@ pub struct Grant {
     pub expires_in: Duration,
 }
 
-#[derive(sqlx::FromRow)]
 struct Credentials {
     id: Uuid,
     password_hash: String,
     is_active: bool,
 }
 
-#[derive(sqlx::FromRow)]
+impl FromRow<'_, PgRow> for Credentials {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            password_hash: row.try_get("password_hash")?,
+            is_active: row.try_get("is_active")?,
+        })
+    }
+}
+
 struct Session {
     user_id: Uuid,
     seed: Vec<u8>,
@@ -49,8 +58,22 @@ struct Session {
     rotated_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
     ended: bool,
-    #[sqlx(try_from = "Vec<String>")]
     roles: Roles,
+}
+
+impl FromRow<'_, PgRow> for Session {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            user_id: row.try_get("user_id")?,
+            seed: row.try_get("seed")?,
+            key_id: row.try_get("key_id")?,
+            generation: row.try_get("generation")?,
+            rotated_at: row.try_get("rotated_at")?,
+            expires_at: row.try_get("expires_at")?,
+            ended: row.try_get("ended")?,
+            roles: Roles::from_column(row)?,
+        })
+    }
 }
 
 impl Identity {
@@ -152,7 +175,7 @@ impl Identity {
         // Nothing was opened: disabled, or given another password, since it was checked.
         let (roles, surplus) = opened.ok_or(Error::InvalidCredentials)?;
         self.changes.sessions_ended(&surplus);
-        let access = self.access_tokens.issue(user, &Roles::try_from(roles)?, session, now);
+        let access = self.access_tokens.issue(user, &Roles::from_names(roles)?, session, now);
         let refresh = refresh_token::token(key, session, 0, &seed);
         Ok(Grant { user, access, refresh, expires_in: self.access_tokens.lifetime() })
     }

@@ -127,14 +127,13 @@ impl UserChange {
 
 impl FromRow<'_, PgRow> for User {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
-        let roles: Vec<String> = row.try_get("roles")?;
         Ok(Self {
             id: UserId(row.try_get("id")?),
             username: row.try_get("username")?,
             email: row.try_get("email")?,
             first_name: row.try_get("first_name")?,
             last_name: row.try_get("last_name")?,
-            roles: Roles::try_from(roles).map_err(|error| sqlx::Error::Decode(error.into()))?,
+            roles: Roles::from_column(row)?,
             is_active: row.try_get("is_active")?,
             date_joined: row.try_get("date_joined")?,
             last_login: row.try_get("last_login")?,

@@ -57,6 +57,7 @@ pub fn export_traces() -> Result<Exporter, TraceError> {
     if let Some((name, _)) = endpoints.iter().find(|(_, url)| !is_http(url)) {
         return Err(TraceError::Endpoint(name));
     }
+    crate::tls::use_ring();
     let exporter = SpanExporter::builder().with_http().with_protocol(Protocol::HttpBinary).build()?;
     let mut resource = Resource::builder();
     if set("OTEL_SERVICE_NAME").is_none() {

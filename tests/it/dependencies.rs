@@ -17,10 +17,10 @@ fn compiled_in() -> BTreeSet<String> {
 fn there_is_one_tls_and_one_sqlx() {
     let crates = compiled_in();
     let versions = |name: &str| crates.iter().filter(|one| one.split(' ').next() == Some(name)).count();
-    for once in ["rustls", "aws-lc-rs", "sqlx", "sqlx-core", "sqlx-postgres", "hyper", "tokio"] {
+    for once in ["rustls", "ring", "sqlx", "sqlx-core", "sqlx-postgres", "hyper", "tokio"] {
         assert_eq!(versions(once), 1, "{once}: {crates:?}");
     }
-    for never in ["ring", "openssl", "openssl-sys", "native-tls", "sqlx-mysql", "sqlx-sqlite"] {
+    for never in ["aws-lc-rs", "openssl", "openssl-sys", "native-tls", "sqlx-mysql", "sqlx-sqlite"] {
         assert_eq!(versions(never), 0, "{never}");
     }
 }

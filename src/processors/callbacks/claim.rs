@@ -6,7 +6,8 @@ use super::deliveries::Status;
 use super::post::Answer;
 use chrono::{DateTime, Utc};
 use domain::PartnerId;
-use sqlx::PgPool;
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgPool, Row};
 use uuid::Uuid;
 
 /// Which deliveries are wanted.
@@ -28,10 +29,9 @@ pub(super) struct Wanted<'a> {
 }
 
 /// A delivery that is this sender's to try.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug)]
 pub(super) struct Claimed {
     pub(super) id: Uuid,
-    #[sqlx(try_from = "Uuid")]
     pub(super) partner_id: PartnerId,
     pub(super) event_id: Uuid,
     pub(super) own_url: Option<String>,
@@ -40,8 +40,22 @@ pub(super) struct Claimed {
     /// Before this one.
     pub(super) attempts: i32,
     /// Proves that the delivery is still this sender's.
-    #[sqlx(skip)]
     pub(super) claim: Uuid,
+}
+
+impl FromRow<'_, PgRow> for Claimed {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            partner_id: PartnerId(row.try_get("partner_id")?),
+            event_id: row.try_get("event_id")?,
+            own_url: row.try_get("own_url")?,
+            url: row.try_get("url")?,
+            body: row.try_get("body")?,
+            attempts: row.try_get("attempts")?,
+            claim: row.try_get("claim")?,
+        })
+    }
 }
 
 /// What came of a try.
@@ -59,7 +73,7 @@ pub(super) struct Outcome {
 /// Claims what is due.
 pub(super) async fn claim(pool: &PgPool, wanted: Wanted<'_>) -> Result<Vec<Claimed>, sqlx::Error> {
     let claim = Uuid::now_v7();
-    let mut claimed: Vec<Claimed> = sqlx::query_as(include_str!("claim.sql"))
+    sqlx::query_as(include_str!("claim.sql"))
         .bind(wanted.now)
         .bind(claim)
         .bind(wanted.until)
@@ -70,9 +84,7 @@ pub(super) async fn claim(pool: &PgPool, wanted: Wanted<'_>) -> Result<Vec<Claim
         .bind(count(wanted.limit))
         .persistent(false) // planned anew each time: a plan made while the table was empty reads all of it
         .fetch_all(pool)
-        .await?;
-    claimed.iter_mut().for_each(|delivery| delivery.claim = claim);
-    Ok(claimed)
+        .await
 }
 
 /// Writes down what came of a try and ends the claim; does nothing when it has run out and another

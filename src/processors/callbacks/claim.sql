@@ -45,4 +45,5 @@ update callback_deliveries
 set claim = $2, claimed_until = $3
 from due
 where callback_deliveries.id = due.id
-returning callback_deliveries.id, partner_id, event_id, own_url, url, body, attempts
+returning callback_deliveries.id, partner_id, event_id, own_url, url, body, attempts,
+    claim

@@ -133,6 +133,7 @@ impl Poster {
 }
 
 fn client(settings: &Settings) -> ClientBuilder {
+    crate::tls::use_ring();
     Client::builder()
         .timeout(settings.timeout)
         .connect_timeout(settings.connect_timeout.min(settings.timeout))

@@ -84,7 +84,7 @@ async fn a_projector_that_dies_within_a_page_leaves_nothing_of_it() {
     history.purchases(user, 100);
     for _ in 0..20 {
         // Dropped somewhere on its way, as by a crash: the connection is closed or rolled back.
-        let wait = Duration::from_micros(u64::from(Uuid::new_v4().as_bytes()[0]) * 60);
+        let wait = Duration::from_micros(u64::from(Uuid::now_v7().as_bytes()[15]) * 60);
         let _ = tokio::time::timeout(wait, fixture.tables.apply(history.after(0))).await;
         let again = Fixture::another(fixture.corner.clone()).await;
         let checkpoint = again.tables.checkpoint().await.unwrap();
