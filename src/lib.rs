@@ -1,31 +1,24 @@
-//! How it runs: one binary, its roles chosen by flag.
+//! How it runs: one binary, its roles chosen by flag. The rooms, from the top floor down; who may import whom is
+//! in docs/ARCHITECTURE.md.
 
-pub mod accounts;
-pub mod activations;
-mod answering;
-pub mod app;
-pub mod bus;
-pub mod catalogue;
 pub mod cli;
+pub mod devstack;
+pub mod runtime;
+
+pub mod http;
+
+pub mod app;
+
+pub mod processors;
+
+pub mod bus;
+pub mod external;
+pub mod simulator;
+
+pub mod event_log;
+pub mod identity;
+
 pub mod clock;
 pub mod config;
-pub mod demo;
-pub mod devstack;
-pub mod event_log;
-pub mod external;
-pub mod http;
-pub mod identity;
-pub mod migrations;
-pub mod owners;
-pub mod partner_activations;
-pub mod processors;
-pub mod projectors;
-pub mod renewals;
-pub mod repeats;
-pub mod service;
-pub mod simulator;
-pub mod statuses;
 pub mod telemetry;
 mod tls;
-mod vitals;
-pub mod waiting_room;

@@ -9,7 +9,7 @@
 
 mod contenders;
 mod measure;
-#[path = "../../tests/it/stack.rs"]
+#[path = "../../tests/it/support/stack.rs"]
 mod stack;
 
 use contenders::{Contender, Ours, Stock};

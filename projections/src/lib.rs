@@ -9,22 +9,24 @@
 //! **Architecture Invariant:** nothing here decides anything or writes an event.
 
 mod check;
-mod entries;
+mod checkpoint;
 mod error;
 mod hashes;
 mod offer;
 mod page;
 mod read_tables;
-mod rows;
+mod readers;
 pub mod statement;
+mod statement_entry;
 mod subscription;
 pub mod transaction;
 
 pub use check::{Check, Differences, Snapshot};
+pub use checkpoint::ReadCheckpoint;
 pub use error::Error;
 pub use hashes::{HashProjector, RedisHashes};
 pub use offer::{NameKey, OfferView};
-pub use read_tables::{Held, ReadCheckpoint, ReadTables, Rebuild};
-pub use rows::{Readers, Slice};
+pub use read_tables::{Held, ReadTables, Rebuild};
+pub use readers::{Readers, Slice};
 pub use subscription::{EndKey, SubscriptionView};
 pub use transaction::TransactionView;

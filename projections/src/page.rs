@@ -1,6 +1,6 @@
 //! A page of events, folded in memory: several events of one thing become one change.
 
-use crate::entries::{self, Posting};
+use crate::statement_entry::{self, Posting};
 use crate::{Error, offer, subscription, transaction};
 use domain::{Event, OfferId, Recorded, SubscriptionId, TransactionId};
 use std::collections::HashMap;
@@ -77,7 +77,7 @@ impl Folding {
                 Ok(())
             }
             Event::Account(event) => {
-                self.postings.extend(entries::of_account(id, &event, recorded.position));
+                self.postings.extend(statement_entry::of_account(id, &event, recorded.position));
                 Ok(())
             }
         }
@@ -91,7 +91,7 @@ impl Folding {
     ) -> Result<(), Error> {
         let change = self.transactions.of(id, || transaction::Change::begin(id, recorded));
         let request = change.requested.as_ref().map(|requested| &requested.request);
-        match entries::of_transaction(request, &event, recorded.position) {
+        match statement_entry::of_transaction(request, &event, recorded.position) {
             Some(postings) => self.postings.extend(postings),
             None => self.unpriced.push((recorded.position, id)),
         }

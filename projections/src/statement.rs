@@ -1,8 +1,8 @@
 //! What did an account have at any moment? The table `statement` keeps every entry of every posting; a
 //! balance as of a position is a sum over a range of its key.
 
-use crate::entries::{self, Posting};
-use crate::rows::{Column, Readers};
+use crate::readers::{Column, Readers};
+use crate::statement_entry::{self, Posting};
 use crate::{Error, transaction};
 use domain::{Money, TransactionId};
 use rust_decimal::Decimal;
@@ -10,7 +10,7 @@ use sqlx::{PgConnection, Row};
 use std::collections::HashMap;
 use uuid::Uuid;
 
-pub use crate::entries::{FUNDING, HOLDING, REVENUE};
+pub use crate::statement_entry::{FUNDING, HOLDING, REVENUE};
 
 /// Writes the entries of a page; those in `unpriced` take their amount from the transaction's row, so
 /// the transactions come first.
@@ -49,7 +49,7 @@ async fn price(
         let missing =
             Error::Broken { position: *position, why: "a success of a transaction that has no row" };
         let request = &views.get(id).ok_or(missing)?.request;
-        postings.extend(entries::of_success(request, *position));
+        postings.extend(statement_entry::of_success(request, *position));
     }
     Ok(postings)
 }

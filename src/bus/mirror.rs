@@ -7,7 +7,7 @@ use super::Options;
 use super::api::{ask, find};
 use super::error::Error;
 use super::health::Place;
-use super::shape::{Shape, outline};
+use super::integrity::{Shape, outline};
 use super::stream::unlimited;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::{Config, DeleteStatus, External, Info, Source};

@@ -18,10 +18,10 @@ mod consumer;
 mod delivery;
 mod error;
 mod health;
+mod integrity;
 mod mirror;
 mod pipeline;
 mod relay;
-mod shape;
 mod stream;
 mod subjects;
 

@@ -14,7 +14,7 @@ use super::ack;
 use super::cloud_event;
 use super::connection::Link;
 use super::error::Error;
-use super::shape::POSITION;
+use super::integrity::POSITION;
 use super::subjects;
 use async_nats::header::{NATS_EXPECTED_LAST_MESSAGE_ID, NATS_EXPECTED_LAST_SEQUENCE, NATS_MESSAGE_ID};
 use async_nats::{HeaderMap, HeaderValue, Subscriber};

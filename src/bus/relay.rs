@@ -8,9 +8,9 @@
 use super::connection::Link;
 use super::error::Error;
 use super::health::{Health, Part, Place};
+use super::integrity::{Shape, Spoiled, ending, outline};
 use super::mirror::{Mirror, Original};
 use super::pipeline::Pipeline;
-use super::shape::{Shape, Spoiled, ending, outline};
 use super::stream::Stream;
 use crate::event_log::{EventLog, LogError, MAX_COMMIT_EVENTS, Sink, SinkError};
 use async_nats::jetstream::stream::Info;

@@ -3,7 +3,7 @@
 
 use super::api::{ask, find};
 use super::error::Error;
-use super::shape::Stamp;
+use super::integrity::Stamp;
 use super::{DUPLICATE_WINDOW, Options};
 use async_nats::jetstream::Context;
 use async_nats::jetstream::message::StreamMessage;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::migrations;
+use crate::runtime::migrations;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

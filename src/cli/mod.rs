@@ -4,18 +4,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-mod account;
+mod admin;
 mod check;
-mod desk;
 mod dev;
 mod load;
 mod migrate;
-mod offer;
-mod partner;
 mod rebuild;
 mod serve;
 mod simulator;
-mod user;
 
 /// Sells prepaid offers; every cent and every step is an event in one verifiable log.
 #[derive(Debug, Parser)]
@@ -28,7 +24,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Pays into an account
-    Account(account::Args),
+    Account(admin::account::Args),
     /// Folds the log and compares balances, final states and read tables with it
     Check(check::Args),
     /// Runs everything on this machine, with private servers (see ./dev)
@@ -38,9 +34,9 @@ enum Verb {
     /// Brings the database's schema up to date
     Migrate(migrate::Args),
     /// Puts an offer on sale
-    Offer(offer::Args),
+    Offer(admin::offer::Args),
     /// Makes a partner, or another key or secret for one
-    Partner(partner::Args),
+    Partner(admin::partner::Args),
     /// Makes the read tables anew from the log, beside the live ones
     Rebuild(rebuild::Args),
     /// Runs the service until Ctrl-C; this help is the manual of its settings
@@ -49,7 +45,7 @@ enum Verb {
     /// Runs the simulated external activation system until Ctrl-C
     Simulator(simulator::Args),
     /// Makes a user
-    User(user::Args),
+    User(admin::user::Args),
 }
 
 impl Cli {
@@ -59,17 +55,17 @@ impl Cli {
     /// Whatever keeps the verb from being done, for a person to read.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         match self.verb {
-            Verb::Account(args) => account::run(args).await,
+            Verb::Account(args) => admin::account::run(args).await,
             Verb::Check(args) => check::run(args).await,
             Verb::Dev(args) => dev::run(args).await,
             Verb::Load(args) => load::run(args).await,
             Verb::Migrate(args) => migrate::run(args).await,
-            Verb::Offer(args) => offer::run(args).await,
-            Verb::Partner(args) => partner::run(args).await,
+            Verb::Offer(args) => admin::offer::run(args).await,
+            Verb::Partner(args) => admin::partner::run(args).await,
             Verb::Rebuild(args) => rebuild::run(args).await,
             Verb::Serve(config) => serve::run(&config).await,
             Verb::Simulator(args) => simulator::run(args).await,
-            Verb::User(args) => user::run(args).await,
+            Verb::User(args) => admin::user::run(args).await,
         }
     }
 }

@@ -7,7 +7,7 @@ use super::demo::Demo;
 use super::error::{At, Error};
 use super::files::{Lock, State};
 use super::process::{PidFile, Signal};
-use super::{guard, leftovers};
+use super::{cleanup, reaper};
 
 /// How long the owner of a directory may take to stop everything in order.
 const STOP_PATIENCE: Duration = Duration::from_secs(90);
@@ -28,7 +28,7 @@ pub struct Status {
 /// Looks at `dir` without changing anything.
 pub fn status(dir: &Path) -> Status {
     let ports = State::load(dir).ports;
-    let mut names = leftovers::names(dir);
+    let mut names = cleanup::names(dir);
     names.sort();
     let child = |name: String| {
         let running = PidFile::new(dir, &name).running().map(|identity| identity.pid);
@@ -61,12 +61,12 @@ pub async fn down(dir: &Path) -> Result<(), Error> {
 pub async fn settle(dir: &Path) -> Result<(), Error> {
     let Some(dir) = ours(dir)? else { return Ok(()) };
     let _lock = Lock::take(&dir, GUARD_PATIENCE).await?;
-    leftovers::clear(&dir).await
+    cleanup::clear(&dir).await
 }
 
 /// Kills every child of `dir` at once, for somebody who does not want to wait. The data survives it.
 pub fn kill(dir: &Path) {
-    let processes = leftovers::names(dir).into_iter().filter_map(|name| PidFile::new(dir, &name).running());
+    let processes = cleanup::names(dir).into_iter().filter_map(|name| PidFile::new(dir, &name).running());
     for process in processes {
         process.signal(Signal::KILL);
     }
@@ -80,7 +80,7 @@ pub async fn reset(dir: &Path) -> Result<(), Error> {
     down(dir).await?;
     let Some(dir) = ours(dir)? else { return Ok(()) };
     let _lock = Lock::take(&dir, Duration::ZERO).await?;
-    guard::remove(&dir)
+    reaper::remove(&dir)
 }
 
 /// The directory's absolute path, when it is a data directory: nothing else is ever removed.

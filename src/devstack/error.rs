@@ -4,14 +4,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::migrations;
+use crate::runtime::migrations;
 
 /// Why the stack is not there.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The demo data could not be loaded.
     #[error("the demo data could not be loaded")]
-    DemoData(#[from] crate::demo::Error),
+    DemoData(#[from] super::demo_data::Error),
     /// A program is not installed.
     #[error("{program} was not found; install it ({package}) or run ./dev, which does")]
     NotInstalled {

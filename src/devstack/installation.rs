@@ -13,15 +13,16 @@ use std::time::Duration;
 use url::Url;
 
 use super::demo::{Demo, Members};
+use super::demo_data;
 use super::environment::Environment;
 use super::error::{At, Error};
 use super::files::{State, replace};
-use super::occupant;
+use super::port_owner;
 use super::probe::Probe;
 use super::process::Signal;
 use super::service::{Recipe, Service};
 use super::stack::{Claim, Options, Stack};
-use crate::{demo, migrations};
+use crate::runtime::migrations;
 
 /// The service's secrets, which are made once for each data directory and handed over as files.
 const SECRETS: [&str; 2] = ["OFFERS_JWT_KEY", WEBHOOK_KEY];
@@ -77,7 +78,7 @@ impl Installation {
     pub async fn start(plan: Plan, say: impl Fn(&str)) -> Result<Installation, Error> {
         let claim = Claim::take(&plan.stack).await?;
         // Only now: a service that a killed run left would have been to blame, and is gone.
-        if let Some(who) = occupant::find(plan.listen) {
+        if let Some(who) = port_owner::find(plan.listen) {
             return Err(Error::AddressTaken { address: plan.listen, who });
         }
         say("starting PostgreSQL, Redis and NATS");
@@ -167,7 +168,7 @@ impl<Say: Fn(&str)> Starting<'_, Say> {
         let file = self.stack.dir().join("secrets").join(PARTNER_KEY);
         let known = fs::read_to_string(&file).ok();
         let database = &self.stack.urls().database_url;
-        let members = demo::load_into(database, &key, known.as_deref().map(str::trim)).await?;
+        let members = demo_data::load_into(database, &key, known.as_deref().map(str::trim)).await?;
         if let Some(partner) = &members.partner {
             replace(&file, partner.api_key.as_bytes(), 0o600)?;
         }

@@ -9,30 +9,31 @@
 //! - `service` keeps one child alive; `process` knows which process is ours and how to end it.
 //! - `postgres`, `redis`, `nats` say how each server is started; `probe` when it is ready.
 
+mod cleanup;
 mod control;
+mod data_dir;
 mod demo;
+pub mod demo_data;
 mod environment;
 mod error;
 mod files;
-mod guard;
 mod installation;
-mod leftovers;
 mod nats;
-mod occupant;
+mod port_owner;
 mod ports;
 mod postgres;
 mod probe;
 mod process;
 mod programs;
+mod reaper;
 mod redis;
 mod service;
-mod site;
 mod stack;
 
 pub use control::{Status, down, kill, reset, settle, status};
 pub use demo::{Demo, Members, Partner, User};
 pub use environment::Environment;
 pub use error::Error;
-pub use guard::watch;
 pub use installation::{Installation, Plan, SERVICE_STOP, SIMULATOR_STOP};
+pub use reaper::watch;
 pub use stack::{Analyst, Given, Options, Stack, Urls};

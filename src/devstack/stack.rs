@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::cleanup;
+use super::data_dir::Site;
 use super::error::{At, Error};
 use super::files::Lock;
-use super::guard::{self, Guard};
-use super::leftovers;
 use super::process::Identity;
+use super::reaper::{self, Guard};
 use super::service::Service;
-use super::site::Site;
 
 /// How long a guard may need to clean up before we give up waiting for it.
 const GUARD_PATIENCE: Duration = Duration::from_secs(60);
@@ -90,7 +90,7 @@ impl Claim {
         let dir = fs::canonicalize(&options.dir).at(&options.dir)?;
         let mut lock = Lock::take(&dir, GUARD_PATIENCE).await?;
         lock.sign(&dir, &Identity::own())?;
-        leftovers::clear(&dir).await?;
+        cleanup::clear(&dir).await?;
         let guard = Guard::start(&dir, options.ephemeral)?;
         Ok(Claim { dir, guard, _lock: lock })
     }
@@ -150,7 +150,7 @@ impl Stack {
             service.stop().await;
         }
         self.claim.guard.dismiss().await;
-        if self.ephemeral { guard::remove(&self.claim.dir) } else { Ok(()) }
+        if self.ephemeral { reaper::remove(&self.claim.dir) } else { Ok(()) }
     }
 }
 

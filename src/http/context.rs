@@ -3,7 +3,7 @@
 //! The id is the caller's `X-Request-Id` when it is fit to be repeated, else a fresh one, and stands
 //! on every response. A W3C `traceparent` is kept as it came and passed on with the events.
 
-use super::security;
+use super::middleware::security;
 use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};

@@ -1,9 +1,10 @@
 //! What holds for every request, shown on a few routes of its own.
 
-use super::fields::Fields;
-use super::path::Id;
-use super::values::line;
-use super::{around, limits};
+use super::around;
+use super::extract::fields::Fields;
+use super::extract::path::Id;
+use super::extract::values::line;
+use super::middleware::limits;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use axum::middleware::from_fn_with_state;

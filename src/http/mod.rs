@@ -3,43 +3,19 @@
 //! A handler extracts, calls a use case, and answers. Errors are named where they arise and written by
 //! `problem` alone. **Architecture Invariant:** nothing here names a database, a cache or a bus.
 
-mod account;
-mod activation;
-mod admin;
-mod audit;
-mod auth;
-mod body;
-mod caller;
-mod code;
 mod context;
-mod documents;
 #[cfg(test)]
 mod edge_tests;
-mod fields;
-mod gate;
-mod health;
-mod idempotency;
-mod limits;
-mod observe;
-mod offers;
-mod page;
-mod partner;
-mod path;
-mod preferences;
+mod extract;
+mod middleware;
+mod openapi;
 mod problem;
-mod query;
-mod refusals;
-mod renewals;
+mod resources;
 mod routes;
-mod security;
 mod server;
-mod status;
-mod status_stream;
-mod values;
 
-pub use code::Code;
-pub use documents::openapi_document as openapi;
-pub use problem::{FieldError, Problem};
+pub use openapi::openapi_document;
+pub use problem::{Code, FieldError, Problem};
 pub use server::serve;
 
 use crate::app::App;
@@ -47,6 +23,8 @@ use crate::config::Protection;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, patch, post};
+use middleware::{limits, observe, rate_limit, security};
+use resources::{account, activation, admin, audit, auth, health, offers, partner, renewals, status};
 use routes::Routes;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -59,14 +37,14 @@ type Shared = Arc<App>;
 
 /// The whole HTTP interface of `app`, behind `protection`.
 pub fn router(app: Arc<App>, protection: &Protection) -> Router {
-    let gate = Arc::new(gate::Gate::new(app.clone(), protection));
+    let gate = Arc::new(rate_limit::Gate::new(app.clone(), protection));
     let slots = Arc::new(Semaphore::new(limits::MAX_IN_FLIGHT));
     let api = Router::new()
         .nest("/api/v1", api().router)
         .layer(from_fn_with_state(limits::REQUEST_TIMEOUT, limits::time_out))
         .layer(from_fn_with_state(slots, limits::shed))
-        .layer(from_fn_with_state(gate, gate::pass));
-    let routes = api.merge(watched()).merge(documents::routes()).layer(from_fn(observe::measure));
+        .layer(from_fn_with_state(gate, rate_limit::pass));
+    let routes = api.merge(watched()).merge(openapi::routes()).layer(from_fn(observe::measure));
     let mut routes = around(routes.with_state(app));
     if let Some(told) = security::strict_transport(protection) {
         routes = routes.layer(from_fn_with_state(told, security::over_tls_alone));

@@ -3,10 +3,10 @@
 use super::error::{Error, FieldError};
 use domain::{PartnerId, UserId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
-use std::fmt;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
+use std::collections::BTreeSet;
+use std::fmt;
 use uuid::Uuid;
 
 /// Someone whose credentials were checked.

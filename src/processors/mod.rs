@@ -9,18 +9,10 @@
 //! whether.
 
 mod activation;
-mod activation_consumer;
-mod attempts;
-mod backoff;
 pub mod callbacks;
 pub mod notifications;
 mod parked;
-mod resumption;
 pub mod schedules;
-mod sweeper;
 
-pub use activation::{ActivationProcessor, Cause, DEFAULT_CALLS};
-pub use activation_consumer::consume_activations;
+pub use activation::{ActivationProcessor, Cause, DEFAULT_CALLS, Resumption, Sweeper, consume_activations};
 pub use parked::{Parked, ParkedError, ParkedMessage};
-pub use resumption::Resumption;
-pub use sweeper::Sweeper;

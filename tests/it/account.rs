@@ -1,6 +1,6 @@
 //! What a user sees of the own account.
 
-use crate::service::{Person, Reply, Service};
+use crate::support::service::{Person, Reply, Service};
 use domain::transaction::{ActivationRequested, Command, Kind};
 use domain::{AccountId, Money, OfferId, PartnerId, TransactionId};
 use offers::event_log::{Order, Plan};

@@ -1,11 +1,11 @@
 //! Buying an offer, once, and seeing what became of it.
 
-use crate::eventually::eventually;
-use crate::service::{Person, Reply, Service, Setting, send};
-use crate::stack::Stack;
+use crate::support::eventually::eventually;
+use crate::support::service::{Person, Reply, Service, Setting, send};
+use crate::support::stack::Stack;
 use domain::{Metadata, Money, OfferId, TransactionId};
 use futures::future::join_all;
-use offers::catalogue::Change;
+use offers::app::catalogue::Change;
 use offers::event_log::follow;
 use projections::{HashProjector, ReadTables};
 use reqwest::Method;

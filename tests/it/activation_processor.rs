@@ -4,8 +4,8 @@
 mod alone;
 mod through_nats;
 
-use crate::eventually::eventually;
-use crate::stack::{Corner, Stack};
+use crate::support::eventually::eventually;
+use crate::support::stack::{Corner, Stack};
 use domain::transaction::{ActivationRequested, Command, Kind, Transaction};
 use domain::{AccountId, Metadata, Money, OfferId, Recorded, SubscriptionId, TransactionId, UserId, account};
 use offers::clock::Clock;

@@ -1,6 +1,6 @@
 //! What takes the role `admin`: users and their money.
 
-use crate::service::{PASSWORD, Service, send};
+use crate::support::service::{PASSWORD, Service, send};
 use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! History as an auditor sees it.
 
-use crate::service::{Service, send};
+use crate::support::service::{Service, send};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use domain::TransactionId;

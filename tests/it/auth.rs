@@ -1,6 +1,6 @@
 //! Login, refresh, logout, profile.
 
-use crate::service::{PASSWORD, Reply, Service, Setting, send};
+use crate::support::service::{PASSWORD, Reply, Service, Setting, send};
 use chrono::{Duration, Utc};
 use offers::clock::Clock;
 use reqwest::Method;

@@ -6,9 +6,9 @@ mod example;
 mod relay;
 mod spoiled;
 
-use crate::eventually::eventually;
-use crate::nats_server::{NatsServer, connect};
-use crate::stack::Stack;
+use crate::support::eventually::eventually;
+use crate::support::nats_server::{NatsServer, connect};
+use crate::support::stack::Stack;
 use async_nats::jetstream::{self, Context};
 use domain::{AccountId, Metadata, Money, Recorded, account};
 use offers::bus::{Bus, Options};

@@ -8,7 +8,7 @@ mod order;
 mod receiver;
 mod tries;
 
-use crate::stack::Stack;
+use crate::support::stack::Stack;
 use chrono::{TimeDelta, Utc};
 use domain::transaction::{ActivationRequested, Command, Kind};
 use domain::{AccountId, Metadata, Money, OfferId, PartnerId, TransactionId, UserId, account};

@@ -1,8 +1,8 @@
 //! The catalogue: what everybody sees, and what admins change.
 
-use crate::service::{Service, send};
+use crate::support::service::{Service, send};
 use domain::offer::Offer;
-use offers::catalogue::Change;
+use offers::app::catalogue::Change;
 use offers::event_log::StreamId;
 use reqwest::Method;
 use serde_json::{Value, json};

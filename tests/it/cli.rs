@@ -1,7 +1,7 @@
 //! An administrator's work without HTTP: by the verbs of the binary, as `system:cli`.
 
-use crate::service::{PASSWORD, Service, Setting, Shop, send};
-use crate::stack::{Corner, Stack};
+use crate::support::service::{PASSWORD, Service, Setting, Shop, send};
+use crate::support::stack::{Corner, Stack};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -75,7 +75,7 @@ async fn a_user_is_made_paid_in_and_buys_a_new_offer() {
     let body = json!({"username": "carol", "password": PASSWORD});
     let login = send(service.anonymous(Method::POST, "/api/v1/auth/login/").json(&body)).await;
     let token = login.json()["access"].as_str().unwrap().to_owned();
-    let carol = crate::service::Person { id: carol["id"].as_str().unwrap().parse().unwrap(), token };
+    let carol = crate::support::service::Person { id: carol["id"].as_str().unwrap().parse().unwrap(), token };
     let bought = service.post(&carol, "/activation/", &json!({"offer_id": tv["id"]})).await;
     assert_eq!(bought.status, 202, "{}", bought.text);
     assert_eq!(service.balance(&carol).await, "30.51");

@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::eventually::eventually;
+use crate::support::eventually::eventually;
 
 #[tokio::test]
 async fn everything_comes_up_and_a_service_that_is_killed_comes_back() {

@@ -10,8 +10,8 @@ use redis::AsyncCommands;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use sqlx::{Connection, PgConnection};
 
-use crate::eventually::eventually;
-use crate::stack::{Stack, start_servers};
+use crate::support::eventually::eventually;
+use crate::support::stack::{Stack, start_servers};
 
 #[tokio::test]
 async fn every_test_has_a_database_a_redis_and_a_stream_of_its_own() {

@@ -1,6 +1,6 @@
 //! What the service says about itself, as others get it.
 
-use crate::service::{Reply, Service, send};
+use crate::support::service::{Reply, Service, send};
 use jsonschema::Validator;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ async fn the_documents_are_served_with_and_without_a_slash() {
         let reply = fetch(&service, path).await;
         assert_eq!(reply.headers["content-type"], "application/json");
         assert_eq!(reply.json()["openapi"], "3.1.0");
-        assert_eq!(reply.json(), offers::http::openapi());
+        assert_eq!(reply.json(), offers::http::openapi_document());
     }
     assert_eq!(fetch(&service, "/asyncapi.json").await.json()["asyncapi"], "3.0.0");
 }
@@ -31,7 +31,7 @@ async fn the_documents_are_served_with_and_without_a_slash() {
 #[tokio::test]
 async fn the_document_lists_the_routes_of_the_router_and_no_others() {
     let service = Service::start().await;
-    let document = offers::http::openapi();
+    let document = offers::http::openapi_document();
     let told: BTreeMap<String, BTreeSet<String>> =
         document["paths"].as_object().unwrap().iter().map(methods).collect();
     for path in told.keys() {

@@ -1,7 +1,7 @@
 //! The event log on a real PostgreSQL.
 
-use crate::eventually::eventually;
-use crate::stack::Stack;
+use crate::support::eventually::eventually;
+use crate::support::stack::Stack;
 use domain::{
     AccountId, Metadata, Money, OfferId, Recorded, TransactionId, UserId, account, offer, transaction,
 };

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::eventually::eventually;
+use crate::support::eventually::eventually;
 use offers::external::{Activation, ActivationSystem, Cancellation, LookUp, Request, Settings};
 use offers::simulator::{self, Behaviour, Running};
 use serde_json::{Value, json};

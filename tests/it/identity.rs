@@ -5,7 +5,7 @@ mod partners;
 mod sessions;
 mod users;
 
-use crate::stack::Stack;
+use crate::support::stack::Stack;
 use chrono::{DateTime, TimeDelta, Utc};
 use offers::identity::{Actor, Grant, Identity, Keyring, NewUser, PasswordCost, Roles, Settings, User};
 use secrecy::{ExposeSecret, SecretString};

@@ -10,8 +10,8 @@ const LOG_FILTER: &str = "src/telemetry/";
 const KEPT: &[(&str, &[&str])] = &[
     ("postgres_es", &["src/event_log/"]),
     ("async_nats", &["src/bus/", LOG_FILTER]),
-    ("redis::", &["projections/", "src/app", "src/devstack/"]),
-    ("reqwest", &["src/external/", "src/processors/callbacks", "src/cli/load"]),
+    ("redis::", &["projections/", "src/app/", "src/devstack/"]),
+    ("reqwest", &["src/external/", "src/processors/callbacks/", "src/cli/load/"]),
     (
         "sqlx",
         &[
@@ -19,11 +19,8 @@ const KEPT: &[(&str, &[&str])] = &[
             "projections/",
             "src/processors/",
             "src/identity/",
-            "src/app",
-            "src/service",
-            "src/vitals.rs",
-            "src/demo.rs",
-            "src/migrations.rs",
+            "src/app/",
+            "src/runtime/",
             "src/devstack/",
             LOG_FILTER,
         ],

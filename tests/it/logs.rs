@@ -1,7 +1,7 @@
 //! What stands in the logs: fixed names, and no secret.
 
 use crate::outage::processes::{Serving, System};
-use crate::service::PASSWORD;
+use crate::support::service::PASSWORD;
 use offers::clock::Clock;
 use offers::identity::Actor;
 use reqwest::Client;

@@ -1,6 +1,6 @@
 //! What is counted is described, and what is described is counted.
 
-use crate::service::{Service, send};
+use crate::support::service::{Service, send};
 use offers::telemetry::{METRICS, Shape, manual};
 use reqwest::Method;
 use std::collections::{BTreeMap, BTreeSet};

@@ -4,8 +4,8 @@ mod encrypted;
 pub mod mail_server;
 pub mod office;
 
-use crate::eventually::eventually;
 use crate::schedules::world::{World, activation};
+use crate::support::eventually::eventually;
 use chrono::Duration;
 use domain::transaction::{ActivationRequested, Kind};
 use domain::{AccountId, PartnerId, SubscriptionId, UserId, user_offer};

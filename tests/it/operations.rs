@@ -1,7 +1,7 @@
 //! What operators and auditors look at: all purchases, callbacks, parked messages, balances of then.
 
-use crate::eventually::eventually;
-use crate::service::{Person, Service, Setting, Shop, send};
+use crate::support::eventually::eventually;
+use crate::support::service::{Person, Service, Setting, Shop, send};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{OfferId, TransactionId};
 use offers::bus::Letter;

@@ -3,7 +3,7 @@
 //! The routes are the router's own, so a new one without a row here fails the test. What is not yours
 //! and what is not there are answered with the same bytes.
 
-use crate::service::{Person, Reply, Service, Shop, send};
+use crate::support::service::{Person, Reply, Service, Shop, send};
 use domain::{OfferId, SubscriptionId, TransactionId};
 use futures::future::join_all;
 use offers::bus::Letter;

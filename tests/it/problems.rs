@@ -1,7 +1,7 @@
 //! One shape for every error there is, and what holds for every response.
 
-use crate::eventually::eventually;
-use crate::service::{Service, Setting, send};
+use crate::support::eventually::eventually;
+use crate::support::service::{Service, Setting, send};
 use reqwest::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

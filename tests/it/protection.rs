@@ -1,6 +1,6 @@
 //! Who is let in, and what every response tells browsers.
 
-use crate::service::{PASSWORD, Person, Reply, Service, Setting, send};
+use crate::support::service::{PASSWORD, Person, Reply, Service, Setting, send};
 use offers::config::{Protection, RateLimit};
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,13 +1,13 @@
 //! More of what one has: what ends soon, and renewals.
 
-use crate::eventually::eventually;
-use crate::service::{Person, Reply, Service, Setting, send};
-use crate::stack::Stack;
+use crate::support::eventually::eventually;
+use crate::support::service::{Person, Reply, Service, Setting, send};
+use crate::support::stack::Stack;
 use domain::user_offer::{self, UserOffer};
 use domain::{Money, OfferId, SubscriptionId, Timestamp, TransactionId, transaction};
 use futures::future::join_all;
+use offers::app::catalogue::Change;
 use offers::bus::Verdict;
-use offers::catalogue::Change;
 use offers::event_log::{Order, Plan};
 use offers::external::{ActivationSystem, Settings};
 use offers::processors::ActivationProcessor;

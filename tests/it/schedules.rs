@@ -3,7 +3,7 @@
 pub mod world;
 mod year;
 
-use crate::eventually::eventually;
+use crate::support::eventually::eventually;
 use chrono::Duration;
 use domain::user_offer::UserOffer;
 use domain::{SubscriptionId, Timestamp};

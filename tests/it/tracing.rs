@@ -1,7 +1,7 @@
 //! One trace, from the POST through the log and NATS to the call outside.
 
-use crate::eventually::eventually;
 use crate::outage::processes::{Serving, System};
+use crate::support::eventually::eventually;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;

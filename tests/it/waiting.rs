@@ -1,11 +1,11 @@
 //! Waiting for a status: with `Prefer: wait`, and as a stream of events.
 
-use crate::eventually::eventually;
-use crate::service::{Person, Reply, Service, Setting, send};
-use crate::stack::Stack;
+use crate::support::eventually::eventually;
+use crate::support::service::{Person, Reply, Service, Setting, send};
+use crate::support::stack::Stack;
 use domain::{OfferId, TransactionId};
 use futures::future::join_all;
-use offers::waiting_room::{Called, MAX_SEATS};
+use offers::app::status_watch::{Called, MAX_SEATS};
 use reqwest::{Method, Response};
 use serde_json::Value;
 use serde_json::json;

@@ -1,7 +1,7 @@
 //! The state of everything, folded from the events. Small: a final transaction is a digest of its row.
 
-use crate::entries::{self, FUNDING, HOLDING, Posting, REVENUE};
 use crate::page::Page;
+use crate::statement_entry::{self, FUNDING, HOLDING, Posting, REVENUE};
 use crate::{Error, OfferView, SubscriptionView, TransactionView, offer, subscription, transaction};
 use domain::transaction::ActivationRequested;
 use domain::{Money, OfferId, Recorded, SubscriptionId, TransactionId};
@@ -49,7 +49,7 @@ impl Fold {
         }
         self.post(&page.postings)?;
         for (position, id) in &page.unpriced {
-            let postings = entries::of_success(self.request(*id, *position)?, *position);
+            let postings = statement_entry::of_success(self.request(*id, *position)?, *position);
             self.post(&postings)?;
         }
         let ended = self.transactions(page.transactions)?;

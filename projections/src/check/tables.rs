@@ -2,7 +2,7 @@
 
 use super::Check;
 use super::fold::{Held, TransactionState, digest};
-use crate::rows::Readers;
+use crate::readers::Readers;
 use crate::{Error, RedisHashes, TransactionView, offer, subscription, transaction};
 use rust_decimal::Decimal;
 use sqlx::postgres::PgRow;

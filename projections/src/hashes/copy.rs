@@ -8,7 +8,7 @@
 use super::CHECKPOINT;
 use super::connection::Connection;
 use super::script::{self, Guard, Hash};
-use crate::rows::Readers;
+use crate::readers::Readers;
 use crate::{Error, offer, transaction};
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, Row};

@@ -6,7 +6,7 @@ use super::script::{self, Guard, Hash};
 use super::{CHECKPOINT, copy};
 use crate::Error;
 use crate::page::Page;
-use crate::rows::Readers;
+use crate::readers::Readers;
 use domain::Recorded;
 use std::time::Duration;
 use tokio::time::Instant;

@@ -2,7 +2,7 @@
 
 use super::{COLUMNS, OfferView, from_row};
 use crate::Error;
-use crate::rows::{Readers, Slice};
+use crate::readers::{Readers, Slice};
 use domain::OfferId;
 use sqlx::QueryBuilder;
 

@@ -2,7 +2,7 @@
 
 use super::{Change, OfferView};
 use crate::Error;
-use crate::rows::{Column, moment, money};
+use crate::readers::{Column, moment, money};
 use domain::offer::Terms;
 use domain::{OfferId, Timestamp};
 use sqlx::postgres::PgRow;

@@ -1,12 +1,11 @@
 //! The writer of the read tables: a page of events becomes a few statements in one transaction, which
 //! also moves the checkpoint.
 
-mod checkpoint;
 mod rebuild;
 
-pub use checkpoint::ReadCheckpoint;
 pub use rebuild::{Held, Rebuild};
 
+use crate::checkpoint::ReadCheckpoint;
 use crate::page::Page;
 use crate::{Error, offer, statement, subscription, transaction};
 use domain::Recorded;

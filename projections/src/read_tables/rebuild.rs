@@ -3,8 +3,9 @@
 //! The same DDL and the same writer, in another schema. Readers notice nothing: the switch renames two
 //! schemas in one transaction, at a moment when the new ones have come as far as the live ones.
 
-use super::{LIVE, NEXT, ReadCheckpoint, ReadTables};
+use super::{LIVE, NEXT, ReadTables};
 use crate::Error;
+use crate::checkpoint::ReadCheckpoint;
 use domain::Recorded;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};

@@ -2,7 +2,7 @@
 
 use super::{COLUMNS, SubscriptionView, from_row};
 use crate::Error;
-use crate::rows::{Readers, Slice};
+use crate::readers::{Readers, Slice};
 use domain::{OfferId, SubscriptionId, Timestamp, UserId};
 use sqlx::{Postgres, QueryBuilder};
 

@@ -2,7 +2,7 @@
 
 use super::{Change, SubscriptionView};
 use crate::Error;
-use crate::rows::{Column, moment};
+use crate::readers::{Column, moment};
 use domain::{OfferId, SubscriptionId, Timestamp, TransactionId, UserId};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};

@@ -4,7 +4,7 @@
 
 use super::{COLUMNS, TransactionView, from_row};
 use crate::Error;
-use crate::rows::{Readers, Slice};
+use crate::readers::{Readers, Slice};
 use domain::transaction::{Kind, Status};
 use domain::{PartnerId, Timestamp, TransactionId, UserId};
 use sqlx::{Postgres, QueryBuilder};

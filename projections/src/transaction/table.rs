@@ -2,7 +2,7 @@
 
 use super::{Change, Progress, TransactionView, status_named};
 use crate::Error;
-use crate::rows::{Column, moment, money};
+use crate::readers::{Column, moment, money};
 use domain::transaction::{ActivationRequested, Kind, Status};
 use domain::{AccountId, OfferId, PartnerId, SubscriptionId, TransactionId, UserId};
 use sqlx::postgres::PgRow;

@@ -3,7 +3,7 @@
 
 use super::Change;
 use crate::Error;
-use crate::rows::{Column, Readers, moment};
+use crate::readers::{Column, Readers, moment};
 use chrono::{DateTime, Utc};
 use domain::{Timestamp, TransactionId};
 use sqlx::{PgConnection, Row};

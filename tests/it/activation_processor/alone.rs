@@ -1,7 +1,7 @@
 //! One purchase at a time, driven by hand.
 
 use super::{Fixture, purchase, renewal};
-use crate::eventually::eventually;
+use crate::support::eventually::eventually;
 use chrono::{DateTime, Days, Utc};
 use domain::user_offer::{self, UserOffer};
 use domain::{Metadata, Money, SubscriptionId, TransactionId};

@@ -1,8 +1,8 @@
 //! From the accepted purchase to its end: through NATS, and without it.
 
 use super::{Fixture, everything, renewal};
-use crate::eventually::eventually;
-use crate::nats_server::{NatsServer, connect};
+use crate::support::eventually::eventually;
+use crate::support::nats_server::{NatsServer, connect};
 use async_nats::jetstream::{self, Context};
 use domain::transaction::ActivationRequested;
 use domain::{Money, SubscriptionId, TransactionId};

@@ -1,8 +1,8 @@
 //! What analysts can do with their mirror: read all of it, and nothing else.
 
 use super::{Fixture, everything};
-use crate::eventually::eventually;
-use crate::nats_server::NatsServer;
+use crate::support::eventually::eventually;
+use crate::support::nats_server::NatsServer;
 use async_nats::Client;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull, push};
 use async_nats::jetstream::{self, Context};

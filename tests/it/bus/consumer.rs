@@ -1,8 +1,8 @@
 //! Receiving: each event once where nothing fails, at least once whatever fails.
 
 use super::{Fixture, everything};
-use crate::eventually::eventually;
-use crate::nats_server::NatsServer;
+use crate::support::eventually::eventually;
+use crate::support::nats_server::NatsServer;
 use offers::bus::{Delivery, Handler, Letter, Subscription, Verdict};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -1,10 +1,10 @@
 //! What docs/analysts.md promises, done by a program that shares no code with the service.
 
 use super::analyst::NAME;
-use crate::eventually::eventually;
-use crate::nats_server::NatsServer;
 use crate::outage::processes::{Serving, System};
-use crate::python::python_is_missing;
+use crate::support::eventually::eventually;
+use crate::support::nats_server::NatsServer;
+use crate::support::python::python_is_missing;
 use async_nats::jetstream;
 use reqwest::Client;
 use serde_json::{Value, json};

@@ -1,9 +1,9 @@
 //! Publishing: in log order, once, whatever is killed in between.
 
 use super::Fixture;
-use crate::eventually::eventually;
-use crate::nats_server::NatsServer;
-use crate::stack::Stack;
+use crate::support::eventually::eventually;
+use crate::support::nats_server::NatsServer;
+use crate::support::stack::Stack;
 use domain::{AccountId, Metadata, Money, Recorded, account};
 use offers::bus::{Bus, History, Options, State};
 use offers::event_log::{LogError, Order, Plan, Sink};

@@ -1,8 +1,8 @@
 //! A stream that is not a copy of the log any more is made anew, whoever spoiled it and however.
 
 use super::{Fixture, append, everything};
-use crate::eventually::eventually;
-use crate::stack::Stack;
+use crate::support::eventually::eventually;
+use crate::support::stack::Stack;
 use async_nats::jetstream::stream::Config;
 
 /// Spoils the stream behind a running relay's back, and waits until it is a copy again.

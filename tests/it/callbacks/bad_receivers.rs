@@ -2,7 +2,7 @@
 
 use super::receiver::{Receiver, Reply};
 use super::{Fixture, TIMEOUT, settings};
-use crate::eventually::eventually;
+use crate::support::eventually::eventually;
 use domain::PartnerId;
 use offers::processors::callbacks::{Delivery, Settings, Status};
 use std::sync::atomic::Ordering;

@@ -2,7 +2,7 @@
 
 use super::receiver::Receiver;
 use super::{Fixture, failed, purchase, succeeded, text};
-use crate::eventually::eventually;
+use crate::support::eventually::eventually;
 use domain::transaction::Kind;
 use domain::{AccountId, Metadata, Money, UserId, account};
 use offers::event_log::{Order, Sink, follow};

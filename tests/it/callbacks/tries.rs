@@ -2,7 +2,7 @@
 
 use super::receiver::{Receiver, Reply};
 use super::{CLAIM_OVER, Fixture, settings, succeeded};
-use crate::eventually::eventually;
+use crate::support::eventually::eventually;
 use chrono::TimeDelta;
 use offers::identity::{Actor, PartnerChange};
 use offers::processors::callbacks::{Error, Settings, Status};

@@ -3,9 +3,9 @@
 
 use super::compose::{Compose, Variables, filled, only_secrets, root};
 use super::settings;
-use crate::eventually::eventually;
-use crate::nats_server::{LEASH, connect};
-use crate::stack::start_servers;
+use crate::support::eventually::eventually;
+use crate::support::nats_server::{LEASH, connect};
+use crate::support::stack::start_servers;
 use async_nats::jetstream;
 use offers::config::parse_duration;
 use rustix::process::{Pid, Signal, kill_process};

@@ -2,8 +2,8 @@
 
 use super::mail_server::{MailServer, Protection};
 use super::office::{Office, send_all};
-use crate::eventually::eventually;
 use crate::outage::processes::{Serving, System};
+use crate::support::eventually::eventually;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use reqwest::Client;

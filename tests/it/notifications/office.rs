@@ -1,9 +1,9 @@
 //! Mail around a `World`: the bus, the users with their addresses, and what sends.
 
 use super::mail_server::{MailServer, Received};
-use crate::eventually::eventually;
 use crate::schedules::world::World;
-use crate::service::identity;
+use crate::support::eventually::eventually;
+use crate::support::service::identity;
 use async_nats::jetstream::{self, Context};
 use chrono::{DateTime, Utc};
 use clap::Parser;
@@ -53,7 +53,7 @@ impl Office {
             ..Options::new(world.corner.nats_url.clone())
         };
         let bus = Bus::open(options.clone(), &world.stop).await.unwrap();
-        let outside = jetstream::new(crate::nats_server::connect(&options.url).await);
+        let outside = jetstream::new(crate::support::nats_server::connect(&options.url).await);
         let identity = Arc::new(identity(world.pool.clone()));
         Office { identity, bus, stream: options.stream, outside, url: url.to_owned(), world }
     }

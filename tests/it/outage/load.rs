@@ -1,7 +1,7 @@
 //! Clients who buy, and repeat with the same key until they are answered.
 
 use super::processes::System;
-use crate::eventually::eventually;
+use crate::support::eventually::eventually;
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};

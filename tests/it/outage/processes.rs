@@ -1,11 +1,11 @@
 //! `offers simulator` and `offers serve` as child processes in a corner of their own.
 
-use crate::eventually::eventually;
-use crate::stack::{Corner, Stack};
+use crate::support::eventually::eventually;
+use crate::support::stack::{Corner, Stack};
 use domain::{AccountId, Metadata, Money, account};
 use offers::clock::Clock;
-use offers::demo;
 use offers::devstack::Members;
+use offers::devstack::demo_data;
 use offers::event_log::{EventLog, Order, Plan, WriterOptions};
 use offers::identity::{Identity, Keyring, PasswordCost, Settings};
 use reqwest::Client;
@@ -171,7 +171,7 @@ impl System {
 
 /// The demo data, and money enough for alice and bob.
 async fn seed(log: &EventLog, identity: &Identity) -> Members {
-    let members = demo::load(log, identity, None, Clock::system().now().utc()).await.unwrap();
+    let members = demo_data::load(log, identity, None, Clock::system().now().utc()).await.unwrap();
     for user in members.users.iter().filter(|user| user.username == "alice" || user.username == "bob") {
         let amount = Money::from_hundredths(FUNDS);
         let order = Order::Account(AccountId(user.id), account::Command::Credit { amount });

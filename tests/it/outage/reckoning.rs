@@ -2,7 +2,7 @@
 
 use super::load::Accepted;
 use super::processes::System;
-use crate::eventually::eventually;
+use crate::support::eventually::eventually;
 use reqwest::Client;
 use rust_decimal::Decimal;
 use serde_json::Value;

@@ -1,11 +1,11 @@
 //! A purchase through the partners' door: who pays, who may, and what is refused first.
 
 use super::{activate, float, get, wish, with};
-use crate::eventually::eventually;
-use crate::service::{Service, send};
+use crate::support::eventually::eventually;
+use crate::support::service::{Service, send};
 use domain::transaction::{ActivationRequested, Command, Kind};
 use domain::{Metadata, Money, OfferId, TransactionId};
-use offers::catalogue::Change;
+use offers::app::catalogue::Change;
 use offers::event_log::{Order, Plan};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -170,6 +170,6 @@ async fn only_the_key_says_who_pays() {
     forged["partner_id"] = Value::from(Uuid::now_v7().to_string());
     assert_eq!(activate(&service, &shop, &forged).await.status, 201, "nobody asks the body who it is");
     assert_eq!(float(&service, &shop).await, "40.00");
-    let wrong = crate::service::Shop { key: shop.key.replace("ofk_", "ofx_"), ..shop };
+    let wrong = crate::support::service::Shop { key: shop.key.replace("ofk_", "ofx_"), ..shop };
     activate(&service, &wrong, &wish(&alice, tv)).await.is(401, "token_invalid");
 }

@@ -1,8 +1,8 @@
 //! Partners, their keys and their secrets, as an administrator keeps them.
 
 use super::{activate, float, get, wish};
-use crate::service::{Person, Service, Setting, Shop, send};
-use crate::stack::Stack;
+use crate::support::service::{Person, Service, Setting, Shop, send};
+use crate::support::stack::Stack;
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
@@ -25,7 +25,7 @@ fn shop(made: &Value) -> Shop {
     Shop { id: text(made, "id").parse().unwrap(), key: text(made, "api_key") }
 }
 
-async fn delete(service: &Service, root: &Person, path: &str) -> crate::service::Reply {
+async fn delete(service: &Service, root: &Person, path: &str) -> crate::support::service::Reply {
     send(service.request(root, Method::DELETE, path)).await
 }
 

@@ -1,7 +1,7 @@
 //! Where a partner wants to be told: its registered URL, or another one of the same origin.
 
 use super::{activate, float, get, is_replayed, wish, with};
-use crate::service::{Service, Shop, send};
+use crate::support::service::{Service, Shop, send};
 use domain::TransactionId;
 use offers::identity::{Actor, PartnerChange};
 use reqwest::Method;

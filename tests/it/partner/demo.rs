@@ -1,13 +1,13 @@
 //! The partner of `./dev`.
 
 use super::float;
-use crate::service::{Service, Shop};
-use offers::demo;
+use crate::support::service::{Service, Shop};
 use offers::devstack::Partner;
+use offers::devstack::demo_data;
 
 async fn load(service: &Service, key: Option<&str>) -> Partner {
     let (app, now) = (&service.app, service.app.clock.now().utc());
-    demo::load(&app.log, &app.identity, key, now).await.unwrap().partner.unwrap()
+    demo_data::load(&app.log, &app.identity, key, now).await.unwrap().partner.unwrap()
 }
 
 #[tokio::test]

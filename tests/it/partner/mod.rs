@@ -8,7 +8,7 @@ mod example;
 mod repeats;
 mod validate;
 
-use crate::service::{Person, Reply, Service, Shop, send};
+use crate::support::service::{Person, Reply, Service, Shop, send};
 use reqwest::Method;
 use serde_json::{Value, json};
 

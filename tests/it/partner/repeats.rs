@@ -1,10 +1,10 @@
 //! A partner that repeats itself buys once.
 
 use super::{activate, float, is_replayed, wish, with};
-use crate::service::{Reply, Service, Shop, send};
+use crate::support::service::{Reply, Service, Shop, send};
 use domain::{Money, TransactionId};
 use futures::future::join_all;
-use offers::catalogue::Change;
+use offers::app::catalogue::Change;
 use reqwest::Method;
 use serde_json::Value;
 use uuid::Uuid;

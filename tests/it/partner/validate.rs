@@ -1,7 +1,7 @@
 //! What became of it: by our reference, by the partner's own, and all of them.
 
 use super::{activate, float, get, wish, with};
-use crate::service::{Service, Setting};
+use crate::support::service::{Service, Setting};
 use domain::TransactionId;
 use serde_json::{Value, json};
 

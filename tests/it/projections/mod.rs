@@ -7,7 +7,7 @@ mod losses;
 mod read_tables;
 mod rebuild;
 
-use crate::stack::{Corner, Stack};
+use crate::support::stack::{Corner, Stack};
 use projections::{HashProjector, ReadCheckpoint, ReadTables, Readers, RedisHashes};
 use redis::aio::MultiplexedConnection;
 use sqlx::PgPool;

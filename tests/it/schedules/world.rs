@@ -1,7 +1,7 @@
 //! A log, its read tables and a clock that stands until the test moves it. Purchases happen here as
 //! the service makes them, but in process.
 
-use crate::stack::{Corner, Stack};
+use crate::support::stack::{Corner, Stack};
 use chrono::{DateTime, Utc};
 use clap::Parser;
 use cqrs_es::Aggregate;

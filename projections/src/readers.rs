@@ -1,0 +1,95 @@
+//! What all readers of the read tables share.
+
+use crate::Error;
+use crate::checkpoint::ReadCheckpoint;
+use chrono::{DateTime, Utc};
+use domain::{Money, Timestamp};
+use rust_decimal::Decimal;
+use sqlx::postgres::{PgPoolOptions, PgRow};
+use sqlx::{PgPool, Row};
+
+/// Connections of a command-line tool: a snapshot holds one.
+const TOOL_CONNECTIONS: u32 = 2;
+
+/// The questions that the read tables answer, always on the live ones (schema `read`). Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Readers {
+    pool: PgPool,
+    checkpoint: ReadCheckpoint,
+}
+
+impl Readers {
+    /// Reads through `pool`. `checkpoint` is the process's own (one for all its readers and writers).
+    #[must_use]
+    pub fn new(pool: PgPool, checkpoint: ReadCheckpoint) -> Self {
+        Self { pool, checkpoint }
+    }
+
+    /// Reads the database at `url` on few connections, for a command-line tool.
+    ///
+    /// # Errors
+    /// `Database` when `url` is none of PostgreSQL.
+    pub fn at(url: &str) -> Result<Self, Error> {
+        let pool = PgPoolOptions::new().max_connections(TOOL_CONNECTIONS).connect_lazy(url)?;
+        Ok(Self::new(pool.clone(), ReadCheckpoint::new(pool)))
+    }
+
+    /// How far the read tables are, to wait for.
+    #[must_use]
+    pub fn checkpoint(&self) -> &ReadCheckpoint {
+        &self.checkpoint
+    }
+
+    pub(crate) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+}
+
+/// A part of a list, and where the next part begins.
+///
+/// Lists are walked by a key that never changes, so whoever walks one while rows are added skips and
+/// repeats nothing that was there at the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slice<T, K> {
+    /// At most as many as were asked for.
+    pub items: Vec<T>,
+    /// Pass it as `after` to go on; `None` at the end.
+    pub next: Option<K>,
+}
+
+impl<T, K> Slice<T, K> {
+    /// Cuts `items`, of which one more than `limit` was asked for.
+    pub(crate) fn cut(mut items: Vec<T>, limit: u32, key: impl Fn(&T) -> K) -> Self {
+        let more = items.len() > limit as usize;
+        items.truncate(limit as usize);
+        let next = if more { items.last().map(key) } else { None };
+        Self { items, next }
+    }
+}
+
+/// A column of rows, for `unnest`.
+pub(crate) trait Column {
+    type Row;
+    fn column<'a, C>(&'a self, value: impl Fn(&'a Self::Row) -> C) -> Vec<C>
+    where
+        Self::Row: 'a;
+}
+
+impl<T> Column for [T] {
+    type Row = T;
+    fn column<'a, C>(&'a self, value: impl Fn(&'a T) -> C) -> Vec<C>
+    where
+        T: 'a,
+    {
+        self.iter().map(value).collect()
+    }
+}
+
+pub(crate) fn moment(row: &PgRow, name: &str) -> Result<Timestamp, sqlx::Error> {
+    row.try_get::<DateTime<Utc>, _>(name).map(Timestamp::new)
+}
+
+pub(crate) fn money(row: &PgRow, name: &str) -> Result<Money, sqlx::Error> {
+    let decimal: Decimal = row.try_get(name)?;
+    Money::try_from(decimal).map_err(|cause| sqlx::Error::Decode(Box::new(cause)))
+}

@@ -1,0 +1,85 @@
+//! `offers offer create`: something that can be bought.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use domain::offer::{DURATION_DAYS, Terms};
+use domain::{Money, OfferId};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{Common, Desk};
+use crate::app::catalogue::{self, MAX_DESCRIPTION, MAX_NAME};
+use crate::cli::admin;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Puts a new offer on sale
+    Create(Create),
+}
+
+#[derive(Debug, clap::Args)]
+struct Create {
+    #[arg(value_parser = name)]
+    name: String,
+    /// Like 19.99; 0.00 is allowed
+    #[arg(long, value_parser = admin::amount)]
+    price: Money,
+    /// How long it runs, in days
+    #[arg(long, value_parser = days())]
+    days: u32,
+    #[arg(long, default_value = "", value_parser = description)]
+    description: String,
+    /// Into the catalogue only: nobody can buy it yet
+    #[arg(long)]
+    inactive: bool,
+    /// Why, in your words; it is kept with what is done
+    #[arg(long)]
+    reason: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+fn name(text: &str) -> Result<String, String> {
+    let fits = (1..=MAX_NAME).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    if fits { Ok(text.to_owned()) } else { Err(format!("a name is a line of 1 to {MAX_NAME} characters")) }
+}
+
+fn description(text: &str) -> Result<String, String> {
+    let unwelcome = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    let fits = text.chars().count() <= MAX_DESCRIPTION && !text.chars().any(unwelcome);
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("a description has up to {MAX_DESCRIPTION} characters"))
+    }
+}
+
+fn days() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(i64::from(*DURATION_DAYS.start())..=i64::from(*DURATION_DAYS.end()))
+}
+
+pub(in crate::cli) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let Verb::Create(args) = args.verb;
+    let desk = Desk::open(&args.common)?;
+    let id = OfferId(Uuid::now_v7());
+    let terms =
+        Terms { name: args.name, description: args.description, price: args.price, duration_days: args.days };
+    let metadata = admin::metadata(args.reason.as_deref());
+    let position = catalogue::create(&desk.log, id, terms.clone(), !args.inactive, &metadata).await?;
+    desk.tell(&json!({
+        "id": id,
+        "name": terms.name,
+        "price": terms.price,
+        "duration_days": terms.duration_days,
+        "is_active": !args.inactive,
+        "position": position,
+    }))?;
+    Ok(ExitCode::SUCCESS)
+}

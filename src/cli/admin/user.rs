@@ -1,0 +1,66 @@
+//! `offers user create`: somebody who may log in.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::{Common, Desk};
+use crate::app::registration;
+use crate::cli::admin;
+use crate::identity::{NewUser, Roles};
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Makes a user; the password is asked for, or read from stdin
+    Create(Create),
+}
+
+#[derive(Debug, clap::Args)]
+struct Create {
+    username: String,
+    #[arg(long)]
+    email: String,
+    #[arg(long, default_value = "")]
+    first_name: String,
+    #[arg(long, default_value = "")]
+    last_name: String,
+    /// user, admin or auditor; may be given several times
+    #[arg(long = "role", default_value = "user")]
+    roles: Vec<String>,
+    /// Why, in your words; it is kept with what is done
+    #[arg(long)]
+    reason: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(in crate::cli) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let Verb::Create(args) = args.verb;
+    let desk = Desk::open(&args.common)?;
+    let roles = Roles::parse(args.roles.iter().map(String::as_str));
+    let new = NewUser {
+        password: admin::secret(&format!("Password for {}", args.username))?,
+        username: args.username,
+        email: args.email,
+        first_name: args.first_name,
+        last_name: args.last_name,
+        roles: roles.map_err(|cause| admin::refusal(cause.into()))?,
+    };
+    let reason = args.reason.as_deref();
+    let (by, metadata, now) = (admin::actor(reason), admin::metadata(reason), desk.clock.now().utc());
+    let user = registration::create_user(&desk.log, &desk.identity(None)?, &new, &by, &metadata, now).await;
+    let user = user.map_err(admin::refusal)?;
+    desk.tell(&json!({
+        "id": user.id,
+        "username": user.username,
+        "roles": user.roles.names().collect::<Vec<_>>(),
+    }))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,225 @@
+//! The demo data of `./dev`: four people, a partner, ten offers, an opening balance each. Loading it again
+//! changes nothing: every id is derived, and the partner is known by its key.
+
+use super::{Members, Partner, User};
+use crate::clock::Clock;
+use crate::config::Secret;
+use crate::event_log::{EventLog, ExecuteError, Order, Plan, WriterOptions};
+use crate::identity::{
+    Actor, Caller, Error as IdentityError, Identity, Keyring, KeyringError, NewUser, PAGE_MAX, Roles,
+    Settings,
+};
+use chrono::{DateTime, Utc};
+use domain::ids::RepeatKey;
+use domain::{AccountId, Metadata, Money, OfferId, PartnerId, UserId, account, offer};
+use secrecy::ExposeSecret;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Connections for loading.
+const CONNECTIONS: u32 = 4;
+
+/// What alice, bob and the partner begin with, in hundredths.
+const OPENING_BALANCE: i64 = 100_000;
+/// Who: name, first name, roles. The password is the name and `-demo`.
+const PEOPLE: [(&str, &str, &[&str]); 4] = [
+    ("alice", "Alice", &["user"]),
+    ("bob", "Bob", &["user"]),
+    ("admin", "Ada", &["user", "admin"]),
+    ("auditor", "Audrey", &["user", "auditor"]),
+];
+/// What the partner is called.
+const PARTNER: &str = "Demo Partner";
+/// What: name, days. The prices go from 5.00 to 50.00; the simulator rejects the last.
+const OFFERS: [(&str, u32); 10] = [
+    ("Mobile Day Pass 1 GB", 1),
+    ("Mobile Week 5 GB", 7),
+    ("Mobile Month 20 GB", 30),
+    ("TV Basic", 30),
+    ("TV Sports", 30),
+    ("Internet 100", 30),
+    ("Internet 500", 30),
+    ("Internet 500 + TV Basic", 30),
+    ("Internet 1000 + TV Sports", 90),
+    ("Satellite Trial (always rejected)", 30),
+];
+const PRICE_STEP: i64 = 500;
+
+/// Why the demo data could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database's URL.
+    #[error("the database's URL cannot be read")]
+    Address(#[source] sqlx::Error),
+    /// The webhook key.
+    #[error("the webhook key cannot be used")]
+    Key(#[from] KeyringError),
+    /// A user.
+    #[error("a demo user could not be made")]
+    Identity(#[from] IdentityError),
+    /// An offer or an account.
+    #[error("a demo event could not be written")]
+    Log(#[from] ExecuteError),
+}
+
+/// Loads what is missing into the database at `database_url` (the service's role), and tells what there
+/// is. `webhook_key` must be the service's own; `partner_key` as for `load`.
+///
+/// # Errors
+/// The database is out of reach.
+pub async fn load_into(
+    database_url: &str,
+    webhook_key: &Secret,
+    partner_key: Option<&str>,
+) -> Result<Members, Error> {
+    let connect: PgConnectOptions = database_url.parse().map_err(Error::Address)?;
+    let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect_lazy_with(connect.clone());
+    let ring = Keyring::parse(webhook_key.inner())?;
+    let identity = Identity::new(pool.clone(), &Settings::new(ring.clone(), ring))?; // no token is made here
+    let stop = CancellationToken::new();
+    let _end_of_tasks = stop.clone().drop_guard();
+    let log = EventLog::open(pool, connect, WriterOptions::default(), &stop);
+    load(&log, &identity, partner_key, Clock::system().now().utc()).await
+}
+
+/// Loads what is missing and tells what there is. Keys are stored hashed, so the partner's is kept by who
+/// calls: without a good `partner_key` of an earlier load the partner gets another one.
+///
+/// # Errors
+/// The database is out of reach.
+pub async fn load(
+    log: &EventLog,
+    identity: &Identity,
+    partner_key: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<Members, Error> {
+    let mut members = Members::default();
+    for (index, (name, days)) in (1_i64..).zip(OFFERS) {
+        let terms = offer::Terms {
+            name: name.to_owned(),
+            description: format!("{name}: {days} days, paid in advance."),
+            price: Money::from_hundredths(index * PRICE_STEP),
+            duration_days: days,
+        };
+        members.offers.push(offer(log, terms).await?.0);
+    }
+    for (username, first_name, roles) in PEOPLE {
+        let password = format!("{username}-demo");
+        let new = NewUser {
+            username: username.to_owned(),
+            password: password.clone().into(),
+            email: format!("{username}@example.com"),
+            first_name: first_name.to_owned(),
+            last_name: "Demo".to_owned(),
+            roles: Roles::parse(roles.iter().copied())?,
+        };
+        let id = person(log, identity, new, now).await?;
+        if !roles.contains(&"admin") && !roles.contains(&"auditor") {
+            pay_in(log, id.into()).await?;
+        }
+        let roles = roles.iter().map(|role| (*role).to_owned()).collect();
+        members.users.push(User { id: id.0, username: username.to_owned(), password, roles });
+    }
+    members.partner = Some(partner(log, identity, partner_key, now).await?);
+    Ok(members)
+}
+
+/// An id that is the same each time.
+fn derived(name: &str) -> Uuid {
+    RepeatKey::IdempotencyKey(name.to_owned()).event_id(Uuid::nil())
+}
+
+fn metadata() -> Metadata {
+    Metadata { reason: Some("demo data".to_owned()), ..Metadata::system("demo") }
+}
+
+/// The offer; once there, whatever became of its terms stays.
+async fn offer(log: &EventLog, terms: offer::Terms) -> Result<OfferId, ExecuteError> {
+    let id = OfferId(derived(&format!("offer {}", terms.name)));
+    let plan = || async { Ok(Plan::new().order(Order::Offer(id, offer::Command::Create(terms.clone())))) };
+    match log.execute(&metadata(), plan).await {
+        Ok(_) | Err(ExecuteError::Rejected(_)) => Ok(id),
+        Err(cause) => Err(cause),
+    }
+}
+
+async fn person(
+    log: &EventLog,
+    identity: &Identity,
+    new: NewUser,
+    now: DateTime<Utc>,
+) -> Result<UserId, Error> {
+    let id = match identity.user_named(&new.username).await {
+        Ok(user) => user.id,
+        Err(IdentityError::UserNotFound) => identity.create_user(&new, &Actor::system("demo"), now).await?.id,
+        Err(cause) => return Err(cause.into()),
+    };
+    let open = account::Command::Open { kind: account::Kind::User };
+    let plan = || async { Ok(Plan::new().order(Order::Account(id.into(), open.clone()))) };
+    log.execute(&metadata(), plan).await?;
+    match identity.confirm_user(id).await {
+        Ok(()) | Err(IdentityError::UsernameTaken) => Ok(id), // confirmed by an earlier load
+        Err(cause) => Err(cause.into()),
+    }
+}
+
+async fn partner(
+    log: &EventLog,
+    identity: &Identity,
+    key: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<Partner, Error> {
+    let (id, api_key) = match good(identity, key, now).await? {
+        Some(known) => known,
+        None => with_another_key(identity, now).await?,
+    };
+    let open = account::Command::Open { kind: account::Kind::Partner };
+    let plan = || async { Ok(Plan::new().order(Order::Account(id.into(), open.clone()))) };
+    log.execute(&metadata(), plan).await?;
+    pay_in(log, id.into()).await?;
+    let secrets = identity.webhook_secrets(id, now).await?;
+    let webhook_secret = secrets.first().map(|secret| secret.expose_secret().to_owned()).unwrap_or_default();
+    Ok(Partner { id: id.0, api_key, webhook_secret })
+}
+
+/// Whose key it is, while it is one.
+async fn good(
+    identity: &Identity,
+    key: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<Option<(PartnerId, String)>, IdentityError> {
+    let Some(key) = key else { return Ok(None) };
+    match identity.verify_api_key(key, now).await {
+        Ok(Caller::Partner { id, .. }) => Ok(Some((id, key.to_owned()))),
+        Ok(Caller::User { .. }) | Err(IdentityError::TokenInvalid) => Ok(None),
+        Err(cause) => Err(cause),
+    }
+}
+
+async fn with_another_key(
+    identity: &Identity,
+    now: DateTime<Utc>,
+) -> Result<(PartnerId, String), IdentityError> {
+    let by = Actor::system("demo");
+    let partners = identity.list_partners(None, PAGE_MAX).await?.items;
+    let (id, key) = match partners.iter().find(|partner| partner.name == PARTNER && partner.is_active) {
+        Some(partner) => (partner.id, identity.create_key(partner.id, &by, now).await?),
+        None => {
+            let new = identity.create_partner(PARTNER, None, &by, now).await?;
+            (new.partner.id, new.key)
+        }
+    };
+    Ok((id, key.api_key.expose_secret().to_owned()))
+}
+
+async fn pay_in(log: &EventLog, account: AccountId) -> Result<(), ExecuteError> {
+    let amount = Money::from_hundredths(OPENING_BALANCE);
+    let order = Order::Account(account, account::Command::Credit { amount });
+    let once = derived(&format!("opening balance {account}"));
+    let plan = || async { Ok(Plan::new().order(order.clone()).repeatable_as(once)) };
+    match log.execute(&metadata(), plan).await {
+        Ok(_) | Err(ExecuteError::Repeated { .. }) => Ok(()),
+        Err(cause) => Err(cause),
+    }
+}

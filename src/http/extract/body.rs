@@ -1,0 +1,212 @@
+//! Reads a request's body: bounded bytes, then one JSON object whose members stay raw text, so that
+//! each is judged as the client wrote it.
+
+use super::fields::{Fields, Member};
+use crate::http::problem::Problem;
+use crate::http::problem::code::Code;
+use axum::body::{Body, HttpBody as _};
+use axum::extract::{FromRequest, OptionalFromRequest, Request};
+use axum::http::{HeaderMap, header};
+use futures::StreamExt;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::fmt;
+use std::time::Duration;
+
+/// The largest body that is read, in bytes.
+pub(crate) const MAX_BODY: usize = 64 * 1024;
+/// How much of a too large body is swallowed, in bytes, so that its sender reads our answer instead of a
+/// reset connection. Nothing of it is kept.
+const MAX_SWALLOWED: usize = 32 * 1024 * 1024;
+/// How long a client may take to send its body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The deepest nesting of objects and arrays.
+const MAX_DEPTH: usize = 32;
+
+impl<S: Send + Sync> FromRequest<S> for Fields {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        parse(&read(request).await?).map(Fields::new)
+    }
+}
+
+/// For requests that need to say nothing: no body is `None`.
+impl<S: Send + Sync> OptionalFromRequest<S> for Fields {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Option<Self>, Problem> {
+        let bytes = read(request).await?;
+        if bytes.is_empty() { Ok(None) } else { parse(&bytes).map(Fields::new).map(Some) }
+    }
+}
+
+async fn read(request: Request) -> Result<Vec<u8>, Problem> {
+    let (parts, body) = request.into_parts();
+    if awaits_leave(&parts.headers) && body.size_hint().lower() > MAX_BODY as u64 {
+        return Err(too_large()); // it has not been sent, and never will be
+    }
+    let bytes = match tokio::time::timeout(BODY_TIMEOUT, bounded(body)).await {
+        Ok(read) => read?,
+        Err(_) => return Err(Problem::new(Code::Timeout, "The body did not arrive in time")),
+    };
+    if !bytes.is_empty() && !says_json(&parts.headers) {
+        return Err(Problem::new(Code::UnsupportedMediaType, "The body must be application/json"));
+    }
+    Ok(bytes)
+}
+
+/// The whole body, if it is not too large.
+async fn bounded(body: Body) -> Result<Vec<u8>, Problem> {
+    let mut chunks = body.into_data_stream();
+    let mut bytes = Vec::new();
+    let mut seen = 0;
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| not_json("The body ended early"))?;
+        seen += chunk.len();
+        if seen <= MAX_BODY {
+            bytes.extend_from_slice(&chunk);
+        } else if seen > MAX_SWALLOWED {
+            break;
+        }
+    }
+    if seen <= MAX_BODY { Ok(bytes) } else { Err(too_large()) }
+}
+
+fn too_large() -> Problem {
+    Problem::new(Code::BodyTooLarge, "The body is over 64 KiB")
+}
+
+/// Whether the body is sent only once we have said `100 Continue`, which reading it does.
+fn awaits_leave(headers: &HeaderMap) -> bool {
+    headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// `application/json` or `…+json`. A body without a type is refused like one of another type.
+fn says_json(headers: &HeaderMap) -> bool {
+    let Some(Ok(text)) = headers.get(header::CONTENT_TYPE).map(|value| value.to_str()) else { return false };
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+fn parse(bytes: &[u8]) -> Result<Vec<Member>, Problem> {
+    let text = std::str::from_utf8(bytes).map_err(|_| not_json("The body is not UTF-8"))?;
+    if depth(text) > MAX_DEPTH {
+        return Err(not_json("The body is nested too deeply"));
+    }
+    serde_json::from_str::<Members>(text)
+        .map(|members| members.0)
+        .map_err(|_| not_json("The body is not one JSON object"))
+}
+
+fn not_json(detail: &'static str) -> Problem {
+    Problem::new(Code::InvalidJson, detail)
+}
+
+/// The deepest nesting, by counting brackets outside strings; only meaningful for what is JSON.
+fn depth(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// A JSON object with its members in order, doubled ones included.
+struct Members(Vec<Member>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
+                    members.push(Member { name, value });
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    fn code(bytes: &[u8]) -> Option<Code> {
+        parse(bytes).err().map(|problem| problem.code())
+    }
+
+    #[test]
+    fn what_is_not_one_json_object_is_invalid_json() {
+        let bodies: [&[u8]; 12] = [
+            b"",
+            b" ",
+            b"{",
+            b"[]",
+            b"null",
+            b"1",
+            b"\"a\"",
+            b"{}{}",
+            b"{\"a\":01}",
+            b"{\"a\":NaN}",
+            b"{'a':1}",
+            b"\xff{}",
+        ];
+        for body in bodies {
+            assert_eq!(code(body), Some(Code::InvalidJson), "{:?}", String::from_utf8_lossy(body));
+        }
+        assert_eq!(code(b"{\"a\":\"\x01\"}"), Some(Code::InvalidJson), "a raw control character");
+        assert_eq!(code(b"{}"), None);
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(code(nested(MAX_DEPTH - 1).as_bytes()), None);
+        assert_eq!(code(nested(MAX_DEPTH).as_bytes()), Some(Code::InvalidJson));
+        assert_eq!(code(nested(30_000).as_bytes()), Some(Code::InvalidJson));
+        assert_eq!(
+            code(format!("{{\"a\":\"{}\"}}", "[".repeat(500)).as_bytes()),
+            None,
+            "brackets in a string"
+        );
+    }
+
+    #[test]
+    fn only_json_is_json() {
+        let says =
+            |text| says_json(&HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(text))]));
+        for text in ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"] {
+            assert!(says(text), "{text}");
+        }
+        for text in
+            ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonx", "text/x+json"]
+        {
+            assert!(!says(text), "{text}");
+        }
+        assert!(!says_json(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,93 @@
+//! Who is calling, taken from the `Authorization` header before anything else is looked at.
+
+use crate::http::Shared;
+use crate::http::middleware::rate_limit::Known;
+use crate::http::problem::Problem;
+use crate::http::problem::code::Code;
+use crate::identity::Caller;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use domain::{PartnerId, UserId};
+
+/// What the request says about its caller. Whoever names two callers names none: which one counts must not
+/// depend on who reads the headers, a proxy or we.
+pub(crate) fn credentials(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (Some(only), None) => only.to_str().ok(),
+        _ => None,
+    }
+}
+
+impl FromRequestParts<Shared> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
+        if let Some(Known(caller)) = parts.extensions.get() {
+            return caller.clone();
+        }
+        Ok(app.identity.authenticate(credentials(&parts.headers), app.clock.now().utc()).await?)
+    }
+}
+
+/// A person acting for themselves; partners have doors of their own.
+pub(crate) struct User {
+    pub(crate) id: UserId,
+    /// As events name the caller.
+    pub(crate) actor: String,
+}
+
+impl FromRequestParts<Shared> for User {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        match &caller {
+            Caller::User { id, .. } => Ok(Self { id: *id, actor: caller.actor().to_string() }),
+            Caller::Partner { .. } => Err(forbidden("Only users have an account here")),
+        }
+    }
+}
+
+/// A system with an API key, acting on its own float account.
+pub(crate) struct Partner(pub(crate) PartnerId);
+
+impl FromRequestParts<Shared> for Partner {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
+        match Caller::from_request_parts(parts, app).await? {
+            Caller::Partner { id, .. } => Ok(Self(id)),
+            Caller::User { .. } => Err(forbidden("Only partners have a float account")),
+        }
+    }
+}
+
+/// Somebody with the role `admin`.
+pub(crate) struct Admin(pub(crate) Caller);
+
+impl FromRequestParts<Shared> for Admin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        if caller.is_admin() { Ok(Self(caller)) } else { Err(forbidden("This takes the role admin")) }
+    }
+}
+
+/// Somebody with the role `auditor` or `admin`.
+pub(crate) struct Auditor;
+
+impl FromRequestParts<Shared> for Auditor {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        if caller.may_audit() { Ok(Self) } else { Err(forbidden("This takes the role auditor")) }
+    }
+}
+
+fn forbidden(detail: &'static str) -> Problem {
+    Problem::new(Code::Forbidden, detail)
+}

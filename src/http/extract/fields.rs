@@ -1,0 +1,204 @@
+//! The members of a request's body, read one by one; every one that is wrong is told at once.
+//!
+//! A reader that fails notes the error and gives a stand-in, and [`Fields::read`] lets no stand-in
+//! out: it answers the errors instead.
+
+use super::values::Expected;
+use crate::http::problem::{FieldError, Problem};
+use serde_json::value::RawValue;
+
+/// What a member that must be there is told when it is not.
+const REQUIRED: &str = "is required";
+
+/// How many errors are told at most: a body may have thousands of unknown members.
+const MAX_TOLD: usize = 50;
+
+/// One member of the body, its value as the client wrote it.
+pub(crate) struct Member {
+    pub(crate) name: String,
+    pub(crate) value: Box<RawValue>,
+}
+
+/// The members of a body and what was found wrong with them.
+pub(crate) struct Fields {
+    members: Vec<Member>,
+    asked: Vec<&'static str>,
+    errors: Vec<FieldError>,
+}
+
+impl Fields {
+    pub(crate) fn new(members: Vec<Member>) -> Self {
+        Self { members, asked: Vec::new(), errors: Vec::new() }
+    }
+
+    /// Reads what the client sent; members that nobody asks for are ignored.
+    ///
+    /// # Errors
+    /// `invalid_request` with every field that is wrong.
+    pub(crate) fn read<T>(mut self, reader: impl FnOnce(&mut Self) -> T) -> Result<T, Problem> {
+        let value = reader(&mut self);
+        self.finish(value)
+    }
+
+    /// The same, and members that nobody asks for are errors.
+    ///
+    /// # Errors
+    /// `invalid_request` with every field that is wrong.
+    pub(crate) fn read_strictly<T>(mut self, reader: impl FnOnce(&mut Self) -> T) -> Result<T, Problem> {
+        let value = reader(&mut self);
+        for member in &self.members {
+            if !self.asked.contains(&member.name.as_str()) {
+                self.errors
+                    .push(FieldError { field: printable(&member.name), message: "is not known here".into() });
+            }
+        }
+        self.finish(value)
+    }
+
+    /// Those of `names` that are not there, or `null`, or an empty text.
+    pub(crate) fn missing(&self, names: &[&'static str]) -> Vec<&'static str> {
+        let says_something = |member: &Member| !is_null(&member.value) && member.value.get() != "\"\"";
+        let given =
+            |name: &str| self.members.iter().any(|member| member.name == name && says_something(member));
+        names.iter().copied().filter(|name| !given(name)).collect()
+    }
+
+    fn finish<T>(mut self, value: T) -> Result<T, Problem> {
+        self.errors.truncate(MAX_TOLD);
+        if self.errors.is_empty() { Ok(value) } else { Err(Problem::invalid(self.errors)) }
+    }
+
+    /// Whether a member is there and not `null`, for bodies that come in several forms.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.members.iter().any(|member| member.name == name && !is_null(&member.value))
+    }
+
+    /// A member that must be there.
+    pub(crate) fn required<T: Default>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&RawValue) -> Result<T, Expected>,
+    ) -> T {
+        match self.find(name) {
+            Some(Ok(value)) => self.judge(name, parse(&value)).unwrap_or_default(),
+            Some(Err(())) => T::default(),
+            None => {
+                self.refuse(name, REQUIRED);
+                T::default()
+            }
+        }
+    }
+
+    /// A member that may be missing or `null`.
+    pub(crate) fn optional<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&RawValue) -> Result<T, Expected>,
+    ) -> Option<T> {
+        match self.find(name)? {
+            Ok(value) => self.judge(name, parse(&value)),
+            Err(()) => None,
+        }
+    }
+
+    /// A member of a partial change: it may be missing, but not `null`.
+    pub(crate) fn change<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&RawValue) -> Result<T, Expected>,
+    ) -> Option<T> {
+        if self.members.iter().any(|member| member.name == name && is_null(&member.value)) {
+            self.asked.push(name);
+            self.refuse(name, "must not be null");
+            return None;
+        }
+        self.optional(name, parse)
+    }
+
+    /// A member of a partial change that takes something away when it is `null`.
+    pub(crate) fn change_or_clear<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&RawValue) -> Result<T, Expected>,
+    ) -> Option<Option<T>> {
+        let given = self.members.iter().any(|member| member.name == name);
+        let value = self.optional(name, parse);
+        given.then_some(value)
+    }
+
+    /// Notes that `name` is wrong although each member by itself was right.
+    pub(crate) fn refuse(&mut self, name: &str, message: &str) {
+        self.errors.push(FieldError { field: name.to_owned(), message: message.to_owned() });
+    }
+
+    /// The value of `name` unless it is missing or null; `Err` when it stands there twice.
+    fn find(&mut self, name: &'static str) -> Option<Result<Box<RawValue>, ()>> {
+        self.asked.push(name);
+        let mut values = self.members.iter().filter(|member| member.name == name);
+        let first = values.next()?;
+        if values.next().is_some() {
+            self.refuse(name, "stands there twice");
+            return Some(Err(()));
+        }
+        (!is_null(&first.value)).then(|| Ok(first.value.clone()))
+    }
+
+    fn judge<T>(&mut self, name: &str, parsed: Result<T, Expected>) -> Option<T> {
+        parsed.map_err(|expected| self.refuse(name, &expected)).ok()
+    }
+}
+
+fn is_null(value: &RawValue) -> bool {
+    value.get() == "null"
+}
+
+/// A name that a client invented, without what would break a line.
+fn printable(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(100).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::extract::values::{boolean, integer, line, uuid};
+
+    fn raw(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).expect("JSON")
+    }
+
+    fn fields(members: &[(&str, &str)]) -> Fields {
+        let member = |(name, value): &(&str, &str)| Member { name: (*name).to_owned(), value: raw(value) };
+        Fields::new(members.iter().map(member).collect())
+    }
+
+    #[test]
+    fn every_wrong_field_is_told_at_once() {
+        let problem = fields(&[("offer_id", "7"), ("days", "0"), ("name", "\"a\\u0000\"")])
+            .read(|fields| {
+                fields.required("offer_id", uuid);
+                fields.required("days", integer(1..=90));
+                fields.required("name", line(1..=10));
+                fields.required("gone", boolean);
+            })
+            .expect_err("four are wrong");
+        assert_eq!(format!("{problem:?}").matches("FieldError").count(), 4);
+    }
+
+    #[test]
+    fn a_doubled_member_is_refused_and_an_unknown_one_only_where_it_matters() {
+        let twice = &[("a", "true"), ("a", "true")];
+        assert!(fields(twice).read(|fields| fields.required("a", boolean)).is_err());
+        assert!(fields(twice).read(|fields| fields.optional("a", boolean)).is_err());
+        let unknown = &[("a", "true"), ("b", "1")];
+        assert_eq!(fields(unknown).read(|fields| fields.required("a", boolean)).ok(), Some(true));
+        assert!(fields(unknown).read_strictly(|fields| fields.required("a", boolean)).is_err());
+    }
+
+    #[test]
+    fn null_is_missing_except_in_a_change() {
+        let null = &[("a", "null")];
+        assert!(fields(null).read(|fields| fields.required("a", boolean)).is_err());
+        assert_eq!(fields(null).read(|fields| fields.optional("a", boolean)).ok(), Some(None));
+        assert!(fields(null).read_strictly(|fields| fields.change("a", boolean)).is_err());
+    }
+}

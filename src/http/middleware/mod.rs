@@ -1,0 +1,6 @@
+//! What holds for every request, one file a layer.
+
+pub(crate) mod limits;
+pub(crate) mod observe;
+pub(crate) mod rate_limit;
+pub(crate) mod security;

@@ -1,0 +1,33 @@
+//! The operations of the API with their bodies: one file a resource, like the handlers.
+
+mod account;
+mod activation;
+mod admin;
+mod audit;
+mod auth;
+mod offers;
+mod partner;
+pub(crate) mod values;
+mod watch;
+
+use super::operation::Operation;
+
+/// Below this lies everything but what watches and describes the service.
+const API: &str = "/api/v1";
+
+/// Every operation of the service, in the order in which the document tells them.
+pub(crate) fn operations() -> Vec<Operation> {
+    let api: [(&str, Vec<Operation>); 7] = [
+        ("auth", auth::operations()),
+        ("offers", offers::operations()),
+        ("account", account::operations()),
+        ("activation", activation::operations()),
+        ("partner", partner::operations()),
+        ("admin", admin::operations()),
+        ("audit", audit::operations()),
+    ];
+    let api = api.into_iter().flat_map(|(tag, operations)| {
+        operations.into_iter().map(move |operation| operation.tagged(tag).under(API))
+    });
+    api.chain(watch::operations()).collect()
+}

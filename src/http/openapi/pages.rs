@@ -1,0 +1,44 @@
+//! `/docs`: Swagger UI, whose files are part of the binary.
+
+use crate::http::problem::Problem;
+use axum::extract::Path;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use std::sync::{Arc, LazyLock};
+use utoipa_swagger_ui::Config;
+
+/// These pages load scripts, styles and documents from this service alone, and nobody frames them.
+/// Swagger UI writes style attributes and shows images that are part of its style sheet.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+     font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+
+/// `GET /docs` and the files below it.
+pub(crate) async fn page(path: Option<Path<String>>) -> Result<Response, Problem> {
+    static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| Arc::new(config()));
+    let name = path.map_or("index.html".to_owned(), |Path(name)| name);
+    let file = utoipa_swagger_ui::serve(&name, CONFIG.clone()).map_err(|_| Problem::internal())?;
+    let file = file.ok_or_else(Problem::no_such_path)?;
+    let bytes = match name.as_str() {
+        "index.html" => below_docs(&file.bytes),
+        _ => file.bytes.into_owned(),
+    };
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_str(&file.content_type).map_err(|_| Problem::internal())?),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+    ];
+    Ok((headers, bytes).into_response())
+}
+
+fn config() -> Config<'static> {
+    Config::from("/openapi.json").deep_linking(true).persist_authorization(false).validator_url("none")
+}
+
+/// The first page is the same with and without a slash at the end, so it names its files in full.
+fn below_docs(page: &[u8]) -> Vec<u8> {
+    String::from_utf8_lossy(page)
+        .replace("\"./", "\"/docs/")
+        .replace("href=\"index.css", "href=\"/docs/index.css")
+        .into_bytes()
+}

@@ -1,0 +1,222 @@
+//! What the refusals of the rooms behind become for a client. A failure of ours is logged here, once.
+
+use super::code::Code;
+use super::{FieldError, Problem};
+use crate::app::{accounts, activate, catalogue, partner_activate, registration, renew, status};
+use crate::event_log::LogError;
+use crate::identity;
+use crate::processors::{ParkedError, callbacks};
+use std::error::Error;
+
+impl From<LogError> for Problem {
+    fn from(error: LogError) -> Self {
+        match &error {
+            LogError::Unavailable(_) => unavailable(&error),
+            LogError::Overloaded => Self::new(Code::Overloaded, "Too much is waiting to be written"),
+            LogError::Timeout => Self::new(Code::Timeout, "It was not written in time, and will not be"),
+            LogError::OutcomeUnknown => Self::new(
+                Code::OutcomeUnknown,
+                "It may have been written; repeat the request with the same idempotency key",
+            ),
+            LogError::Broken { .. } | LogError::Unreadable(_) => broken(&error),
+        }
+    }
+}
+
+impl From<projections::Error> for Problem {
+    fn from(error: projections::Error) -> Self {
+        match &error {
+            projections::Error::Unreadable(_) | projections::Error::Broken { .. } => broken(&error),
+            _ => unavailable(&error),
+        }
+    }
+}
+
+impl From<status::Error> for Problem {
+    fn from(error: status::Error) -> Self {
+        match error {
+            status::Error::Log(cause) => cause.into(),
+            status::Error::Projection(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<activate::Error> for Problem {
+    fn from(error: activate::Error) -> Self {
+        use activate::Error as E;
+        match error {
+            E::OfferNotFound => no_such_offer(),
+            E::InsufficientBalance => insufficient_balance(),
+            E::KeyReused => key_reused(),
+            E::Conflict => lost_race(),
+            E::Log(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<renew::Error> for Problem {
+    fn from(error: renew::Error) -> Self {
+        use renew::Error as E;
+        match error {
+            E::SubscriptionNotFound => no_such_subscription(),
+            E::Purchase(cause) => cause.into(),
+            E::Projection(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<partner_activate::Error> for Problem {
+    fn from(error: partner_activate::Error) -> Self {
+        use partner_activate::Error as E;
+        match error {
+            E::CallbackUrlNotAllowed => Self::new(
+                Code::CallbackUrlNotAllowed,
+                "The callback URL must have the origin of the registered one",
+            ),
+            E::UserNotFound => Self::new(Code::UnknownUser, "User not found"),
+            E::OfferNotFound => Self::new(Code::UnknownOffer, "Offer not found"),
+            E::AmountMismatch => Self::new(Code::AmountMismatch, "The amount is not the offer's price"),
+            E::InsufficientBalance => insufficient_balance(),
+            E::KeyReused => key_reused(),
+            E::Conflict => lost_race(),
+            E::Identity(cause) => cause.into(),
+            E::Log(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<callbacks::Error> for Problem {
+    fn from(error: callbacks::Error) -> Self {
+        use callbacks::Error as E;
+        match error {
+            E::DeliveryNotFound => no_such_callback(),
+            E::NoCallbackUrl | E::EndpointDisabled => Self::new(Code::Conflict, sentence(&error)),
+            E::Identity(cause) => cause.into(),
+            E::Unavailable(_) => unavailable(&error),
+        }
+    }
+}
+
+impl From<ParkedError> for Problem {
+    fn from(error: ParkedError) -> Self {
+        unavailable(&error)
+    }
+}
+
+impl From<accounts::Error> for Problem {
+    fn from(error: accounts::Error) -> Self {
+        use accounts::Error as E;
+        match error {
+            E::InsufficientBalance => insufficient_balance(),
+            E::BalanceTooLarge => Self::invalid_field("amount", "is more than the account can hold"),
+            E::KeyReused => key_reused(),
+            E::Conflict => lost_race(),
+            E::Log(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<registration::Error> for Problem {
+    fn from(error: registration::Error) -> Self {
+        match error {
+            registration::Error::Identity(cause) => cause.into(),
+            registration::Error::Account(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<catalogue::Error> for Problem {
+    fn from(error: catalogue::Error) -> Self {
+        use catalogue::Error as E;
+        match error {
+            E::NotFound => no_such_offer(),
+            E::Conflict => lost_race(),
+            E::Log(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<identity::Error> for Problem {
+    fn from(error: identity::Error) -> Self {
+        use identity::Error as E;
+        let said = |code| Self::new(code, sentence(&error));
+        match &error {
+            E::NotAuthenticated => said(Code::NotAuthenticated),
+            E::TokenInvalid => said(Code::TokenInvalid),
+            E::TokenExpired => said(Code::TokenExpired),
+            E::TokenReused => said(Code::TokenReused),
+            E::InvalidCredentials => said(Code::InvalidCredentials),
+            E::RateLimited { retry_after } => said(Code::RateLimited).after(*retry_after),
+            E::Invalid(errors) => {
+                let one = |error: &identity::FieldError| FieldError {
+                    field: error.field.to_owned(),
+                    message: error.message.clone(),
+                };
+                Self::invalid(errors.iter().map(one).collect())
+            }
+            E::UsernameTaken => said(Code::UsernameTaken),
+            E::UserNotFound => said(Code::UserNotFound),
+            E::PartnerNotFound => said(Code::PartnerNotFound),
+            E::KeyNotFound => said(Code::KeyNotFound),
+            E::TooManyKeys => said(Code::Conflict),
+            E::Overloaded => said(Code::Overloaded),
+            E::Unavailable(_) => unavailable(&error),
+            E::KeyRetired { .. } | E::Hashing(_) => broken(&error),
+        }
+    }
+}
+
+/// There is no such offer, or not on sale: the same answer.
+pub(crate) fn no_such_offer() -> Problem {
+    Problem::new(Code::OfferNotFound, "There is no such offer")
+}
+
+/// There is no such transaction, or it is somebody else's: the same answer.
+pub(crate) fn no_such_transaction() -> Problem {
+    Problem::new(Code::TransactionNotFound, "There is no such transaction")
+}
+
+/// There is no such subscription, or it is somebody else's: the same answer.
+fn no_such_subscription() -> Problem {
+    Problem::new(Code::SubscriptionNotFound, "There is no such subscription")
+}
+
+/// There is no such callback, or it is somebody else's: the same answer.
+pub(crate) fn no_such_callback() -> Problem {
+    Problem::new(Code::CallbackNotFound, "There is no such callback")
+}
+
+/// There is no owner of such an account.
+pub(crate) fn no_such_account() -> Problem {
+    Problem::new(Code::AccountNotFound, "There is no such account")
+}
+
+fn insufficient_balance() -> Problem {
+    Problem::new(Code::InsufficientBalance, "Insufficient balance")
+}
+
+fn key_reused() -> Problem {
+    Problem::new(Code::IdempotencyKeyReused, "This idempotency key was used for another request")
+}
+
+fn lost_race() -> Problem {
+    Problem::new(Code::Conflict, "Others changed the same thing at the same time; try again")
+}
+
+fn unavailable(error: &(dyn Error + 'static)) -> Problem {
+    tracing::warn!(error, "a request was refused because a part of the system is unavailable");
+    Problem::new(Code::Unavailable, "A part of the system is unavailable; try again later")
+}
+
+fn broken(error: &(dyn Error + 'static)) -> Problem {
+    tracing::error!(error, "a request met what must not be");
+    Problem::internal()
+}
+
+/// The error's text as a sentence.
+fn sentence(error: &dyn Error) -> String {
+    let text = error.to_string();
+    let mut characters = text.chars();
+    let first = characters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    first + characters.as_str()
+}

@@ -1,0 +1,217 @@
+//! What went wrong, as RFC 9457 problem details: the one shape of every error there is, and with
+//! `code` the only place that picks a status.
+//!
+//! A handler only names the problem. [`render`], around everything else, writes the body, because
+//! only there are the request's id and path known; it also gives this shape to the bare errors that
+//! the framework answers (an unknown path, a wrong method).
+
+pub(crate) mod code;
+pub(crate) mod mapping;
+
+pub use code::Code;
+
+use super::context::Context;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::Value;
+use std::any::Any;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long a client should wait after a 503, unless something better is known.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The media type of RFC 9457.
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// Why a request is refused.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    code: Code,
+    detail: Cow<'static, str>,
+    errors: Vec<FieldError>,
+    /// What this path tells beside (RFC 9457, 3.2).
+    members: Vec<(&'static str, Value)>,
+    retry_after: Option<Duration>,
+}
+
+/// One wrong member of a body or parameter of a query.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// Its name as the client wrote it.
+    pub field: String,
+    /// What it should be.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem of `code`; `detail` is for people and names no other person and no secret.
+    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        let waits = code.status() == StatusCode::SERVICE_UNAVAILABLE;
+        Self {
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            members: Vec::new(),
+            retry_after: waits.then_some(RETRY_AFTER),
+        }
+    }
+
+    /// `invalid_request`, with every field that is wrong.
+    #[must_use]
+    pub fn invalid(errors: Vec<FieldError>) -> Self {
+        let detail = match errors.as_slice() {
+            [only] => format!("{}: {}", only.field, only.message),
+            several => format!("{} fields are not valid", several.len()),
+        };
+        Self { errors, ..Self::new(Code::InvalidRequest, detail) }
+    }
+
+    /// `invalid_request` for one field.
+    pub fn invalid_field(field: &str, message: impl Into<String>) -> Self {
+        Self::invalid(vec![FieldError { field: field.to_owned(), message: message.into() }])
+    }
+
+    /// `missing_fields`, with every one of them.
+    #[must_use]
+    pub fn missing(fields: &[&str]) -> Self {
+        let missing = |field: &&str| FieldError { field: (*field).to_owned(), message: "is required".into() };
+        let detail = format!("Missing required fields: {}", fields.join(", "));
+        Self { errors: fields.iter().map(missing).collect(), ..Self::new(Code::MissingFields, detail) }
+    }
+
+    /// The same with one member more.
+    #[must_use]
+    pub fn with(mut self, member: &'static str, value: impl Into<Value>) -> Self {
+        self.members.push((member, value.into()));
+        self
+    }
+
+    /// The same, to be tried again after `wait` (told in whole seconds, at least one).
+    #[must_use]
+    pub fn after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
+    }
+
+    /// The stable name of what went wrong.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// There is no such path.
+    #[must_use]
+    pub fn no_such_path() -> Self {
+        Self::new(Code::NotFound, "There is no such path")
+    }
+
+    /// A bug of ours; the cause is logged, never told.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self::new(Code::InternalError, "Something went wrong on our side; it has been logged")
+    }
+
+    /// The problem behind a bare error status that the framework answered.
+    fn of_status(status: StatusCode) -> Self {
+        match status {
+            StatusCode::NOT_FOUND => Self::no_such_path(),
+            StatusCode::METHOD_NOT_ALLOWED => {
+                Self::new(Code::MethodNotAllowed, "This path exists, but not with this method")
+            }
+            StatusCode::PAYLOAD_TOO_LARGE => Self::new(Code::BodyTooLarge, "The body is too large"),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+                Self::new(Code::UnsupportedMediaType, "The body must be application/json")
+            }
+            status if status.is_client_error() => Self::new(Code::InvalidRequest, "The request is not valid"),
+            _ => Self::internal(),
+        }
+    }
+
+    fn body(&self, context: &Context) -> Body {
+        #[derive(Serialize)]
+        struct Details<'a> {
+            r#type: String,
+            title: &'a str,
+            status: u16,
+            detail: &'a str,
+            instance: &'a str,
+            code: &'a str,
+            request_id: &'a str,
+            error: &'a str,
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            errors: &'a [FieldError],
+            #[serde(flatten)]
+            members: BTreeMap<&'a str, &'a Value>,
+        }
+        let details = Details {
+            r#type: format!("urn:offers:problem:{}", self.code.as_str()),
+            title: self.code.title(),
+            status: self.code.status().as_u16(),
+            detail: &self.detail,
+            instance: context.path(),
+            code: self.code.as_str(),
+            request_id: context.request_id(),
+            error: &self.detail,
+            errors: &self.errors,
+            members: self.members.iter().map(|(name, value)| (*name, value)).collect(),
+        };
+        Body::from(serde_json::to_vec(&details).expect("strings and a number are always JSON"))
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.code.status().into_response();
+        let headers = response.headers_mut();
+        if self.code.status() == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(wait) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Rounded up, at least one.
+fn whole_seconds(wait: Duration) -> u64 {
+    let up = u64::from(wait.subsec_nanos() > 0);
+    (wait.as_secs() + up).max(1)
+}
+
+/// Writes the body of every error that leaves the service.
+pub(crate) async fn render(context: Context, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
+    let problem = match response.extensions_mut().remove::<Problem>() {
+        Some(problem) => problem,
+        None if response.headers().get(header::CONTENT_TYPE).is_some_and(|is| is == PROBLEM_JSON) => {
+            return response;
+        }
+        None => Problem::of_status(status),
+    };
+    *response.status_mut() = problem.code.status();
+    *response.body_mut() = problem.body(&context);
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    response.headers_mut().insert(header::CONTENT_TYPE, PROBLEM_JSON);
+    response
+}
+
+/// The answer when a handler panicked; the panic itself goes to the log.
+pub(crate) fn of_panic(panic: Box<dyn Any + Send>) -> Response {
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    tracing::error!(panic = message, "a request handler panicked");
+    Problem::internal().into_response()
+}

@@ -1,0 +1,42 @@
+//! `/admin`: what takes the role `admin`. Unknown members of a body are refused here: an admin who
+//! mistypes one wants to know. Every change may say why (`reason`), and that is kept with it.
+
+pub(crate) mod accounts;
+pub(crate) mod callbacks;
+pub(crate) mod offers;
+pub(crate) mod parked;
+pub(crate) mod partner_keys;
+pub(crate) mod partners;
+pub(crate) mod transactions;
+pub(crate) mod users;
+
+use crate::http::extract::fields::Fields;
+use crate::http::extract::values::prose;
+use crate::http::problem::Problem;
+use crate::identity::Cursor;
+use chrono::DateTime;
+
+/// The longest reason, in characters.
+const MAX_REASON: usize = 500;
+
+/// Why something is changed, in that person's words.
+fn reason(fields: &mut Fields) -> Option<String> {
+    fields.optional("reason", prose(1..=MAX_REASON))
+}
+
+/// The same, of a request that may say nothing else and nothing at all.
+fn only_reason(fields: Option<Fields>) -> Result<Option<String>, Problem> {
+    fields.map_or(Ok(None), |fields| fields.read_strictly(reason))
+}
+
+/// The key of a list of users, partners or keys.
+fn cursor(key: &str) -> Option<Cursor> {
+    let (created, id) = key.split_once('|')?;
+    let created = DateTime::from_timestamp_micros(created.parse().ok()?)?;
+    Some(Cursor { created, id: id.parse().ok()? })
+}
+
+/// The other way round.
+fn key(cursor: &Cursor) -> String {
+    format!("{}|{}", cursor.created.timestamp_micros(), cursor.id)
+}

@@ -1,0 +1,110 @@
+//! `/admin/transactions`: all purchases, with what was tried for each.
+
+use crate::app::status;
+use crate::event_log::StreamId;
+use crate::http::Shared;
+use crate::http::context::Context;
+use crate::http::extract::caller::Admin;
+use crate::http::extract::page::Wanted;
+use crate::http::extract::query::{Parameters, boolean, id, integer, one_of};
+use crate::http::problem::Problem;
+use crate::http::resources::account::{STATUSES, transaction};
+use axum::extract::State;
+use axum::response::Response;
+use chrono::TimeDelta;
+use domain::transaction::{Event, Transaction};
+use domain::{Recorded, Timestamp, UnknownEvent};
+use projections::TransactionView;
+use projections::transaction::AdminFilter;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+/// The longest age that can be asked for, in seconds: a hundred years.
+const MAX_AGE_S: i64 = 100 * 366 * 24 * 60 * 60;
+
+/// `GET /admin/transactions/?status=&user_id=&partner_id=&in_doubt=&older_than_s=`
+pub(crate) async fn list_all(
+    State(app): State<Shared>,
+    _admin: Admin,
+    context: Context,
+    parameters: Parameters,
+) -> Result<Response, Problem> {
+    let now = app.clock.now();
+    let (wanted, filter) = Wanted::read(parameters, "all_transactions", |parameters| AdminFilter {
+        status: parameters.optional("status", one_of(&STATUSES)),
+        user_id: parameters.optional("user_id", id),
+        partner_id: parameters.optional("partner_id", id),
+        in_doubt: parameters.optional("in_doubt", boolean),
+        created_before: parameters
+            .optional("older_than_s", integer(0..=MAX_AGE_S))
+            .map(|age_s| before(now, age_s)),
+    })?;
+    let after = wanted.key(|key| key.parse().ok())?;
+    let slice = app.readers.transactions(filter, after, wanted.limit).await?;
+    status::told(&app, &slice.items).await;
+    let streams: Vec<_> =
+        slice.items.iter().map(|view| StreamId::of::<Transaction>(view.transaction_id.0)).collect();
+    let events = app.log.streams(&streams).await?;
+    let mut attempts = attempts(&events).map_err(crate::event_log::LogError::from)?;
+    let items = slice.items.iter().map(|view| {
+        let tried = attempts.remove(&view.transaction_id.to_string()).unwrap_or_default();
+        shown(view, &tried)
+    });
+    let items = items.collect();
+    Ok(wanted.answer(&context, items, slice.next.map(|key| key.to_string())))
+}
+
+fn before(now: Timestamp, age_s: i64) -> Timestamp {
+    Timestamp::new(now.utc() - TimeDelta::seconds(age_s))
+}
+
+/// A purchase as its user sees it, and what only an operator does. `partner_validate_reference` is the
+/// one that a partner was told; `reference` is the activation system's.
+fn shown(view: &TransactionView, attempts: &[Attempt]) -> Value {
+    let mut shown = transaction(view);
+    shown["account_id"] = json!(view.request.account_id);
+    shown["partner_id"] = json!(view.request.partner_id);
+    shown["partner_reference"] = json!(view.request.partner_reference);
+    shown["partner_validate_reference"] = json!(view.request.reference);
+    shown["pending_reason"] = json!(view.pending_reason);
+    shown["error_code"] = json!(view.error_code);
+    shown["attempts"] = json!(attempts);
+    shown
+}
+
+/// One time that the activation system was asked.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Attempt {
+    /// When the intent was recorded, just before the first byte.
+    at: Timestamp,
+    /// What it was asked for.
+    kind: &'static str,
+    /// What is certain because of it; nothing as long as nothing is.
+    evidence: Option<&'static str>,
+    /// The system's own words about it.
+    detail: Option<String>,
+}
+
+/// What was tried for each transaction, by id, from all their events in order.
+fn attempts(events: &[Recorded]) -> Result<HashMap<String, Vec<Attempt>>, UnknownEvent> {
+    let mut known: HashMap<String, Vec<Attempt>> = HashMap::new();
+    for recorded in events {
+        let domain::Event::Transaction(event) = domain::Event::decode(recorded)? else { continue };
+        let attempts = known.entry(recorded.aggregate_id.clone()).or_default();
+        let (evidence, detail) = match event {
+            Event::Processing { .. } => {
+                let at = recorded.recorded_at;
+                attempts.push(Attempt { at, kind: "activate", evidence: None, detail: None });
+                continue;
+            }
+            Event::Succeeded { reference } => ("activated", reference),
+            Event::Failed { code, message } => ("rejected", format!("{code}: {message}")),
+            Event::ActivationRequested(_) | Event::Refunded { .. } => continue,
+        };
+        if let Some(last) = attempts.last_mut() {
+            (last.evidence, last.detail) = (Some(evidence), Some(detail));
+        }
+    }
+    Ok(known)
+}

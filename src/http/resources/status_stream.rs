@@ -1,0 +1,132 @@
+//! A status as a stream of events: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
+//!
+//! Every change is one event, named `status`, whose id is the position of the change; a client that was
+//! cut off says the last id it has (`Last-Event-ID`) and is told what came after. The stream ends with
+//! the final status. A client that has that already is answered 204, which stops its reconnecting.
+
+use super::status::shown;
+use crate::app::status;
+use crate::app::status_watch::{Called, Seat};
+use crate::http::Shared;
+use crate::http::problem::Problem;
+use crate::http::problem::mapping::no_such_transaction;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use domain::TransactionId;
+use futures::stream;
+use projections::transaction::TransactionHash;
+use serde_json::Value;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// How often a comment shows that the connection lives, when nothing else does.
+const COMMENT_EVERY: Duration = Duration::from_secs(15);
+/// How long one stream lasts at most: it was opened with a token that lives minutes. The client comes
+/// again by itself, with a new one.
+const MAX_AGE: Duration = Duration::from_secs(15 * 60);
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// Tells proxies (nginx) to pass events on as they come.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Begins to tell how `id` is going, with what it is now or with what the client has not heard yet.
+pub(crate) async fn answer(
+    app: Shared,
+    id: TransactionId,
+    seat: Seat,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let now = status::current(&app, id).await?.ok_or_else(no_such_transaction)?;
+    let untold = match last_heard(headers) {
+        Some(heard) => since(&app, &now, heard).await?,
+        None => vec![now.clone()],
+    };
+    if untold.is_empty() && now.is_final() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let telling = Telling {
+        app,
+        id,
+        seat,
+        told: now.position(),
+        ended: now.is_final(),
+        untold: untold.into(),
+        until: Instant::now() + MAX_AGE,
+    };
+    let events = stream::unfold(telling, Telling::next);
+    let mut response =
+        Sse::new(events).keep_alive(KeepAlive::new().interval(COMMENT_EVERY).text("waiting")).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+fn last_heard(headers: &HeaderMap) -> Option<i64> {
+    headers.get(LAST_EVENT_ID)?.to_str().ok()?.parse().ok()
+}
+
+/// The changes after `heard` up to `now`; only `now` when `heard` is none of this purchase's.
+async fn since(app: &Shared, now: &TransactionHash, heard: i64) -> Result<Vec<TransactionHash>, Problem> {
+    if heard == now.position() {
+        return Ok(Vec::new());
+    }
+    let changes = status::changes(&app.log, now.transaction_id(), now.position()).await?;
+    let known = changes.iter().position(|change| change.position() == heard);
+    Ok(match known {
+        Some(index) => changes.into_iter().skip(index + 1).collect(),
+        None => vec![now.clone()],
+    })
+}
+
+/// One stream: what is still to be told, and the seat in which the next change is waited for.
+struct Telling {
+    app: Shared,
+    id: TransactionId,
+    seat: Seat,
+    untold: VecDeque<TransactionHash>,
+    /// The position of the last change that is told or about to be.
+    told: i64,
+    /// Nothing comes after what is untold.
+    ended: bool,
+    until: Instant,
+}
+
+impl Telling {
+    async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
+        loop {
+            if let Some(change) = self.untold.pop_front() {
+                return Some((Ok(event(&change)), self));
+            }
+            if self.ended {
+                return None;
+            }
+            self.ended = timeout_at(self.until, self.seat.called()).await != Ok(Called::Look);
+            self.look().await;
+        }
+    }
+
+    /// Notes what has changed. What cannot be seen now is seen at the next look.
+    async fn look(&mut self) {
+        let Ok(Some(now)) = status::current(&self.app, self.id).await else { return };
+        if now.position() <= self.told {
+            return;
+        }
+        let changes = status::changes(&self.app.log, self.id, now.position()).await;
+        let new = changes.unwrap_or_default().into_iter().filter(|change| change.position() > self.told);
+        self.untold.extend(new);
+        if self.untold.is_empty() {
+            self.untold.push_back(now.clone()); // without its stream, at least how it is now
+        }
+        self.told = now.position();
+        self.ended |= now.is_final();
+    }
+}
+
+fn event(change: &TransactionHash) -> Event {
+    let data = Value::Object(shown(change)).to_string();
+    Event::default().event("status").id(change.position().to_string()).data(data)
+}

@@ -1,0 +1,94 @@
+//! Finds purchases that nobody brings further, and drives them: so an outage of NATS, a lost message or
+//! a crash delays and loses nothing. One that cannot be driven is parked, as its message would be.
+
+use super::{backoff, consumer};
+use crate::bus::{Bus, Letter, Verdict};
+use crate::clock::Clock;
+use crate::processors::{ActivationProcessor, Parked};
+use futures::StreamExt;
+use projections::Readers;
+use projections::transaction::Unfinished;
+use std::error::Error;
+use std::time::Duration;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+/// How often it looks.
+const PERIOD: Duration = Duration::from_secs(2);
+/// How long after its time a purchase is left to the bus while that works.
+const AGE: Duration = Duration::from_secs(10);
+/// How many are taken at a time.
+const BATCH: u32 = 1_000;
+/// How many of them are driven at once.
+const CONCURRENCY: usize = 128;
+
+/// Drives what is due, again and again.
+pub struct Sweeper {
+    readers: Readers,
+    processor: ActivationProcessor,
+    parked: Parked,
+    bus: Bus,
+    clock: Clock,
+}
+
+impl Sweeper {
+    /// A sweeper that drives by `processor` what `readers` show, at once when `bus` does not deliver.
+    #[must_use]
+    pub fn new(
+        readers: Readers,
+        processor: ActivationProcessor,
+        parked: Parked,
+        bus: Bus,
+        clock: Clock,
+    ) -> Self {
+        Self { readers, processor, parked, bus, clock }
+    }
+
+    /// Sweeps until `stop`; what is being driven then is driven to its end.
+    pub async fn run(self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            if let Err(error) = self.sweep(&stop).await {
+                tracing::warn!(%error, "cannot look for unfinished transactions: {error}");
+            }
+            stop.run_until_cancelled(sleep(PERIOD)).await;
+        }
+    }
+
+    /// Drives what is due, from the oldest to the newest: those that rest for long are not in the way of
+    /// the others, however many they are.
+    async fn sweep(&self, stop: &CancellationToken) -> Result<(), projections::Error> {
+        let (mut found, mut after) = (0, 0);
+        loop {
+            let age = if self.bus.delivers() { AGE } else { Duration::ZERO };
+            let now = self.clock.now();
+            let due = self.readers.unfinished(now, age, backoff::BACKOFF, after, BATCH).await?;
+            found += due.len();
+            metrics::gauge!("offers_sweeper_due").set(u32::try_from(found).unwrap_or(u32::MAX));
+            let more = due.last().filter(|_| due.len() == BATCH as usize).map(|last| last.position);
+            let each = futures::stream::iter(due).take_until(stop.cancelled());
+            each.for_each_concurrent(CONCURRENCY, |unfinished| self.drive(unfinished)).await;
+            match more {
+                Some(position) if !stop.is_cancelled() => after = position,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    async fn drive(&self, unfinished: Unfinished) {
+        let Unfinished { transaction_id: id, position, attempts, .. } = unfinished;
+        let Verdict::Park { reason } = self.processor.drive(id, None).await else { return };
+        tracing::error!(transaction_id = %id, reason, "{id} cannot be driven: {reason}");
+        let letter = Letter {
+            position,
+            subject: "sweeper".to_owned(),
+            event_id: None,
+            aggregate_id: Some(id.0),
+            attempts: i64::from(attempts),
+            reason,
+        };
+        if let Err(error) = self.parked.keep(consumer::NAME, &letter).await {
+            let error: &dyn Error = &error;
+            tracing::error!(error, transaction_id = %id, "{id} could not be parked");
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The service: opens what is shared, runs the roles it was given, and ends them in order.
+
+mod gauges;
+mod http_threads;
+pub mod migrations;
+pub mod projectors;
+mod resources;
+
+use crate::app::App;
+use crate::bus::{self, Bus};
+use crate::clock::Clock;
+use crate::config::{Role, SecretError, Serve};
+use crate::event_log::{self, EventLog, Leadership, follow};
+use crate::external::{self, ActivationSystem};
+use crate::identity;
+use crate::processors::callbacks;
+use crate::processors::notifications::{self, Notifications};
+use crate::processors::schedules::Scheduler;
+use crate::processors::{ActivationProcessor, Parked, Resumption, Sweeper, consume_activations};
+use crate::{http, telemetry};
+use gauges::Vitals;
+use http_threads::Answering;
+use metrics_exporter_prometheus::PrometheusHandle;
+use resources::Parts;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Why the service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Something that it must be told is missing or wrong.
+    #[error("the configuration is not complete")]
+    Secret(#[from] SecretError),
+    /// A setting that cannot be used.
+    #[error("{name} cannot be used: {why}")]
+    Setting {
+        /// Which.
+        name: &'static str,
+        /// What is wrong with it; never the value of a secret.
+        why: String,
+    },
+    /// PostgreSQL.
+    #[error("cannot use PostgreSQL at {url}")]
+    Database {
+        /// Without its password.
+        url: String,
+        /// Why not.
+        #[source]
+        cause: sqlx::Error,
+    },
+    /// The schema is not there or old.
+    #[error("the database at {url} is not migrated: run `offers migrate` with the owner's URL first")]
+    NotMigrated {
+        /// Without its password.
+        url: String,
+    },
+    /// The address is taken, or not ours.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// No threads to answer on.
+    #[error("the system has no more threads")]
+    Threads(#[source] std::io::Error),
+    /// Users and tokens.
+    #[error(transparent)]
+    Identity(#[from] identity::Error),
+    /// NATS's URL.
+    #[error(transparent)]
+    Bus(#[from] bus::Error),
+    /// What callbacks are sent with.
+    #[error(transparent)]
+    Callbacks(#[from] callbacks::ClientError),
+    /// How mail is configured.
+    #[error(transparent)]
+    MailSetting(#[from] notifications::SettingError),
+    /// Mail could not be switched on.
+    #[error(transparent)]
+    Mail(#[from] notifications::StartError),
+    /// Redis's URL.
+    #[error(transparent)]
+    Projections(#[from] projections::Error),
+}
+
+/// A running service.
+pub struct Service {
+    /// Where HTTP is served; `None` without that role.
+    pub address: Option<SocketAddr>,
+    /// What the parts share.
+    pub app: Arc<App>,
+    tasks: TaskTracker,
+    answering: Option<Answering>,
+    /// No new work.
+    stop: CancellationToken,
+    /// Nothing is written any more: the log ends last, so that what came of a call still gets in.
+    end: CancellationToken,
+}
+
+impl Service {
+    /// Starts every role of `config`.
+    ///
+    /// # Errors
+    /// `StartError`: a missing secret, PostgreSQL out of reach, an address that is taken. Redis and NATS
+    /// may be absent: the service is degraded until they come.
+    pub async fn start(config: &Serve, clock: Clock, metrics: PrometheusHandle) -> Result<Self, StartError> {
+        let (stop, end) = (CancellationToken::new(), CancellationToken::new());
+        let told = notifications::Settings::read(&config.mail)?;
+        let parts = Parts::open(config, clock, metrics, &stop, &end).await?;
+        // Before anything can happen that users are told of: where mail begins is recorded by this.
+        let mail = mail(told, config, &parts).await?;
+        let mut service = Self {
+            address: None,
+            app: parts.app.clone(),
+            tasks: TaskTracker::new(),
+            answering: None,
+            stop,
+            end,
+        };
+        if let Some(mail) = mail {
+            service.tasks.spawn(mail.run(parts.app.bus.clone(), service.stop.clone()));
+        }
+        for role in config.roles() {
+            service.begin(role, config, &parts).await?;
+        }
+        service.watch(config, &parts).await?;
+        Ok(service)
+    }
+
+    async fn begin(&mut self, role: Role, config: &Serve, parts: &Parts) -> Result<(), StartError> {
+        match role {
+            Role::Api => self.serve_http(config, parts).await?,
+            Role::Relay => {
+                let bus = parts.app.bus.clone();
+                let log = parts.app.log.clone();
+                self.lead(event_log::Role::Relay, parts, move |term| relay(bus.clone(), log.clone(), term));
+            }
+            Role::Projector => {
+                let (feed, tables) = (parts.app.log.clone(), parts.read_tables());
+                self.lead(event_log::Role::ReadTables, parts, move |term| {
+                    follow(feed.feed(), tables.clone(), term)
+                });
+                let (feed, hashes) = (parts.app.log.clone(), parts.hash_projector(config)?);
+                self.lead(event_log::Role::Hashes, parts, move |term| {
+                    follow(feed.feed(), hashes.clone(), term)
+                });
+            }
+            Role::Processor => {
+                self.process(config, parts)?;
+                self.tell_partners(config, parts)?;
+            }
+            Role::Scheduler => {
+                let app = &parts.app;
+                let (log, readers, clock) = (app.log.clone(), app.readers.clone(), app.clock.clone());
+                let scheduler = Scheduler::new(log, readers, parts.pool.clone(), clock, &config.schedules);
+                self.lead(event_log::Role::Scheduler, parts, move |term| scheduler.clone().run(term));
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs `work` on one instance at a time.
+    fn lead<F>(
+        &self,
+        role: event_log::Role,
+        parts: &Parts,
+        work: impl FnMut(CancellationToken) -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let leadership = Leadership::new(parts.connect.clone(), role);
+        self.tasks.spawn(leadership.run(self.stop.clone(), work));
+    }
+
+    /// Drives activations: those that the bus announces, and those that it forgot.
+    fn process(&self, config: &Serve, parts: &Parts) -> Result<(), StartError> {
+        let app = &parts.app;
+        let calls = config.activation.external_calls;
+        let processor = ActivationProcessor::new(
+            app.log.clone(),
+            activation_system(config)?,
+            app.clock.clone(),
+            usize::from(calls),
+        );
+        let (bus, readers) = (app.bus.clone(), app.readers.clone());
+        let (parked, clock) = (app.parked.clone(), app.clock.clone());
+        let sweeper = Sweeper::new(readers.clone(), processor.clone(), parked, bus.clone(), clock);
+        self.tasks.spawn(sweeper.run(self.stop.clone()));
+        let resumption = Resumption::new(app.parked.clone(), app.log.clone(), processor.clone());
+        self.tasks.spawn(resumption.run(self.stop.clone()));
+        self.tasks.spawn(consume_activations(
+            bus,
+            processor,
+            app.parked.clone(),
+            readers,
+            u32::from(calls),
+            config.activation.external_timeout,
+        ));
+        Ok(())
+    }
+
+    /// Queues callbacks on one instance, sends them on every one.
+    fn tell_partners(&self, config: &Serve, parts: &Parts) -> Result<(), StartError> {
+        let app = parts.app.clone();
+        let allow_private = config.callbacks.callback_allow_private;
+        let settings = callbacks::Settings { allow_private, ..callbacks::Settings::default() };
+        self.tasks.spawn(app.callbacks.sender(&settings)?.run(self.stop.clone()));
+        self.lead(event_log::Role::Callbacks, parts, move |term| {
+            let enqueuer = app.callbacks.enqueuer(app.readers.clone(), app.hashes.clone());
+            follow(app.log.feed(), enqueuer, term)
+        });
+        Ok(())
+    }
+
+    /// Measures what must be asked for, and shows it where no API is served, too.
+    async fn watch(&mut self, config: &Serve, parts: &Parts) -> Result<(), StartError> {
+        let (app, pool) = (parts.app.clone(), parts.pool.clone());
+        let vitals = Vitals { app, parked: Parked::new(pool.clone()), pool };
+        self.tasks.spawn(vitals.run(self.stop.clone()));
+        if let Some(address) = config.metrics_listen {
+            let refused = |cause| StartError::Listen { address, cause };
+            let listener = TcpListener::bind(address).await.map_err(refused)?;
+            let router = http::watch_router(parts.app.clone());
+            self.tasks.spawn(http::serve(listener, router, self.stop.clone()));
+        }
+        Ok(())
+    }
+
+    async fn serve_http(&mut self, config: &Serve, parts: &Parts) -> Result<(), StartError> {
+        let address = config.listen;
+        let refused = |cause| StartError::Listen { address, cause };
+        let listener = TcpListener::bind(address).await.map_err(refused)?;
+        self.address = Some(listener.local_addr().map_err(refused)?);
+        let identity = parts.app.clone();
+        identity.identity.read_changes().await?;
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            let clock = identity.clock.clone();
+            identity.identity.run(move || clock.now().utc(), stop).await;
+        });
+        let router = http::router(parts.app.clone(), &config.protection);
+        let answering = Answering::start(config.roles().len() > 1).map_err(StartError::Threads)?;
+        self.tasks.spawn_on(http::serve(listener, router, self.stop.clone()), answering.handle());
+        self.answering = Some(answering);
+        Ok(())
+    }
+
+    /// Ends everything: no new requests, running ones finish (bounded), then the followers.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.end.cancel();
+    }
+}
+
+/// Mail, for processors that are told where it goes.
+async fn mail(
+    settings: Option<notifications::Settings>,
+    config: &Serve,
+    parts: &Parts,
+) -> Result<Option<Notifications>, StartError> {
+    let Some(settings) = settings.filter(|_| config.roles().contains(&Role::Processor)) else {
+        return Ok(None);
+    };
+    let app = &parts.app;
+    let sources = notifications::Sources {
+        log: app.log.clone(),
+        readers: app.readers.clone(),
+        identity: app.identity.clone(),
+        pool: parts.pool.clone(),
+        clock: app.clock.clone(),
+        currency: app.currency.clone(),
+    };
+    Ok(Some(Notifications::open(sources, settings).await?))
+}
+
+/// Publishes the log until `term` ends.
+async fn relay(bus: Bus, log: EventLog, term: CancellationToken) {
+    match bus.relay(log.clone()).await {
+        Ok(relay) => follow(log.feed(), relay, term).await,
+        Err(cause) => tracing::error!(error = %cause, "the relay cannot start"),
+    }
+}
+
+fn activation_system(config: &Serve) -> Result<ActivationSystem, StartError> {
+    let wrong = |why: String| StartError::Setting { name: "OFFERS_EXTERNAL_URL", why };
+    let url = config.activation.external_url.as_deref().ok_or_else(|| wrong("it is not set".to_owned()))?;
+    let mut settings = external::Settings::new(url);
+    settings.timeout = config.activation.external_timeout;
+    settings.max_in_flight = usize::from(config.activation.external_calls);
+    ActivationSystem::new(&settings).map_err(|cause| wrong(cause.to_string()))
+}
+
+/// Logs, metrics and the service, until Ctrl-C or SIGTERM.
+///
+/// # Errors
+/// As `Service::start`.
+pub async fn run(config: &Serve) -> anyhow::Result<()> {
+    telemetry::log_to_stderr(config.log_format);
+    let metrics = telemetry::collect_metrics()?;
+    let traces = telemetry::export_traces()?;
+    let service = Service::start(config, Clock::system(), metrics).await?;
+    let roles: Vec<String> = config.roles().iter().map(Role::to_string).collect();
+    let address = service.address.map(tracing::field::display);
+    tracing::info!(roles = roles.join(","), address, "ready");
+    interrupted().await;
+    tracing::info!("stopping");
+    service.stop().await;
+    traces.finish().await;
+    Ok(())
+}
+
+/// Ctrl-C or SIGTERM.
+async fn interrupted() {
+    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+        return drop(tokio::signal::ctrl_c().await);
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
