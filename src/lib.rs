@@ -21,4 +21,4 @@ pub mod identity;
 pub mod clock;
 pub mod config;
 pub mod telemetry;
-mod tls;
+pub mod tls;

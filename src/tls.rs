@@ -2,7 +2,14 @@
 
 use rustls::crypto::ring;
 
-/// Makes `ring` the provider of the clients that would else look for one and panic; repeats do nothing.
+/// Builds every HTTP client of ours. `reqwest` has no TLS provider built in and panics without one, so `ring` is
+/// made the default of the process first; repeats do nothing.
+pub fn http_client() -> reqwest::ClientBuilder {
+    use_ring();
+    reqwest::Client::builder()
+}
+
+/// Makes `ring` the provider of clients that a library builds.
 pub(crate) fn use_ring() {
     let _installed_before = ring::default_provider().install_default();
 }

@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::io;
 use std::time::Duration;
 
+use crate::tls::http_client;
 use reqwest::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, Url, redirect, retry};
 use uuid::Uuid;
@@ -52,7 +53,7 @@ pub(super) struct Transport {
 impl Transport {
     pub(super) fn new(settings: &Settings) -> Result<Transport, SettingsError> {
         let base = checked(&settings.base_url)?;
-        let mut client = Client::builder()
+        let mut client = http_client()
             .timeout(settings.timeout)
             .connect_timeout(CONNECT_TIMEOUT.min(settings.timeout))
             .pool_max_idle_per_host(settings.max_in_flight)

@@ -5,6 +5,7 @@ mod alone;
 mod through_nats;
 
 use crate::support::eventually::eventually;
+use crate::support::http;
 use crate::support::stack::{Corner, Stack};
 use domain::transaction::{ActivationRequested, Command, Kind, Transaction};
 use domain::{AccountId, Metadata, Money, OfferId, Recorded, SubscriptionId, TransactionId, UserId, account};
@@ -87,7 +88,7 @@ impl Fixture {
 
     async fn control(&self, changes: serde_json::Value) {
         let url = format!("{}/_control", self.simulator.url());
-        reqwest::Client::new().put(url).json(&changes).send().await.unwrap().error_for_status().unwrap();
+        http().put(url).json(&changes).send().await.unwrap().error_for_status().unwrap();
     }
 
     /// A user with 1000.00.

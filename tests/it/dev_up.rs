@@ -1,5 +1,6 @@
 //! `./dev`, behind its script: everything comes up, stays up, and continues after a kill -9.
 
+use crate::support::http;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -103,5 +104,5 @@ impl Drop for Up {
 
 async fn ready(demo: &Value) -> bool {
     let url = format!("{}/readyz", demo["api_url"].as_str().unwrap());
-    reqwest::get(url).await.is_ok_and(|answer| answer.status().is_success())
+    http().get(url).send().await.is_ok_and(|answer| answer.status().is_success())
 }

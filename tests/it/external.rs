@@ -1,5 +1,6 @@
 //! The client of the activation system and the simulated system, over the wire.
 
+use crate::support::http;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -49,7 +50,7 @@ fn client_of(running: &Running) -> ActivationSystem {
 
 async fn control(running: &Running, changes: Value) -> reqwest::StatusCode {
     let url = format!("{}/_control", running.url());
-    reqwest::Client::new().put(url).json(&changes).send().await.unwrap().status()
+    http().put(url).json(&changes).send().await.unwrap().status()
 }
 
 fn request(transaction_id: Uuid) -> Request<'static> {

@@ -36,7 +36,10 @@ impl Door {
     /// From the address 127.0.0.`last`.
     fn at(system: &System, last: u8) -> Self {
         let address = IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
-        Self { client: Client::builder().local_address(address).build().unwrap(), url: system.url.clone() }
+        Self {
+            client: offers::tls::http_client().local_address(address).build().unwrap(),
+            url: system.url.clone(),
+        }
     }
 
     async fn log_in(&self, username: &str, password: &str) -> (StatusCode, Value) {

@@ -11,7 +11,7 @@ const KEPT: &[(&str, &[&str])] = &[
     ("postgres_es", &["src/event_log/"]),
     ("async_nats", &["src/bus/", LOG_FILTER]),
     ("redis::", &["projections/", "src/app/", "src/devstack/"]),
-    ("reqwest", &["src/external/", "src/processors/callbacks/", "src/cli/load/"]),
+    ("reqwest", &["src/external/", "src/processors/callbacks/", "src/tls.rs"]),
     (
         "sqlx",
         &[

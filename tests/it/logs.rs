@@ -1,6 +1,7 @@
 //! What stands in the logs: fixed names, and no secret.
 
 use crate::outage::processes::{Serving, System};
+use crate::support::http;
 use crate::support::service::PASSWORD;
 use offers::clock::Clock;
 use offers::identity::Actor;
@@ -61,7 +62,7 @@ fn line_with<'a>(text: &'a str, secret: &str) -> &'a str {
 
 /// A login, a refused one, a refresh, a partner's call and a wrong key; and what nobody may read of it.
 async fn use_every_secret(system: &System) -> Vec<(&'static str, String)> {
-    let client = Client::new();
+    let client = http();
     let url = |path: &str| format!("{}/api/v1{path}", system.url);
     let login = json!({"username": "alice", "password": "alice-demo"});
     let grant = client.post(url("/auth/login/")).json(&login).send().await.unwrap();

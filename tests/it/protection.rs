@@ -16,7 +16,7 @@ async fn guarded(protection: Protection) -> Service {
 /// A client that calls from another address of this machine.
 fn client_at(last: u8) -> reqwest::Client {
     let address = IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
-    reqwest::Client::builder().local_address(address).build().unwrap()
+    offers::tls::http_client().local_address(address).build().unwrap()
 }
 
 async fn offers(service: &Service, person: &Person) -> Reply {

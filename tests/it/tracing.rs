@@ -2,6 +2,7 @@
 
 use crate::outage::processes::{Serving, System};
 use crate::support::eventually::eventually;
+use crate::support::http;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -53,7 +54,7 @@ fn hex(bytes: &[u8]) -> String {
 
 async fn activate(system: &System, traceparent: Option<&str>) -> String {
     let token = system.log_in("alice").await;
-    let request = Client::new().post(format!("{}/api/v1/activation/", system.url)).bearer_auth(token);
+    let request = http().post(format!("{}/api/v1/activation/", system.url)).bearer_auth(token);
     let request = traceparent.iter().fold(request, |request, value| request.header("traceparent", *value));
     let answer = request.json(&json!({"offer_id": system.members.offers[0]})).send().await.unwrap();
     let answer: Value = answer.json().await.unwrap();

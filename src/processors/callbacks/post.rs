@@ -5,6 +5,7 @@ use super::Settings;
 use super::address::is_public;
 use super::resolver::{AddressRefused, JudgingResolver};
 use super::url;
+use crate::tls::http_client;
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, ClientBuilder, Response, StatusCode, Url, redirect, retry};
 use std::error::Error as _;
@@ -133,8 +134,7 @@ impl Poster {
 }
 
 fn client(settings: &Settings) -> ClientBuilder {
-    crate::tls::use_ring();
-    Client::builder()
+    http_client()
         .timeout(settings.timeout)
         .connect_timeout(settings.connect_timeout.min(settings.timeout))
         .pool_max_idle_per_host(settings.per_endpoint)

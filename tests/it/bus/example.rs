@@ -3,6 +3,7 @@
 use super::analyst::NAME;
 use crate::outage::processes::{Serving, System};
 use crate::support::eventually::eventually;
+use crate::support::http;
 use crate::support::nats_server::NatsServer;
 use crate::support::python::python_is_missing;
 use async_nats::jetstream;
@@ -13,7 +14,7 @@ use tokio::process::Command;
 
 /// Buys the offer and waits until it is known what became of it.
 async fn buy(system: &System, token: &str, offer: uuid::Uuid) -> String {
-    let (client, api) = (Client::new(), format!("{}/api/v1/activation", system.url));
+    let (client, api) = (http(), format!("{}/api/v1/activation", system.url));
     let wish = client.post(format!("{api}/")).bearer_auth(token).json(&json!({"offer_id": offer}));
     let accepted: Value = wish.send().await.unwrap().json().await.unwrap();
     let status = format!("{api}/status/{}/", accepted["transaction_id"].as_str().unwrap());
@@ -88,8 +89,7 @@ async fn terms(system: &System, one: uuid::Uuid, other: uuid::Uuid, third: uuid:
     let token = system.log_in("alice").await;
     let of = async |offer: uuid::Uuid| {
         let url = format!("{}/api/v1/offers/{offer}/", system.url);
-        let offer: Value =
-            Client::new().get(url).bearer_auth(&token).send().await.unwrap().json().await.unwrap();
+        let offer: Value = http().get(url).bearer_auth(&token).send().await.unwrap().json().await.unwrap();
         ["name", "price"].map(|member| offer[member].as_str().unwrap().to_owned())
     };
     let ([name, price], [other, other_price], [_, refund]) =

@@ -4,6 +4,7 @@
 use super::compose::{Compose, Variables, filled, only_secrets, root};
 use super::settings;
 use crate::support::eventually::eventually;
+use crate::support::http;
 use crate::support::nats_server::{LEASH, connect};
 use crate::support::stack::start_servers;
 use async_nats::jetstream;
@@ -191,7 +192,7 @@ impl Machine {
     async fn until_nothing_is_degraded(&self) {
         let all = json!({"status": "ok", "parts": {"postgresql": "ok", "redis": "ok", "nats": "ok"}});
         eventually("every part is ok", async || {
-            let Ok(answer) = reqwest::get(self.url("/readyz")).await else { return false };
+            let Ok(answer) = http().get(self.url("/readyz")).send().await else { return false };
             answer.json::<Value>().await.is_ok_and(|said| said == all)
         })
         .await;

@@ -4,6 +4,7 @@ use super::mail_server::{MailServer, Protection};
 use super::office::{Office, send_all};
 use crate::outage::processes::{Serving, System};
 use crate::support::eventually::eventually;
+use crate::support::http;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use reqwest::Client;
@@ -38,7 +39,7 @@ async fn buy(url: &str, authority: &str) -> System {
         ("SSL_CERT_FILE", trusted.display().to_string()),
     ];
     let system = System::start_with(&[], Serving { environment, log: None }).await;
-    let answer = Client::new()
+    let answer = http()
         .post(format!("{}/api/v1/activation/", system.url))
         .bearer_auth(system.log_in("alice").await)
         .json(&json!({"offer_id": system.members.offers[0]}))

@@ -2,6 +2,7 @@
 
 use super::processes::System;
 use crate::support::eventually::eventually;
+use crate::support::http;
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -35,8 +36,7 @@ impl Load {
         let (cheap, rejected) = (system.members.offers[0], *system.members.offers.last().unwrap());
         let mut load = load;
         for number in 0..clients {
-            let buyer =
-                Buyer { url: system.url.clone(), client: Client::new(), accepted: load.accepted.clone() };
+            let buyer = Buyer { url: system.url.clone(), client: http(), accepted: load.accepted.clone() };
             let stop = load.stop.clone();
             load.clients.spawn(async move {
                 let username = if number % 2 == 0 { "alice" } else { "bob" };

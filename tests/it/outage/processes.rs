@@ -1,6 +1,7 @@
 //! `offers simulator` and `offers serve` as child processes in a corner of their own.
 
 use crate::support::eventually::eventually;
+use crate::support::http;
 use crate::support::stack::{Corner, Stack};
 use domain::{AccountId, Metadata, Money, account};
 use offers::clock::Clock;
@@ -115,7 +116,7 @@ impl System {
     }
 
     async fn ready(&self) {
-        let client = Client::new();
+        let client = http();
         let url = format!("{}/readyz", self.url);
         let answered =
             async || client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success());
@@ -126,7 +127,7 @@ impl System {
     pub async fn log_in(&self, username: &str) -> String {
         let body = json!({"username": username, "password": format!("{username}-demo")});
         let answer =
-            Client::new().post(format!("{}/api/v1/auth/login/", self.url)).json(&body).send().await.unwrap();
+            http().post(format!("{}/api/v1/auth/login/", self.url)).json(&body).send().await.unwrap();
         let grant: Value = answer.json().await.unwrap();
         grant["access"].as_str().unwrap().to_owned()
     }

@@ -3,6 +3,7 @@
 use super::load::Accepted;
 use super::processes::System;
 use crate::support::eventually::eventually;
+use crate::support::http;
 use reqwest::Client;
 use rust_decimal::Decimal;
 use serde_json::Value;
@@ -93,7 +94,7 @@ async fn balances_add_up(system: &System) {
     }
     for username in ["alice", "bob"] {
         let id = system.members.users.iter().find(|user| user.username == username).unwrap().id;
-        let answer = Client::new()
+        let answer = http()
             .get(format!("{}/api/v1/account/balance/", system.url))
             .bearer_auth(system.log_in(username).await)
             .send()

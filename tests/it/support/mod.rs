@@ -6,3 +6,8 @@ pub mod nats_server;
 pub mod python;
 pub mod service;
 pub mod stack;
+
+/// A client of its own: its connections end with the test's runtime.
+pub fn http() -> reqwest::Client {
+    offers::tls::http_client().build().unwrap()
+}

@@ -2,6 +2,7 @@
 
 use super::documented;
 use super::stack::{Corner, Stack};
+use crate::support::http;
 use domain::account::{Command, Kind};
 use domain::offer::Terms;
 use domain::{AccountId, Metadata, Money, OfferId, PartnerId, SubscriptionId, TransactionId, UserId};
@@ -139,7 +140,7 @@ impl Service {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(http::serve(listener, http::router(app.clone(), &setting.protection), stop.clone()));
-        Self { app, url, redis_url, client: reqwest::Client::new(), _stop: stop.drop_guard() }
+        Self { app, url, redis_url, client: http(), _stop: stop.drop_guard() }
     }
 
     /// A user with 1000.00.
