@@ -5,7 +5,6 @@ use crate::support::http;
 use crate::support::service::PASSWORD;
 use offers::clock::Clock;
 use offers::identity::Actor;
-use reqwest::Client;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use std::path::PathBuf;

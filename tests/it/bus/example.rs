@@ -7,7 +7,6 @@ use crate::support::http;
 use crate::support::nats_server::NatsServer;
 use crate::support::python::python_is_missing;
 use async_nats::jetstream;
-use reqwest::Client;
 use serde_json::{Value, json};
 use std::path::Path;
 use tokio::process::Command;

@@ -7,7 +7,6 @@ use crate::support::eventually::eventually;
 use crate::support::http;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use reqwest::Client;
 use serde_json::json;
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;

@@ -9,7 +9,6 @@ use offers::devstack::Members;
 use offers::devstack::demo_data;
 use offers::event_log::{EventLog, Order, Plan, WriterOptions};
 use offers::identity::{Identity, Keyring, PasswordCost, Settings};
-use reqwest::Client;
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::fs::File;

@@ -4,7 +4,6 @@ use super::load::Accepted;
 use super::processes::System;
 use crate::support::eventually::eventually;
 use crate::support::http;
-use reqwest::Client;
 use rust_decimal::Decimal;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
