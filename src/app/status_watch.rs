@@ -13,9 +13,10 @@ use crate::event_log::{EventLog, Feed, LogError, PAGE_EVENTS};
 use cqrs_es::Aggregate;
 use domain::transaction::Transaction;
 use domain::{Recorded, TransactionId};
+use parking_lot::{Mutex, MutexGuard};
 use projections::{Readers, RedisHashes};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -122,7 +123,7 @@ impl Drop for Seat {
 
 impl Room {
     fn taken(&self) -> MutexGuard<'_, HashMap<TransactionId, watch::Sender<()>>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        self.taken.lock()
     }
 
     fn is_empty(&self) -> bool {

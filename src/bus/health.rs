@@ -1,7 +1,8 @@
 //! Whether the bus works, and if not, what does not.
 
+use parking_lot::Mutex;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// What can fail on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,14 +48,14 @@ struct Trouble {
 
 impl Health {
     pub(super) fn state(&self) -> State {
-        let troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let troubles = self.0.lock();
         let first = troubles.iter().flatten().next();
         first.map_or(State::Connected, |trouble| State::Degraded(trouble.reason.clone()))
     }
 
     /// Whether events come from the log to processors, as far as this process knows.
     pub(super) fn delivers(&self) -> bool {
-        let troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let troubles = self.0.lock();
         let needed = [Part::Connection, Part::Relay, Part::Consumer];
         needed.iter().all(|part| troubles[*part as usize].is_none())
     }
@@ -93,7 +94,7 @@ impl Place {
 
     /// What was there before.
     fn set(&self, trouble: Option<Trouble>) -> Option<Trouble> {
-        let mut troubles = self.health.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut troubles = self.health.0.lock();
         let before = std::mem::replace(&mut troubles[self.part as usize], trouble);
         metrics::gauge!("offers_bus_degraded").set(u8::from(troubles.iter().any(Option::is_some)));
         before

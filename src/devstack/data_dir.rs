@@ -1,7 +1,7 @@
 //! One data directory with what is remembered in it, and the servers that are started from it.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::error::Error;
 use super::files::{Passwords, State};
@@ -85,7 +85,7 @@ impl<'a> Site<'a> {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Where everything is: the given servers, and ours for the rest.

@@ -7,10 +7,11 @@
 use super::writer::describe;
 use super::{EventLog, LogError, PAGE_EVENTS};
 use domain::Recorded;
+use parking_lot::Mutex;
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -244,7 +245,7 @@ pub(super) struct Followers(Mutex<BTreeMap<&'static str, i64>>);
 
 impl Followers {
     fn set(&self, name: &'static str, position: Option<i64>) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         match position {
             Some(position) => known.insert(name, position),
             None => known.remove(name),
@@ -252,7 +253,7 @@ impl Followers {
     }
 
     fn positions(&self) -> Vec<(&'static str, i64)> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.0.lock();
         known.iter().map(|(name, position)| (*name, *position)).collect()
     }
 }

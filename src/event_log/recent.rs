@@ -7,8 +7,9 @@
 
 use super::read::cut_after_whole_commit;
 use domain::Recorded;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// Events that are kept at most: some seconds of a busy system. Who is further behind reads the table,
 /// in larger pages.
@@ -66,7 +67,7 @@ impl Recent {
     }
 
     fn window(&self) -> MutexGuard<'_, Window> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

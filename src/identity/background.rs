@@ -3,8 +3,9 @@
 //! They stand behind everything else that wants a core: a flood of logins then costs those who log in
 //! time, and nobody else.
 
+use parking_lot::Mutex;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use tokio::sync::oneshot;
 
@@ -45,7 +46,7 @@ impl Background {
 fn work(queue: &Mutex<mpsc::Receiver<Job>>) {
     step_back();
     loop {
-        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let next = queue.lock().recv();
         let Ok(job) = next else { return };
         // A panic ends the job, not the thread; its caller sees that no answer comes.
         let _panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));

@@ -14,10 +14,10 @@ use super::caller::{Roles, SessionId};
 use super::error::Error;
 use chrono::{DateTime, Utc};
 use domain::UserId;
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgPool, Postgres, Row as _};
 use std::collections::{HashMap, VecDeque};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -152,11 +152,11 @@ impl Changes {
 
     // A panic while the lock is held leaves a view that is only older than it could be.
     fn read(&self) -> RwLockReadGuard<'_, View> {
-        self.view.read().unwrap_or_else(PoisonError::into_inner)
+        self.view.read()
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, View> {
-        self.view.write().unwrap_or_else(PoisonError::into_inner)
+        self.view.write()
     }
 }
 

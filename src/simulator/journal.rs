@@ -4,9 +4,10 @@
 //! waiting answers pass: a group flush. It reaches the file, not the disk (no fsync): a reader of the
 //! file misses nothing, a power cut may.
 
+use parking_lot::Mutex;
 use std::io::{self, BufRead};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
@@ -126,14 +127,14 @@ impl Journal {
 
     /// Appends a line; it is in the file once [`Journal::flushed`] has returned.
     pub(super) fn append(&self, line: &[u8]) {
-        let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gathered = self.gathered.lock();
         gathered.bytes.extend_from_slice(line);
         gathered.lines += 1;
     }
 
     /// Waits until everything appended so far is in the file.
     pub(super) async fn flushed(&self) -> Result<(), Broken> {
-        let appended = self.gathered.lock().unwrap_or_else(PoisonError::into_inner).lines;
+        let appended = self.gathered.lock().lines;
         if *self.written.borrow() >= appended {
             return Ok(());
         }
@@ -169,7 +170,7 @@ impl Journal {
     /// Swaps out what has gathered; returns the number of lines ever appended.
     fn take(&self, batch: &mut Vec<u8>) -> u64 {
         batch.clear();
-        let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gathered = self.gathered.lock();
         std::mem::swap(batch, &mut gathered.bytes);
         gathered.lines
     }

@@ -1,6 +1,7 @@
 //! One call's way through the simulated system: counted, delayed, perhaps lost, carried out, logged.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use parking_lot::{Mutex, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
@@ -88,12 +89,12 @@ impl System {
 
     /// The behaviour of the moment.
     pub(super) fn behaviour(&self) -> Arc<Behaviour> {
-        Arc::clone(&self.behaviour.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.behaviour.read())
     }
 
     /// Changes the behaviour from the next call on.
     pub(super) fn change(&self, changes: Map<String, Value>) -> Result<Arc<Behaviour>, BehaviourError> {
-        let mut behaviour = self.behaviour.write().unwrap_or_else(PoisonError::into_inner);
+        let mut behaviour = self.behaviour.write();
         *behaviour = Arc::new(behaviour.changed(changes)?);
         Ok(Arc::clone(&behaviour))
     }
@@ -119,6 +120,6 @@ impl System {
     }
 
     fn with_book<T>(&self, work: impl FnOnce(&mut Book) -> T) -> T {
-        work(&mut self.book.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.book.lock())
     }
 }

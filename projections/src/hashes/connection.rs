@@ -2,11 +2,12 @@
 //! those that follow at once nothing at all.
 
 use crate::Error;
+use parking_lot::Mutex;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, RedisError, RedisResult};
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
@@ -59,12 +60,12 @@ impl Connection {
     }
 
     fn rests(&self) -> bool {
-        let resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        let resting = self.resting.lock();
         resting.is_some_and(|until| Instant::now() < until)
     }
 
     fn rest(&self) {
-        *self.resting.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + REST);
+        *self.resting.lock() = Some(Instant::now() + REST);
     }
 }
 

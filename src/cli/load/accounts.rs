@@ -1,6 +1,7 @@
 //! The load's own users: made if they are not there, given money enough, logged in, and kept logged in.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use parking_lot::RwLock;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -44,13 +45,13 @@ pub(super) struct Account {
 impl Account {
     /// The `Authorization` header of the moment.
     pub(super) fn authorization(&self) -> Arc<HeaderValue> {
-        Arc::clone(&self.authorization.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.authorization.read())
     }
 
     /// Takes a new token; keeps the old one if there is none to be had.
     pub(super) async fn log_in_again(&self, target: &Target) {
         if let Ok(session) = log_in(&mut Connection::new(target), &self.username, &self.password).await {
-            *self.authorization.write().unwrap_or_else(PoisonError::into_inner) = session.authorization;
+            *self.authorization.write() = session.authorization;
         }
     }
 }

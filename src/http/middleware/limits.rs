@@ -5,7 +5,8 @@ use crate::http::problem::code::Code;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -23,7 +24,7 @@ pub(crate) struct Slot(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
 impl Slot {
     /// Gives the place to another, because what comes is no work but waiting.
     pub(crate) fn give_back(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.0.lock().take();
     }
 }
 

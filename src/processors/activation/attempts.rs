@@ -4,8 +4,8 @@
 //! but costs an attempt and an event; so the second one is sent away at once.
 
 use domain::TransactionId;
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// One that is busy is looked at again after this.
@@ -54,7 +54,7 @@ pub(super) struct Turn<'a> {
 impl Attempts {
     /// The right to attempt `id`, or how long to wait for it.
     pub(super) fn begin(&self, id: TransactionId) -> Result<Turn<'_>, Duration> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         match known.standing.get(&id) {
             Some(Standing::Busy) => return Err(BUSY),
             Some(Standing::RestsUntil(end)) => {
@@ -72,7 +72,7 @@ impl Attempts {
 
     /// Ends the rest of `id`, if it has one: somebody wants it attempted now.
     pub(super) fn wake(&self, id: TransactionId) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         if matches!(known.standing.get(&id), Some(Standing::RestsUntil(_))) {
             known.standing.remove(&id);
         }
@@ -88,7 +88,7 @@ impl Turn<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut known = self.attempts.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.attempts.0.lock();
         match self.rest {
             Some(rest) => known.standing.insert(self.id, Standing::RestsUntil(Instant::now() + rest)),
             None => known.standing.remove(&self.id),

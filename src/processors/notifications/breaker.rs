@@ -1,7 +1,7 @@
 //! Whether the mail server is worth a try: while it is not, mails wait instead of using up their tries.
 
 use chrono::{DateTime, Utc};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
 use std::time::Duration;
 
 /// The pause after the first failure; doubled with each further one.
@@ -61,7 +61,7 @@ impl Breaker {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -86,11 +86,10 @@ fn it_does_not_run_as_root_and_holds_no_secret() {
 #[test]
 fn the_build_gets_all_that_it_reads() {
     assert!(all("COPY").contains(&". .".to_owned()), "it copies everything");
-    let mut needed: BTreeSet<PathBuf> =
-        ["Cargo.toml", "Cargo.lock", "migrations", "templates", "benches"]
-            .into_iter()
-            .map(PathBuf::from)
-            .collect();
+    let mut needed: BTreeSet<PathBuf> = ["Cargo.toml", "Cargo.lock", "migrations", "templates", "benches"]
+        .into_iter()
+        .map(PathBuf::from)
+        .collect();
     for member in ["src", "domain", "projections"] {
         needed.insert(member.into());
         included(&root(member), &mut needed);
