@@ -6,6 +6,7 @@
 
 use super::App;
 use crate::event_log::{EventLog, LogError, StreamId};
+use crate::telemetry::chain;
 use domain::transaction::{Status, Transaction};
 use domain::{Recorded, TransactionId};
 use projections::transaction::{TransactionHash, fold};
@@ -46,7 +47,7 @@ pub async fn current(app: &App, id: TransactionId) -> Result<Option<TransactionH
         Ok(Some(hash)) => return Ok(Some(hash)),
         Ok(None) => {}
         Err(error) => {
-            tracing::debug!(error = &error as &dyn std::error::Error, "a status is read without Redis")
+            tracing::debug!(error = %chain(&error), "a status is read without Redis")
         }
     }
     let Some(known) = from_stream(&app.log, &app.readers, id).await? else { return Ok(None) };
@@ -54,7 +55,7 @@ pub async fn current(app: &App, id: TransactionId) -> Result<Option<TransactionH
     if known.listed
         && let Err(error) = app.hashes.write_back(&hash).await
     {
-        tracing::debug!(error = &error as &dyn std::error::Error, "a status was not written back");
+        tracing::debug!(error = %chain(&error), "a status was not written back");
     }
     Ok(Some(hash))
 }
@@ -75,7 +76,7 @@ pub async fn known(app: &App, id: TransactionId) -> Result<Option<Known>, Error>
 /// before they are told.
 pub async fn told(app: &App, views: &[TransactionView]) {
     if let Err(error) = app.hashes.keep_up_with(views).await {
-        tracing::debug!(error = &error as &dyn std::error::Error, "statuses are read without Redis");
+        tracing::debug!(error = %chain(&error), "statuses are read without Redis");
     }
 }
 

@@ -10,6 +10,7 @@
 //! be seen: so whatever a look did not show is still to be called.
 
 use crate::event_log::{EventLog, Feed, LogError, PAGE_EVENTS};
+use crate::telemetry::chain;
 use cqrs_es::Aggregate;
 use domain::transaction::Transaction;
 use domain::{Recorded, TransactionId};
@@ -167,7 +168,7 @@ impl Usher {
             if self.room.is_empty() {
                 self.room.entered.notified().await;
             } else if let Err(cause) = self.follow().await {
-                tracing::warn!(error = &cause as &dyn std::error::Error, "who waits for a status waits on");
+                tracing::warn!(error = %chain(&cause), "who waits for a status waits on");
                 sleep(LOG_PAUSE).await;
             }
         }

@@ -2,6 +2,7 @@
 
 use super::error::Error;
 use super::health::Place;
+use crate::telemetry::chain;
 use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -86,7 +87,7 @@ fn note(place: &Place, event: &Event) {
         Event::Connected => place.well(),
         Event::Disconnected => place.degraded("the connection to NATS is lost"),
         Event::ClientError(error) => place.degraded(format_args!("cannot connect to NATS: {error}")),
-        Event::ServerError(error) => tracing::warn!(%error, "NATS reports: {error}"),
+        Event::ServerError(error) => tracing::warn!(error = %chain(&error), "NATS reports: {error}"),
         // Only we close it for good, at the end.
         Event::Closed | Event::LameDuckMode | Event::Draining | Event::SlowConsumer(_) => {}
     }

@@ -13,6 +13,7 @@ use super::delivery::{Delivery, Letter, Verdict};
 use super::error::Error;
 use super::health::Place;
 use super::{Bus, Part, context, subjects};
+use crate::telemetry::chain;
 use async_nats::jetstream::consumer::pull::Config;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, Info};
 use async_nats::jetstream::{AckKind, Context};
@@ -218,7 +219,7 @@ impl<H: Handler> Consumer<H> {
         self.tasks.spawn(async move {
             let answer = answer(&*handler, &message, finished_before).await;
             if let Err(cause) = message.ack_with(answer).await {
-                tracing::debug!(error = %cause, "an acknowledgement was lost; the message comes again");
+                tracing::debug!(error = %chain(&*cause), "an acknowledgement was lost; the message comes again");
             }
             drop(permit);
         });
@@ -272,7 +273,7 @@ async fn park(handler: &impl Handler, letter: Letter) -> AckKind {
     match handler.park(letter).await {
         Ok(()) => AckKind::Term,
         Err(cause) => {
-            tracing::error!(error = %cause, "a message could not be parked; it comes again");
+            tracing::error!(error = %chain(&*cause), "a message could not be parked; it comes again");
             AckKind::Nak(Some(PARK_AGAIN))
         }
     }

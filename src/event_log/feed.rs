@@ -4,8 +4,8 @@
 //! next page is what follows upon the checkpoint, from memory when this process has just appended it
 //! (`recent`), else from the table.
 
-use super::writer::describe;
 use super::{EventLog, LogError, PAGE_EVENTS};
+use crate::telemetry::chain;
 use domain::Recorded;
 use parking_lot::Mutex;
 use sqlx::PgPool;
@@ -63,7 +63,7 @@ async fn notify(pool: PgPool, mut own: watch::Receiver<()>, name: String) {
     while own.changed().await.is_ok() {
         let notice = sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(&name);
         if let Err(cause) = notice.execute(&pool).await {
-            tracing::debug!(error = %cause, "other processes were not notified");
+            tracing::debug!(error = %chain(&cause), "other processes were not notified");
         }
         sleep(NOTICE_PAUSE).await;
     }
@@ -74,7 +74,7 @@ async fn listen(pool: PgPool, others: Arc<watch::Sender<()>>, name: String, lost
         let listened = listen_once(&pool, &others, &name).await;
         lost();
         if let Err(cause) = listened {
-            tracing::debug!(error = %cause, "listening for other processes' appends was interrupted");
+            tracing::debug!(error = %chain(&cause), "listening for other processes' appends was interrupted");
         }
         sleep(LISTEN_PAUSE).await;
     }
@@ -177,7 +177,7 @@ pub async fn follow(mut feed: Feed, mut sink: impl Sink, stop: CancellationToken
         let followed =
             stop.run_until_cancelled(follow_once(&mut feed, &mut sink, &mut pause, &mut progress)).await;
         if let Some(Err(cause)) = followed {
-            tracing::warn!(sink = name, error = %describe(&*cause), "the {name} stopped and starts again");
+            tracing::warn!(sink = name, error = %chain(&*cause), "the {name} stopped and starts again");
             metrics::counter!("offers_sink_errors_total", "sink" => name).increment(1);
             stop.run_until_cancelled(sleep(pause)).await;
             pause = (pause * 2).min(FOLLOW_PAUSE.1);

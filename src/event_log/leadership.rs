@@ -3,7 +3,7 @@
 //! Losing the lock unnoticed for a moment is harmless: every sink refuses a page that does not start at
 //! its own checkpoint.
 
-use super::writer::describe;
+use crate::telemetry::chain;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 use std::time::Duration;
@@ -78,7 +78,7 @@ impl Leadership {
                 }
                 Ok(Ok(None)) => {}
                 Ok(Err(cause)) => {
-                    tracing::debug!(role = ?self.role, error = %describe(&cause), "could not ask for the lead");
+                    tracing::debug!(role = ?self.role, error = %chain(&cause), "could not ask for the lead");
                 }
                 Err(_) => tracing::debug!(role = ?self.role, "PostgreSQL did not answer in time"),
             }

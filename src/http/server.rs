@@ -3,6 +3,7 @@
 //! axum's own server has no bound on connections, on a client that sends its header byte by byte, or
 //! on the time a shutdown may take; this one has.
 
+use crate::telemetry::chain;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use hyper::body::Incoming;
@@ -46,7 +47,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
         tokio::spawn(async move {
             tokio::select! {
                 ended = connection => if let Err(error) = ended {
-                    tracing::debug!(%error, "a connection ended with an error");
+                    tracing::debug!(error = %chain(&error), "a connection ended with an error");
                 },
                 () = cut.cancelled() => {}
             }
@@ -77,7 +78,7 @@ async fn next_connection(
             match listener.accept().await {
                 Ok((stream, peer)) => return (stream, peer, slot),
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    tracing::warn!(error = %chain(&error), "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -88,7 +89,7 @@ async fn next_connection(
         () = stop.cancelled() => return None,
     };
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY could not be set");
+        tracing::debug!(error = %chain(&error), "TCP_NODELAY could not be set");
     }
     Some((stream, peer, slot))
 }

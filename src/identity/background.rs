@@ -3,6 +3,7 @@
 //! They stand behind everything else that wants a core: a flood of logins then costs those who log in
 //! time, and nobody else.
 
+use crate::telemetry::chain;
 use parking_lot::Mutex;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, mpsc};
@@ -57,7 +58,7 @@ fn work(queue: &Mutex<mpsc::Receiver<Job>>) {
 fn step_back() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(NICENESS) {
-        tracing::debug!(%error, "a background thread keeps its priority");
+        tracing::debug!(error = %chain(&error), "a background thread keeps its priority");
     }
 }
 

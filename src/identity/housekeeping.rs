@@ -5,6 +5,7 @@
 
 use super::error::Error;
 use super::{Identity, changes, sessions, throttle};
+use crate::telemetry::chain;
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -62,7 +63,7 @@ impl Identity {
         loop {
             ticks.tick().await;
             if let Err(error) = self.purge(clock()).await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "old sessions were not purged");
+                tracing::warn!(error = %chain(&error), "old sessions were not purged");
             }
         }
     }
@@ -72,7 +73,7 @@ impl Identity {
         let polled = timeout(changes::POLL_TIMEOUT, self.read_changes()).await;
         let failure = match polled {
             Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
+            Ok(Err(error)) => Some(chain(&error)),
             Err(_) => Some("no answer in time".to_owned()),
         };
         match (&failure, was_heard) {

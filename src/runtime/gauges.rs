@@ -3,6 +3,7 @@
 
 use crate::app::App;
 use crate::processors::Parked;
+use crate::telemetry::chain;
 use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::PgPool;
 use std::sync::Arc;
@@ -46,7 +47,7 @@ impl Vitals {
             if with_size { self.measure_size().await } else { Ok::<_, Unanswered>(()) }
         };
         if let Err(error) = asked.await {
-            tracing::debug!(%error, "the metrics could not be brought up to date");
+            tracing::debug!(error = %chain(&*error), "the metrics could not be brought up to date");
         }
     }
 

@@ -17,6 +17,7 @@ use crate::processors::callbacks;
 use crate::processors::notifications::{self, Notifications};
 use crate::processors::schedules::Scheduler;
 use crate::processors::{ActivationProcessor, Parked, Resumption, Sweeper, consume_activations};
+use crate::telemetry::chain;
 use crate::{http, telemetry};
 use gauges::Vitals;
 use http_threads::Answering;
@@ -285,7 +286,7 @@ async fn mail(
 async fn relay(bus: Bus, log: EventLog, term: CancellationToken) {
     match bus.relay(log.clone()).await {
         Ok(relay) => follow(log.feed(), relay, term).await,
-        Err(cause) => tracing::error!(error = %cause, "the relay cannot start"),
+        Err(cause) => tracing::error!(error = %chain(&cause), "the relay cannot start"),
     }
 }
 

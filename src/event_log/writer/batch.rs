@@ -8,6 +8,7 @@ use crate::event_log::commit::{Commit, Committed};
 use crate::event_log::error::{AppendError, LogError};
 use crate::event_log::judge::Verdict;
 use crate::event_log::recent::Recent;
+use crate::telemetry::chain;
 use domain::Timestamp;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
@@ -143,7 +144,7 @@ impl Session {
             }
             Err(cause) if written == 0 => batch.refuse(&cause),
             Err(cause) => {
-                tracing::warn!(error = %super::describe(&cause), "the answer to a COMMIT was lost");
+                tracing::warn!(error = %chain(&cause), "the answer to a COMMIT was lost");
                 drop(connection);
                 let found = self.look_up(&judged).await;
                 batch.answer(judged.answers_after_look_up(found.as_ref()), &self.recent);

@@ -13,6 +13,7 @@ use super::error::{AppendError, LogError};
 use super::feed::Wake;
 use super::recent::Recent;
 use crate::clock::Clock;
+use crate::telemetry::chain;
 use batch::{Batch, Session};
 use sqlx::postgres::PgConnectOptions;
 use std::sync::Arc;
@@ -165,20 +166,8 @@ fn drop_expired(waiting: Vec<Waiting>) -> Vec<Waiting> {
 }
 
 fn refuse_all(waiting: Vec<Waiting>, cause: &LogError) {
-    tracing::warn!(commits = waiting.len(), error = %describe(cause), "the event log refused commits");
+    tracing::warn!(commits = waiting.len(), error = %chain(cause), "the event log refused commits");
     for waiting in waiting {
         let _ = waiting.answer.send(Err(cause.again().into()));
     }
-}
-
-/// An error with its causes, for a log line.
-pub(super) fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }

@@ -6,6 +6,7 @@ use crate::app::{accounts, activate, catalogue, partner_activate, registration, 
 use crate::event_log::LogError;
 use crate::identity;
 use crate::processors::{ParkedError, callbacks};
+use crate::telemetry::chain;
 use std::error::Error;
 
 impl From<LogError> for Problem {
@@ -204,12 +205,12 @@ fn lost_race() -> Problem {
 }
 
 fn unavailable(error: &(dyn Error + 'static)) -> Problem {
-    tracing::warn!(error, "a request was refused because a part of the system is unavailable");
+    tracing::warn!(error = %chain(error), "a request was refused because a part of the system is unavailable");
     Problem::new(Code::Unavailable, "A part of the system is unavailable; try again later")
 }
 
 fn broken(error: &(dyn Error + 'static)) -> Problem {
-    tracing::error!(error, "a request met what must not be");
+    tracing::error!(error = %chain(error), "invariant violated while serving a request");
     Problem::internal()
 }
 

@@ -19,7 +19,7 @@ use crate::bus::{Delivery, Verdict};
 use crate::clock::Clock;
 use crate::event_log::{EventLog, ExecuteError, LogError, Order, Outcome, Plan, Rejection, StreamId};
 use crate::external::{Activation, ActivationSystem, Request};
-use crate::telemetry::{Kind, Span};
+use crate::telemetry::{Kind, Span, chain};
 use attempts::Attempts;
 use domain::transaction::{ActivationRequested, Command, Error, Transaction};
 use domain::{Metadata, SubscriptionId, Timestamp, TransactionId, user_offer};
@@ -247,7 +247,7 @@ impl ActivationProcessor {
             ExecuteError::Log(LogError::Unreadable(unknown)) => park(&unknown.to_string()),
             ExecuteError::Log(LogError::Broken { .. }) => park(&error.to_string()),
             other => {
-                tracing::warn!(transaction_id = %id, error = %other, "{id} waits for the log: {other}");
+                tracing::warn!(transaction_id = %id, error = %chain(&other), "{id} waits for the log: {other}");
                 Verdict::RetryAfter(LOG_PAUSE)
             }
         }

@@ -5,11 +5,11 @@ use super::consumer;
 use crate::bus::Verdict;
 use crate::event_log::{EventLog, LogError};
 use crate::processors::{ActivationProcessor, Parked, ParkedMessage};
+use crate::telemetry::chain;
 use cqrs_es::Aggregate;
 use domain::TransactionId;
 use domain::transaction::Transaction;
 use futures::StreamExt;
-use std::error::Error;
 use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -42,8 +42,7 @@ impl Resumption {
                     each.for_each_concurrent(None, |message| self.take_up(message)).await;
                 }
                 Err(error) => {
-                    let error: &dyn Error = &error;
-                    tracing::warn!(error, "nothing can be taken up again");
+                    tracing::warn!(error = %chain(&error), "nothing can be taken up again");
                 }
             }
             stop.run_until_cancelled(sleep(PERIOD)).await;
@@ -57,11 +56,10 @@ impl Resumption {
                 Verdict::Park { reason } => reason,
             },
             Ok(None) => "the log has no purchase at this position".to_owned(),
-            Err(error) => error.to_string(),
+            Err(error) => chain(&error),
         };
         if let Err(error) = self.parked.keep_again(message.id, &reason).await {
-            let error: &dyn Error = &error;
-            tracing::error!(error, parked_id = %message.id, reason, "{} is not parked again", message.id);
+            tracing::error!(error = %chain(&error), parked_id = %message.id, reason, "{} is not parked again", message.id);
         }
     }
 

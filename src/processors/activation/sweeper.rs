@@ -5,10 +5,10 @@ use super::{backoff, consumer};
 use crate::bus::{Bus, Letter, Verdict};
 use crate::clock::Clock;
 use crate::processors::{ActivationProcessor, Parked};
+use crate::telemetry::chain;
 use futures::StreamExt;
 use projections::Readers;
 use projections::transaction::Unfinished;
-use std::error::Error;
 use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -48,7 +48,7 @@ impl Sweeper {
     pub async fn run(self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             if let Err(error) = self.sweep(&stop).await {
-                tracing::warn!(%error, "cannot look for unfinished transactions: {error}");
+                tracing::warn!(error = %chain(&error), "cannot look for unfinished transactions: {error}");
             }
             stop.run_until_cancelled(sleep(PERIOD)).await;
         }
@@ -87,8 +87,7 @@ impl Sweeper {
             reason,
         };
         if let Err(error) = self.parked.keep(consumer::NAME, &letter).await {
-            let error: &dyn Error = &error;
-            tracing::error!(error, transaction_id = %id, "{id} could not be parked");
+            tracing::error!(error = %chain(&error), transaction_id = %id, "{id} could not be parked");
         }
     }
 }

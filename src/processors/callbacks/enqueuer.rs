@@ -9,6 +9,7 @@ use super::{body, url};
 use crate::clock::Clock;
 use crate::event_log::{Sink, SinkError};
 use crate::identity::{self, Identity, Partner};
+use crate::telemetry::chain;
 use cqrs_es::Aggregate;
 use domain::transaction::{self, Transaction};
 use domain::{Event, PartnerId, Recorded, Timestamp, TransactionId};
@@ -102,7 +103,7 @@ impl Enqueuer {
         let ids: Vec<_> = finals.iter().map(|event| event.transaction).collect();
         let views = self.readers.transactions_by_partners(&ids).await?;
         if let Err(cause) = self.hashes.keep_up_with(&views).await {
-            tracing::debug!(error = %cause, "partners are told without Redis, which does not answer");
+            tracing::debug!(error = %chain(&cause), "partners are told without Redis, which does not answer");
         }
         let views: HashMap<_, _> = views.into_iter().map(|view| (view.transaction_id, view)).collect();
         let mut partners = HashMap::new();

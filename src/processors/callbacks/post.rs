@@ -5,6 +5,7 @@ use super::Settings;
 use super::address::is_public;
 use super::resolver::{AddressRefused, JudgingResolver};
 use super::url;
+use crate::telemetry::chain;
 use crate::tls::http_client;
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, ClientBuilder, Response, StatusCode, Url, redirect, retry};
@@ -75,8 +76,7 @@ pub(super) struct Poster {
 impl Poster {
     pub(super) fn new(settings: &Settings) -> Result<Self, ClientError> {
         let client = client(settings).build().or_else(|cause| {
-            let cause: &dyn std::error::Error = &cause;
-            tracing::warn!(error = cause, "callbacks to https will fail: are the CA certificates installed?");
+            tracing::warn!(error = %chain(&cause), "callbacks to https will fail: are the CA certificates installed?");
             client(settings).tls_certs_only([]).build().map_err(ClientError)
         })?;
         Ok(Self { client, allow_private: settings.allow_private, timeout: settings.timeout })

@@ -7,6 +7,7 @@
 use super::attempt::Tools;
 use super::claim::{Claimed, Wanted, claim};
 use super::{Error, Settings, upkeep};
+use crate::telemetry::chain;
 use chrono::TimeDelta;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -64,8 +65,7 @@ impl Sender {
         let mut upkeep = interval(upkeep::EVERY);
         while !stop.is_cancelled() {
             if let Err(cause) = self.start_due().await {
-                let cause: &dyn std::error::Error = &cause;
-                tracing::warn!(error = cause, "no callbacks could be claimed");
+                tracing::warn!(error = %chain(&cause), "no callbacks could be claimed");
             }
             select! {
                 () = stop.cancelled() => {}
@@ -161,7 +161,9 @@ impl Sender {
             Ok(Tried { partner, .. }) => {
                 self.slow_endpoints.remove(&partner);
             }
-            Err(cause) => tracing::error!(error = %cause, "a try of a callback ended before its time"),
+            Err(cause) => {
+                tracing::error!(error = %chain(&cause), "a try of a callback ended before its time")
+            }
         }
     }
 }
@@ -171,8 +173,7 @@ async fn attempt(tools: Arc<Tools>, claimed: Claimed, longest: Duration) -> Trie
     match timeout(longest, tools.attempt(&claimed)).await {
         Ok(Ok(())) => {}
         Ok(Err(cause)) => {
-            let cause: &dyn std::error::Error = &cause;
-            tracing::warn!(delivery_id = %claimed.id, error = cause, "what came of a callback is not written down");
+            tracing::warn!(delivery_id = %claimed.id, error = %chain(&cause), "what came of a callback is not written down");
         }
         Err(_) => tracing::warn!(delivery_id = %claimed.id, "the database took too long over a callback"),
     }

@@ -2,6 +2,7 @@
 //! delivered long ago.
 
 use crate::clock::Clock;
+use crate::telemetry::chain;
 use chrono::TimeDelta;
 use sqlx::PgPool;
 use std::time::Duration;
@@ -17,7 +18,7 @@ const PURGE_ROWS: i64 = 5_000;
 pub(super) async fn run(pool: &PgPool, clock: &Clock) {
     for done in [measure(pool).await, purge(pool, clock).await] {
         if let Err(cause) = done {
-            tracing::debug!(error = %cause, "the upkeep of the callbacks was put off");
+            tracing::debug!(error = %chain(&cause), "the upkeep of the callbacks was put off");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::outbox::{Notice, Outbox};
 use crate::clock::Clock;
+use crate::telemetry::chain;
 use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -37,7 +38,7 @@ async fn write(mut queue: mpsc::Receiver<Waiting>, outbox: Outbox, clock: Clock,
         let notices: Vec<Notice> = waiting.iter().map(|(notice, _)| *notice).collect();
         let added = outbox.add(&notices, clock.now().utc()).await;
         if let Err(cause) = &added {
-            tracing::warn!(notices = notices.len(), error = %cause, "mails could not be noted; they come again");
+            tracing::warn!(notices = notices.len(), error = %chain(&cause), "mails could not be noted; they come again");
         }
         for (_, answer) in waiting.drain(..) {
             let _ = answer.send(added.is_ok()); // whoever left gets its message again

@@ -1,5 +1,6 @@
 //! A file a message, for installations without a mail server: `./dev` and tests.
 
+use crate::telemetry::chain;
 use lettre::Message;
 use std::io;
 use std::path::Path;
@@ -11,7 +12,7 @@ use uuid::Uuid;
 pub(super) async fn prepare(directory: &Path) {
     if let Err(cause) = fs::create_dir_all(directory).await {
         let directory = directory.display();
-        tracing::warn!(%directory, error = %cause, "there is no place for mail: {directory}");
+        tracing::warn!(%directory, error = %chain(&cause), "there is no place for mail: {directory}");
     }
 }
 

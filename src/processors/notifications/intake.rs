@@ -5,6 +5,7 @@ use super::outbox::{Kind, Notice, Outbox};
 use crate::bus::{Bus, Delivery, Handler, Letter, Subscription, Verdict};
 use crate::event_log::{EventLog, LogError};
 use crate::processors::Parked;
+use crate::telemetry::chain;
 use domain::UserId;
 use domain::transaction::Transaction;
 use domain::user_offer::UserOffer;
@@ -92,7 +93,7 @@ impl Handler for Intake {
             Ok(Some(user)) => user,
             Ok(None) => return Verdict::Park { reason: "the log has nothing of it".to_owned() },
             Err(cause) => {
-                tracing::warn!(position = delivery.position, error = %cause, "an event could not be read for mail");
+                tracing::warn!(position = delivery.position, error = %chain(&cause), "an event could not be read for mail");
                 return Verdict::RetryAfter(DATABASE_PAUSE);
             }
         };

@@ -7,6 +7,7 @@ use super::sender::PARKED_AS;
 use crate::clock::Clock;
 use crate::event_log::EventLog;
 use crate::processors::{Parked, ParkedMessage};
+use crate::telemetry::chain;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,8 +43,7 @@ impl Resumption {
                     }
                 }
                 Err(error) => {
-                    let error: &dyn Error = &error;
-                    tracing::warn!(error, "no mail can be taken up again");
+                    tracing::warn!(error = %chain(&error), "no mail can be taken up again");
                 }
             }
             stop.run_until_cancelled(sleep(PERIOD)).await;
@@ -54,11 +54,10 @@ impl Resumption {
         let reason = match self.reopen_or_note(message).await {
             Ok(None) => return self.due.notify_one(),
             Ok(Some(reason)) => reason.to_owned(),
-            Err(error) => error.to_string(),
+            Err(error) => chain(&*error),
         };
         if let Err(error) = self.parked.keep_again(message.id, &reason).await {
-            let error: &dyn Error = &error;
-            tracing::error!(error, parked_id = %message.id, reason, "{} is not parked again", message.id);
+            tracing::error!(error = %chain(&error), parked_id = %message.id, reason, "{} is not parked again", message.id);
         }
     }
 

@@ -15,6 +15,7 @@ use super::smtp::{Connection, SendError};
 use crate::bus::Letter;
 use crate::clock::Clock;
 use crate::processors::{Parked, ParkedError};
+use crate::telemetry::chain;
 use futures::future::join_all;
 use lettre::Message;
 use std::sync::Arc;
@@ -281,7 +282,7 @@ impl Inner {
     async fn count_pending(&self) {
         match self.outbox.pending().await {
             Ok(pending) => metrics::gauge!("offers_mails_pending").set(pending as f64),
-            Err(cause) => tracing::debug!(error = %cause, "the mails that wait could not be counted"),
+            Err(cause) => tracing::debug!(error = %chain(&cause), "the mails that wait could not be counted"),
         }
     }
 }
@@ -310,9 +311,8 @@ fn tell(ended: Result<Result<u32, Error>, JoinError>) {
     match ended {
         Ok(Ok(_)) => {}
         Ok(Err(cause)) => {
-            let cause: &dyn std::error::Error = &cause;
-            tracing::warn!(error = cause, "no mail is sent now");
+            tracing::warn!(error = %chain(&cause), "no mail is sent now");
         }
-        Err(cause) => tracing::error!(error = %cause, "sending mail ended before its time"),
+        Err(cause) => tracing::error!(error = %chain(&cause), "sending mail ended before its time"),
     }
 }

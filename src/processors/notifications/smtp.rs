@@ -4,6 +4,7 @@
 //! and the next mail would read that one's answers.
 
 use super::destination::{Security, Server};
+use crate::telemetry::chain;
 use lettre::Message;
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::DEFAULT_MECHANISMS;
@@ -135,16 +136,7 @@ fn judge(cause: &Error) -> SendError {
 
 /// What the server said, or what went wrong, without addresses: servers like to repeat them.
 fn describe(cause: &Error) -> String {
-    let mut text = cause.to_string();
-    let mut source = std::error::Error::source(cause);
-    while let Some(inner) = source {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        source = inner.source();
-    }
-    without_addresses(&text)
+    without_addresses(&chain(cause))
 }
 
 fn without_addresses(text: &str) -> String {

@@ -19,6 +19,7 @@ pub use runs::{RunOutcome, Tally};
 use crate::clock::Clock;
 use crate::config::{CronExpression, Schedules};
 use crate::event_log::EventLog;
+use crate::telemetry::chain;
 use chrono::{DateTime, Utc};
 use domain::{Metadata, Timestamp};
 use futures::future::join_all;
@@ -26,7 +27,6 @@ use orders::{Incomplete, Orders, Task};
 use projections::Readers;
 use runs::Runs;
 use sqlx::PgPool;
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -116,7 +116,7 @@ impl Inner {
                     Ok(moment) => nothing_until = moment,
                     Err(cause) => {
                         let name = schedule.task.name();
-                        tracing::warn!(schedule = name, error = %cause, "{name} cannot be scheduled now");
+                        tracing::warn!(schedule = name, error = %chain(&cause), "{name} cannot be scheduled now");
                         (nothing_until, rest) = (None, PAUSE);
                     }
                 }
@@ -164,7 +164,7 @@ impl Inner {
             Err(Incomplete::Stopped) => RunOutcome::Interrupted,
             Err(_) => RunOutcome::Failed,
         };
-        let error = given.err().map(|why| describe(&why));
+        let error = given.err().map(|why| chain(&why));
         let run = Run { schedule: task.name(), due_at: due_at.into(), outcome, tally: orders.tally, error };
         tell(&run, now, began.elapsed());
         self.runs.finish(id, self.clock.now().utc(), outcome, run.tally, run.error.as_deref()).await?;
@@ -173,17 +173,6 @@ impl Inner {
         }
         Ok(run)
     }
-}
-
-/// An error with its causes.
-fn describe(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }
 
 /// Logs and measures one run.

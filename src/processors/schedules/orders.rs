@@ -6,6 +6,7 @@
 use super::runs::Tally;
 use crate::clock::Clock;
 use crate::event_log::{EventLog, ExecuteError, LogError, Order, Outcome, Plan};
+use crate::telemetry::chain;
 use domain::user_offer::Command;
 use domain::{Metadata, Timestamp};
 use futures::{StreamExt, stream};
@@ -159,7 +160,7 @@ impl Orders<'_> {
             Err(ExecuteError::Log(cause)) => Err(Incomplete::Log(cause)),
             Err(cause) => {
                 let (id, task) = (found.subscription_id, self.task.name());
-                tracing::error!(subscription_id = %id, task, error = %cause, "{task} of {id} was refused");
+                tracing::error!(subscription_id = %id, task, error = %chain(&cause), "{task} of {id} was refused");
                 Err(Incomplete::Orders(cause))
             }
         }

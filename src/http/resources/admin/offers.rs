@@ -11,6 +11,7 @@ use crate::http::extract::values::{amount, boolean, integer, line, prose};
 use crate::http::problem::Problem;
 use crate::http::problem::mapping::no_such_offer;
 use crate::http::resources::offers::shown;
+use crate::telemetry::chain;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -78,7 +79,7 @@ async fn read_back(app: &Shared, id: OfferId, position: Option<i64>) -> Result<V
         let reached = app.readers.checkpoint().wait_for(position, Instant::now() + READ_BACK).await;
         if let Err(error) = reached {
             tracing::warn!(
-                error = &error as &dyn std::error::Error,
+                error = %chain(&error),
                 "an offer was changed but is not read back yet"
             );
         }
