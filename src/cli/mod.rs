@@ -1,5 +1,6 @@
 //! The verbs of the binary: one file each, all of them on this screen.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -48,12 +49,26 @@ enum Verb {
     User(admin::user::Args),
 }
 
+/// Does what the command line says; the exit code is the verb's own.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            // For a person: the whole chain of causes, and no backtrace.
+            let _stderr_may_be_closed = writeln!(io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(cli.run())
+}
+
 impl Cli {
-    /// Does what was asked; the exit code is the verb's own.
-    ///
-    /// # Errors
-    /// Whatever keeps the verb from being done, for a person to read.
-    pub async fn run(self) -> anyhow::Result<ExitCode> {
+    async fn run(self) -> anyhow::Result<ExitCode> {
         match self.verb {
             Verb::Account(args) => admin::account::run(args).await,
             Verb::Check(args) => check::run(args).await,
