@@ -67,7 +67,7 @@ impl Ours {
         let amount = Money::from_hundredths(9_999_999_999);
         for number in 0..BUYERS {
             let order = Order::Account(buyer(number), account::Command::Credit { amount });
-            self.log.execute(&metadata(), || async { Ok(Plan::new().order(order.clone())) }).await.unwrap();
+            self.log.commit(&metadata(), Plan::new().order(order)).await.unwrap();
         }
     }
 
@@ -79,7 +79,7 @@ impl Ours {
             duration_days: 30,
         };
         let order = Order::Offer(OFFER, offer::Command::Create(terms));
-        self.log.execute(&metadata(), || async { Ok(Plan::new().order(order.clone())) }).await.unwrap();
+        self.log.commit(&metadata(), Plan::new().order(order)).await.unwrap();
     }
 }
 
@@ -102,8 +102,8 @@ impl Contender for Ours {
         let id = Uuid::now_v7();
         let done = self
             .log
-            .execute(&metadata(), || async {
-                let offer = self.log.load::<offer::Offer>(OFFER.0).await?;
+            .commit_with(&metadata(), |log| async {
+                let offer = log.load::<offer::Offer>(OFFER.0).await?;
                 let order =
                     Order::Transaction(TransactionId(id), transaction::Command::Request(requested(buyer)));
                 Ok(Plan::new()

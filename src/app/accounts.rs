@@ -102,8 +102,8 @@ pub async fn open(
     kind: Kind,
     metadata: &Metadata,
 ) -> Result<Option<i64>, Error> {
-    let plan = || async move { Ok(Plan::new().order(Order::Account(account_id, Command::Open { kind }))) };
-    Ok(log.execute(metadata, plan).await?.position())
+    let plan = Plan::new().order(Order::Account(account_id, Command::Open { kind }));
+    Ok(log.commit(metadata, plan).await?.position())
 }
 
 /// What the same transfer did earlier.
@@ -122,7 +122,7 @@ pub async fn carried_before(log: &EventLog, transfer: &Transfer) -> Result<Optio
 pub async fn carry_out(log: &EventLog, transfer: &Transfer, metadata: Metadata) -> Result<Carried, Error> {
     let metadata = transfer.repeatable.metadata(metadata);
     let turn = turn_of(transfer.account_id).await;
-    let outcome = log.execute(&metadata, || async { Ok(transfer.plan()) }).await;
+    let outcome = log.commit(&metadata, transfer.plan()).await;
     drop(turn);
     match outcome {
         Ok(Outcome::Committed(committed)) => {

@@ -82,14 +82,14 @@ pub(crate) async fn begin(
 ) -> Result<Accepted, Error> {
     let transaction_id = TransactionId(repeatable.event_id());
     let metadata = repeatable.metadata(metadata);
-    let plan = || async {
+    let plan = |_| async {
         let (terms, version) = on_sale(log, offer_id, None).await?;
         Ok(Plan::new()
             .create(Order::Transaction(transaction_id, Command::Request(request(terms))))
             .unchanged::<Offer>(offer_id.0, version)
             .repeatable_as(transaction_id.0))
     };
-    let refusal = match log.execute(&metadata, plan).await {
+    let refusal = match log.commit_with(&metadata, plan).await {
         Ok(_) => return Ok(Accepted { transaction_id, replayed: false }),
         Err(ExecuteError::Log(cause)) => return Err(Error::Log(cause)),
         Err(refusal) => refusal,

@@ -121,8 +121,8 @@ async fn order(
     command: Command,
     metadata: &Metadata,
 ) -> Result<Option<i64>, Error> {
-    let plan = || Plan::new().order(Order::Offer(id, command.clone()));
-    Ok(log.execute(metadata, || std::future::ready(Ok(plan()))).await?.position())
+    let plan = Plan::new().order(Order::Offer(id, command));
+    Ok(log.commit(metadata, plan).await?.position())
 }
 
 /// The terms as they are now, with what is to be different: looked up again on every try, so that two
@@ -133,7 +133,7 @@ async fn new_terms(
     change: &Change,
     metadata: &Metadata,
 ) -> Result<Option<i64>, Error> {
-    let plan = || async move {
+    let plan = |_| async move {
         let offer = log.reload::<Offer>(id.0).await?;
         let Some(terms) = offer.state.terms() else {
             return Err(Rejection::Offer(offer::Error::NeverCreated).into());
@@ -142,7 +142,7 @@ async fn new_terms(
         let plan = Plan::new().order(Order::Offer(id, Command::Change(terms)));
         Ok(plan.unchanged::<Offer>(id.0, offer.version))
     };
-    Ok(log.execute(metadata, plan).await?.position())
+    Ok(log.commit_with(metadata, plan).await?.position())
 }
 
 impl Change {

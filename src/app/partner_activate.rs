@@ -190,7 +190,7 @@ async fn begin(
     }
     let metadata = Metadata { callback_url: activation.callback_url.clone(), ..metadata };
     let metadata = activation.repeatable.metadata(metadata);
-    log.execute(&metadata, || plan(log, activation, reference)).await?;
+    log.commit_with(&metadata, |log| plan(log, activation, reference)).await?;
     Ok(())
 }
 

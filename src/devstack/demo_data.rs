@@ -137,8 +137,8 @@ fn metadata() -> Metadata {
 /// The offer; once there, whatever became of its terms stays.
 async fn offer(log: &EventLog, terms: offer::Terms) -> Result<OfferId, ExecuteError> {
     let id = OfferId(derived(&format!("offer {}", terms.name)));
-    let plan = || async { Ok(Plan::new().order(Order::Offer(id, offer::Command::Create(terms.clone())))) };
-    match log.execute(&metadata(), plan).await {
+    let plan = Plan::new().order(Order::Offer(id, offer::Command::Create(terms)));
+    match log.commit(&metadata(), plan).await {
         Ok(_) | Err(ExecuteError::Rejected(_)) => Ok(id),
         Err(cause) => Err(cause),
     }
@@ -156,8 +156,8 @@ async fn person(
         Err(cause) => return Err(cause.into()),
     };
     let open = account::Command::Open { kind: account::Kind::User };
-    let plan = || async { Ok(Plan::new().order(Order::Account(id.into(), open.clone()))) };
-    log.execute(&metadata(), plan).await?;
+    let plan = Plan::new().order(Order::Account(id.into(), open));
+    log.commit(&metadata(), plan).await?;
     match identity.confirm_user(id).await {
         Ok(()) | Err(IdentityError::UsernameTaken) => Ok(id), // confirmed by an earlier load
         Err(cause) => Err(cause.into()),
@@ -175,8 +175,8 @@ async fn partner(
         None => with_another_key(identity, now).await?,
     };
     let open = account::Command::Open { kind: account::Kind::Partner };
-    let plan = || async { Ok(Plan::new().order(Order::Account(id.into(), open.clone()))) };
-    log.execute(&metadata(), plan).await?;
+    let plan = Plan::new().order(Order::Account(id.into(), open));
+    log.commit(&metadata(), plan).await?;
     pay_in(log, id.into()).await?;
     let secrets = identity.webhook_secrets(id, now).await?;
     let webhook_secret = secrets.first().map(|secret| secret.expose_secret().to_owned()).unwrap_or_default();
@@ -217,8 +217,8 @@ async fn pay_in(log: &EventLog, account: AccountId) -> Result<(), ExecuteError> 
     let amount = Money::from_hundredths(OPENING_BALANCE);
     let order = Order::Account(account, account::Command::Credit { amount });
     let once = derived(&format!("opening balance {account}"));
-    let plan = || async { Ok(Plan::new().order(order.clone()).repeatable_as(once)) };
-    match log.execute(&metadata(), plan).await {
+    let plan = Plan::new().order(order).repeatable_as(once);
+    match log.commit(&metadata(), plan).await {
         Ok(_) | Err(ExecuteError::Repeated { .. }) => Ok(()),
         Err(cause) => Err(cause),
     }

@@ -101,31 +101,48 @@ impl Outcome {
 }
 
 impl EventLog {
-    /// Runs `plan`, decides its orders, and commits their events together, all with `metadata`. On a
-    /// conflict `plan` is run again, up to a bound, so it must look up what it depends on each time.
+    /// Decides the commands of `plan` and commits their events together, all with `metadata`. On a
+    /// conflict they are decided again, up to a bound.
     ///
     /// # Errors
     /// `Rejected` when a rule says no, `InsufficientFunds`, `Repeated`, `Conflict`, or the log's own.
-    pub async fn execute<P, F>(&self, metadata: &Metadata, plan: P) -> Result<Outcome, ExecuteError>
+    pub async fn commit(&self, metadata: &Metadata, plan: Plan) -> Result<Outcome, ExecuteError> {
+        self.commit_with(metadata, |_| std::future::ready(Ok(plan.clone()))).await
+    }
+
+    /// The same for a plan that depends on what is in the log: `plan` looks it up, once more after each
+    /// conflict.
+    ///
+    /// # Errors
+    /// As `commit`, and those of `plan`.
+    pub async fn commit_with<'a, P, F>(
+        &'a self,
+        metadata: &Metadata,
+        plan: P,
+    ) -> Result<Outcome, ExecuteError>
     where
-        P: FnMut() -> F,
+        P: FnMut(&'a Self) -> F,
         F: Future<Output = Result<Plan, ExecuteError>> + Send,
     {
         let mut span = Span::begin(Kind::Internal, "commit", metadata.traceparent.as_deref());
-        let outcome = self.carry_out(metadata, plan).await;
+        let outcome = self.decide_and_append(metadata, plan).await;
         let word = word(&outcome);
         span.note("offers.outcome", word);
         metrics::counter!("offers_commands_total", "outcome" => word).increment(1);
         outcome
     }
 
-    async fn carry_out<P, F>(&self, metadata: &Metadata, mut plan: P) -> Result<Outcome, ExecuteError>
+    async fn decide_and_append<'a, P, F>(
+        &'a self,
+        metadata: &Metadata,
+        mut plan: P,
+    ) -> Result<Outcome, ExecuteError>
     where
-        P: FnMut() -> F,
+        P: FnMut(&'a Self) -> F,
         F: Future<Output = Result<Plan, ExecuteError>> + Send,
     {
         for earlier in 0..TRIES {
-            let plan = plan().await?;
+            let plan = plan(self).await?;
             let unchanged = plan.unchanged.clone();
             let decided = self.decide(plan, earlier == 0).await?;
             let Some(commit) = decided.commit(metadata) else { return Ok(Outcome::Unchanged) };

@@ -97,7 +97,7 @@ impl Fixture {
         let amount = Money::from_hundredths(100_000);
         let credit = Order::Account(AccountId::from(user), account::Command::Credit { amount });
         let plan = Plan::new().create(credit);
-        self.log.execute(&Metadata::system("test"), async || Ok(plan.clone())).await.unwrap();
+        self.log.commit(&Metadata::system("test"), plan).await.unwrap();
         user
     }
 
@@ -118,7 +118,7 @@ impl Fixture {
             ..Metadata::system("test")
         };
         let plan = Plan::new().create(Order::Transaction(id, Command::Request(request)));
-        self.log.execute(&metadata, async || Ok(plan.clone())).await.unwrap();
+        self.log.commit(&metadata, plan).await.unwrap();
         id
     }
 

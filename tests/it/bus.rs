@@ -107,9 +107,10 @@ fn open_log(url: &str, stop: &CancellationToken) -> EventLog {
 async fn append(log: &EventLog, count: usize) {
     let credits = (0..count).map(|_| async {
         let (account, amount) = (AccountId(Uuid::now_v7()), Money::from_hundredths(1));
-        log.execute(&Metadata::system("test"), async || {
-            Ok(Plan::new().create(Order::Account(account, account::Command::Credit { amount })))
-        })
+        log.commit(
+            &Metadata::system("test"),
+            Plan::new().create(Order::Account(account, account::Command::Credit { amount })),
+        )
         .await
         .unwrap();
     });

@@ -99,7 +99,7 @@ impl Fixture {
 
     async fn order(&self, metadata: &Metadata, order: Order) {
         let plan = Plan::new().order(order);
-        self.log.execute(metadata, async || Ok(plan.clone())).await.unwrap();
+        self.log.commit(metadata, plan).await.unwrap();
     }
 
     /// A partner's purchase, up to its final event.

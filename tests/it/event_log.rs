@@ -41,10 +41,8 @@ fn actor() -> Metadata {
 
 async fn credit(log: &EventLog, account: AccountId, hundredths: i64) -> Result<Outcome, ExecuteError> {
     let amount = Money::from_hundredths(hundredths);
-    log.execute(&actor(), async || {
-        Ok(Plan::new().order(Order::Account(account, account::Command::Credit { amount })))
-    })
-    .await
+    log.commit(&actor(), Plan::new().order(Order::Account(account, account::Command::Credit { amount })))
+        .await
 }
 
 fn request(account: AccountId, hundredths: i64) -> transaction::Command {
@@ -64,11 +62,8 @@ fn request(account: AccountId, hundredths: i64) -> transaction::Command {
 }
 
 async fn buy(log: &EventLog, id: Uuid, account: AccountId, hundredths: i64) -> Result<Outcome, ExecuteError> {
-    log.execute(&actor(), async || {
-        let order = Order::Transaction(TransactionId(id), request(account, hundredths));
-        Ok(Plan::new().create(order).repeatable_as(id))
-    })
-    .await
+    let order = Order::Transaction(TransactionId(id), request(account, hundredths));
+    log.commit(&actor(), Plan::new().create(order).repeatable_as(id)).await
 }
 
 async fn everything(log: &EventLog) -> Vec<Recorded> {
@@ -161,11 +156,12 @@ async fn several_aggregates_are_one_commit_or_none() {
         duration_days: 30,
     };
     let both = async |amount| {
-        log.execute(&actor(), async || {
-            Ok(Plan::new()
+        log.commit(
+            &actor(),
+            Plan::new()
                 .order(Order::Offer(offer_id, offer::Command::Create(terms.clone())))
-                .order(Order::Transaction(id, request(account, amount))))
-        })
+                .order(Order::Transaction(id, request(account, amount))),
+        )
         .await
     };
     assert!(matches!(both(5_001).await, Err(ExecuteError::InsufficientFunds { .. })));
@@ -189,13 +185,13 @@ async fn a_purchase_at_an_old_price_is_decided_again() {
         duration_days: 30,
     };
     let order = |command| Plan::new().order(Order::Offer(offer_id, command));
-    log.execute(&actor(), async || Ok(order(offer::Command::Create(terms(500))))).await.unwrap();
+    log.commit(&actor(), order(offer::Command::Create(terms(500)))).await.unwrap();
     let account = AccountId(Uuid::now_v7());
     credit(&log, account, 10_000).await.unwrap();
     log.load::<offer::Offer>(offer_id.0).await.unwrap(); // now in this process's cache
-    other.execute(&actor(), async || Ok(order(offer::Command::Change(terms(700))))).await.unwrap();
+    other.commit(&actor(), order(offer::Command::Change(terms(700)))).await.unwrap();
 
-    log.execute(&actor(), async || {
+    log.commit_with(&actor(), async |log| {
         let offer = log.load::<offer::Offer>(offer_id.0).await?;
         let price = offer.state.terms().unwrap().price;
         let transaction::Command::Request(mut asked) = request(account, 0) else { unreachable!() };
@@ -242,7 +238,7 @@ async fn a_follower_is_given_what_the_table_holds_also_from_memory() {
     let (account, amount) = (AccountId(Uuid::now_v7()), Money::from_hundredths(1_990));
     for _ in 0..3 {
         let credit = Order::Account(account, account::Command::Credit { amount });
-        log.execute(&metadata, async || Ok(Plan::new().order(credit.clone()))).await.unwrap();
+        log.commit(&metadata, Plan::new().order(credit.clone())).await.unwrap();
     }
     let mut feed = log.feed();
     let first = feed.next(0, 1_000).await.unwrap();
@@ -272,11 +268,9 @@ async fn a_line_is_rendered_from_the_database_as_it_was_written() {
         Metadata { reason: Some("\u{7}“odd” \\ \"text\"\n".into()), ..Metadata::system("test") };
     let account = AccountId(Uuid::now_v7());
     let amount = Money::from_hundredths(1_990);
-    log.execute(&metadata, async || {
-        Ok(Plan::new().order(Order::Account(account, account::Command::Credit { amount })))
-    })
-    .await
-    .unwrap();
+    log.commit(&metadata, Plan::new().order(Order::Account(account, account::Command::Credit { amount })))
+        .await
+        .unwrap();
     let event = &log.stream(StreamId::of::<account::Account>(account.0)).await.unwrap()[0];
     assert_eq!(event.payload, r#"{"type":"Credited","amount":"19.90"}"#);
     assert_eq!(event.metadata, serde_json::to_string(&metadata).unwrap());
@@ -371,7 +365,7 @@ async fn when_postgresql_hangs_all_who_wait_are_told_together() {
     let amount = Money::from_hundredths(1);
     let refused = join_all((0..10).map(|_| async {
         let order = Order::Account(AccountId(Uuid::now_v7()), account::Command::Credit { amount });
-        log.execute(&actor(), async || Ok(Plan::new().create(order.clone()))).await
+        log.commit(&actor(), Plan::new().create(order)).await
     }));
     for answer in refused.await {
         assert!(matches!(answer, Err(ExecuteError::Log(LogError::Unavailable(_)))), "{answer:?}");

@@ -135,7 +135,7 @@ impl ActivationProcessor {
         let metadata = metadata(id, &cause, &span);
         let place = calls.acquire().await.expect("nobody closes this semaphore");
         let intent = Plan::new().order(Order::Transaction(id, Command::BeginAttempt { attempt: number }));
-        match log.execute(&metadata, || std::future::ready(Ok(intent.clone()))).await? {
+        match log.commit(&metadata, intent).await? {
             Outcome::Committed(_) => self.call(Attempt { id, number, request, cause, metadata }, place).await,
             // Somebody else has just begun this attempt; should that one die, the next is ours.
             Outcome::Unchanged => Ok(Verdict::RetryAfter(backoff::after(number))),
@@ -220,7 +220,7 @@ impl ActivationProcessor {
         plan: Plan,
         status: &'static str,
     ) -> Result<Verdict, ExecuteError> {
-        let outcome = self.0.log.execute(&attempt.metadata, || std::future::ready(Ok(plan.clone()))).await?;
+        let outcome = self.0.log.commit(&attempt.metadata, plan).await?;
         if let Outcome::Committed(committed) = outcome {
             let took = committed.recorded_at.utc() - attempt.cause.requested_at.utc();
             let took = took.to_std().unwrap_or_default().as_secs_f64();

@@ -154,7 +154,7 @@ impl Orders<'_> {
         }
         let Some(command) = self.command(&found) else { return Ok(false) };
         let plan = Plan::new().order(Order::UserOffer(found.subscription_id, command));
-        match self.log.execute(&self.metadata, || std::future::ready(Ok(plan.clone()))).await {
+        match self.log.commit(&self.metadata, plan).await {
             Ok(Outcome::Committed(_)) => Ok(true),
             Ok(Outcome::Unchanged) => Ok(false),
             Err(ExecuteError::Log(cause)) => Err(Incomplete::Log(cause)),

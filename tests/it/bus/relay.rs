@@ -31,8 +31,8 @@ async fn a_message_is_a_cloud_event_with_the_contract_s_headers() {
         ..Metadata::system("test")
     };
     let amount = Money::from_hundredths(1_990);
-    let credit = async || Ok(Plan::new().order(Order::Account(account, account::Command::Credit { amount })));
-    fixture.log.execute(&metadata, credit).await.unwrap();
+    let credit = Plan::new().order(Order::Account(account, account::Command::Credit { amount }));
+    fixture.log.commit(&metadata, credit).await.unwrap();
     fixture.relay().await;
     fixture.until_copied().await;
 

@@ -175,9 +175,7 @@ async fn seed(log: &EventLog, identity: &Identity) -> Members {
     for user in members.users.iter().filter(|user| user.username == "alice" || user.username == "bob") {
         let amount = Money::from_hundredths(FUNDS);
         let order = Order::Account(AccountId(user.id), account::Command::Credit { amount });
-        log.execute(&Metadata::system("test"), || async { Ok(Plan::new().order(order.clone())) })
-            .await
-            .unwrap();
+        log.commit(&Metadata::system("test"), Plan::new().order(order)).await.unwrap();
     }
     members
 }

@@ -155,8 +155,8 @@ async fn no_two_purchases_have_the_same_reference() {
         reference: Some(drawn.as_str().unwrap().to_owned()),
     };
     let order = Order::Transaction(TransactionId(Uuid::now_v7()), Command::Request(request));
-    let twice = || std::future::ready(Ok(Plan::new().order(order.clone())));
-    assert!(service.app.log.execute(&Metadata::system("test"), twice).await.is_err());
+    let twice = Plan::new().order(order);
+    assert!(service.app.log.commit(&Metadata::system("test"), twice).await.is_err());
     assert_eq!(float(&service, &shop).await, "40.00");
     assert_eq!(activate(&service, &shop, &wish(&alice, tv)).await.status, 201, "the log goes on");
 }

@@ -30,8 +30,7 @@ impl Shop {
     }
 
     async fn execute(&self, plan: Plan) {
-        let once = async || Ok(plan.clone());
-        self.log.execute(&Metadata::system("test"), once).await.unwrap();
+        self.log.commit(&Metadata::system("test"), plan).await.unwrap();
     }
 
     /// One of each: a credit, an offer, a success, a refusal, and something unfinished.

@@ -165,7 +165,7 @@ impl World {
     async fn begin(&self, request: ActivationRequested) -> TransactionId {
         let id = TransactionId(Uuid::now_v7());
         let plan = Plan::new().create(Order::Transaction(id, Command::Request(request)));
-        self.log.execute(&Metadata::system("test"), async || Ok(plan.clone())).await.unwrap();
+        self.log.commit(&Metadata::system("test"), plan).await.unwrap();
         self.order(vec![Order::Transaction(id, Command::BeginAttempt { attempt: 1 })]).await;
         id
     }
@@ -178,7 +178,7 @@ impl World {
     /// One commit.
     pub async fn order(&self, orders: Vec<Order>) {
         let plan = orders.into_iter().fold(Plan::new(), Plan::order);
-        self.log.execute(&Metadata::system("test"), async || Ok(plan.clone())).await.unwrap();
+        self.log.commit(&Metadata::system("test"), plan).await.unwrap();
     }
 
     pub async fn balance(&self, user: UserId) -> Money {

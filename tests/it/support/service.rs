@@ -192,9 +192,8 @@ impl Service {
 
     pub async fn pay_in(&self, account: AccountId, hundredths: i64) {
         let amount = Money::from_hundredths(hundredths);
-        let plan =
-            || async move { Ok(Plan::new().order(Order::Account(account, Command::Credit { amount }))) };
-        self.app.log.execute(&Metadata::system("test"), plan).await.unwrap();
+        let plan = Plan::new().order(Order::Account(account, Command::Credit { amount }));
+        self.app.log.commit(&Metadata::system("test"), plan).await.unwrap();
     }
 
     /// An offer on sale for 30 days, in the lists.
@@ -265,8 +264,7 @@ impl Service {
     }
 
     pub async fn execute(&self, plan: Plan) -> i64 {
-        let plan = || std::future::ready(Ok(plan.clone()));
-        let outcome = self.app.log.execute(&Metadata::system("test"), plan).await.unwrap();
+        let outcome = self.app.log.commit(&Metadata::system("test"), plan).await.unwrap();
         match outcome {
             Outcome::Committed(committed) => committed.last,
             Outcome::Unchanged => panic!("the plan repeated what was done"),
