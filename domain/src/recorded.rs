@@ -32,6 +32,14 @@ pub struct Recorded {
 }
 
 impl Recorded {
+    /// The aggregate's id as a UUID; the ids of all our aggregates are.
+    ///
+    /// # Errors
+    /// For an event that another system wrote.
+    pub fn aggregate_uuid(&self) -> Result<Uuid, uuid::Error> {
+        self.aggregate_id.parse()
+    }
+
     /// The record, version 1, without a newline: exactly what the Merkle tree hashes, so these ten
     /// members and their order are frozen. `payload` and `metadata` stand as stored.
     #[must_use]

@@ -1,5 +1,6 @@
 //! What can go wrong with something derived.
 
+use domain::Recorded;
 use std::time::Duration;
 
 /// Why a projection could not be written or read.
@@ -36,4 +37,10 @@ pub enum Error {
         /// What is wrong.
         why: &'static str,
     },
+}
+
+impl Error {
+    pub(crate) fn no_uuid(event: &Recorded) -> Self {
+        Self::Broken { position: event.position, why: "the aggregate's id is not a UUID" }
+    }
 }

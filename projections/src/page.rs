@@ -6,7 +6,6 @@ use domain::{Event, OfferId, Recorded, SubscriptionId, TransactionId};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
-use uuid::Uuid;
 
 /// What a page changes.
 #[derive(Debug)]
@@ -62,7 +61,7 @@ struct Folding {
 
 impl Folding {
     fn add(&mut self, recorded: &Recorded) -> Result<(), Error> {
-        let id = aggregate_id(recorded)?;
+        let id = recorded.aggregate_uuid().map_err(|_| Error::no_uuid(recorded))?;
         match Event::decode(recorded)? {
             Event::Transaction(event) => self.add_to_transaction(id.into(), event, recorded),
             Event::UserOffer(event) => {
@@ -122,12 +121,4 @@ impl<K: Eq + Hash, C> Changes<K, C> {
         };
         &mut self.changes[at]
     }
-}
-
-/// Which aggregate an event belongs to; ours are all UUIDs.
-pub(crate) fn aggregate_id(recorded: &Recorded) -> Result<Uuid, Error> {
-    recorded
-        .aggregate_id
-        .parse()
-        .map_err(|_| Error::Broken { position: recorded.position, why: "the aggregate's id is no UUID" })
 }

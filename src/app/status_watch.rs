@@ -134,7 +134,7 @@ impl Room {
     fn call(&self, page: &[Recorded]) {
         let taken = self.taken();
         for event in page.iter().filter(|event| event.aggregate_type == Transaction::TYPE) {
-            if let Some(calls) = event.aggregate_id.parse().ok().and_then(|id| taken.get(&id)) {
+            if let Some(calls) = event.aggregate_uuid().ok().and_then(|id| taken.get(&TransactionId(id))) {
                 calls.send_replace(());
             }
         }

@@ -8,7 +8,7 @@ use super::caller::{Actor, Caller, KeyId};
 use super::changes::{self, Polls};
 use super::error::Error;
 use super::page::{Cursor, Listed, Page, page, rows_for};
-use super::{Identity, partners};
+use super::{Identity, partner};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -135,7 +135,7 @@ impl Identity {
         now: DateTime<Utc>,
     ) -> Result<IssuedKey, Error> {
         let mut transaction = self.pool.begin().await?;
-        partners::lock(&mut transaction, partner).await?;
+        partner::lock(&mut transaction, partner).await?;
         let live: i64 = sqlx::query_scalar(
             "select count(*) from partner_keys where partner_id = $1 and revoked_at is null",
         )
@@ -147,7 +147,7 @@ impl Identity {
         }
         let key = insert(&mut transaction, partner, now).await?;
         let details = json!({"key_id": key.key_id});
-        partners::record(&mut transaction, by, "partner.key_created", partner, details, now).await?;
+        partner::record(&mut transaction, by, "partner.key_created", partner, details, now).await?;
         transaction.commit().await?;
         Ok(key)
     }
@@ -204,7 +204,7 @@ impl Identity {
             .await?;
         changes::note_keys_changed(&mut transaction, key.0).await?;
         let details = json!({"key_id": key});
-        partners::record(&mut transaction, by, "partner.key_revoked", partner, details, now).await?;
+        partner::record(&mut transaction, by, "partner.key_revoked", partner, details, now).await?;
         transaction.commit().await?;
         self.changes.keys_changed(key.0);
         Ok(())
@@ -254,7 +254,7 @@ impl Identity {
     }
 }
 
-/// Makes a key in the transaction that makes its partner, or after [`partners::lock`].
+/// Makes a key in the transaction that makes its partner, or after [`partner::lock`].
 pub(super) async fn insert(
     connection: &mut PgConnection,
     partner: PartnerId,

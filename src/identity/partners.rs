@@ -1,50 +1,18 @@
 //! Partners: systems that sell for users, each with keys, a float account and a callback URL.
 
-use super::audit::{self, Entry};
 use super::caller::Actor;
-use super::changes;
 use super::error::Error;
 use super::fields::Check;
-use super::page::{Cursor, Listed, Page, page, rows_for};
+use super::page::{Cursor, Page, page, rows_for};
+use super::partner::{self, Partner};
 use super::partner_keys::{self, IssuedKey};
-use super::{Identity, webhook_secrets};
+use super::{Identity, changes, webhook_secrets};
 use chrono::{DateTime, Utc};
 use domain::PartnerId;
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use sqlx::postgres::PgRow;
-use sqlx::{FromRow, PgConnection, Row};
+use sqlx::PgConnection;
 use uuid::Uuid;
-
-/// What a list of partners shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Partner {
-    /// Also the id of its float account.
-    pub id: PartnerId,
-    /// For people.
-    pub name: String,
-    /// Where callbacks go; none are sent without one.
-    pub callback_url: Option<String>,
-    /// When the endpoint said that it is gone; a new URL clears it.
-    pub callback_disabled_at: Option<DateTime<Utc>>,
-    /// The keys of an inactive partner are refused.
-    pub is_active: bool,
-    /// When the partner was made.
-    pub created_at: DateTime<Utc>,
-}
-
-impl FromRow<'_, PgRow> for Partner {
-    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            id: PartnerId(row.try_get("id")?),
-            name: row.try_get("name")?,
-            callback_url: row.try_get("callback_url")?,
-            callback_disabled_at: row.try_get("callback_disabled_at")?,
-            is_active: row.try_get("is_active")?,
-            created_at: row.try_get("created_at")?,
-        })
-    }
-}
 
 /// A partner just made, with the secrets that are shown this once.
 #[derive(Debug, Clone)]
@@ -104,7 +72,7 @@ impl Identity {
         let webhook_secret =
             webhook_secrets::insert(&mut transaction, &self.webhook_keys, partner.id, now).await?;
         let details = json!({"key_id": key.key_id});
-        record(&mut transaction, by, "partner.created", partner.id, details, now).await?;
+        partner::record(&mut transaction, by, "partner.created", partner.id, details, now).await?;
         transaction.commit().await?;
         Ok(NewPartner { partner, key, webhook_secret })
     }
@@ -146,10 +114,11 @@ impl Identity {
     ) -> Result<Partner, Error> {
         check(change.name.as_deref(), change.callback_url.as_ref().and_then(Option::as_deref))?;
         let mut transaction = self.pool.begin().await?;
-        let before = lock(&mut transaction, id).await?;
+        let before = partner::lock(&mut transaction, id).await?;
         let after = write(&mut transaction, id, change).await?;
         if before != after {
-            record(&mut transaction, by, "partner.changed", id, differences(&before, &after), now).await?;
+            partner::record(&mut transaction, by, "partner.changed", id, differences(&before, &after), now)
+                .await?;
         }
         if before.is_active != after.is_active {
             changes::note_keys_changed(&mut transaction, id.0).await?;
@@ -209,12 +178,6 @@ fn check(name: Option<&str>, callback_url: Option<&str>) -> Result<(), Error> {
     fields.done()
 }
 
-/// Locks the partner's row: its keys and secrets are counted and replaced one change at a time.
-pub(super) async fn lock(connection: &mut PgConnection, id: PartnerId) -> Result<Partner, Error> {
-    let partner = sqlx::query_as("select * from partners where id = $1 for update").bind(id.0);
-    partner.fetch_optional(connection).await?.ok_or(Error::PartnerNotFound)
-}
-
 async fn write(
     connection: &mut PgConnection,
     id: PartnerId,
@@ -250,22 +213,4 @@ fn differences(before: &Partner, after: &Partner) -> Value {
         details.insert("is_active".to_owned(), json!(after.is_active));
     }
     Value::Object(details)
-}
-
-pub(super) async fn record(
-    connection: &mut PgConnection,
-    actor: &Actor,
-    action: &'static str,
-    partner: PartnerId,
-    details: Value,
-    now: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
-    let entry = Entry { actor, action, subject: format!("partner:{partner}"), details };
-    audit::record(connection, entry, now).await
-}
-
-impl Listed for Partner {
-    fn cursor(&self) -> Cursor {
-        Cursor { created: self.created_at, id: self.id.0 }
-    }
 }

@@ -7,7 +7,7 @@
 use super::caller::Actor;
 use super::error::Error;
 use super::keyring::{Key, Keyring};
-use super::{Identity, partners};
+use super::{Identity, partner};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -35,7 +35,7 @@ impl Identity {
         now: DateTime<Utc>,
     ) -> Result<SecretString, Error> {
         let mut transaction = self.pool.begin().await?;
-        partners::lock(&mut transaction, partner).await?;
+        partner::lock(&mut transaction, partner).await?;
         sqlx::query("delete from webhook_secrets where partner_id = $1 and expires_at is not null")
             .bind(partner.0)
             .execute(&mut *transaction)
@@ -46,7 +46,7 @@ impl Identity {
             .execute(&mut *transaction)
             .await?;
         let secret = insert(&mut transaction, &self.webhook_keys, partner, now).await?;
-        partners::record(&mut transaction, by, "partner.webhook_secret_rotated", partner, json!({}), now)
+        partner::record(&mut transaction, by, "partner.webhook_secret_rotated", partner, json!({}), now)
             .await?;
         transaction.commit().await?;
         Ok(secret)

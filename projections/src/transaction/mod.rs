@@ -82,7 +82,7 @@ impl TransactionView {
 /// `Unreadable` and `Broken` for a history that this version cannot read.
 pub fn fold(stream: &[Recorded]) -> Result<Option<TransactionView>, Error> {
     let Some(first) = stream.first() else { return Ok(None) };
-    let id = crate::page::aggregate_id(first)?.into();
+    let id = first.aggregate_uuid().map_err(|_| Error::no_uuid(first))?.into();
     let mut change = Change::begin(id, first);
     for recorded in stream {
         match domain::Event::decode(recorded)? {

@@ -1,47 +1,18 @@
-//! One batch through the database: lock, read, judge, write, commit, answer.
+//! The commits that go into one SQL transaction, each with the caller that waits for its verdict.
 
-use super::Waiting;
-use super::rows::Rows;
-use super::state::read_state;
-use crate::clock::Clock;
 use crate::event_log::commit::{Commit, Committed};
 use crate::event_log::error::{AppendError, LogError};
-use crate::event_log::judge::Verdict;
 use crate::event_log::recent::Recent;
 use crate::telemetry::chain;
-use domain::Timestamp;
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
-use std::collections::HashSet;
-use std::sync::Arc;
-use std::time::Duration;
-use uuid::Uuid;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
-/// How long a step (one round trip) may take before the connection is given up. Longer than the
-/// server's own timeouts, so that the server speaks first.
-pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(8);
-/// How long connecting may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How often a lost answer to a COMMIT is looked up before it is given up as unknown.
-const LOOK_UP_TRIES: u32 = 5;
-/// The pause between two such tries.
-const LOOK_UP_PAUSE: Duration = Duration::from_millis(500);
-
-/// The advisory lock of the log: whoever holds it is the only writer.
-const LOCK: &str = "begin; select pg_advisory_xact_lock(7306066398)";
-
-/// What keeps a stalled writer from blocking all others, and pins the plans: planned while the tables
-/// were empty, the look-ups would stay sequential scans (20,900 → 2,500 commits a second, measured).
-const SETTINGS: [(&str, &str); 8] = [
-    ("lock_timeout", "4s"),
-    ("statement_timeout", "6s"),
-    ("idle_in_transaction_session_timeout", "6s"),
-    ("tcp_user_timeout", "6s"),
-    ("plan_cache_mode", "force_generic_plan"),
-    ("enable_seqscan", "off"),
-    ("enable_hashjoin", "off"),
-    ("enable_mergejoin", "off"),
-];
+/// A commit in the queue, and the caller that waits for its verdict.
+pub(super) struct Waiting {
+    pub(super) commit: Commit,
+    pub(super) deadline: Instant,
+    pub(super) answer: oneshot::Sender<Result<Committed, AppendError>>,
+}
 
 /// The commits of one SQL transaction with those who wait for them.
 pub(super) struct Batch {
@@ -49,7 +20,15 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn new(waiting: Vec<Waiting>) -> Self {
+    /// A batch of those whose deadline has not passed. The others are answered here: nothing of theirs was
+    /// written.
+    pub(super) fn of(waiting: Vec<Waiting>) -> Self {
+        let now = Instant::now();
+        let (waiting, expired): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|waiting| waiting.deadline > now);
+        for expired in expired {
+            let _ = expired.answer.send(Err(LogError::Timeout.into())); // a caller that left wants no answer
+        }
         Self { waiting }
     }
 
@@ -57,9 +36,9 @@ impl Batch {
         self.waiting.iter().map(|waiting| &waiting.commit)
     }
 
-    /// Answers everyone. What was committed is in `recent` first: who hears of its commit and then
-    /// follows the log finds it there.
-    fn answer(self, verdicts: Vec<Result<Committed, AppendError>>, recent: &Recent) {
+    /// Answers every caller. The events are put into `recent` first: a caller that hears of its commit and
+    /// then follows the log finds them there.
+    pub(super) fn answer(self, verdicts: Vec<Result<Committed, AppendError>>, recent: &Recent) {
         let mut recorded = Vec::with_capacity(self.waiting.len() * 2);
         let mut answers = Vec::with_capacity(self.waiting.len());
         for (waiting, verdict) in self.waiting.into_iter().zip(verdicts) {
@@ -74,181 +53,15 @@ impl Batch {
         }
     }
 
-    fn refuse(self, cause: &LogError) {
-        super::refuse_all(self.waiting, cause);
+    pub(super) fn refuse(self, cause: &LogError) {
+        refuse_all(self.waiting, cause);
     }
 }
 
-/// The writer's own connection, made again whenever it is lost.
-pub(super) struct Session {
-    connect: PgConnectOptions,
-    connection: Option<PgConnection>,
-    recent: Arc<Recent>,
-}
-
-impl Session {
-    pub(super) fn new(connect: PgConnectOptions, recent: Arc<Recent>) -> Self {
-        let connect = connect
-            .application_name("offers writer")
-            .options(SETTINGS)
-            .statement_cache_capacity(8)
-            .disable_statement_logging();
-        Self { connect, connection: None, recent }
-    }
-
-    /// Begins the SQL transaction and takes the log's lock.
-    pub(super) async fn lock(&mut self) -> Result<(), LogError> {
-        let locked = match self.begin().await {
-            Err(_) if self.connection.is_some() => {
-                self.connection = None; // it may just have died of age: once more with a new one
-                self.begin().await
-            }
-            locked => locked,
-        };
-        if locked.is_err() {
-            self.connection = None;
-        }
-        locked
-    }
-
-    async fn begin(&mut self) -> Result<(), LogError> {
-        if self.connection.is_none() {
-            self.recent.forget(); // a server that took over may not have what the lost one had
-            let connecting = PgConnection::connect_with(&self.connect);
-            self.connection = Some(within(CONNECT_TIMEOUT, connecting).await?);
-        }
-        let connection = self.connection.as_mut().expect("it was connected above");
-        within(STEP_TIMEOUT, connection.execute(LOCK)).await?;
-        Ok(())
-    }
-
-    /// Judges and writes `batch` and answers everyone in it; true when anything was written.
-    pub(super) async fn write(&mut self, batch: Batch, clock: &Clock) -> bool {
-        let Some(mut connection) = self.connection.take() else {
-            batch.refuse(&LogError::unavailable("the writer has no connection"));
-            return false;
-        };
-        let judged = match prepare(&mut connection, &batch, clock).await {
-            Ok(judged) => judged,
-            Err(cause) => {
-                batch.refuse(&cause); // the connection is dropped, and with it the SQL transaction
-                return false;
-            }
-        };
-        let committed = within(STEP_TIMEOUT, connection.execute("commit")).await;
-        let written = judged.written();
-        match committed {
-            Ok(_) => {
-                self.connection = Some(connection);
-                batch.answer(judged.answers(), &self.recent);
-            }
-            Err(cause) if written == 0 => batch.refuse(&cause),
-            Err(cause) => {
-                tracing::warn!(error = %chain(&cause), "the answer to a COMMIT was lost");
-                drop(connection);
-                let found = self.look_up(&judged).await;
-                batch.answer(judged.answers_after_look_up(found.as_ref()), &self.recent);
-            }
-        }
-        metrics::histogram!("offers_commit_batch_size").record(batch_size(written));
-        written > 0
-    }
-
-    /// Which of the accepted commits are in the log. Takes the lock first, so that the old backend, if
-    /// it still works on the COMMIT, has finished. `None`: could not be found out.
-    async fn look_up(&mut self, judged: &Judged) -> Option<HashSet<Uuid>> {
-        let ids: Vec<Uuid> = judged.accepted_ids().collect();
-        for _ in 0..LOOK_UP_TRIES {
-            self.connection = None;
-            if self.begin().await.is_ok()
-                && let Some(mut connection) = self.connection.take()
-            {
-                let query =
-                    sqlx::query_scalar("select event_id from events where event_id = any($1)").bind(&ids);
-                if let Ok(found) = within(STEP_TIMEOUT, query.fetch_all(&mut connection)).await {
-                    return Some(found.into_iter().collect());
-                }
-            }
-            tokio::time::sleep(LOOK_UP_PAUSE).await;
-        }
-        None
-    }
-}
-
-fn batch_size(commits: usize) -> f64 {
-    f64::from(u32::try_from(commits).unwrap_or(u32::MAX))
-}
-
-/// A judged batch, written but not committed.
-struct Judged {
-    verdicts: Vec<Verdict>,
-    first_ids: Vec<Option<Uuid>>,
-    recorded_at: Timestamp,
-}
-
-impl Judged {
-    fn written(&self) -> usize {
-        self.verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Accepted { .. })).count()
-    }
-
-    fn accepted_ids(&self) -> impl Iterator<Item = Uuid> {
-        let accepted = |(verdict, id): (&Verdict, &Option<Uuid>)| match verdict {
-            Verdict::Accepted { .. } => *id,
-            _ => None,
-        };
-        self.verdicts.iter().zip(&self.first_ids).filter_map(accepted)
-    }
-
-    fn answers(self) -> Vec<Result<Committed, AppendError>> {
-        let recorded_at = self.recorded_at;
-        self.verdicts.into_iter().map(|verdict| answer(verdict, recorded_at)).collect()
-    }
-
-    /// Accepted ones that are in the log stand; those that are not were rolled back; refusals were
-    /// judged on a state that may not have come about, so they count as not reached.
-    fn answers_after_look_up(self, found: Option<&HashSet<Uuid>>) -> Vec<Result<Committed, AppendError>> {
-        let recorded_at = self.recorded_at;
-        let judged = self.verdicts.into_iter().zip(self.first_ids);
-        judged
-            .map(|(verdict, id)| match (found, id) {
-                (None, _) => Err(LogError::OutcomeUnknown.into()),
-                (Some(found), Some(id)) if found.contains(&id) => answer(verdict, recorded_at),
-                (Some(_), _) => Err(LogError::unavailable("the commit was rolled back").into()),
-            })
-            .collect()
-    }
-}
-
-fn answer(verdict: Verdict, recorded_at: Timestamp) -> Result<Committed, AppendError> {
-    match verdict {
-        Verdict::Accepted { first, last, balances } => Ok(Committed { first, last, recorded_at, balances }),
-        Verdict::Repeated(event_id) => Err(AppendError::Repeated(event_id)),
-        Verdict::Conflict(stream) => Err(AppendError::Conflict(stream)),
-        Verdict::InsufficientFunds(account) => Err(AppendError::InsufficientFunds(account)),
-        Verdict::BalanceTooLarge(account) => Err(AppendError::BalanceTooLarge(account)),
-    }
-}
-
-/// Reads the state, judges, and writes what is accepted.
-async fn prepare(connection: &mut PgConnection, batch: &Batch, clock: &Clock) -> Result<Judged, LogError> {
-    let (mut state, last_recorded_at) = read_state(connection, batch).await?;
-    let recorded_at = last_recorded_at.map_or(clock.now(), |last| last.max(clock.now()));
-    let verdicts: Vec<Verdict> = batch.commits().map(|commit| state.judge(commit)).collect();
-    let rows = Rows::of(batch.commits().zip(&verdicts));
-    if !rows.is_empty() {
-        rows.write(connection, recorded_at).await?;
-    }
-    let first_ids = batch.commits().map(Commit::first_event_id).collect();
-    Ok(Judged { verdicts, first_ids, recorded_at })
-}
-
-/// One round trip with its bound.
-pub(super) async fn within<T>(
-    limit: Duration,
-    step: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, LogError> {
-    match tokio::time::timeout(limit, step).await {
-        Ok(done) => done.map_err(LogError::from),
-        Err(_) => Err(LogError::unavailable("PostgreSQL did not answer in time")),
+/// Gives every caller the same error.
+pub(super) fn refuse_all(waiting: Vec<Waiting>, cause: &LogError) {
+    tracing::warn!(commits = waiting.len(), error = %chain(cause), "cannot write commits; their callers are told to repeat");
+    for waiting in waiting {
+        let _ = waiting.answer.send(Err(cause.again().into()));
     }
 }

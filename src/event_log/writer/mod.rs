@@ -5,7 +5,9 @@
 //! lock is held, so what arrives while another process writes goes along.
 
 mod batch;
+mod round_trip;
 mod rows;
+mod session;
 mod state;
 
 use super::commit::{Commit, Committed, MAX_COMMIT_EVENTS};
@@ -13,8 +15,8 @@ use super::error::{AppendError, LogError};
 use super::feed::Wake;
 use super::recent::Recent;
 use crate::clock::Clock;
-use crate::telemetry::chain;
-use batch::{Batch, Session};
+use batch::{Batch, Waiting, refuse_all};
+use session::Session;
 use sqlx::postgres::PgConnectOptions;
 use std::sync::Arc;
 use std::thread;
@@ -49,13 +51,6 @@ impl Default for WriterOptions {
             clock: Clock::system(),
         }
     }
-}
-
-/// A commit on its way, and whoever waits for it.
-struct Waiting {
-    commit: Commit,
-    deadline: Instant,
-    answer: oneshot::Sender<Result<Committed, AppendError>>,
 }
 
 /// The door to the writer's thread.
@@ -121,7 +116,7 @@ async fn run(
         match session.lock().await {
             Ok(()) => {
                 take_more(&mut queue, &mut waiting, options.batch_commits);
-                let batch = Batch::new(drop_expired(waiting));
+                let batch = Batch::of(waiting);
                 if session.write(batch, &options.clock).await {
                     wake.wake();
                 }
@@ -152,22 +147,5 @@ fn take_more(queue: &mut mpsc::Receiver<Waiting>, waiting: &mut Vec<Waiting>, mo
             Ok(more) => waiting.push(more),
             Err(_) => break,
         }
-    }
-}
-
-/// Those whose deadline has passed are answered here: nothing of theirs was written.
-fn drop_expired(waiting: Vec<Waiting>) -> Vec<Waiting> {
-    let now = Instant::now();
-    let (live, expired): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|waiting| waiting.deadline > now);
-    for waiting in expired {
-        let _ = waiting.answer.send(Err(LogError::Timeout.into())); // a caller that left wants no answer
-    }
-    live
-}
-
-fn refuse_all(waiting: Vec<Waiting>, cause: &LogError) {
-    tracing::warn!(commits = waiting.len(), error = %chain(cause), "the event log refused commits");
-    for waiting in waiting {
-        let _ = waiting.answer.send(Err(cause.again().into()));
     }
 }

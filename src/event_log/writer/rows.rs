@@ -1,6 +1,6 @@
 //! Writes what was accepted: one array a column, one statement a batch.
 
-use super::batch::{STEP_TIMEOUT, within};
+use super::round_trip::{STEP_TIMEOUT, within};
 use crate::event_log::commit::Commit;
 use crate::event_log::error::LogError;
 use crate::event_log::judge::Verdict;

@@ -1,6 +1,7 @@
 //! Reads the state that a batch touches, each thing once, in one round trip.
 
-use super::batch::{Batch, STEP_TIMEOUT, within};
+use super::batch::Batch;
+use super::round_trip::{STEP_TIMEOUT, within};
 use crate::event_log::commit::StreamId;
 use crate::event_log::error::LogError;
 use crate::event_log::judge::State;

@@ -67,6 +67,6 @@ impl Resumption {
     async fn purchase(&self, message: &ParkedMessage) -> Result<Option<TransactionId>, LogError> {
         let page = self.log.page(message.position - 1, 1).await?;
         let event = page.first().filter(|event| event.aggregate_type == Transaction::TYPE);
-        Ok(event.and_then(|event| event.aggregate_id.parse().ok()))
+        Ok(event.and_then(|event| event.aggregate_uuid().ok()).map(TransactionId))
     }
 }

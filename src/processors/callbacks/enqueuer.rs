@@ -168,7 +168,8 @@ fn finals(page: &[Recorded]) -> Result<Vec<Final>, SinkError> {
         use transaction::Event::{Failed, Succeeded};
         if let Event::Transaction(Succeeded { .. } | Failed { .. }) = Event::decode(recorded)? {
             let position = recorded.position;
-            let transaction = recorded.aggregate_id.parse().map_err(|_| EnqueueError::NoId(position))?;
+            let transaction =
+                TransactionId(recorded.aggregate_uuid().map_err(|_| EnqueueError::NoId(position))?);
             finals.push(Final {
                 event_id: recorded.event_id,
                 position,

@@ -72,7 +72,7 @@ impl Resumption {
         let page = self.log.page(message.position - 1, 1).await?;
         let Some(recorded) = page.first() else { return Ok(Some("the log has no such position")) };
         let Some(kind) = Kind::of(recorded) else { return Ok(Some("nobody is told of the event there")) };
-        let aggregate_id = recorded.aggregate_id.parse()?;
+        let aggregate_id = recorded.aggregate_uuid()?;
         let Some(user_id) = user_of(&self.log, kind, aggregate_id).await? else {
             return Ok(Some("the log has nothing of it"));
         };
