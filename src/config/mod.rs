@@ -9,9 +9,9 @@ mod duration;
 mod protection;
 mod secret;
 
-pub use cron::{CronExpression, CronExpressionError};
+pub use cron::CronExpression;
 pub use currency::parse_currency;
-pub use duration::{DurationError, parse_duration, parse_lasting};
+pub use duration::{parse_duration, parse_lifetime};
 pub use protection::{Network, Origin, Protection, Rate, RateLimit};
 pub use secret::{Secret, SecretError};
 
@@ -108,7 +108,7 @@ pub struct Serve {
     #[command(flatten)]
     pub mail: Mail,
     /// How long the Redis hash of a finished transaction is kept. It comes back on the next read.
-    #[arg(long, env = "OFFERS_STATUS_TTL", default_value = "7d", value_parser = parse_lasting)]
+    #[arg(long, env = "OFFERS_STATUS_TTL", default_value = "7d", value_parser = parse_lifetime)]
     pub status_ttl: Duration,
     /// How logs are written.
     #[arg(long, env = "OFFERS_LOG_FORMAT", value_enum, default_value = "json")]
@@ -242,10 +242,10 @@ impl Secrets {
 #[command(next_help_heading = "Tokens")]
 pub struct Tokens {
     /// How long an access token lives.
-    #[arg(long, env = "OFFERS_ACCESS_TOKEN_TTL", default_value = "5m", value_parser = parse_lasting)]
+    #[arg(long, env = "OFFERS_ACCESS_TOKEN_TTL", default_value = "5m", value_parser = parse_lifetime)]
     pub access_token_ttl: Duration,
     /// How long a refresh token lives.
-    #[arg(long, env = "OFFERS_REFRESH_TOKEN_TTL", default_value = "7d", value_parser = parse_lasting)]
+    #[arg(long, env = "OFFERS_REFRESH_TOKEN_TTL", default_value = "7d", value_parser = parse_lifetime)]
     pub refresh_token_ttl: Duration,
     /// The memory that hashing one password takes, in KiB (OWASP: 19,456). Less is for tests.
     #[arg(long, env = "OFFERS_PASSWORD_MEMORY_KIB", default_value_t = 19_456)]
@@ -260,7 +260,7 @@ pub struct Activation {
     #[arg(long, env = "OFFERS_EXTERNAL_URL")]
     pub external_url: Option<String>,
     /// How long one call may take, from connecting to the last byte.
-    #[arg(long, env = "OFFERS_EXTERNAL_TIMEOUT", default_value = "10s", value_parser = parse_lasting)]
+    #[arg(long, env = "OFFERS_EXTERNAL_TIMEOUT", default_value = "10s", value_parser = parse_lifetime)]
     pub external_timeout: Duration,
     /// Calls under way at a time, an instance.
     #[arg(long, env = "OFFERS_EXTERNAL_CALLS", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=4096))]

@@ -83,11 +83,11 @@ fn a_mail_server_that_cannot_be_used_is_refused_without_being_shown() {
 }
 
 #[test]
-fn a_schedule_that_is_none_is_refused_with_the_field_that_is_wrong() {
+fn an_invalid_schedule_is_refused_by_the_name_of_its_setting() {
     for (schedule, why) in [
-        ("0 25 * * *", "field 2 (hour) is wrong"),
-        ("daily", "1 fields instead of 5"),
-        ("0 0 31 2 *", "it names a moment that never comes"),
+        ("0 25 * * *", "is not a cron expression"),
+        ("daily", "is not a cron expression"),
+        ("0 0 31 2 *", "names a time that never comes"),
     ] {
         let said = refusal(&[("OFFERS_EXPIRY_SCHEDULE", schedule)]);
         assert!(said.contains("--expiry-schedule") && said.contains(why), "{said}");

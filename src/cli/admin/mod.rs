@@ -11,8 +11,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use anyhow::Context;
 use clap::Args;
 use domain::{Metadata, Money};
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::Value;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -106,47 +105,17 @@ pub(super) fn refusal(error: registration::Error) -> anyhow::Error {
 /// A secret from the person at the terminal, who does not see it, or the first line of stdin.
 pub(super) fn secret(prompt: &str) -> anyhow::Result<SecretString> {
     if !io::stdin().is_terminal() {
-        return line();
+        return first_line();
     }
-    let first = unseen(prompt)?;
-    let second = unseen("The same again")?;
-    anyhow::ensure!(first.expose_secret() == second.expose_secret(), "the two are not the same");
-    Ok(first)
+    let first = rpassword::prompt_password(format!("{prompt}: "))?;
+    let second = rpassword::prompt_password("The same again: ")?;
+    anyhow::ensure!(first == second, "the two are not the same");
+    Ok(first.into())
 }
 
-fn line() -> anyhow::Result<SecretString> {
+fn first_line() -> anyhow::Result<SecretString> {
     let mut line = String::new();
-    io::stdin().lock().read_line(&mut line).context("stdin")?;
+    io::stdin().lock().read_line(&mut line).context("cannot read stdin")?;
     let text = line.strip_suffix('\n').unwrap_or(&line);
     Ok(text.strip_suffix('\r').unwrap_or(text).into())
-}
-
-fn unseen(prompt: &str) -> anyhow::Result<SecretString> {
-    let mut stderr = io::stderr();
-    write!(stderr, "{prompt}: ")?;
-    stderr.flush()?;
-    let shown = Unseen::begin()?;
-    let typed = line();
-    drop(shown);
-    writeln!(stderr)?;
-    typed
-}
-
-/// While it lives the terminal shows nothing that is typed.
-struct Unseen(Termios);
-
-impl Unseen {
-    fn begin() -> io::Result<Unseen> {
-        let before = tcgetattr(io::stdin())?;
-        let mut unseen = before.clone();
-        unseen.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(io::stdin(), OptionalActions::Flush, &unseen)?;
-        Ok(Unseen(before))
-    }
-}
-
-impl Drop for Unseen {
-    fn drop(&mut self) {
-        let _the_terminal_may_be_gone = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
-    }
 }
