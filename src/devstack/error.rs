@@ -98,15 +98,10 @@ pub enum Error {
     Migrate(#[from] migrations::Error),
     /// The service's address is in use.
     #[error(
-        "{address} is taken by {who}\nend it, or choose another address: OFFERS_LISTEN=127.0.0.1:8081 ./dev \
+        "{0} is in use by another process\nstop it, or choose another address: OFFERS_LISTEN=127.0.0.1:8081 ./dev \
          (port 0 takes a free one)"
     )]
-    AddressTaken {
-        /// The address.
-        address: SocketAddr,
-        /// Who listens there, as far as we can see.
-        who: String,
-    },
+    AddressTaken(SocketAddr),
     /// A file or directory.
     #[error("{path}")]
     File {

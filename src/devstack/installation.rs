@@ -6,6 +6,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,7 +18,6 @@ use super::demo_data;
 use super::environment::Environment;
 use super::error::{At, Error};
 use super::files::{State, replace};
-use super::port_owner;
 use super::probe::Probe;
 use super::process::Signal;
 use super::service::{Recipe, Service};
@@ -77,9 +77,9 @@ impl Installation {
     /// Whatever did not come up. What had been started until then is stopped again.
     pub async fn start(plan: Plan, say: impl Fn(&str)) -> Result<Installation, Error> {
         let claim = Claim::take(&plan.stack).await?;
-        // Only now: a service that a killed run left would have been to blame, and is gone.
-        if let Some(who) = port_owner::find(plan.listen) {
-            return Err(Error::AddressTaken { address: plan.listen, who });
+        // Only now: a service that a killed run left behind is gone.
+        if is_in_use(plan.listen) {
+            return Err(Error::AddressTaken(plan.listen));
         }
         say("starting PostgreSQL, Redis and NATS");
         let stack = Stack::start_on(claim, &plan.stack).await?;
@@ -111,6 +111,10 @@ impl Installation {
         }
         self.stack.stop().await
     }
+}
+
+fn is_in_use(address: SocketAddr) -> bool {
+    std::net::TcpListener::bind(address).is_err_and(|cause| cause.kind() == ErrorKind::AddrInUse)
 }
 
 /// The way from running servers to a running system.

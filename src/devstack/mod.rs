@@ -19,7 +19,6 @@ mod error;
 mod files;
 mod installation;
 mod nats;
-mod port_owner;
 mod ports;
 mod postgres;
 mod probe;

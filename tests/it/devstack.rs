@@ -117,7 +117,7 @@ async fn a_data_directory_has_one_user_at_a_time() {
 }
 
 #[tokio::test]
-async fn whoever_has_the_services_address_is_named() {
+async fn an_address_in_use_is_named() {
     let taker = TcpListener::bind("127.0.0.1:0").unwrap();
     let dir = std::env::temp_dir().join(format!("offers-it-{}-blame", std::process::id()));
     let refused = Command::new(env!("CARGO_BIN_EXE_offers"))
@@ -127,7 +127,7 @@ async fn whoever_has_the_services_address_is_named() {
         .unwrap();
     assert!(!refused.status.success());
     let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(said.contains(&format!("is taken by process {}", std::process::id())), "{said}");
+    assert!(said.contains(&format!("{} is in use", taker.local_addr().unwrap())), "{said}");
     assert!(said.contains("OFFERS_LISTEN="), "{said}");
     reset(&dir);
 }
