@@ -5,6 +5,10 @@
 //! (http/protobuf) when `OTEL_EXPORTER_OTLP_ENDPOINT` is set; the other `OTEL_…` variables of the
 //! specification hold too. When it is not set a span is `None`, which costs one load from memory.
 //!
+//! These spans are not `tracing` spans with an OpenTelemetry layer (tracing-opentelemetry), because every
+//! one of them would then be allocated in the subscriber's registry on the request path even while nothing
+//! is exported, and because the `traceparent` of a new span is needed at once, as text, for the event.
+//!
 //! What an event keeps as its `traceparent`: with tracing on, the span it was written in; without, what
 //! the caller sent; nothing when the caller sent nothing.
 

@@ -4,59 +4,60 @@
 //! not see. So the address that is connected to is judged, not the name: a name can mean anything.
 //! The registries are IANA's of special-purpose addresses (RFC 6890 and its updates).
 
+use ipnet::{Ipv4Net, Ipv6Net};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Special-purpose blocks of IPv4: the first address and the length of the prefix.
-const SPECIAL_V4: &[([u8; 4], u32)] = &[
-    ([0, 0, 0, 0], 8),       // this network, unspecified
-    ([10, 0, 0, 0], 8),      // private
-    ([100, 64, 0, 0], 10),   // carriers' NAT
-    ([127, 0, 0, 0], 8),     // loopback
-    ([169, 254, 0, 0], 16),  // link-local: clouds' metadata services
-    ([172, 16, 0, 0], 12),   // private
-    ([192, 0, 0, 0], 24),    // protocol assignments
-    ([192, 0, 2, 0], 24),    // documentation
-    ([192, 31, 196, 0], 24), // AS112
-    ([192, 52, 193, 0], 24), // AMT
-    ([192, 88, 99, 0], 24),  // 6to4 relays
-    ([192, 168, 0, 0], 16),  // private
-    ([192, 175, 48, 0], 24), // AS112
-    ([198, 18, 0, 0], 15),   // benchmarks
-    ([198, 51, 100, 0], 24), // documentation
-    ([203, 0, 113, 0], 24),  // documentation
-    ([224, 0, 0, 0], 4),     // multicast
-    ([240, 0, 0, 0], 4),     // reserved, broadcast
+/// Special-purpose blocks of IPv4.
+const SPECIAL_V4: &[Ipv4Net] = &[
+    v4([0, 0, 0, 0], 8),       // this network, unspecified
+    v4([10, 0, 0, 0], 8),      // private
+    v4([100, 64, 0, 0], 10),   // carriers' NAT
+    v4([127, 0, 0, 0], 8),     // loopback
+    v4([169, 254, 0, 0], 16),  // link-local: clouds' metadata services
+    v4([172, 16, 0, 0], 12),   // private
+    v4([192, 0, 0, 0], 24),    // protocol assignments
+    v4([192, 0, 2, 0], 24),    // documentation
+    v4([192, 31, 196, 0], 24), // AS112
+    v4([192, 52, 193, 0], 24), // AMT
+    v4([192, 88, 99, 0], 24),  // 6to4 relays
+    v4([192, 168, 0, 0], 16),  // private
+    v4([192, 175, 48, 0], 24), // AS112
+    v4([198, 18, 0, 0], 15),   // benchmarks
+    v4([198, 51, 100, 0], 24), // documentation
+    v4([203, 0, 113, 0], 24),  // documentation
+    v4([224, 0, 0, 0], 4),     // multicast
+    v4([240, 0, 0, 0], 4),     // reserved, broadcast
 ];
 
-/// The one block of IPv6 from which global unicast addresses are given. Outside it lie unspecified,
-/// loopback, IPv4-mapped, NAT64, unique local, link-local, multicast and whatever comes.
-const GLOBAL_V6: ([u16; 8], u32) = ([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
+/// The one block of IPv6 from which global unicast addresses are given. Outside it lie the unspecified,
+/// loopback, IPv4-mapped, NAT64, unique local, link-local and multicast addresses, and future uses.
+const GLOBAL_V6: Ipv6Net = v6([0x2000, 0, 0], 3);
 
-/// Special-purpose blocks within it.
-const SPECIAL_V6: &[([u16; 8], u32)] = &[
-    ([0x2001, 0, 0, 0, 0, 0, 0, 0], 23), // protocol assignments, Teredo, ORCHID, benchmarks
-    ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32), // documentation
-    ([0x2002, 0, 0, 0, 0, 0, 0, 0], 16), // 6to4: an IPv4 address inside
-    ([0x2620, 0x4f, 0x8000, 0, 0, 0, 0, 0], 48), // AS112
-    ([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20), // documentation
+/// Special-purpose blocks within [`GLOBAL_V6`].
+const SPECIAL_V6: &[Ipv6Net] = &[
+    v6([0x2001, 0, 0], 23),         // protocol assignments, Teredo, ORCHID, benchmarks
+    v6([0x2001, 0xdb8, 0], 32),     // documentation
+    v6([0x2002, 0, 0], 16),         // 6to4: an IPv4 address inside
+    v6([0x2620, 0x4f, 0x8000], 48), // AS112
+    v6([0x3fff, 0, 0], 20),         // documentation
 ];
+
+const fn v4([a, b, c, d]: [u8; 4], prefix_length: u8) -> Ipv4Net {
+    Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix_length)
+}
+
+const fn v6([a, b, c]: [u16; 3], prefix_length: u8) -> Ipv6Net {
+    Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0), prefix_length)
+}
 
 /// True for an address of the public internet.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(address) => !SPECIAL_V4.iter().any(|block| within_v4(address, *block)),
+        IpAddr::V4(address) => !SPECIAL_V4.iter().any(|block| block.contains(&address)),
         IpAddr::V6(address) => {
-            within_v6(address, GLOBAL_V6) && !SPECIAL_V6.iter().any(|block| within_v6(address, *block))
+            GLOBAL_V6.contains(&address) && !SPECIAL_V6.iter().any(|block| block.contains(&address))
         }
     }
-}
-
-fn within_v4(address: Ipv4Addr, (first, length): ([u8; 4], u32)) -> bool {
-    (address.to_bits() ^ Ipv4Addr::from(first).to_bits()).leading_zeros() >= length
-}
-
-fn within_v6(address: Ipv6Addr, (first, length): ([u16; 8], u32)) -> bool {
-    (address.to_bits() ^ Ipv6Addr::from(first).to_bits()).leading_zeros() >= length
 }
 
 #[cfg(test)]
