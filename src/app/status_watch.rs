@@ -9,6 +9,7 @@
 //! **Architecture Invariant:** a seat is taken before its first look, and a page is called after it can
 //! be seen: so whatever a look did not show is still to be called.
 
+use crate::backoff::Backoff;
 use crate::event_log::{EventLog, Feed, LogError, PAGE_EVENTS};
 use crate::telemetry::chain;
 use cqrs_es::Aggregate;
@@ -28,9 +29,9 @@ use tokio_util::sync::CancellationToken;
 pub const MAX_SEATS: usize = 4_096;
 /// How long one wait for the read tables lasts before it begins again.
 const READ_TABLES_WAIT: Duration = Duration::from_secs(5);
-/// How often the hashes are asked whether they are as far as the read tables: first, and at most. One
+/// How often the hashes are asked whether they are as far as the read tables. One
 /// question for the whole process, and only while they lag.
-const HASHES_PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+const HASHES_POLL: Backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(50));
 /// How soon a Redis that did not answer is asked again.
 const REDIS_PAUSE: Duration = Duration::from_millis(500);
 /// How long the usher rests when the log cannot be read.
@@ -220,7 +221,7 @@ impl Usher {
                 return None;
             }
         }
-        let mut pause = HASHES_PAUSE.0;
+        let mut delays = HASHES_POLL.delays();
         loop {
             match self.hashes.contain(position).await {
                 Ok(true) => return Some(Seen::Surely),
@@ -228,8 +229,7 @@ impl Usher {
                 Ok(false) => {}
                 Err(_) => return Some(Seen::WithoutRedis),
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(HASHES_PAUSE.1);
+            sleep(delays.next_delay()).await;
         }
     }
 }

@@ -2,15 +2,14 @@
 
 use super::error::Error;
 use super::health::Place;
+use crate::backoff::Backoff;
 use crate::telemetry::chain;
 use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use percent_encoding::percent_decode_str;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// The pause after the first failed attempt; doubled with each one.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
-/// The longest pause between attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const RECONNECT: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
 /// How long one attempt may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a silent server is asked whether it is there; it is given up after two unanswered ones.
@@ -61,7 +60,7 @@ pub(super) async fn connect(urls: &str, name: &str, place: Place) -> Result<Link
         .name(name)
         .retry_on_initial_connect()
         .max_reconnects(None)
-        .reconnect_delay_callback(pause)
+        .reconnect_delay_callback(|attempts| RECONNECT.delay(u32::try_from(attempts).unwrap_or(u32::MAX)))
         .connection_timeout(ATTEMPT_TIMEOUT)
         .ping_interval(PING_INTERVAL)
         .request_timeout(Some(super::REQUEST_TIMEOUT))
@@ -77,7 +76,7 @@ pub(super) async fn connect(urls: &str, name: &str, place: Place) -> Result<Link
         options = options.user_and_password(user, password);
     }
     // And it logs the URLs, so they do not have it.
-    let servers: Vec<ServerAddr> = urls.split(',').filter_map(|url| bare(url).parse().ok()).collect();
+    let servers: Vec<ServerAddr> = servers.into_iter().filter_map(without_credentials).collect();
     let client = options.connect(servers).await.map_err(Error::unreachable)?;
     Ok(Link { client, losses })
 }
@@ -93,34 +92,17 @@ fn note(place: &Place, event: &Event) {
     }
 }
 
-fn pause(attempts: usize) -> Duration {
-    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX);
-    SHORTEST_PAUSE.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST_PAUSE)
-}
-
 fn credentials(server: &ServerAddr) -> Option<(String, String)> {
-    let user = server.username()?;
-    Some((percent_decoded(user), percent_decoded(server.password().unwrap_or_default())))
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    Some((decoded(server.username()?), decoded(server.password().unwrap_or_default())))
 }
 
 /// `nats://user:password@host` as `nats://host`.
-fn bare(url: &str) -> String {
-    let (scheme, rest) = url.trim().split_once("://").unwrap_or(("nats", url.trim()));
-    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-    format!("{scheme}://{host}")
-}
-
-/// `p%40ss` as `p@ss`; what is not an escape stays.
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let escaped = (first == b'%').then(|| after.get(..2)).flatten();
-        let escaped = escaped.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        bytes.push(escaped.unwrap_or(first));
-        rest = if escaped.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+fn without_credentials(server: ServerAddr) -> Option<ServerAddr> {
+    let mut url = server.into_inner();
+    url.set_username("").ok()?;
+    url.set_password(None).ok()?;
+    ServerAddr::from_url(url).ok()
 }
 
 #[cfg(test)]
@@ -136,15 +118,12 @@ mod tests {
 
     #[test]
     fn what_the_client_may_log_has_no_password() {
-        assert_eq!(bare(" nats://app:p@ss@host:4222"), "nats://host:4222");
-        assert_eq!(bare("tls://host"), "tls://host");
-        assert_eq!(bare("app:pass@[::1]:4222"), "nats://[::1]:4222");
-    }
-
-    #[test]
-    fn pauses_grow_to_a_bound() {
-        assert_eq!(pause(1), SHORTEST_PAUSE);
-        assert_eq!(pause(3), SHORTEST_PAUSE * 4);
-        assert_eq!(pause(usize::MAX), LONGEST_PAUSE);
+        let logged = |url: &str| {
+            let server = servers(url).unwrap().into_iter().find_map(without_credentials).unwrap();
+            server.as_url_str().to_owned()
+        };
+        assert_eq!(logged(" nats://app:p@ss@host:4222"), "nats://host:4222");
+        assert_eq!(logged("tls://host"), "tls://host");
+        assert_eq!(logged("app:pass@[::1]:4222"), "nats://[::1]:4222");
     }
 }

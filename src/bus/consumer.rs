@@ -4,6 +4,10 @@
 //! buffer while its time runs. A message is acknowledged after the handler has committed what came of
 //! it; a lost acknowledgement only brings it again.
 //!
+//! The pull protocol is written out because the client's own streams do not fit (async-nats 0.51):
+//! `Consumer::messages` fetches ahead, so messages age in a buffer; `Consumer::batch` loses its waker on
+//! a heartbeat, and notices a dead server only 5 s after the pull has expired.
+//!
 //! Nothing here must be set up or mended by hand. A missing consumer is made again, and begins with the
 //! oldest event that may be unfinished, not with the beginning of history.
 
@@ -13,6 +17,7 @@ use super::delivery::{Delivery, Letter, Verdict};
 use super::error::Error;
 use super::health::Place;
 use super::{Bus, Part, context, subjects};
+use crate::backoff::{Backoff, Delays};
 use crate::telemetry::chain;
 use async_nats::jetstream::consumer::pull::Config;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, Info};
@@ -39,8 +44,8 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// How many messages may be handled or waiting for their next try, over all processes. Those that wait
 /// count too, so a small number would let an outage of the outside world stop new work.
 const MAX_ACK_PENDING: i64 = 20_000;
-/// The pause before a failed session begins again; doubled up to the last.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
+/// Between sessions.
+const RECONNECT: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
 /// How long messages under way may take to end after a stop.
 const DRAIN: Duration = Duration::from_secs(15);
 /// A message whose parking failed comes back after this.
@@ -123,11 +128,10 @@ struct Consumer<H> {
 
 impl<H: Handler> Consumer<H> {
     async fn run(mut self, place: &Place, stop: &tokio_util::sync::CancellationToken) {
-        let mut pause = PAUSE.0;
-        while let Some(Err(error)) = stop.run_until_cancelled(self.session(place, &mut pause)).await {
+        let mut delays = RECONNECT.delays();
+        while let Some(Err(error)) = stop.run_until_cancelled(self.session(place, &mut delays)).await {
             place.degraded(format_args!("events are not received: {error}"));
-            stop.run_until_cancelled(sleep(pause)).await;
-            pause = (pause * 2).min(PAUSE.1);
+            stop.run_until_cancelled(sleep(delays.next_delay())).await;
         }
         self.tasks.close();
         if timeout(DRAIN, self.tasks.wait()).await.is_err() {
@@ -137,12 +141,12 @@ impl<H: Handler> Consumer<H> {
     }
 
     /// Receives until something goes wrong.
-    async fn session(&mut self, place: &Place, pause: &mut Duration) -> Result<(), Error> {
+    async fn session(&mut self, place: &Place, delays: &mut Delays) -> Result<(), Error> {
         self.link.forget_losses();
         let finished_before = self.handler.finished_before().await.map_err(Error::Log)?;
         self.open(finished_before).await?;
         place.well();
-        *pause = PAUSE.0;
+        delays.reset();
         let mut link = self.link.clone();
         let this = &*self;
         tokio::select! {

@@ -19,13 +19,11 @@ use tracing::{info, warn};
 use super::error::{At, Error};
 use super::probe::Probe;
 use super::process::{Identity, PidFile, Signal};
+use crate::backoff::{Backoff, Delays};
 
 /// How often a starting server is asked whether it is ready.
 const READY_POLL: Duration = Duration::from_millis(25);
-/// Pause before the first restart; doubled up to the longest.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest pause between restarts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const RESTART: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 /// A child that ran this long has earned a quick restart again.
 const STEADY_AFTER: Duration = Duration::from_secs(10);
 /// How much of a log's end an error shows, in bytes and lines.
@@ -127,7 +125,7 @@ struct Keeper {
 
 impl Keeper {
     async fn watch(self, mut child: Child, stopping: CancellationToken) {
-        let mut pause = SHORTEST_PAUSE;
+        let mut delays = RESTART.delays();
         loop {
             let since = Instant::now();
             let status = tokio::select! {
@@ -135,11 +133,11 @@ impl Keeper {
                 () = stopping.cancelled() => return self.end(&mut child).await,
             };
             if since.elapsed() >= STEADY_AFTER {
-                pause = SHORTEST_PAUSE;
+                delays.reset();
             }
             warn!(name = self.name, "{} ended ({}); restarting it", self.name, described(status));
             let relaunched = tokio::select! {
-                relaunched = self.relaunch(&mut pause) => relaunched,
+                relaunched = self.relaunch(&mut delays) => relaunched,
                 () = stopping.cancelled() => return self.end_stray().await,
             };
             child = relaunched;
@@ -147,11 +145,10 @@ impl Keeper {
         }
     }
 
-    /// Tries until it runs again; each failure makes the next pause longer.
-    async fn relaunch(&self, pause: &mut Duration) -> Child {
+    /// Tries until it runs again; each failure makes the next delay longer.
+    async fn relaunch(&self, delays: &mut Delays) -> Child {
         loop {
-            sleep(*pause).await;
-            *pause = LONGEST_PAUSE.min(*pause * 2);
+            sleep(delays.next_delay()).await;
             match self.launch().await {
                 Ok(child) => return child,
                 Err(error) => warn!(name = self.name, "{error}"),

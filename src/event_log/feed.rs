@@ -5,6 +5,7 @@
 //! (`recent`), else from the table.
 
 use super::{EventLog, LogError, PAGE_EVENTS};
+use crate::backoff::{Backoff, Delays};
 use crate::telemetry::chain;
 use domain::Recorded;
 use parking_lot::Mutex;
@@ -24,8 +25,8 @@ const TIMER: Duration = Duration::from_secs(1);
 const NOTICE_PAUSE: Duration = Duration::from_millis(5);
 /// How long a broken listener rests before it connects again.
 const LISTEN_PAUSE: Duration = Duration::from_secs(1);
-/// A failing follower rests this long at first, then twice as long, up to the last.
-const FOLLOW_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Before a follower starts again after an error.
+const RESTART: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 /// A sink that had nothing to do for this long is told so.
 const IDLE: Duration = Duration::from_secs(2);
 /// The channel of `NOTIFY`.
@@ -172,15 +173,14 @@ pub trait Sink: Send {
 pub async fn follow(mut feed: Feed, mut sink: impl Sink, stop: CancellationToken) {
     let name = sink.name();
     let mut progress = Progress::of(&feed.log, name);
-    let mut pause = FOLLOW_PAUSE.0;
+    let mut delays = RESTART.delays();
     while !stop.is_cancelled() {
         let followed =
-            stop.run_until_cancelled(follow_once(&mut feed, &mut sink, &mut pause, &mut progress)).await;
+            stop.run_until_cancelled(follow_once(&mut feed, &mut sink, &mut delays, &mut progress)).await;
         if let Some(Err(cause)) = followed {
             tracing::warn!(sink = name, error = %chain(&*cause), "the {name} stopped and starts again");
             metrics::counter!("offers_sink_errors_total", "sink" => name).increment(1);
-            stop.run_until_cancelled(sleep(pause)).await;
-            pause = (pause * 2).min(FOLLOW_PAUSE.1);
+            stop.run_until_cancelled(sleep(delays.next_delay())).await;
         }
     }
 }
@@ -188,7 +188,7 @@ pub async fn follow(mut feed: Feed, mut sink: impl Sink, stop: CancellationToken
 async fn follow_once<S: Sink>(
     feed: &mut Feed,
     sink: &mut S,
-    pause: &mut Duration,
+    delays: &mut Delays,
     progress: &mut Progress,
 ) -> Result<(), SinkError> {
     let mut after = sink.checkpoint().await?;
@@ -201,7 +201,7 @@ async fn follow_once<S: Sink>(
         let page = page?;
         sink.apply(&page).await?;
         after = page.last().map_or(after, |event| event.position);
-        *pause = FOLLOW_PAUSE.0;
+        delays.reset();
         progress.reached(after);
         rest(S::REST).await;
     }

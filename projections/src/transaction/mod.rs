@@ -13,7 +13,7 @@ pub(crate) use hash::{fields, key};
 pub use lists::{AdminFilter, PartnerFilter, UserFilter};
 pub(crate) use table::{COLUMNS, from_row, load, write};
 pub(crate) use unfinished::write as write_unfinished;
-pub use unfinished::{Backlog, Backoff, Unfinished};
+pub use unfinished::{Backlog, Unfinished};
 
 use crate::Error;
 use domain::transaction::{ActivationRequested, Event, Status};

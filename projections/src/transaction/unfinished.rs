@@ -7,18 +7,9 @@ use crate::readers::{Column, Readers, moment};
 use chrono::{DateTime, Utc};
 use domain::{Timestamp, TransactionId};
 use sqlx::{PgConnection, Row};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 use uuid::Uuid;
-
-/// How long a transaction is left alone after its last attempt: `first`, doubled with each further
-/// attempt, up to `most`. One that was never tried is not left alone at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Backoff {
-    /// After the first attempt.
-    pub first: Duration,
-    /// However many there were.
-    pub most: Duration,
-}
 
 /// A purchase that somebody should look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +67,9 @@ pub(crate) async fn write(connection: &mut PgConnection, changes: &[Change]) -> 
 }
 
 impl Readers {
-    /// Transactions to which nothing has happened for `age` beyond their backoff, oldest first, at
-    /// most `limit`; those that were requested after the position `after`.
+    /// Transactions that were requested after the position `after` and to which nothing has happened
+    /// for `age` plus the delay after their last attempt: `delay.start()`, doubled with each further
+    /// attempt, up to `delay.end()`; 0 before the first one. Oldest first, at most `limit`.
     ///
     /// # Errors
     /// `Database`.
@@ -85,15 +77,15 @@ impl Readers {
         &self,
         now: Timestamp,
         age: Duration,
-        backoff: Backoff,
+        delay: RangeInclusive<Duration>,
         after: i64,
         limit: u32,
     ) -> Result<Vec<Unfinished>, Error> {
         sqlx::query(include_str!("unfinished.sql"))
             .bind(now.utc())
             .bind(age.as_secs_f64())
-            .bind(backoff.first.as_secs_f64())
-            .bind(backoff.most.as_secs_f64())
+            .bind(delay.start().as_secs_f64())
+            .bind(delay.end().as_secs_f64())
             .bind(i64::from(limit))
             .bind(after)
             .fetch_all(self.pool())

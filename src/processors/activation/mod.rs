@@ -6,7 +6,6 @@
 //! again.
 
 mod attempts;
-mod backoff;
 mod consumer;
 mod requeue;
 mod sweeper;
@@ -15,6 +14,7 @@ pub use consumer::consume_activations;
 pub use requeue::Resumption;
 pub use sweeper::Sweeper;
 
+use crate::backoff::{Backoff, jittered};
 use crate::bus::{Delivery, Verdict};
 use crate::clock::Clock;
 use crate::event_log::{EventLog, ExecuteError, LogError, Order, Outcome, Plan, Rejection, StreamId};
@@ -34,6 +34,13 @@ pub const DEFAULT_CALLS: usize = 256;
 const PARKED_REST: Duration = Duration::from_secs(600);
 /// The log could not be read or written: try again after this.
 const LOG_PAUSE: Duration = Duration::from_secs(1);
+/// Between attempts that brought no certain answer.
+const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+const RETRY_JITTER: std::ops::RangeInclusive<f64> = 0.8..=1.2;
+
+fn retry_delay(attempt: u32) -> Duration {
+    jittered(RETRY.delay(attempt), RETRY_JITTER)
+}
 
 /// Why a purchase is being worked on: the event that asked for it.
 #[derive(Clone, Debug)]
@@ -138,7 +145,7 @@ impl ActivationProcessor {
         match log.commit(&metadata, intent).await? {
             Outcome::Committed(_) => self.call(Attempt { id, number, request, cause, metadata }, place).await,
             // Somebody else has just begun this attempt; should that one die, the next is ours.
-            Outcome::Unchanged => Ok(Verdict::RetryAfter(backoff::after(number))),
+            Outcome::Unchanged => Ok(Verdict::RetryAfter(retry_delay(number))),
         }
     }
 
@@ -184,12 +191,12 @@ impl ActivationProcessor {
                 let order = Order::Transaction(attempt.id, Command::Fail { code, message });
                 self.finish(&attempt, Plan::new().order(order), "FAILED").await
             }
-            Activation::RetryAfter(wait) => Ok(Verdict::RetryAfter(wait.max(backoff::after(attempt.number)))),
-            Activation::Pending => Ok(Verdict::RetryAfter(backoff::after(attempt.number))),
+            Activation::RetryAfter(wait) => Ok(Verdict::RetryAfter(wait.max(retry_delay(attempt.number)))),
+            Activation::Pending => Ok(Verdict::RetryAfter(retry_delay(attempt.number))),
             Activation::NotSent { detail } | Activation::Unknown { detail } => {
                 let (id, number) = (attempt.id, attempt.number);
                 tracing::info!(transaction_id = %id, attempt = number, detail, "attempt {number} of {id}: {detail}");
-                Ok(Verdict::RetryAfter(backoff::after(number)))
+                Ok(Verdict::RetryAfter(retry_delay(number)))
             }
         }
     }

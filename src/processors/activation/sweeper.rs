@@ -1,7 +1,7 @@
 //! Finds purchases that nobody brings further, and drives them: so an outage of NATS, a lost message or
 //! a crash delays and loses nothing. One that cannot be driven is parked, as its message would be.
 
-use super::{backoff, consumer};
+use super::{RETRY, consumer};
 use crate::bus::{Bus, Letter, Verdict};
 use crate::clock::Clock;
 use crate::processors::{ActivationProcessor, Parked};
@@ -61,7 +61,7 @@ impl Sweeper {
         loop {
             let age = if self.bus.delivers() { AGE } else { Duration::ZERO };
             let now = self.clock.now();
-            let due = self.readers.unfinished(now, age, backoff::BACKOFF, after, BATCH).await?;
+            let due = self.readers.unfinished(now, age, RETRY.first..=RETRY.longest, after, BATCH).await?;
             found += due.len();
             metrics::gauge!("offers_sweeper_due").set(u32::try_from(found).unwrap_or(u32::MAX));
             let more = due.last().filter(|_| due.len() == BATCH as usize).map(|last| last.position);

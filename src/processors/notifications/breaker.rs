@@ -1,13 +1,11 @@
 //! Whether the mail server is worth a try: while it is not, mails wait instead of using up their tries.
 
+use crate::backoff::Backoff;
 use chrono::{DateTime, Utc};
 use parking_lot::{Mutex, MutexGuard};
 use std::time::Duration;
 
-/// The pause after the first failure; doubled with each further one.
-const FIRST: Duration = Duration::from_secs(10);
-/// However many there were.
-const LONGEST: Duration = Duration::from_secs(5 * 60);
+const PAUSE: Backoff = Backoff::new(Duration::from_secs(10), Duration::from_secs(5 * 60));
 /// How long the one that tries after a pause may take: more than connecting and a mail.
 const PROBE: Duration = Duration::from_secs(2 * 60);
 
@@ -56,8 +54,8 @@ impl Breaker {
         if state.closed_until.is_some() && !state.probing {
             return;
         }
-        let pause = FIRST.saturating_mul(1 << state.failures.min(16)).min(LONGEST);
-        *state = State { failures: state.failures + 1, closed_until: Some(now + pause), probing: false };
+        let failures = state.failures.saturating_add(1);
+        *state = State { failures, closed_until: Some(now + PAUSE.delay(failures)), probing: false };
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

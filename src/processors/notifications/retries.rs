@@ -1,12 +1,13 @@
 //! When is a mail that was not taken tried again?
 
+use crate::backoff::jittered;
 use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
-/// The rest after each failed try; after the last one the mail is parked, nearly four days after the
+/// The delay after each failed try; after the last one the mail is parked, nearly four days after the
 /// first.
-const RESTS: [Duration; 9] = [
+const DELAYS: [Duration; 9] = [
     MINUTE,
     Duration::from_secs(5 * 60),
     Duration::from_secs(15 * 60),
@@ -17,13 +18,13 @@ const RESTS: [Duration; 9] = [
     Duration::from_secs(24 * 60 * 60),
     Duration::from_secs(36 * 60 * 60),
 ];
-/// How much longer a rest may be, so that what failed together does not come back together.
+/// The most that is added to a delay, as a part of it, so that what failed together does not come back together.
 const JITTER: f64 = 0.2;
 
-/// The rest after the failed try number `attempts` (from 1); `None`: it was the last.
-pub(super) fn rest_after(attempts: u32) -> Option<Duration> {
-    let rest = RESTS.get(usize::try_from(attempts).ok()?.checked_sub(1)?)?;
-    Some(rest.mul_f64(rand::random_range(1.0..=1.0 + JITTER)))
+/// The delay after the failed try number `attempts` (from 1); `None`: it was the last.
+pub(super) fn delay_after(attempts: u32) -> Option<Duration> {
+    let delay = DELAYS.get(usize::try_from(attempts).ok()?.checked_sub(1)?)?;
+    Some(jittered(*delay, 1.0..=1.0 + JITTER))
 }
 
 #[cfg(test)]
@@ -31,15 +32,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rests_grow_over_days_and_end() {
+    fn delays_grow_over_days_and_end() {
         let mut whole = Duration::ZERO;
-        for (attempts, least) in (1..).zip(RESTS) {
-            let rest = rest_after(attempts).unwrap();
-            assert!(least <= rest && rest <= least.mul_f64(1.0 + JITTER), "{attempts}: {rest:?}");
+        for (attempts, least) in (1..).zip(DELAYS) {
+            let delay = delay_after(attempts).unwrap();
+            assert!(least <= delay && delay <= least.mul_f64(1.0 + JITTER), "{attempts}: {delay:?}");
             whole += least;
         }
         assert!(3 * 24 * HOUR < whole && whole < 4 * 24 * HOUR, "{whole:?}");
-        assert_eq!(rest_after(10), None);
-        assert_eq!(rest_after(u32::MAX), None);
+        assert_eq!(delay_after(10), None);
+        assert_eq!(delay_after(u32::MAX), None);
     }
 }

@@ -10,7 +10,7 @@ use super::destination::{Destination, Server};
 use super::directory;
 use super::outbox::{Claimed, Notice, Outbox};
 use super::pace::Pace;
-use super::retries::rest_after;
+use super::retries::delay_after;
 use super::smtp::{Connection, SendError};
 use crate::bus::Letter;
 use crate::clock::Clock;
@@ -245,7 +245,7 @@ impl Inner {
     }
 
     async fn try_again(&self, claimed: &Claimed, why: &str) -> Result<(), Error> {
-        match rest_after(claimed.attempts) {
+        match delay_after(claimed.attempts) {
             Some(rest) => {
                 let next = self.clock.now().utc() + rest;
                 self.outbox.put_off(&claimed.notice, why, next).await?;

@@ -11,7 +11,6 @@ use offers::bus::{Bus, Options};
 use offers::event_log::follow;
 use offers::processors::{Parked, Sweeper, consume_activations};
 use offers::simulator::Behaviour;
-use projections::transaction::Backoff;
 use serde_json::json;
 use sqlx::postgres::PgPoolOptions;
 use std::time::{Duration, Instant};
@@ -178,8 +177,8 @@ async fn what_the_sweeper_cannot_drive_is_parked_and_does_not_stand_in_the_way()
     assert_eq!(waiting.consumer, "activation");
     assert!(ids.iter().any(|id| id.to_string() == first.aggregate_id), "{first:?}");
 
-    let rested = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(1) };
-    let due = async || readers.unfinished(fixture.clock.now(), Duration::ZERO, rested, 0, 2_000).await;
+    let delay = Duration::from_secs(1)..=Duration::from_secs(1);
+    let due = async || readers.unfinished(fixture.clock.now(), Duration::ZERO, delay.clone(), 0, 2_000).await;
     eventually("all are due again", async || due().await.unwrap().len() == 1_000).await;
     let last = fixture.buy(user).await;
     fixture.until_succeeded(&[last]).await;

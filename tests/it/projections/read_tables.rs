@@ -4,7 +4,7 @@ use super::Fixture;
 use super::history::{DAYS, History};
 use domain::transaction::{Kind, Status};
 use domain::{AccountId, Money, PartnerId, Timestamp, UserId, offer, user_offer};
-use projections::transaction::{AdminFilter, Backoff, PartnerFilter, UserFilter};
+use projections::transaction::{AdminFilter, PartnerFilter, UserFilter};
 use projections::{Error, statement, transaction};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -214,11 +214,11 @@ async fn the_sweeper_finds_what_is_unfinished_once_its_backoff_is_over() {
     history.attempt(tried, 2);
     fixture.tables.apply(history.after(0)).await.unwrap();
     let last = history.events.last().unwrap().recorded_at;
-    let backoff = Backoff { first: Duration::from_secs(5), most: Duration::from_secs(60) };
+    let delay = Duration::from_secs(5)..=Duration::from_secs(60);
     let found = async |age_s, after_s| {
         let now = Timestamp::new(last.utc() + chrono::TimeDelta::seconds(after_s));
         let age = Duration::from_secs(age_s);
-        let unfinished = fixture.readers.unfinished(now, age, backoff, 0, 10).await.unwrap();
+        let unfinished = fixture.readers.unfinished(now, age, delay.clone(), 0, 10).await.unwrap();
         unfinished.into_iter().map(|one| (one.transaction_id, one.attempts)).collect::<Vec<_>>()
     };
     assert_eq!(found(1, 0).await, []);
