@@ -195,12 +195,13 @@ fn settings(port: u16, care: Care) -> Vec<String> {
 /// Makes the two roles and the database, or brings their passwords up to date.
 ///
 /// `offers_owner` owns the database and migrates it. `offers_app` is the service: it may connect, and
-/// the migrations grant it the rest.
+/// the migrations grant it the rest. Neither may create roles, which PostgreSQL 15 makes as good as being
+/// its superuser; the owner creates databases for the tests.
 pub(crate) async fn set_up_roles(port: u16, passwords: &Passwords) -> Result<(), Error> {
     let mut connection =
         PgConnection::connect(&url("postgres", &passwords.postgres, port, "postgres")).await?;
     let roles = [
-        ("offers_owner", "createrole createdb", &passwords.offers_owner),
+        ("offers_owner", "nosuperuser nocreaterole createdb", &passwords.offers_owner),
         ("offers_app", "nosuperuser nocreaterole nocreatedb", &passwords.offers_app),
     ];
     for (role, rights, password) in roles {

@@ -41,6 +41,15 @@ async fn every_test_has_a_database_a_redis_and_a_stream_of_its_own() {
 }
 
 #[tokio::test]
+async fn the_owner_of_the_database_can_neither_create_roles_nor_is_a_superuser() {
+    let corner = Stack::get().await.corner().await;
+    let mut owner = PgConnection::connect(&corner.database_owner_url).await.unwrap();
+    let mighty = "select rolsuper or rolcreaterole from pg_roles where rolname = current_user";
+    assert!(!sqlx::query_scalar::<_, bool>(mighty).fetch_one(&mut owner).await.unwrap());
+    sqlx::query("create role mine").execute(&mut owner).await.unwrap_err();
+}
+
+#[tokio::test]
 async fn a_server_that_is_killed_comes_back_on_the_same_port() {
     let servers = Servers::start("comeback");
     for name in ["redis", "postgres"] {
