@@ -8,27 +8,71 @@ use crate::identity::network;
 use axum::extract::{ConnectInfo, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
+use parking_lot::Mutex;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// How many hops are looked at: nobody has more proxies, and an attacker's list is not worth reading.
 const HOPS_MAX: usize = 16;
+/// How often an `X-Forwarded-For` that is not believed is logged; anybody can send one.
+const WARN_EVERY: Duration = Duration::from_secs(3600);
 
 /// The client's own address, as far as the proxies of ours can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
 impl ClientAddress {
-    pub(crate) fn of(request: &Request, proxies: &[Network]) -> Self {
+    pub(crate) fn of(request: &Request, proxies: &Proxies) -> Self {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip());
-        Self(behind(peer.to_canonical(), request.headers(), proxies))
+        let peer = peer.to_canonical();
+        if request.headers().contains_key(X_FORWARDED_FOR) && !proxies.include(peer) {
+            proxies.warn_of(peer);
+        }
+        Self(behind(peer, request.headers(), proxies))
     }
 
     /// The part of it that one customer has.
     pub(crate) fn network(self) -> IpAddr {
         network(self.0)
+    }
+}
+
+/// The proxies that are believed.
+pub(crate) struct Proxies {
+    networks: Vec<Network>,
+    warned_at: Mutex<Option<Instant>>,
+}
+
+impl Proxies {
+    pub(crate) fn new(networks: Vec<Network>) -> Self {
+        Self { networks, warned_at: Mutex::new(None) }
+    }
+
+    fn include(&self, address: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(address))
+    }
+
+    /// A proxy that is not configured goes unnoticed until all its clients are locked out together.
+    fn warn_of(&self, peer: IpAddr) {
+        if self.is_time_to_warn(Instant::now()) {
+            tracing::warn!(
+                %peer,
+                "ignoring X-Forwarded-For from {peer}, which is not in OFFERS_TRUSTED_PROXIES; if it is a proxy of \
+                 yours, all its clients share its rate limits"
+            );
+        }
+    }
+
+    fn is_time_to_warn(&self, now: Instant) -> bool {
+        let mut warned_at = self.warned_at.lock();
+        let due = warned_at.is_none_or(|at| now.duration_since(at) >= WARN_EVERY);
+        if due {
+            *warned_at = Some(now);
+        }
+        due
     }
 }
 
@@ -41,13 +85,12 @@ impl<S: Send + Sync> FromRequestParts<S> for ClientAddress {
 }
 
 /// Who stands behind `peer`: the last one that no trusted hop speaks for.
-fn behind(peer: IpAddr, headers: &HeaderMap, proxies: &[Network]) -> IpAddr {
-    let is_proxy = |address: IpAddr| proxies.iter().any(|network| network.contains(address));
+fn behind(peer: IpAddr, headers: &HeaderMap, proxies: &Proxies) -> IpAddr {
     let lines: Vec<&str> =
         headers.get_all(X_FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect();
     let mut hops = lines.iter().rev().flat_map(|line| line.rsplit(',')).map(parsed).take(HOPS_MAX);
     let mut address = peer;
-    while is_proxy(address) {
+    while proxies.include(address) {
         match hops.next() {
             Some(Some(hop)) => address = hop,
             Some(None) | None => break,
@@ -71,12 +114,12 @@ mod tests {
     use axum::http::HeaderValue;
 
     fn client(peer: &str, forwarded: &[&'static str], proxies: &[&str]) -> String {
-        let proxies: Vec<Network> = proxies.iter().map(|text| text.parse().expect("a network")).collect();
+        let proxies = proxies.iter().map(|text| text.parse().expect("a network")).collect();
         let mut headers = HeaderMap::new();
         for line in forwarded {
             headers.append(X_FORWARDED_FOR, HeaderValue::from_static(line));
         }
-        behind(peer.parse().expect("an address"), &headers, &proxies).to_string()
+        behind(peer.parse().expect("an address"), &headers, &Proxies::new(proxies)).to_string()
     }
 
     #[test]
@@ -110,5 +153,12 @@ mod tests {
         assert_eq!(client("10.0.0.1", &["[2001:db8::1]:4711"], &["10.0.0.1"]), "2001:db8::1");
         assert_eq!(client("::1", &["[2001:db8::1]"], &["::1"]), "2001:db8::1");
         assert_eq!(client("10.0.0.1", &["::ffff:198.51.100.9"], &["10.0.0.1"]), "198.51.100.9");
+    }
+
+    #[test]
+    fn a_claim_that_is_not_believed_is_logged_once_an_hour() {
+        let (proxies, start) = (Proxies::new(Vec::new()), Instant::now());
+        let at = |minutes: u64| proxies.is_time_to_warn(start + Duration::from_secs(60 * minutes));
+        assert_eq!([0, 1, 59, 60, 61].map(at), [true, false, false, true, false]);
     }
 }

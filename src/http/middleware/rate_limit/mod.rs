@@ -16,8 +16,9 @@ mod address;
 mod budget;
 
 pub(crate) use address::ClientAddress;
+use address::Proxies;
 
-use crate::config::{Network, Protection, RateLimit};
+use crate::config::{Protection, RateLimit};
 use crate::http::Shared;
 use crate::http::extract::caller::credentials;
 use crate::http::problem::Problem;
@@ -41,7 +42,7 @@ pub(crate) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("rateli
 /// The budgets of everybody, and the proxies that are believed.
 pub(crate) struct Gate {
     app: Shared,
-    proxies: Vec<Network>,
+    proxies: Proxies,
     users: Option<Budgets<Uuid>>,
     partners: Option<Budgets<Uuid>>,
     addresses: Option<Budgets<IpAddr>>,
@@ -57,7 +58,7 @@ impl Gate {
         let began = Instant::now();
         Self {
             app,
-            proxies: protection.trusted_proxies.clone(),
+            proxies: Proxies::new(protection.trusted_proxies.clone()),
             users: budgets("user", protection.rate_limit_user, began),
             partners: budgets("partner", protection.rate_limit_partner, began),
             addresses: budgets("address", protection.rate_limit_address, began),
