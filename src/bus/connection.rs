@@ -1,7 +1,7 @@
-//! Connects to NATS, and reconnects for ever.
+//! Connects to NATS, for ever.
 
 use super::error::Error;
-use super::health::HealthReporter;
+use super::health::Place;
 use crate::backoff::Backoff;
 use crate::telemetry::chain;
 use async_nats::{Client, ConnectOptions, Event, ServerAddr};
@@ -10,26 +10,26 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 const RECONNECT: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
-/// The limit for one attempt to connect.
+/// How long one attempt may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Interval of pings to a silent server. Two unanswered ones end the connection.
+/// How often a silent server is asked whether it is there; it is given up after two unanswered ones.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A connection that is restored whenever it is lost.
+/// A connection that is made again whenever it is lost.
 #[derive(Clone)]
 pub(super) struct Link {
     pub(super) client: Client,
-    /// Counts lost connections.
+    /// How often it was lost.
     losses: watch::Receiver<u64>,
 }
 
 impl Link {
-    /// Ignores the losses until now.
+    /// Counts losses from now on.
     pub(super) fn forget_losses(&mut self) {
         self.losses.mark_unchanged();
     }
 
-    /// Returns when the connection is lost: pending answers will never come.
+    /// Returns when the connection is lost: answers under way will never come.
     pub(super) async fn lost(&mut self) {
         if self.losses.changed().await.is_err() {
             std::future::pending().await
@@ -37,21 +37,24 @@ impl Link {
     }
 }
 
-/// Parses URLs that are separated by commas.
+/// The servers that `urls` (separated by commas) name.
 fn servers(urls: &str) -> Result<Vec<ServerAddr>, Error> {
     let servers = urls.split(',').map(|url| url.trim().parse()).collect::<Result<Vec<ServerAddr>, _>>();
     servers.map_err(|cause| Error::Address(cause.into()))
 }
 
-/// Checks that `urls` are valid, without connecting.
+/// Looks whether `urls` can be connected to, as far as they say.
+///
+/// # Errors
+/// `Address`.
 pub fn check_urls(urls: &str) -> Result<(), Error> {
     servers(urls).map(drop)
 }
 
-/// Starts to connect to `urls` (separated by commas) and returns at once.
-pub(super) async fn connect(urls: &str, name: &str, health: HealthReporter) -> Result<Link, Error> {
+/// Begins to connect to `urls` (separated by commas) and returns at once.
+pub(super) async fn connect(urls: &str, name: &str, place: Place) -> Result<Link, Error> {
     let servers = servers(urls)?;
-    health.connecting("not connected to NATS yet");
+    place.not_yet("not connected to NATS yet");
     let (lost, losses) = watch::channel(0);
     let mut options = ConnectOptions::new()
         .name(name)
@@ -62,27 +65,27 @@ pub(super) async fn connect(urls: &str, name: &str, health: HealthReporter) -> R
         .ping_interval(PING_INTERVAL)
         .request_timeout(Some(super::REQUEST_TIMEOUT))
         .event_callback(move |event| {
-            note(&health, &event);
+            note(&place, &event);
             if event == Event::Disconnected {
                 lost.send_modify(|losses| *losses += 1);
             }
             std::future::ready(())
         });
-    // The client ignores the credentials in a URL.
+    // The client ignores what stands before the @ of a URL, so it is told.
     if let Some((user, password)) = servers.iter().find_map(credentials) {
         options = options.user_and_password(user, password);
     }
-    // And it logs the URLs, so they must not contain them.
+    // And it logs the URLs, so they do not have it.
     let servers: Vec<ServerAddr> = servers.into_iter().filter_map(without_credentials).collect();
     let client = options.connect(servers).await.map_err(Error::unreachable)?;
     Ok(Link { client, losses })
 }
 
-fn note(health: &HealthReporter, event: &Event) {
+fn note(place: &Place, event: &Event) {
     match event {
-        Event::Connected => health.healthy(),
-        Event::Disconnected => health.degraded("the connection to NATS is lost"),
-        Event::ClientError(error) => health.degraded(format_args!("cannot connect to NATS: {error}")),
+        Event::Connected => place.well(),
+        Event::Disconnected => place.degraded("the connection to NATS is lost"),
+        Event::ClientError(error) => place.degraded(format_args!("cannot connect to NATS: {error}")),
         Event::ServerError(error) => tracing::warn!(error = %chain(&error), "NATS reports: {error}"),
         // Only we close it for good, at the end.
         Event::Closed | Event::LameDuckMode | Event::Draining | Event::SlowConsumer(_) => {}
@@ -107,14 +110,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credentials_are_read_from_the_url() {
+    fn the_user_and_the_password_stand_in_the_url() {
         let read = |url: &str| credentials(&url.parse().unwrap());
         assert_eq!(read("nats://app:p%40ss%zz@host:4222"), Some(("app".into(), "p@ss%zz".into())));
         assert_eq!(read("nats://host:4222"), None);
     }
 
     #[test]
-    fn urls_that_the_client_logs_have_no_password() {
+    fn what_the_client_may_log_has_no_password() {
         let logged = |url: &str| {
             let server = servers(url).unwrap().into_iter().find_map(without_credentials).unwrap();
             server.as_url_str().to_owned()

@@ -1,100 +1,102 @@
-//! Which parts of the bus work.
+//! Whether the bus works, and if not, what does not.
 
 use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
 
-/// A part of the bus that can fail on its own.
+/// What can fail on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// The connection to the server.
+    /// The connection itself.
     Connection,
-    /// Publishes the log.
+    /// Publishing the log.
     Relay,
     /// The analysts' mirror.
     Mirror,
-    /// Receives events.
+    /// Receiving events.
     Consumer,
 }
 
 const PARTS: usize = 4;
 
+/// How the bus is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Every part works.
+    /// All well.
     Connected,
-    /// A part does not work, for this reason; the rest of the service does.
+    /// Something does not work; the rest of the service does.
     Degraded(String),
 }
 
 impl State {
-    /// True when a part does not work.
+    /// True when something does not work.
     #[must_use]
     pub fn is_degraded(&self) -> bool {
         matches!(self, Self::Degraded(_))
     }
 }
 
-/// The problem of each part that has one. Clones share them.
+/// The reasons to be degraded, one a part. Clones share them.
 #[derive(Clone, Default)]
-pub(super) struct Health(Arc<Mutex<[Option<Problem>; PARTS]>>);
+pub(super) struct Health(Arc<Mutex<[Option<Trouble>; PARTS]>>);
 
-struct Problem {
+struct Trouble {
     reason: String,
-    logged: bool,
+    /// It was warned of.
+    told: bool,
 }
 
 impl Health {
     pub(super) fn state(&self) -> State {
-        let problems = self.0.lock();
-        let first = problems.iter().flatten().next();
-        first.map_or(State::Connected, |problem| State::Degraded(problem.reason.clone()))
+        let troubles = self.0.lock();
+        let first = troubles.iter().flatten().next();
+        first.map_or(State::Connected, |trouble| State::Degraded(trouble.reason.clone()))
     }
 
     /// Whether events come from the log to processors, as far as this process knows.
     pub(super) fn delivers(&self) -> bool {
-        let problems = self.0.lock();
+        let troubles = self.0.lock();
         let needed = [Part::Connection, Part::Relay, Part::Consumer];
-        needed.iter().all(|part| problems[*part as usize].is_none())
+        needed.iter().all(|part| troubles[*part as usize].is_none())
     }
 
-    /// Through it one part reports its health.
-    pub(super) fn reporter(&self, part: Part) -> HealthReporter {
-        HealthReporter { health: self.clone(), part }
+    /// The place where one part says how it is.
+    pub(super) fn at(&self, part: Part) -> Place {
+        Place { health: self.clone(), part }
     }
 }
 
-/// Reports the health of one part.
+/// One part's place in the health.
 #[derive(Clone)]
-pub(super) struct HealthReporter {
+pub(super) struct Place {
     health: Health,
     part: Part,
 }
 
-impl HealthReporter {
-    /// Not connected yet, as at every start: no reason for a warning.
-    pub(super) fn connecting(&self, reason: &str) {
-        self.set(Some(Problem { reason: reason.to_owned(), logged: false }));
+impl Place {
+    /// Not well yet, as always at first: nothing to warn of.
+    pub(super) fn not_yet(&self, reason: &str) {
+        self.set(Some(Trouble { reason: reason.to_owned(), told: false }));
     }
 
     pub(super) fn degraded(&self, reason: impl fmt::Display) {
-        let before = self.set(Some(Problem { reason: reason.to_string(), logged: true }));
-        if !before.is_some_and(|before| before.logged) {
+        let before = self.set(Some(Trouble { reason: reason.to_string(), told: true }));
+        if !before.is_some_and(|before| before.told) {
             tracing::warn!(part = ?self.part, %reason, "the bus is degraded: {reason}");
         }
     }
 
-    pub(super) fn healthy(&self) {
+    pub(super) fn well(&self) {
         if self.set(None).is_some() {
             tracing::info!(part = ?self.part, "the bus works");
         }
     }
 
-    /// Returns the previous problem.
-    fn set(&self, problem: Option<Problem>) -> Option<Problem> {
-        let mut problems = self.health.0.lock();
-        let before = std::mem::replace(&mut problems[self.part as usize], problem);
-        metrics::gauge!("offers_bus_degraded").set(u8::from(problems.iter().any(Option::is_some)));
+    /// What was there before.
+    fn set(&self, trouble: Option<Trouble>) -> Option<Trouble> {
+        let mut troubles = self.health.0.lock();
+        let before = std::mem::replace(&mut troubles[self.part as usize], trouble);
+        metrics::gauge!("offers_bus_degraded").set(u8::from(troubles.iter().any(Option::is_some)));
         before
     }
 }
@@ -107,13 +109,13 @@ mod tests {
     fn one_failing_part_degrades_the_bus_until_it_works_again() {
         let health = Health::default();
         assert_eq!(health.state(), State::Connected);
-        health.reporter(Part::Mirror).degraded("behind");
+        health.at(Part::Mirror).degraded("behind");
         assert!(health.delivers(), "processors do not need the mirror");
-        health.reporter(Part::Relay).degraded("full");
-        health.reporter(Part::Mirror).healthy();
+        health.at(Part::Relay).degraded("full");
+        health.at(Part::Mirror).well();
         assert!(!health.delivers());
         assert_eq!(health.state(), State::Degraded("full".into()));
-        health.reporter(Part::Relay).healthy();
+        health.at(Part::Relay).well();
         assert_eq!(health.state(), State::Connected);
     }
 }

@@ -1,8 +1,9 @@
-//! The stream that the log is published into: created, kept in its configuration, and deleted.
+//! The stream that the log is published into: made, kept in its form, and made anew when it is not a
+//! copy of the log any more.
 
 use super::api::{ask, find};
 use super::error::Error;
-use super::integrity::MessageId;
+use super::integrity::Stamp;
 use super::{DUPLICATE_WINDOW, Options};
 use async_nats::jetstream::Context;
 use async_nats::jetstream::message::StreamMessage;
@@ -12,42 +13,40 @@ use async_nats::jetstream::stream::{
 use serde::Deserialize;
 use serde_json::json;
 
-/// The stream. It may not exist on the server yet.
+/// A stream by its name and form. It may not exist.
 pub(super) struct Stream {
     context: Context,
-    config: Config,
+    form: Config,
 }
 
 impl Stream {
+    /// The stream of `options`.
     pub(super) fn new(context: Context, options: &Options) -> Self {
-        let config = Config {
+        let form = Config {
             name: options.stream.clone(),
             subjects: vec![format!("{}.>", options.subjects)],
             duplicate_window: DUPLICATE_WINDOW,
             ..unlimited(options.stream_bytes)
         };
-        Self { context, config }
+        Self { context, form }
     }
 
     pub(super) fn name(&self) -> &str {
-        &self.config.name
+        &self.form.name
     }
 
-    /// Creates the stream, or updates its configuration, where necessary.
+    /// How it is, after it was made or brought into its form where that was needed.
     pub(super) async fn open(&self) -> Result<Info, Error> {
         match self.info().await? {
             None => self.create().await,
-            Some(info) if !can_update(&info.config, &self.config) => {
-                tracing::warn!(
-                    stream = self.name(),
-                    "recreating the stream: its configuration cannot be changed to ours"
-                );
+            Some(info) if !can_become(&info.config, &self.form) => {
+                tracing::warn!(stream = self.name(), "the stream has another form; it is made anew");
                 self.delete().await?;
                 self.create().await
             }
-            Some(info) if !is_up_to_date(&info.config, &self.config) => {
-                let config = Config { num_replicas: info.config.num_replicas, ..self.config.clone() };
-                ask(&self.context, format!("STREAM.UPDATE.{}", self.name()), &config).await
+            Some(info) if !is_formed(&info.config, &self.form) => {
+                let form = Config { num_replicas: info.config.num_replicas, ..self.form.clone() };
+                ask(&self.context, format!("STREAM.UPDATE.{}", self.name()), &form).await
             }
             Some(info) => Ok(info),
         }
@@ -58,19 +57,19 @@ impl Stream {
     }
 
     async fn create(&self) -> Result<Info, Error> {
-        tracing::info!(stream = self.name(), "creating the stream");
-        ask(&self.context, format!("STREAM.CREATE.{}", self.name()), &self.config).await
+        tracing::info!(stream = self.name(), "making the stream");
+        ask(&self.context, format!("STREAM.CREATE.{}", self.name()), &self.form).await
     }
 
-    /// Deletes the stream, if it exists, with all that the server remembers of it.
+    /// Deletes it, with all that the server remembers of it; none is fine too.
     pub(super) async fn delete(&self) -> Result<(), Error> {
         let subject = format!("STREAM.DELETE.{}", self.name());
         find::<DeleteStatus>(&self.context, subject, &json!({})).await?;
         Ok(())
     }
 
-    /// The event that the message at `sequence` claims to be.
-    pub(super) async fn message_id(&self, sequence: u64) -> Result<MessageId, Error> {
+    /// Which event the message at `sequence` says it is.
+    pub(super) async fn stamp(&self, sequence: u64) -> Result<Stamp, Error> {
         #[derive(Deserialize)]
         struct Answer {
             message: RawMessage,
@@ -78,12 +77,11 @@ impl Stream {
         let subject = format!("STREAM.MSG.GET.{}", self.name());
         let found: Option<Answer> = find(&self.context, subject, &json!({ "seq": sequence })).await?;
         let message = found.and_then(|answer| StreamMessage::try_from(answer.message).ok());
-        Ok(message.map(|message| MessageId::of(&message.headers)).unwrap_or_default())
+        Ok(message.map(|message| Stamp::of(&message.headers)).unwrap_or_default())
     }
 }
 
-/// The configuration that the stream and its mirror share: messages are kept for ever, and refused when
-/// there are `bytes` of them.
+/// What the stream and its mirror have in common: kept for ever, up to `bytes`, then refused.
 pub(super) fn unlimited(bytes: u64) -> Config {
     Config {
         retention: RetentionPolicy::Limits,
@@ -99,14 +97,14 @@ pub(super) fn unlimited(bytes: u64) -> Config {
     }
 }
 
-/// Whether an update can turn `actual` into `wanted`: the server never changes these.
-fn can_update(actual: &Config, wanted: &Config) -> bool {
+/// Whether an update can make `actual` into `wanted`: the server never changes these.
+fn can_become(actual: &Config, wanted: &Config) -> bool {
     let fixed = |config: &Config| (config.retention, config.storage, config.mirror.is_some(), config.sealed);
     fixed(actual) == fixed(wanted) && actual.sources.as_ref().is_none_or(Vec::is_empty)
 }
 
-fn is_up_to_date(actual: &Config, wanted: &Config) -> bool {
-    let settings = |config: &Config| {
+fn is_formed(actual: &Config, wanted: &Config) -> bool {
+    let form = |config: &Config| {
         (
             (config.subjects.clone(), config.discard, config.no_ack, config.allow_rollup),
             (config.max_bytes, config.max_messages, config.max_messages_per_subject, config.max_age),
@@ -114,5 +112,5 @@ fn is_up_to_date(actual: &Config, wanted: &Config) -> bool {
             config.republish.clone(),
         )
     };
-    settings(actual) == settings(wanted)
+    form(actual) == form(wanted)
 }

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_yaml_ng::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// Names and values.
@@ -16,6 +17,9 @@ pub struct Compose {
     _name: String,
     pub services: BTreeMap<String, Service>,
     pub volumes: BTreeMap<String, Option<String>>,
+    pub networks: BTreeMap<String, Option<Network>>,
+    #[serde(rename = "x-confined")]
+    _confined: Value,
 }
 
 #[derive(Debug, Deserialize)]
@@ -23,16 +27,30 @@ pub struct Compose {
 pub struct Service {
     pub image: String,
     pub build: Option<String>,
-    #[serde(rename = "profiles", default)]
-    _profiles: Vec<String>,
+    #[serde(default)]
+    pub profiles: Vec<String>,
     #[serde(default)]
     pub command: Vec<String>,
+    #[serde(rename = "user")]
+    _user: Option<String>,
     #[serde(default)]
     pub environment: Variables,
     #[serde(default)]
     pub volumes: Vec<String>,
+    #[serde(rename = "tmpfs", default)]
+    _tmpfs: Vec<String>,
     #[serde(default)]
     pub ports: Vec<String>,
+    pub networks: Networks,
+    pub read_only: bool,
+    pub cap_drop: Vec<String>,
+    #[serde(default)]
+    pub cap_add: Vec<String>,
+    pub security_opt: Vec<String>,
+    #[serde(rename = "mem_limit")]
+    _mem_limit: String,
+    #[serde(rename = "pids_limit")]
+    _pids_limit: u32,
     #[serde(default)]
     pub depends_on: BTreeMap<String, Dependency>,
     pub healthcheck: Option<HealthCheck>,
@@ -44,6 +62,32 @@ pub struct Service {
 #[serde(deny_unknown_fields)]
 pub struct Dependency {
     pub condition: String,
+    /// Whether it must be there at all; what belongs to another profile may be missing.
+    pub required: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    #[serde(default)]
+    pub internal: bool,
+    #[serde(rename = "ipam")]
+    _ipam: Option<Value>,
+}
+
+/// The networks that a service is on.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Networks {
+    Names(BTreeSet<String>),
+    Addresses(BTreeMap<String, Address>),
+}
+
+/// Where a service is on a network.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Address {
+    pub ipv4_address: IpAddr,
 }
 
 #[derive(Debug, Deserialize)]
@@ -74,6 +118,8 @@ pub enum Otherwise {
     Default(String),
     /// `:?`: it says this and starts nothing.
     Refuse(String),
+    /// A setting without a value: the container does not get the variable.
+    Unset,
 }
 
 pub fn root(path: &str) -> PathBuf {
@@ -88,7 +134,8 @@ impl Compose {
     /// # Errors
     /// What compose would say instead of starting.
     pub fn with(variables: &Variables) -> Result<Self, String> {
-        let mut file: Value = serde_yaml_ng::from_str(&text("docker-compose.yml")).unwrap();
+        let mut file = parsed();
+        pass_through(&mut file, &mut |name| variables.get(name).cloned());
         put_in(&mut file, &mut |text| resolve(text, variables))?;
         Ok(serde_yaml_ng::from_value(file).unwrap())
     }
@@ -111,6 +158,7 @@ impl Service {
             }
             "prom/prometheus" => BTreeSet::from([9090]),
             "grafana/grafana" => BTreeSet::from([3000]),
+            "caddy" => BTreeSet::from([80, 443]),
             "nats" => ["-p", "-m"].into_iter().filter_map(|flag| after(&self.command, flag)).collect(),
             _ => {
                 let listen = |(name, value): (&String, &String)| {
@@ -119,6 +167,14 @@ impl Service {
                 };
                 self.environment.iter().filter_map(listen).collect()
             }
+        }
+    }
+
+    /// The networks that it is on.
+    pub fn networks(&self) -> BTreeSet<&str> {
+        match &self.networks {
+            Networks::Names(names) => names.iter().map(String::as_str).collect(),
+            Networks::Addresses(addresses) => addresses.keys().map(String::as_str).collect(),
         }
     }
 
@@ -142,14 +198,39 @@ fn setting(words: &[String], name: &str) -> Option<u16> {
 
 /// Every `${…}` of the file.
 pub fn uses() -> BTreeSet<Use> {
-    let mut file: Value = serde_yaml_ng::from_str(&text("docker-compose.yml")).unwrap();
+    let mut file = parsed();
     let mut uses = BTreeSet::new();
+    pass_through(&mut file, &mut |name| {
+        uses.insert(Use { name: name.to_owned(), otherwise: Otherwise::Unset });
+        None
+    });
     let mut note = |text: &str| {
         uses.extend(pieces(text).into_iter().filter_map(Result::err));
         Ok(text.to_owned())
     };
     put_in(&mut file, &mut note).unwrap();
     uses
+}
+
+fn parsed() -> Value {
+    let mut file: Value = serde_yaml_ng::from_str(&text("docker-compose.yml")).unwrap();
+    file.apply_merge().unwrap();
+    file
+}
+
+/// Gives each setting that has no value in the file that of the variable of its name, or takes it out.
+fn pass_through(file: &mut Value, variable: &mut dyn FnMut(&str) -> Option<String>) {
+    let services = file["services"].as_mapping_mut().unwrap();
+    for settings in services.values_mut().filter_map(|service| service.get_mut("environment")) {
+        settings.as_mapping_mut().unwrap().retain(|name, value| {
+            let given = value.is_null().then(|| variable(name.as_str().unwrap()));
+            let keep = given != Some(None);
+            if let Some(Some(given)) = given {
+                *value = Value::String(given.replace('$', "$$"));
+            }
+            keep
+        });
+    }
 }
 
 fn put_in(value: &mut Value, change: &mut dyn FnMut(&str) -> Result<String, String>) -> Result<(), String> {
@@ -168,7 +249,7 @@ fn resolve(text: &str, variables: &Variables) -> Result<String, String> {
         Err(Use { name, otherwise }) => {
             match (variables.get(&name).filter(|value| !value.is_empty()), otherwise) {
                 (Some(value), _) => Ok(value.clone()),
-                (None, Otherwise::Empty) => Ok(String::new()),
+                (None, Otherwise::Empty | Otherwise::Unset) => Ok(String::new()),
                 (None, Otherwise::Default(value)) => Ok(value),
                 (None, Otherwise::Refuse(why)) => Err(format!("{name}: {why}")),
             }
@@ -205,34 +286,48 @@ fn variable(inside: &str) -> Use {
     Use { name: name.to_owned(), otherwise }
 }
 
-/// The variables of .env.example, as they stand there.
+/// The variables of .env.example that have to be filled in.
 pub fn example() -> Variables {
-    let line = |line: &str| {
-        let (name, value) = line.split_once('=').unwrap_or_else(|| panic!(".env.example: {line}"));
-        (name.to_owned(), value.to_owned())
-    };
-    text(".env.example").lines().filter(|line| !line.starts_with('#') && !line.is_empty()).map(line).collect()
+    let lines = text(".env.example");
+    let lines = lines.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    lines.map(|line| assignment(line).unwrap_or_else(|| panic!(".env.example: {line}"))).collect()
+}
+
+/// The variables of .env.example that may be filled in, with their defaults: `#NAME=default`.
+pub fn optional() -> Variables {
+    text(".env.example").lines().filter_map(|line| assignment(line.strip_prefix('#')?)).collect()
+}
+
+fn assignment(line: &str) -> Option<(String, String)> {
+    let (name, value) = line.split_once('=')?;
+    let is_name = name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    is_name.then(|| (name.to_owned(), value.to_owned()))
 }
 
 /// A .env that says only what must be said: a value of its own for each secret, made as the comment there
 /// says.
-pub fn only_secrets() -> Variables {
+pub fn only_demanded() -> Variables {
     let mut variables = example();
-    for (number, secret) in secrets().iter().enumerate() {
-        variables.insert(secret.clone(), format!("p{number:048x}"));
+    for (number, name) in demanded().into_iter().enumerate() {
+        variables.insert(name, format!("p{number:048x}"));
     }
+    variables.insert("OFFERS_EXTERNAL_URL".to_owned(), "http://simulator:8090".to_owned());
     variables
 }
 
 /// A .env that says everything.
 pub fn filled() -> Variables {
-    let mut variables = only_secrets();
+    let mut variables = only_demanded();
+    variables.extend(optional());
     for (name, value) in [
         ("OFFERS_EXTERNAL_URL", "http://simulator:8090/base"),
         ("OFFERS_CURRENCY", "CHF"),
+        ("OFFERS_CORS_ORIGINS", "https://shop.example"),
+        ("OFFERS_HSTS", "365d"),
         ("OFFERS_SMTP_URL", "smtps://offers:p%40ss@127.0.0.1:9"),
         ("OFFERS_MAIL_FROM", "Offers <offers@example.com>"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9"),
+        ("RUST_LOG", "error"),
     ] {
         variables.insert(name.to_owned(), value.to_owned());
     }
@@ -243,7 +338,7 @@ pub fn filled() -> Variables {
 }
 
 /// The variables without which compose starts nothing.
-pub fn secrets() -> BTreeSet<String> {
+pub fn demanded() -> BTreeSet<String> {
     let demanded = |one: Use| matches!(one.otherwise, Otherwise::Refuse(_)).then_some(one.name);
     uses().into_iter().filter_map(demanded).collect()
 }

@@ -1,6 +1,6 @@
 //! The Dockerfile: what it copies is what it built, and it builds with all that the build reads.
 
-use super::compose::{Compose, only_secrets, root, text};
+use super::compose::{Compose, only_demanded, root, text};
 use clap::CommandFactory;
 use offers::cli::Cli;
 use std::collections::BTreeSet;
@@ -33,12 +33,16 @@ fn list(json: &str) -> Vec<String> {
 
 #[test]
 fn the_image_has_the_program_that_was_built_and_runs_a_verb_of_it() {
-    let program = env!("CARGO_PKG_NAME"); // a package without [[bin]] builds one of its own name
-    assert!(!text("Cargo.toml").contains("[[bin]]"));
+    let program = env!("CARGO_PKG_NAME");
+    assert!(text("Cargo.toml").contains(&format!("[[bin]]\nname = \"{program}\"\n")));
     let copies = all("COPY");
-    let copied =
-        copies.iter().find_map(|copy| copy.strip_prefix("--from=build ")).expect("it copies the program");
+    let copied = copies.last().unwrap().strip_prefix("--from=build ").expect("it copies the program");
     let (from, to) = copied.split_once(' ').unwrap();
+    assert!(
+        all("RUN")
+            .iter()
+            .any(|run| run.ends_with(&format!("--strip-all --add-gnu-debuglink={from}.debug {from}")))
+    );
     let build = all("RUN").into_iter().find(|run| run.contains("cargo build")).unwrap();
     assert!(build.ends_with(&format!(
         "cargo build --release --locked --bin {program} && cp target/release/{program} {from}"
@@ -47,9 +51,10 @@ fn the_image_has_the_program_that_was_built_and_runs_a_verb_of_it() {
     assert_eq!(to, format!("/usr/local/bin/{}", entry.join(" ")));
     let [verb] = &list(&only("CMD"))[..] else { panic!("CMD is not a verb alone") };
     assert!(Cli::command().find_subcommand(verb).is_some(), "there is no `offers {verb}`");
-    let compose = Compose::with(&only_secrets()).unwrap();
+    let compose = Compose::with(&only_demanded()).unwrap();
     let serving = compose.services.values().find(|service| service.command == [verb.clone()]).unwrap();
-    assert_eq!(serving.listens_on(), BTreeSet::from([only("EXPOSE").parse().unwrap()]));
+    let exposed = only("EXPOSE").split(' ').map(|port| port.parse().unwrap()).collect();
+    assert_eq!(serving.listens_on(), exposed);
     assert!(
         compose.ours().all(|(_, service)| service.build.as_deref() == Some(".") && service.image == program)
     );
@@ -57,7 +62,8 @@ fn the_image_has_the_program_that_was_built_and_runs_a_verb_of_it() {
 
 #[test]
 fn it_is_built_by_a_compiler_that_is_new_enough_on_the_debian_that_it_runs_on() {
-    let [build, run] = &all("FROM")[..] else { panic!("not two stages") };
+    let [build, debug, run] = &all("FROM")[..] else { panic!("not three stages") };
+    assert_eq!(debug, "scratch AS debug");
     let build = build.strip_suffix(" AS build").unwrap().strip_prefix("rust:").unwrap();
     let (version, debian) = build.split_once("-slim-").unwrap();
     assert_eq!(run, &format!("debian:{debian}-slim"));

@@ -1,7 +1,7 @@
 //! What docker-compose.yml says, done without an engine: its commands, its environment, its scripts, with
 //! the servers of this machine in the place of its images. Only addresses and paths are other ones.
 
-use super::compose::{Compose, Variables, filled, only_secrets, root};
+use super::compose::{Compose, Variables, filled, only_demanded, root};
 use super::settings;
 use crate::support::eventually::eventually;
 use crate::support::http;
@@ -124,6 +124,17 @@ impl Machine {
         assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     }
 
+    /// Whoever may create roles can become the superuser of a PostgreSQL 15.
+    async fn expect_roles_without_rights(&self) {
+        let port = self.ports[&("postgres".to_owned(), 5432)];
+        let url = format!("postgres://postgres:{}@127.0.0.1:{port}/postgres", self.superuser);
+        let mut postgres = PgConnection::connect(&url).await.unwrap();
+        let mighty = "select rolname::text from pg_roles where rolname like 'offers\\_%' \
+                      and (rolsuper or rolcreaterole or rolcreatedb or rolbypassrls or rolreplication)";
+        let mighty: Vec<String> = sqlx::query_scalar(mighty).fetch_all(&mut postgres).await.unwrap();
+        assert!(mighty.is_empty(), "{mighty:?}");
+    }
+
     fn start_redis(&mut self) {
         let [shell, option, script] = &self.compose.services["redis"].command[..] else {
             panic!("no script")
@@ -175,6 +186,7 @@ impl Machine {
     /// Everything that `offers` waits for.
     async fn start_what_is_waited_for(&mut self) {
         self.run_roles_script();
+        self.expect_roles_without_rights().await;
         self.start_redis();
         self.start_nats();
         for service in ["postgres", "redis", "nats"] {
@@ -238,8 +250,8 @@ async fn runs(variables: &Variables, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_system_runs_as_the_file_says_with_nothing_but_secrets() {
-    runs(&only_secrets(), "bare").await;
+async fn the_system_runs_as_the_file_says_with_nothing_but_what_it_demands() {
+    runs(&only_demanded(), "bare").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
