@@ -8,6 +8,8 @@
 //! Each aggregate has a folder of four files: `command` (orders), `event` (past facts), `error`
 //! (why not), and `mod` with the state and the rule.
 
+#![warn(missing_docs)]
+
 pub mod account;
 mod event;
 pub mod ids;

@@ -8,6 +8,8 @@
 //!
 //! **Architecture Invariant:** nothing here decides anything or writes an event.
 
+#![warn(missing_docs)]
+
 mod check;
 mod checkpoint;
 mod error;

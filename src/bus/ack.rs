@@ -1,4 +1,4 @@
-//! What the server answers to a publish.
+//! Reads the server's answer to a publish.
 
 use super::api::refusal;
 use super::error::Error;
@@ -6,7 +6,6 @@ use async_nats::jetstream::{self, ErrorCode};
 use async_nats::{Message, StatusCode};
 use serde::Deserialize;
 
-/// The answer to one publish.
 #[derive(Deserialize)]
 struct Ack<'a> {
     error: Option<jetstream::Error>,
@@ -18,7 +17,7 @@ struct Ack<'a> {
     duplicate: bool,
 }
 
-/// Whether `message` says that the event at `position` is now in `stream`, at its own position.
+/// Checks that `message` confirms the event at `position`: stored in `stream`, with this sequence.
 pub(super) fn confirms(message: &Message, stream: &str, position: i64) -> Result<(), Error> {
     if message.status == Some(StatusCode::NO_RESPONDERS) {
         return Err(Error::Gone);
@@ -26,7 +25,7 @@ pub(super) fn confirms(message: &Message, stream: &str, position: i64) -> Result
     let out_of_step = |why: String| Err(Error::OutOfStep { position, why });
     let ack: Ack<'_> = match serde_json::from_slice(&message.payload) {
         Ok(ack) => ack,
-        Err(_) => return Err(Error::Refused("the answer to a publish cannot be read".into())),
+        Err(_) => return Err(Error::Refused("cannot read the answer to a publish".into())),
     };
     match ack {
         Ack { error: Some(error), .. } => match error.error_code() {
@@ -36,7 +35,9 @@ pub(super) fn confirms(message: &Message, stream: &str, position: i64) -> Result
             _ => Err(refusal(&error)),
         },
         Ack { duplicate: true, seq, .. } => Err(Error::Duplicate { position, sequence: seq }),
-        Ack { stream: other, .. } if other != stream => out_of_step(format!("it went into stream {other}")),
+        Ack { stream: other, .. } if other != stream => {
+            out_of_step(format!("it was stored in stream {other}"))
+        }
         Ack { seq, .. } if i64::try_from(seq) != Ok(position) => {
             out_of_step(format!("it got sequence {seq}"))
         }

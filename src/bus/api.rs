@@ -1,4 +1,4 @@
-//! Requests to JetStream, and what its refusals mean.
+//! Requests to JetStream, and the meaning of its refusals.
 
 use super::error::Error;
 use async_nats::jetstream::context::RequestError;
@@ -7,7 +7,7 @@ use async_nats::jetstream::{self, Context, ErrorCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Asks `subject` (without the API's prefix).
+/// Sends a request to `subject` (without the API's prefix).
 pub(super) async fn ask<T: DeserializeOwned>(
     context: &Context,
     subject: String,
@@ -21,7 +21,7 @@ pub(super) async fn ask<T: DeserializeOwned>(
     }
 }
 
-/// The same, where there may be nothing to find.
+/// Like [`ask`], but a missing stream, consumer or message is `None`.
 pub(super) async fn find<T: DeserializeOwned>(
     context: &Context,
     subject: String,
@@ -34,7 +34,7 @@ pub(super) async fn find<T: DeserializeOwned>(
     }
 }
 
-/// What the server's `error` means to us.
+/// Maps an error of the server to ours.
 pub(super) fn refusal(error: &jetstream::Error) -> Error {
     match error.error_code() {
         ErrorCode::STREAM_NOT_FOUND | ErrorCode::CONSUMER_NOT_FOUND | ErrorCode::NO_MESSAGE_FOUND => {

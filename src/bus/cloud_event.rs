@@ -9,9 +9,9 @@ use serde::Deserialize;
 use std::fmt::Write;
 use uuid::Uuid;
 
-/// What `Content-Type` says.
+/// The header `Content-Type`.
 pub(super) const CONTENT_TYPE: &str = "application/cloudevents+json";
-/// What a body takes beside its payload, in bytes, so that it is written without growing.
+/// Bytes of a body without its payload, so that the buffer never grows.
 const FRAME_BYTES: usize = 640;
 
 /// The body of the message for `event`, whose metadata is `metadata`.
@@ -46,24 +46,21 @@ fn member(body: &mut String, name: &str, value: std::fmt::Arguments<'_>) {
     write!(body, r#","{name}":"{value}""#).expect("a String takes every write");
 }
 
-/// A member with any text.
+/// A member whose value is escaped.
 fn text(body: &mut String, name: &str, value: &str) {
     let value = serde_json::to_string(value).expect("a string is always JSON");
     write!(body, r#","{name}":{value}"#).expect("a String takes every write");
 }
 
-/// What a processor needs of a body: which event it was, and of what. It reads the rest from the log.
+/// The part of a body that a processor needs. It reads the rest from the log.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Envelope {
-    /// The event's id.
     pub id: Uuid,
-    /// The aggregate's id.
+    /// The id of the aggregate.
     pub subject: Uuid,
-    /// When the event was recorded.
     pub time: Timestamp,
-    /// Where it stands in the log, in decimal.
+    /// The event's position in the log, in decimal.
     pub position: String,
-    /// The chain it belongs to.
     #[serde(rename = "correlationid", default)]
     pub correlation_id: Option<String>,
 }
@@ -74,10 +71,7 @@ pub struct Envelope {
 pub struct NotAnEvent(#[from] serde_json::Error);
 
 impl Envelope {
-    /// Reads a message's body.
-    ///
-    /// # Errors
-    /// `NotAnEvent`: it is something else.
+    /// Parses the body of a message.
     pub fn read(body: &[u8]) -> Result<Self, NotAnEvent> {
         Ok(serde_json::from_slice(body)?)
     }

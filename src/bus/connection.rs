@@ -1,7 +1,7 @@
-//! Connects to NATS, for ever.
+//! Connects to NATS, and reconnects for ever.
 
 use super::error::Error;
-use super::health::Place;
+use super::health::HealthReporter;
 use crate::backoff::Backoff;
 use crate::telemetry::chain;
 use async_nats::{Client, ConnectOptions, Event, ServerAddr};
@@ -10,26 +10,26 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 const RECONNECT: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
-/// How long one attempt may take.
+/// The limit for one attempt to connect.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How often a silent server is asked whether it is there; it is given up after two unanswered ones.
+/// Interval of pings to a silent server. Two unanswered ones end the connection.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A connection that is made again whenever it is lost.
+/// A connection that is restored whenever it is lost.
 #[derive(Clone)]
 pub(super) struct Link {
     pub(super) client: Client,
-    /// How often it was lost.
+    /// Counts lost connections.
     losses: watch::Receiver<u64>,
 }
 
 impl Link {
-    /// Counts losses from now on.
+    /// Ignores the losses until now.
     pub(super) fn forget_losses(&mut self) {
         self.losses.mark_unchanged();
     }
 
-    /// Returns when the connection is lost: answers under way will never come.
+    /// Returns when the connection is lost: pending answers will never come.
     pub(super) async fn lost(&mut self) {
         if self.losses.changed().await.is_err() {
             std::future::pending().await
@@ -37,24 +37,21 @@ impl Link {
     }
 }
 
-/// The servers that `urls` (separated by commas) name.
+/// Parses URLs that are separated by commas.
 fn servers(urls: &str) -> Result<Vec<ServerAddr>, Error> {
     let servers = urls.split(',').map(|url| url.trim().parse()).collect::<Result<Vec<ServerAddr>, _>>();
     servers.map_err(|cause| Error::Address(cause.into()))
 }
 
-/// Looks whether `urls` can be connected to, as far as they say.
-///
-/// # Errors
-/// `Address`.
+/// Checks that `urls` are valid, without connecting.
 pub fn check_urls(urls: &str) -> Result<(), Error> {
     servers(urls).map(drop)
 }
 
-/// Begins to connect to `urls` (separated by commas) and returns at once.
-pub(super) async fn connect(urls: &str, name: &str, place: Place) -> Result<Link, Error> {
+/// Starts to connect to `urls` (separated by commas) and returns at once.
+pub(super) async fn connect(urls: &str, name: &str, health: HealthReporter) -> Result<Link, Error> {
     let servers = servers(urls)?;
-    place.not_yet("not connected to NATS yet");
+    health.connecting("not connected to NATS yet");
     let (lost, losses) = watch::channel(0);
     let mut options = ConnectOptions::new()
         .name(name)
@@ -65,27 +62,27 @@ pub(super) async fn connect(urls: &str, name: &str, place: Place) -> Result<Link
         .ping_interval(PING_INTERVAL)
         .request_timeout(Some(super::REQUEST_TIMEOUT))
         .event_callback(move |event| {
-            note(&place, &event);
+            note(&health, &event);
             if event == Event::Disconnected {
                 lost.send_modify(|losses| *losses += 1);
             }
             std::future::ready(())
         });
-    // The client ignores what stands before the @ of a URL, so it is told.
+    // The client ignores the credentials in a URL.
     if let Some((user, password)) = servers.iter().find_map(credentials) {
         options = options.user_and_password(user, password);
     }
-    // And it logs the URLs, so they do not have it.
+    // And it logs the URLs, so they must not contain them.
     let servers: Vec<ServerAddr> = servers.into_iter().filter_map(without_credentials).collect();
     let client = options.connect(servers).await.map_err(Error::unreachable)?;
     Ok(Link { client, losses })
 }
 
-fn note(place: &Place, event: &Event) {
+fn note(health: &HealthReporter, event: &Event) {
     match event {
-        Event::Connected => place.well(),
-        Event::Disconnected => place.degraded("the connection to NATS is lost"),
-        Event::ClientError(error) => place.degraded(format_args!("cannot connect to NATS: {error}")),
+        Event::Connected => health.healthy(),
+        Event::Disconnected => health.degraded("the connection to NATS is lost"),
+        Event::ClientError(error) => health.degraded(format_args!("cannot connect to NATS: {error}")),
         Event::ServerError(error) => tracing::warn!(error = %chain(&error), "NATS reports: {error}"),
         // Only we close it for good, at the end.
         Event::Closed | Event::LameDuckMode | Event::Draining | Event::SlowConsumer(_) => {}
@@ -110,14 +107,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_user_and_the_password_stand_in_the_url() {
+    fn credentials_are_read_from_the_url() {
         let read = |url: &str| credentials(&url.parse().unwrap());
         assert_eq!(read("nats://app:p%40ss%zz@host:4222"), Some(("app".into(), "p@ss%zz".into())));
         assert_eq!(read("nats://host:4222"), None);
     }
 
     #[test]
-    fn what_the_client_may_log_has_no_password() {
+    fn urls_that_the_client_logs_have_no_password() {
         let logged = |url: &str| {
             let server = servers(url).unwrap().into_iter().find_map(without_credentials).unwrap();
             server.as_url_str().to_owned()

@@ -1,21 +1,21 @@
-//! Wakes a processor with the events it waits for.
+//! Hands a processor the events that it subscribes to.
 //!
-//! A durable pull consumer: it asks for as many messages as it may handle at once, so none waits in a
-//! buffer while its time runs. A message is acknowledged after the handler has committed what came of
-//! it; a lost acknowledgement only brings it again.
+//! A durable pull consumer: it requests only as many messages as it may handle at once, so no message
+//! waits in a buffer while its ack wait runs. A message is acknowledged after the handler has committed
+//! the result; a lost acknowledgement only leads to another delivery.
 //!
 //! The pull protocol is written out because the client's own streams do not fit (async-nats 0.51):
 //! `Consumer::messages` fetches ahead, so messages age in a buffer; `Consumer::batch` loses its waker on
 //! a heartbeat, and notices a dead server only 5 s after the pull has expired.
 //!
-//! Nothing here must be set up or mended by hand. A missing consumer is made again, and begins with the
-//! oldest event that may be unfinished, not with the beginning of history.
+//! Nothing here is set up or repaired by hand. A missing consumer is recreated, and starts with the oldest
+//! event that may be unfinished, not with the first event of the log.
 
 use super::api::{ask, find};
 use super::connection::Link;
 use super::delivery::{Delivery, Letter, Verdict};
 use super::error::Error;
-use super::health::Place;
+use super::health::HealthReporter;
 use super::{Bus, Part, context, subjects};
 use crate::backoff::{Backoff, Delays};
 use crate::telemetry::chain;
@@ -33,62 +33,56 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
-/// How many pulls are open at once: as one fills up, the others go on.
+/// Pulls that are open at once: while one fills up, the others go on.
 const LANES: u32 = 4;
 /// How long the server keeps a pull open.
 const PULL_EXPIRES: Duration = Duration::from_secs(20);
-/// How often the server says that an open pull is alive.
+/// Interval of the server's signs of life in an open pull.
 const HEARTBEAT: Duration = Duration::from_secs(2);
-/// A pull this silent is dead.
+/// A pull without a message or a sign of life for this long is dead.
 const SILENCE: Duration = Duration::from_secs(5);
-/// How many messages may be handled or waiting for their next try, over all processes. Those that wait
-/// count too, so a small number would let an outage of the outside world stop new work.
+/// Messages that may be handled or wait for their next delivery, over all processes. Those that wait
+/// count too: with a small number, an outage of the activation system would stop new work.
 const MAX_ACK_PENDING: i64 = 20_000;
-/// Between sessions.
 const RECONNECT: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
-/// How long messages under way may take to end after a stop.
+/// The limit for handling the remaining messages after a stop.
 const DRAIN: Duration = Duration::from_secs(15);
-/// A message whose parking failed comes back after this.
-const PARK_AGAIN: Duration = Duration::from_secs(5);
+/// Delay of a message that could not be parked.
+const PARK_RETRY: Duration = Duration::from_secs(5);
 
-/// Which events to receive, and how.
+/// The events to receive, and how.
 #[derive(Clone, Debug)]
 pub struct Subscription {
     /// The consumer's name; the same in every process.
     pub durable: String,
     /// The aggregate and the event, such as `Transaction` and `ActivationRequested`.
     pub event: (&'static str, &'static str),
-    /// How many messages this process handles at once.
+    /// Messages that this process handles at once.
     pub in_flight: u32,
-    /// How long handling one may take, all in all: then it comes again, to anybody.
+    /// The limit for handling one message: after it the message is delivered again, to any process.
     pub ack_wait: Duration,
 }
 
-/// What is done with the events.
+/// Handles the events of a subscription.
 pub trait Handler: Send + Sync + 'static {
-    /// Handles one event. It has committed what came of it when it returns.
+    /// Handles one event, and commits the result before it returns.
     fn handle(&self, delivery: Delivery) -> impl Future<Output = Verdict> + Send;
 
-    /// Keeps a message that cannot be handled for a person to look at.
-    ///
-    /// # Errors
-    /// It could not be kept; the message will come again.
+    /// Stores a message that cannot be handled, for a person to look at. After an error the message is
+    /// delivered again.
     fn park(
         &self,
         letter: Letter,
     ) -> impl Future<Output = Result<(), Box<dyn std::error::Error + Send + Sync>>> + Send;
 
-    /// A position before which nothing is unfinished any more, and never will be.
-    ///
-    /// # Errors
-    /// Nobody knows now; it is asked again.
+    /// A position before which everything is finished for good.
     fn finished_before(
         &self,
     ) -> impl Future<Output = Result<i64, Box<dyn std::error::Error + Send + Sync>>> + Send;
 }
 
 impl Bus {
-    /// Hands every event of `subscription` to `handler`, until the bus stops; then waits for those
+    /// Hands every event of `subscription` to `handler` until the bus stops, then waits for the events
     /// that are being handled.
     pub async fn consume(&self, subscription: Subscription, handler: impl Handler) {
         let Subscription { durable, event, in_flight, ack_wait } = subscription;
@@ -97,7 +91,7 @@ impl Bus {
             link: self.0.link.clone(),
             context: context(self.0.link.client.clone()),
             stream: options.stream.clone(),
-            form: Config {
+            config: Config {
                 durable_name: Some(durable),
                 filter_subject: subjects::subject(&options.subjects, event.0, event.1),
                 ack_policy: AckPolicy::Explicit,
@@ -111,7 +105,7 @@ impl Bus {
             handler: Arc::new(handler),
             tasks: TaskTracker::new(),
         };
-        consumer.run(&self.0.health.at(Part::Consumer), &self.0.stop).await;
+        consumer.run(&self.0.health.reporter(Part::Consumer), &self.0.stop).await;
     }
 }
 
@@ -119,7 +113,7 @@ struct Consumer<H> {
     link: Link,
     context: Context,
     stream: String,
-    form: Config,
+    config: Config,
     permits: Arc<Semaphore>,
     lane_share: u32,
     handler: Arc<H>,
@@ -127,25 +121,25 @@ struct Consumer<H> {
 }
 
 impl<H: Handler> Consumer<H> {
-    async fn run(mut self, place: &Place, stop: &tokio_util::sync::CancellationToken) {
+    async fn run(mut self, health: &HealthReporter, stop: &tokio_util::sync::CancellationToken) {
         let mut delays = RECONNECT.delays();
-        while let Some(Err(error)) = stop.run_until_cancelled(self.session(place, &mut delays)).await {
-            place.degraded(format_args!("events are not received: {error}"));
+        while let Some(Err(error)) = stop.run_until_cancelled(self.session(health, &mut delays)).await {
+            health.degraded(format_args!("cannot receive events: {error}"));
             stop.run_until_cancelled(sleep(delays.next_delay())).await;
         }
         self.tasks.close();
         if timeout(DRAIN, self.tasks.wait()).await.is_err() {
-            tracing::warn!("stopped while messages were being handled; they come again");
+            tracing::warn!("stopped before all messages were handled; they will be delivered again");
         }
         let _unsent_come_again = timeout(SILENCE, self.link.client.flush()).await;
     }
 
-    /// Receives until something goes wrong.
-    async fn session(&mut self, place: &Place, delays: &mut Delays) -> Result<(), Error> {
+    /// Receives until an error.
+    async fn session(&mut self, health: &HealthReporter, delays: &mut Delays) -> Result<(), Error> {
         self.link.forget_losses();
         let finished_before = self.handler.finished_before().await.map_err(Error::Log)?;
         self.open(finished_before).await?;
-        place.well();
+        health.healthy();
         delays.reset();
         let mut link = self.link.clone();
         let this = &*self;
@@ -155,33 +149,33 @@ impl<H: Handler> Consumer<H> {
         }
     }
 
-    /// Finds the consumer, or makes it begin at `start`.
+    /// Finds the consumer, or creates it with its start at `start`.
     async fn open(&self, start: i64) -> Result<(), Error> {
-        let name = self.form.durable_name.as_deref().unwrap_or_default();
+        let name = self.config.durable_name.as_deref().unwrap_or_default();
         let found: Option<Info> =
             find(&self.context, format!("CONSUMER.INFO.{}.{name}", self.stream), &json!({})).await?;
         let deliver_policy = match found {
-            Some(info) if self.is_formed(&info) => return Ok(()),
+            Some(info) if self.is_up_to_date(&info) => return Ok(()),
             Some(info) => info.config.deliver_policy, // cannot be changed
             None => {
                 DeliverPolicy::ByStartSequence { start_sequence: u64::try_from(start).unwrap_or(1).max(1) }
             }
         };
-        let form = Config { deliver_policy, ..self.form.clone() };
+        let config = Config { deliver_policy, ..self.config.clone() };
         let subject = format!("CONSUMER.DURABLE.CREATE.{}.{name}", self.stream);
         let _: Info =
-            ask(&self.context, subject, &json!({ "stream_name": self.stream, "config": form })).await?;
+            ask(&self.context, subject, &json!({ "stream_name": self.stream, "config": config })).await?;
         Ok(())
     }
 
-    fn is_formed(&self, info: &Info) -> bool {
-        let wanted = &self.form;
+    fn is_up_to_date(&self, info: &Info) -> bool {
+        let wanted = &self.config;
         info.config.filter_subject == wanted.filter_subject
             && info.config.ack_wait == wanted.ack_wait
             && info.config.max_ack_pending == wanted.max_ack_pending
     }
 
-    /// Pulls, again and again, as much as may be handled at once.
+    /// Pulls, again and again, as many messages as may be handled at once.
     async fn lane(&self, finished_before: i64) -> Result<(), Error> {
         let client = &self.link.client;
         let inbox = client.new_inbox();
@@ -193,7 +187,7 @@ impl<H: Handler> Consumer<H> {
                 "expires": nanoseconds(PULL_EXPIRES),
                 "idle_heartbeat": nanoseconds(HEARTBEAT),
             });
-            let name = self.form.durable_name.as_deref().unwrap_or_default();
+            let name = self.config.durable_name.as_deref().unwrap_or_default();
             let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{name}", self.stream);
             let pull = client.publish_with_reply(subject, inbox.clone(), request.to_string().into());
             timeout(SILENCE, pull).await.map_err(Error::unreachable)?.map_err(Error::unreachable)?;
@@ -204,7 +198,7 @@ impl<H: Handler> Consumer<H> {
         }
     }
 
-    /// At least one permit, at most a lane's share.
+    /// Waits for one permit; takes up to a lane's share if more are free.
     async fn take_permits(&self) -> OwnedSemaphorePermit {
         let acquired = self.permits.clone().acquire_owned().await;
         let mut permits = acquired.expect("nobody closes this semaphore");
@@ -223,7 +217,7 @@ impl<H: Handler> Consumer<H> {
         self.tasks.spawn(async move {
             let answer = answer(&*handler, &message, finished_before).await;
             if let Err(cause) = message.ack_with(answer).await {
-                tracing::debug!(error = %chain(&*cause), "an acknowledgement was lost; the message comes again");
+                tracing::debug!(error = %chain(&*cause), "cannot acknowledge a message; it will be delivered again");
             }
             drop(permit);
         });
@@ -248,7 +242,7 @@ async fn next_message(messages: &mut Subscriber) -> Result<Option<Message>, Erro
     }
 }
 
-/// Handles one message and says what the server is told.
+/// Handles one message and returns the answer to the server.
 async fn answer(handler: &impl Handler, message: &jetstream::Message, finished_before: i64) -> AckKind {
     let delivery = match Delivery::read(message) {
         Ok(delivery) if delivery.position < finished_before => return AckKind::Ack,
@@ -256,7 +250,7 @@ async fn answer(handler: &impl Handler, message: &jetstream::Message, finished_b
         Err(letter) => return park(handler, letter).await,
     };
     let letter = |reason| Letter { reason, ..Letter::about(&delivery) };
-    // A panic is a defect that a repeat would meet again.
+    // A panic is a defect: another delivery would panic again.
     let handled = AssertUnwindSafe(handler.handle(delivery.clone())).catch_unwind().await;
     match handled {
         Ok(Verdict::Done) => AckKind::Ack,
@@ -271,14 +265,14 @@ async fn park(handler: &impl Handler, letter: Letter) -> AckKind {
         position = letter.position,
         subject = letter.subject,
         reason = letter.reason,
-        "a message is parked"
+        "parking a message that cannot be handled"
     );
     metrics::counter!("offers_parked_total").increment(1);
     match handler.park(letter).await {
         Ok(()) => AckKind::Term,
         Err(cause) => {
-            tracing::error!(error = %chain(&*cause), "a message could not be parked; it comes again");
-            AckKind::Nak(Some(PARK_AGAIN))
+            tracing::error!(error = %chain(&*cause), "cannot park a message; it will be delivered again");
+            AckKind::Nak(Some(PARK_RETRY))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One message as a processor sees it, and what it may say about it.
+//! One message as a processor sees it, and the answers that a processor may give.
 
 use super::cloud_event::Envelope;
 use async_nats::jetstream::Message;
@@ -6,24 +6,19 @@ use domain::Timestamp;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// An event that was delivered, maybe not for the first time.
+/// A delivered event, maybe not for the first time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// Where the event stands in the log.
+    /// The event's position in the log.
     pub position: i64,
-    /// The event's id.
     pub event_id: Uuid,
-    /// The aggregate's id.
     pub aggregate_id: Uuid,
-    /// When the event was recorded.
     pub recorded_at: Timestamp,
-    /// The chain it belongs to.
     pub correlation_id: Option<String>,
     /// W3C trace context.
     pub traceparent: Option<String>,
-    /// The message's subject.
     pub subject: String,
-    /// How often it was delivered, with this time.
+    /// Number of deliveries, including this one.
     pub attempts: i64,
 }
 
@@ -44,7 +39,7 @@ pub enum Verdict {
 /// A message that cannot be handled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Letter {
-    /// Its place in the stream, which is the event's in the log.
+    /// Its sequence in the stream: the event's position in the log.
     pub position: i64,
     /// Its subject.
     pub subject: String,
@@ -75,7 +70,7 @@ impl Letter {
 impl Delivery {
     /// Reads `message`; what cannot be read is a letter.
     pub(super) fn read(message: &Message) -> Result<Self, Letter> {
-        let (position, attempts) = place(message);
+        let (position, attempts) = sequence_and_attempts(message);
         let unread = |reason: String| Letter {
             position,
             subject: message.subject.to_string(),
@@ -106,8 +101,8 @@ impl Delivery {
     }
 }
 
-/// The message's sequence in the stream and the number of its deliveries; zeros when it has no place.
-fn place(message: &Message) -> (i64, i64) {
-    let place = message.info().map(|info| (i64::try_from(info.stream_sequence), info.delivered));
-    place.map_or((0, 0), |(position, attempts)| (position.unwrap_or(i64::MAX), attempts))
+/// The message's sequence in the stream and the number of its deliveries; zeros if it does not say.
+fn sequence_and_attempts(message: &Message) -> (i64, i64) {
+    let info = message.info().map(|info| (i64::try_from(info.stream_sequence), info.delivered));
+    info.map_or((0, 0), |(position, attempts)| (position.unwrap_or(i64::MAX), attempts))
 }

@@ -1,43 +1,37 @@
-//! What NATS did not do.
+//! Errors of NATS and of the stream.
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// Something at NATS went wrong. Nothing here is fatal: whoever meets it waits and looks again.
+/// Why NATS did not do what we asked. Waiting and trying again mends all but `Address`.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The URL cannot be read. The only error that waiting does not mend.
-    #[error("the NATS URL cannot be read")]
+    /// The URL is invalid.
+    #[error("the NATS URL is invalid")]
     Address(#[source] Cause),
     /// No answer in time, or no connection.
     #[error("NATS does not answer")]
     Unreachable(#[source] Cause),
-    /// There is no such stream or consumer (any more).
-    #[error("the stream or consumer is gone")]
+    /// The stream or consumer does not exist (any more).
+    #[error("the stream or consumer does not exist")]
     Gone,
-    /// The stream holds as much as it may.
-    #[error("the stream takes no more: {0}")]
+    /// The stream has reached its limit.
+    #[error("the stream is full: {0}")]
     Full(String),
-    /// What was published is not where it should be. Look again before publishing more.
+    /// A published event is not at its position. Inspect the stream before publishing more.
     #[error("the stream is out of step at position {position}: {why}")]
-    OutOfStep {
-        /// Where it was noticed.
-        position: i64,
-        /// What was noticed.
-        why: String,
-    },
-    /// The server says that it has the event already, where it was not expected to.
-    #[error("the stream has the event of position {position} already, as message {sequence}")]
+    OutOfStep { position: i64, why: String },
+    /// The server says that the stream already has the event.
+    #[error("the stream already has the event of position {position}, as message {sequence}")]
     Duplicate {
-        /// The event's position.
         position: i64,
-        /// Where the server says it is.
+        /// According to the server.
         sequence: u64,
     },
-    /// The server understood and said no.
+    /// The server rejected the request.
     #[error("NATS refused: {0}")]
     Refused(String),
-    /// The log did not say what it holds.
-    #[error("the log cannot be compared with the stream")]
+    /// The event log could not be read.
+    #[error("cannot compare the stream with the log")]
     Log(#[source] Cause),
 }
 

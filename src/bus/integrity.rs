@@ -1,8 +1,8 @@
-//! Judges, purely, whether a stream is a true copy of the log's beginning.
+//! Decides, as pure functions, whether a stream is a true copy of the log up to some position.
 //!
-//! Because each message is published under the fence "the last message is the event before me, at its
-//! own sequence", a stream that starts at 1, has no holes and ends with the log's own event is right in
-//! between too.
+//! Each message is published on the condition that the last message is the event before it, at its own
+//! sequence. So a stream that starts at 1, has no holes and ends with the log's event is right in between
+//! too.
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::stream;
@@ -12,28 +12,28 @@ use uuid::Uuid;
 /// The header with an event's position.
 pub(super) const POSITION: &str = "Offers-Position";
 
-/// How many messages a stream holds, from where to where.
+/// The number of messages in a stream, and its first and last sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Shape {
+pub(super) struct StreamState {
     pub(super) messages: u64,
     pub(super) first: u64,
     pub(super) last: u64,
 }
 
-impl From<&stream::State> for Shape {
+impl From<&stream::State> for StreamState {
     fn from(state: &stream::State) -> Self {
         Self { messages: state.messages, first: state.first_sequence, last: state.last_sequence }
     }
 }
 
-/// Which event a message says it is; `None` where it does not say.
+/// The event that a message claims to be; `None` where it claims nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(super) struct MessageId {
     position: Option<u64>,
     event_id: Option<Uuid>,
 }
 
-impl Stamp {
+impl MessageId {
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let read = |name: &str| headers.get(name).map(async_nats::HeaderValue::as_str);
         Self {
@@ -43,55 +43,55 @@ impl Stamp {
     }
 }
 
-/// What is wrong with a stream: it must be made anew.
+/// Why a stream is not a copy of the log and must be recreated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Spoiled {
-    /// Messages are missing at its beginning.
+pub(super) enum Divergence {
+    /// The first messages are missing.
     Purged,
-    /// Messages are missing further on.
+    /// Later messages are missing.
     Holed,
-    /// Its last message is not at its place, or not an event.
+    /// The last message is at another position, or not an event.
     Foreign,
-    /// It goes on where the log has ended.
+    /// The stream goes on after the end of the log.
     Ahead,
-    /// Its last message is an event of another log.
+    /// The last message is an event of another log.
     OtherLog,
-    /// The server takes an event for a duplicate of one that it does not hold.
+    /// The server rejects an event as a duplicate of one that it does not have.
     Forgotten,
 }
 
-impl fmt::Display for Spoiled {
+impl fmt::Display for Divergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Purged => "its first messages are gone",
             Self::Holed => "messages in it are gone",
             Self::Foreign => "its last message is not the event of that position",
-            Self::Ahead => "it goes on where the log has ended",
+            Self::Ahead => "it goes on after the end of the log",
             Self::OtherLog => "it was filled from another log",
-            Self::Forgotten => "the server remembers events that it does not hold",
+            Self::Forgotten => "the server remembers events that it does not have",
         })
     }
 }
 
-/// The part of the judgement that needs nothing but the stream's state.
-pub(super) fn outline(shape: &Shape) -> Result<(), Spoiled> {
+/// The part of the check that needs only the stream's state.
+pub(super) fn check_range(shape: &StreamState) -> Result<(), Divergence> {
     match shape {
-        Shape { messages: 0, last: 0, .. } => Ok(()),
-        Shape { messages: 0, .. } => Err(Spoiled::Purged),
-        Shape { first, .. } if *first != 1 => Err(Spoiled::Purged),
-        Shape { messages, last, .. } if messages != last => Err(Spoiled::Holed),
+        StreamState { messages: 0, last: 0, .. } => Ok(()),
+        StreamState { messages: 0, .. } => Err(Divergence::Purged),
+        StreamState { first, .. } if *first != 1 => Err(Divergence::Purged),
+        StreamState { messages, last, .. } if messages != last => Err(Divergence::Holed),
         _ => Ok(()),
     }
 }
 
-/// Judges the `last` message of a stream, at `sequence`, by the event that the log has there.
-pub(super) fn ending(sequence: u64, last: Stamp, logged: Option<Uuid>) -> Result<(), Spoiled> {
+/// Compares the `last` message of a stream, at `sequence`, with the event that the log has there.
+pub(super) fn check_tail(sequence: u64, last: MessageId, logged: Option<Uuid>) -> Result<(), Divergence> {
     match (last, logged) {
-        (Stamp { position, event_id }, _) if position != Some(sequence) || event_id.is_none() => {
-            Err(Spoiled::Foreign)
+        (MessageId { position, event_id }, _) if position != Some(sequence) || event_id.is_none() => {
+            Err(Divergence::Foreign)
         }
-        (_, None) => Err(Spoiled::Ahead),
-        (Stamp { event_id, .. }, logged) if event_id != logged => Err(Spoiled::OtherLog),
+        (_, None) => Err(Divergence::Ahead),
+        (MessageId { event_id, .. }, logged) if event_id != logged => Err(Divergence::OtherLog),
         _ => Ok(()),
     }
 }
@@ -100,27 +100,27 @@ pub(super) fn ending(sequence: u64, last: Stamp, logged: Option<Uuid>) -> Result
 mod tests {
     use super::*;
 
-    fn shape(messages: u64, first: u64, last: u64) -> Shape {
-        Shape { messages, first, last }
+    fn shape(messages: u64, first: u64, last: u64) -> StreamState {
+        StreamState { messages, first, last }
     }
 
     #[test]
     fn a_stream_starts_at_one_and_has_no_holes() {
-        assert_eq!(outline(&shape(0, 0, 0)), Ok(()), "a new one");
-        assert_eq!(outline(&shape(9, 1, 9)), Ok(()));
-        assert_eq!(outline(&shape(0, 10, 9)), Err(Spoiled::Purged), "purged whole");
-        assert_eq!(outline(&shape(3, 7, 9)), Err(Spoiled::Purged), "purged in part");
-        assert_eq!(outline(&shape(8, 1, 9)), Err(Spoiled::Holed), "one message deleted");
+        assert_eq!(check_range(&shape(0, 0, 0)), Ok(()), "a new one");
+        assert_eq!(check_range(&shape(9, 1, 9)), Ok(()));
+        assert_eq!(check_range(&shape(0, 10, 9)), Err(Divergence::Purged), "purged whole");
+        assert_eq!(check_range(&shape(3, 7, 9)), Err(Divergence::Purged), "purged in part");
+        assert_eq!(check_range(&shape(8, 1, 9)), Err(Divergence::Holed), "one message deleted");
     }
 
     #[test]
     fn a_stream_ends_with_the_event_that_the_log_has_there() {
         let (ours, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let stamp = |position| Stamp { position: Some(position), event_id: Some(ours) };
-        assert_eq!(ending(9, stamp(9), Some(ours)), Ok(()));
-        assert_eq!(ending(9, stamp(8), Some(ours)), Err(Spoiled::Foreign), "shifted");
-        assert_eq!(ending(9, Stamp::default(), Some(ours)), Err(Spoiled::Foreign));
-        assert_eq!(ending(9, stamp(9), None), Err(Spoiled::Ahead), "the log was rolled back");
-        assert_eq!(ending(9, stamp(9), Some(other)), Err(Spoiled::OtherLog));
+        let stamp = |position| MessageId { position: Some(position), event_id: Some(ours) };
+        assert_eq!(check_tail(9, stamp(9), Some(ours)), Ok(()));
+        assert_eq!(check_tail(9, stamp(8), Some(ours)), Err(Divergence::Foreign), "shifted");
+        assert_eq!(check_tail(9, MessageId::default(), Some(ours)), Err(Divergence::Foreign));
+        assert_eq!(check_tail(9, stamp(9), None), Err(Divergence::Ahead), "the log was rolled back");
+        assert_eq!(check_tail(9, stamp(9), Some(other)), Err(Divergence::OtherLog));
     }
 }

@@ -1,11 +1,11 @@
 //! The only user of NATS.
 //!
-//! JetStream holds a copy of the log, message for event, **stream sequence = position**. It is a
-//! doorbell and a feed for others, never the truth: what it lost, shifted or never had comes again
-//! from the log.
-//! - `relay` follows the log and publishes it; `stream` and `mirror` keep what it publishes into;
-//! - `consumer` wakes processors with the events they wait for, and acknowledges after their commit;
-//! - `cloud_event` and `subjects` are the form of a message.
+//! JetStream has a copy of the log, one message for each event, **stream sequence = position**. It wakes
+//! processors and feeds analysts. It is never the truth: what it lost or never had is published again from
+//! the log.
+//! - `relay` follows the log and publishes it; `stream` and `mirror` are where it is published;
+//! - `consumer` hands events to processors, and acknowledges after their commit;
+//! - `cloud_event` and `subjects` define the messages.
 //!
 //! **Architecture Invariant:** nothing here decides anything about money or status. With NATS gone the
 //! service starts, accepts and finishes work; it only says `degraded`.
@@ -43,27 +43,27 @@ use std::time::Duration;
 use stream::Stream;
 use tokio_util::sync::CancellationToken;
 
-/// The most bytes the stream may hold on disk unless configured otherwise; the mirror takes as much again.
+/// The default limit of the stream on disk, in bytes. The mirror takes as much again.
 pub const DEFAULT_STREAM_BYTES: u64 = 1_500_000_000;
-/// How long the server remembers message ids. The fence keeps doubles out, not this, and each id that
-/// is remembered costs the server memory: at 20,000 events/s this is 200,000 of them.
+/// How long the server remembers message ids. Duplicates are kept out by the expected sequence, not by
+/// this, and each id costs the server memory: at 20,000 events/s there are 200,000 of them.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(10);
-/// How long a request to the server may take.
+/// The limit for one request to the server.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where NATS is and what is kept there.
+/// How to reach NATS, and the stream there.
 #[derive(Clone)]
 pub struct Options {
     /// `nats://user:password@host:port`, several separated by commas: the account of the service.
     pub url: String,
-    /// The same for the analysts' account, with the right to make streams there; `None`: no mirror.
+    /// The same for the analysts' account, with the right to create streams there; `None`: no mirror.
     pub analytics_url: Option<String>,
     /// The stream's name, and the mirror's in the analysts' account.
     pub stream: String,
-    /// What every subject begins with.
+    /// The prefix of every subject.
     pub subjects: String,
-    /// The most the stream may hold, in bytes. Too little: the relay stops and waits when it is full.
-    /// With the mirror, twice this must fit into the server's `max_file`, or it refuses to make them.
+    /// The limit of the stream, in bytes. Too little: the relay waits when the stream is full. Twice this
+    /// must fit into the server's `max_file` if there is a mirror, or the server refuses to create them.
     pub stream_bytes: u64,
 }
 
@@ -93,18 +93,18 @@ struct Inner {
 }
 
 impl Bus {
-    /// Begins to connect and returns at once: an absent NATS is `degraded`, never a reason not to
-    /// start. Ends with `stop`.
+    /// Starts to connect and returns at once: without NATS the bus is degraded, but the service starts.
+    /// Ends with `stop`.
     ///
     /// # Errors
-    /// `Address`: the URL cannot be read.
+    /// Only `Address`.
     pub async fn open(options: Options, stop: &CancellationToken) -> Result<Self, Error> {
         let health = Health::default();
-        let link = connection::connect(&options.url, "offers", health.at(Part::Connection)).await?;
+        let link = connection::connect(&options.url, "offers", health.reporter(Part::Connection)).await?;
         Ok(Self(Arc::new(Inner { options, link, health, stop: stop.clone() })))
     }
 
-    /// Whether everything here works, else what does not.
+    /// Whether every part works.
     #[must_use]
     pub fn state(&self) -> State {
         self.0.health.state()
@@ -119,14 +119,14 @@ impl Bus {
     /// The sink that publishes the log. Only one may run at a time, over all processes.
     ///
     /// # Errors
-    /// `Address`: the URL of the analysts' account cannot be read.
+    /// Only `Address`.
     pub async fn relay<H: History>(&self, history: H) -> Result<Relay<H>, Error> {
         let Inner { options, link, health, .. } = &*self.0;
         let mirror = match &options.analytics_url {
             Some(url) => {
-                // Its failures show when the mirror is looked at.
-                let place = Health::default().at(Part::Connection);
-                let link = connection::connect(url, "offers mirror", place).await?;
+                // Failures of this connection show when the mirror is inspected.
+                let unused = Health::default().reporter(Part::Connection);
+                let link = connection::connect(url, "offers mirror", unused).await?;
                 Some(Mirror::new(context(link.client), options))
             }
             None => None,

@@ -1,14 +1,14 @@
-//! Publishes many events at once, each behind the one before it.
+//! Publishes many events at once, each on the condition that it follows the one before it.
 //!
-//! Each publish carries two fences: the sequence and the id of the message it must follow. The
-//! sequence alone is not enough: a foreign message that slips in at our sequence 50 makes our 50 fail,
-//! but then our 51 finds the last sequence that it expects. The first publish of a pipeline goes
-//! without the id, because a restarted server (2.9) does not remember the id of its last message; that
-//! message was looked at before the pipeline was opened.
+//! Each publish names the sequence and the id of the message that it must follow. The sequence alone is
+//! not enough: a foreign message at our sequence 50 makes our 50 fail, but then our 51 finds the last
+//! sequence that it expects. The first publish of a pipeline goes without the id, because a restarted
+//! server (2.9) does not remember the id of its last message; that message was inspected before the
+//! pipeline was opened.
 //!
 //! The acknowledgements come back on an inbox of the pipeline's own, in the order of the publishes.
-//! (The client's own acknowledgement futures keep their places for half a minute when they are
-//! dropped, so a pipeline that was broken off would wait for them.)
+//! (The client's own acknowledgement futures keep their slots for half a minute when they are dropped, so
+//! the next pipeline would wait for them.)
 
 use super::ack;
 use super::cloud_event;
@@ -24,12 +24,12 @@ use std::time::Duration;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-/// How many publishes may wait for their acknowledgement.
+/// Publishes that may wait for their acknowledgement.
 const WINDOW: i64 = 512;
-/// How long one acknowledgement may take.
+/// The limit for one acknowledgement.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A run of publishes without a mistake. After any error it must be dropped.
+/// A series of publishes. After any error it must be dropped.
 pub(super) struct Pipeline {
     link: Link,
     stream: String,
@@ -37,13 +37,13 @@ pub(super) struct Pipeline {
     inbox: String,
     acks: Subscriber,
     sent: i64,
-    /// The id of the last event sent; none before the first.
+    /// The id of the last event sent.
     sent_id: Option<Uuid>,
     confirmed: i64,
 }
 
 impl Pipeline {
-    /// Begins after the position `after`, with which the stream ends.
+    /// Starts after the position `after`, where the stream ends.
     pub(super) async fn open(mut link: Link, stream: &str, prefix: &str, after: i64) -> Result<Self, Error> {
         link.forget_losses();
         let inbox = link.client.new_inbox();
@@ -92,7 +92,7 @@ impl Pipeline {
         let position = self.confirmed + 1;
         let answer = tokio::select! {
             answer = timeout(ACK_TIMEOUT, self.acks.next()) => answer.map_err(Error::unreachable)?,
-            () = self.link.lost() => None, // what was under way will never be answered
+            () = self.link.lost() => None, // pending answers will never come
         };
         let answer = answer.ok_or_else(|| Error::unreachable("the connection was lost"))?;
         let number = answer.subject.rsplit('.').next().and_then(|number| number.parse::<i64>().ok());
@@ -112,7 +112,7 @@ fn headers(event: &Recorded, metadata: &Metadata) -> HeaderMap {
     headers.insert(NATS_EXPECTED_LAST_SEQUENCE, HeaderValue::from(event.position - 1));
     headers.insert(POSITION, HeaderValue::from(event.position));
     headers.insert("Content-Type", cloud_event::CONTENT_TYPE);
-    // What a client sent as its trace context may be anything; a header is one line.
+    // A client may send anything as its trace context; a header is one line.
     if let Some(trace) = metadata.traceparent.as_ref().and_then(|trace| trace.parse::<HeaderValue>().ok()) {
         headers.insert("traceparent", trace);
     }

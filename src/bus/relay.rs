@@ -1,14 +1,14 @@
 //! The sink that publishes the log into the stream.
 //!
-//! The checkpoint is the stream itself: its last sequence is the position of the last event in it. So
-//! nothing is remembered here, and a restart publishes nothing twice. Whatever does not fit (a
-//! duplicate, a wrong sequence, a lost connection) stops the pipeline; then the stream is looked at
-//! again, and made anew from the log when it is not a copy of it any more.
+//! The checkpoint is the stream itself: its last sequence is the position of its last event. So nothing is
+//! stored here, and a restart publishes nothing twice. Any surprise (a duplicate, a wrong sequence, a lost
+//! connection) stops the pipeline; then the stream is inspected, and recreated from the log if it is not a
+//! copy of the log any more.
 
 use super::connection::Link;
 use super::error::Error;
-use super::health::{Health, Part, Place};
-use super::integrity::{Shape, Spoiled, ending, outline};
+use super::health::{Health, HealthReporter, Part};
+use super::integrity::{Divergence, StreamState, check_range, check_tail};
 use super::mirror::{Mirror, Original};
 use super::pipeline::Pipeline;
 use super::stream::Stream;
@@ -20,12 +20,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-/// How often a stream is looked at while all goes well: somebody may have purged or deleted it.
-const LOOK_EVERY: Duration = Duration::from_secs(3);
-/// How often in a row a stream is made anew before the relay rests.
+/// How often the stream is inspected while all goes well: somebody may have purged or deleted it.
+const INSPECT_EVERY: Duration = Duration::from_secs(3);
+/// How often in a row a stream is recreated before the relay waits.
 const REBUILDS: usize = 3;
 
-/// What the relay needs to know of the log to compare the stream with it.
+/// The part of the log that the relay compares the stream with.
 pub trait History: Send + Sync + 'static {
     /// The id of the event at `position`; `None` beyond the head.
     fn event_id_at(&self, position: i64) -> impl Future<Output = Result<Option<Uuid>, LogError>> + Send;
@@ -38,17 +38,17 @@ impl History for EventLog {
     }
 }
 
-/// Publishes the log. See the module.
+/// Publishes the log.
 pub struct Relay<H> {
     stream: Stream,
     link: Link,
     prefix: String,
     history: H,
     original: watch::Sender<Option<Original>>,
-    place: Place,
+    health: HealthReporter,
     pipeline: Option<Pipeline>,
-    looked_at: Instant,
-    /// What went wrong last, until the stream was looked at.
+    inspected_at: Instant,
+    /// The last error, until the stream was inspected.
     stopped_by: Option<Arc<Error>>,
 }
 
@@ -61,9 +61,9 @@ impl<H: History> Relay<H> {
         history: H,
         health: &Health,
     ) -> Self {
-        let (original, told) = watch::channel(None);
+        let (original, seen) = watch::channel(None);
         if let Some(mirror) = mirror {
-            tokio::spawn(mirror.keep(told, health.at(Part::Mirror)));
+            tokio::spawn(mirror.keep(seen, health.reporter(Part::Mirror)));
         }
         Self {
             stream,
@@ -71,19 +71,19 @@ impl<H: History> Relay<H> {
             prefix,
             history,
             original,
-            place: health.at(Part::Relay),
+            health: health.reporter(Part::Relay),
             pipeline: None,
-            looked_at: Instant::now(),
+            inspected_at: Instant::now(),
             stopped_by: None,
         }
     }
 
-    /// The position of the last event in the stream, which is a true copy of the log when this returns.
+    /// The position of the last event in the stream, which is a true copy of the log now.
     async fn find_checkpoint(&mut self) -> Result<i64, Error> {
         self.pipeline = None;
         for _ in 0..REBUILDS {
             let info = self.stream.open().await?;
-            match self.judge(&info).await? {
+            match self.check(&info).await? {
                 Ok(position) => {
                     self.saw(&info);
                     return Ok(position);
@@ -91,51 +91,51 @@ impl<H: History> Relay<H> {
                 Err(why) => self.discard(why).await?,
             }
         }
-        Err(Error::Refused("the stream is spoiled as soon as it is made".into()))
+        Err(Error::Refused("the stream diverges from the log as soon as it is created".into()))
     }
 
-    async fn judge(&self, info: &Info) -> Result<Result<i64, Spoiled>, Error> {
-        let shape = Shape::from(&info.state);
-        let Ok(position) = i64::try_from(shape.last) else { return Ok(Err(Spoiled::Ahead)) };
-        if let Err(spoiled) = outline(&shape) {
-            return Ok(Err(spoiled));
+    async fn check(&self, info: &Info) -> Result<Result<i64, Divergence>, Error> {
+        let shape = StreamState::from(&info.state);
+        let Ok(position) = i64::try_from(shape.last) else { return Ok(Err(Divergence::Ahead)) };
+        if let Err(divergence) = check_range(&shape) {
+            return Ok(Err(divergence));
         }
         if let Some(Error::Duplicate { position: claimed, .. }) = self.stopped_by.as_deref()
             && *claimed > position
         {
-            return Ok(Err(Spoiled::Forgotten));
+            return Ok(Err(Divergence::Forgotten));
         }
         if position == 0 {
             return Ok(Ok(0));
         }
-        let last = self.stream.stamp(shape.last).await?;
+        let last = self.stream.message_id(shape.last).await?;
         let logged = self.history.event_id_at(position).await.map_err(|cause| Error::Log(cause.into()))?;
-        Ok(ending(shape.last, last, logged).map(|()| position))
+        Ok(check_tail(shape.last, last, logged).map(|()| position))
     }
 
-    async fn discard(&mut self, why: Spoiled) -> Result<(), Error> {
-        tracing::warn!(stream = self.stream.name(), %why, "the stream is made anew: {why}");
+    async fn discard(&mut self, why: Divergence) -> Result<(), Error> {
+        tracing::warn!(stream = self.stream.name(), %why, "recreating the stream: {why}");
         metrics::counter!("offers_stream_rebuilds_total").increment(1);
         self.stopped_by = None;
         self.stream.delete().await
     }
 
     fn saw(&mut self, info: &Info) {
-        self.looked_at = Instant::now();
+        self.inspected_at = Instant::now();
         measure(info);
-        let (born, last) = (info.created.to_string(), info.state.last_sequence);
+        let (created_at, last) = (info.created.to_string(), info.state.last_sequence);
         self.original.send_if_modified(|seen| {
-            let stream_changed = seen.as_ref().is_none_or(|seen| seen.born != born);
-            *seen = Some(Original { born, last });
+            let stream_changed = seen.as_ref().is_none_or(|seen| seen.created_at != created_at);
+            *seen = Some(Original { created_at, last });
             stream_changed
         });
     }
 
-    /// Looks whether the stream still ends at `position` and is whole; an error otherwise.
-    async fn look(&mut self, position: i64) -> Result<(), Error> {
+    /// Checks that the stream has no holes and still ends at `position`.
+    async fn inspect(&mut self, position: i64) -> Result<(), Error> {
         let info = self.stream.open().await?;
-        let shape = Shape::from(&info.state);
-        if let Err(why) = outline(&shape) {
+        let shape = StreamState::from(&info.state);
+        if let Err(why) = check_range(&shape) {
             return Err(Error::OutOfStep { position, why: why.to_string() });
         }
         if i64::try_from(shape.last) != Ok(position) {
@@ -148,8 +148,8 @@ impl<H: History> Relay<H> {
     async fn publish(&mut self, page: &[Recorded]) -> Result<(), Error> {
         let Some(first) = page.first() else { return Ok(()) };
         let after = first.position - 1;
-        if self.looked_at.elapsed() > LOOK_EVERY {
-            self.look(after).await?;
+        if self.inspected_at.elapsed() > INSPECT_EVERY {
+            self.inspect(after).await?;
         }
         let mut pipeline = match self.pipeline.take() {
             Some(pipeline) if pipeline.confirmed() == after => pipeline,
@@ -161,20 +161,20 @@ impl<H: History> Relay<H> {
         Ok(())
     }
 
-    /// Remembers how it went and says so in the health.
+    /// Reports the result to the health, and keeps an error.
     fn note<T>(&mut self, outcome: Result<T, Error>, published: bool) -> Result<T, SinkError> {
         match outcome {
             Ok(value) => {
-                // A full stream looks well until something is published.
+                // A full stream looks healthy until something is published.
                 if published || !matches!(self.stopped_by.as_deref(), Some(Error::Full(_))) {
-                    self.place.well();
+                    self.health.healthy();
                     self.stopped_by = None;
                 }
                 Ok(value)
             }
             Err(error) => {
                 self.pipeline = None;
-                self.place.degraded(format_args!("the relay waits: {error}"));
+                self.health.degraded(format_args!("cannot publish the log: {error}"));
                 let error = Arc::new(error);
                 self.stopped_by = Some(error.clone());
                 Err(error.into())
@@ -183,7 +183,7 @@ impl<H: History> Relay<H> {
     }
 }
 
-/// How full the stream is; bytes as Prometheus counts, exact up to 2⁵³.
+/// Bytes as `f64` are exact up to 2⁵³.
 #[allow(clippy::cast_precision_loss)]
 fn measure(info: &Info) {
     metrics::gauge!("offers_stream_bytes").set(info.state.bytes as f64);
@@ -192,7 +192,7 @@ fn measure(info: &Info) {
 
 impl<H> Drop for Relay<H> {
     fn drop(&mut self) {
-        self.place.well(); // whoever leads now says how it goes
+        self.health.healthy(); // the process that publishes now reports its own health
     }
 }
 
@@ -212,10 +212,10 @@ impl<H: History> Sink for Relay<H> {
     }
 
     async fn idle(&mut self, position: i64) -> Result<(), SinkError> {
-        if self.looked_at.elapsed() <= LOOK_EVERY {
+        if self.inspected_at.elapsed() <= INSPECT_EVERY {
             return Ok(());
         }
-        let looked = self.look(position).await;
-        self.note(looked, false)
+        let inspected = self.inspect(position).await;
+        self.note(inspected, false)
     }
 }

@@ -1,9 +1,8 @@
-//! The stream that the log is published into: made, kept in its form, and made anew when it is not a
-//! copy of the log any more.
+//! The stream that the log is published into: created, kept in its configuration, and deleted.
 
 use super::api::{ask, find};
 use super::error::Error;
-use super::integrity::Stamp;
+use super::integrity::MessageId;
 use super::{DUPLICATE_WINDOW, Options};
 use async_nats::jetstream::Context;
 use async_nats::jetstream::message::StreamMessage;
@@ -13,40 +12,42 @@ use async_nats::jetstream::stream::{
 use serde::Deserialize;
 use serde_json::json;
 
-/// A stream by its name and form. It may not exist.
+/// The stream. It may not exist on the server yet.
 pub(super) struct Stream {
     context: Context,
-    form: Config,
+    config: Config,
 }
 
 impl Stream {
-    /// The stream of `options`.
     pub(super) fn new(context: Context, options: &Options) -> Self {
-        let form = Config {
+        let config = Config {
             name: options.stream.clone(),
             subjects: vec![format!("{}.>", options.subjects)],
             duplicate_window: DUPLICATE_WINDOW,
             ..unlimited(options.stream_bytes)
         };
-        Self { context, form }
+        Self { context, config }
     }
 
     pub(super) fn name(&self) -> &str {
-        &self.form.name
+        &self.config.name
     }
 
-    /// How it is, after it was made or brought into its form where that was needed.
+    /// Creates the stream, or updates its configuration, where necessary.
     pub(super) async fn open(&self) -> Result<Info, Error> {
         match self.info().await? {
             None => self.create().await,
-            Some(info) if !can_become(&info.config, &self.form) => {
-                tracing::warn!(stream = self.name(), "the stream has another form; it is made anew");
+            Some(info) if !can_update(&info.config, &self.config) => {
+                tracing::warn!(
+                    stream = self.name(),
+                    "recreating the stream: its configuration cannot be changed to ours"
+                );
                 self.delete().await?;
                 self.create().await
             }
-            Some(info) if !is_formed(&info.config, &self.form) => {
-                let form = Config { num_replicas: info.config.num_replicas, ..self.form.clone() };
-                ask(&self.context, format!("STREAM.UPDATE.{}", self.name()), &form).await
+            Some(info) if !is_up_to_date(&info.config, &self.config) => {
+                let config = Config { num_replicas: info.config.num_replicas, ..self.config.clone() };
+                ask(&self.context, format!("STREAM.UPDATE.{}", self.name()), &config).await
             }
             Some(info) => Ok(info),
         }
@@ -57,19 +58,19 @@ impl Stream {
     }
 
     async fn create(&self) -> Result<Info, Error> {
-        tracing::info!(stream = self.name(), "making the stream");
-        ask(&self.context, format!("STREAM.CREATE.{}", self.name()), &self.form).await
+        tracing::info!(stream = self.name(), "creating the stream");
+        ask(&self.context, format!("STREAM.CREATE.{}", self.name()), &self.config).await
     }
 
-    /// Deletes it, with all that the server remembers of it; none is fine too.
+    /// Deletes the stream, if it exists, with all that the server remembers of it.
     pub(super) async fn delete(&self) -> Result<(), Error> {
         let subject = format!("STREAM.DELETE.{}", self.name());
         find::<DeleteStatus>(&self.context, subject, &json!({})).await?;
         Ok(())
     }
 
-    /// Which event the message at `sequence` says it is.
-    pub(super) async fn stamp(&self, sequence: u64) -> Result<Stamp, Error> {
+    /// The event that the message at `sequence` claims to be.
+    pub(super) async fn message_id(&self, sequence: u64) -> Result<MessageId, Error> {
         #[derive(Deserialize)]
         struct Answer {
             message: RawMessage,
@@ -77,11 +78,12 @@ impl Stream {
         let subject = format!("STREAM.MSG.GET.{}", self.name());
         let found: Option<Answer> = find(&self.context, subject, &json!({ "seq": sequence })).await?;
         let message = found.and_then(|answer| StreamMessage::try_from(answer.message).ok());
-        Ok(message.map(|message| Stamp::of(&message.headers)).unwrap_or_default())
+        Ok(message.map(|message| MessageId::of(&message.headers)).unwrap_or_default())
     }
 }
 
-/// What the stream and its mirror have in common: kept for ever, up to `bytes`, then refused.
+/// The configuration that the stream and its mirror share: messages are kept for ever, and refused when
+/// there are `bytes` of them.
 pub(super) fn unlimited(bytes: u64) -> Config {
     Config {
         retention: RetentionPolicy::Limits,
@@ -97,14 +99,14 @@ pub(super) fn unlimited(bytes: u64) -> Config {
     }
 }
 
-/// Whether an update can make `actual` into `wanted`: the server never changes these.
-fn can_become(actual: &Config, wanted: &Config) -> bool {
+/// Whether an update can turn `actual` into `wanted`: the server never changes these.
+fn can_update(actual: &Config, wanted: &Config) -> bool {
     let fixed = |config: &Config| (config.retention, config.storage, config.mirror.is_some(), config.sealed);
     fixed(actual) == fixed(wanted) && actual.sources.as_ref().is_none_or(Vec::is_empty)
 }
 
-fn is_formed(actual: &Config, wanted: &Config) -> bool {
-    let form = |config: &Config| {
+fn is_up_to_date(actual: &Config, wanted: &Config) -> bool {
+    let settings = |config: &Config| {
         (
             (config.subjects.clone(), config.discard, config.no_ack, config.allow_rollup),
             (config.max_bytes, config.max_messages, config.max_messages_per_subject, config.max_age),
@@ -112,5 +114,5 @@ fn is_formed(actual: &Config, wanted: &Config) -> bool {
             config.republish.clone(),
         )
     };
-    form(actual) == form(wanted)
+    settings(actual) == settings(wanted)
 }

@@ -1,10 +1,10 @@
-//! What an event is called outside: `<aggregate>.<event>` in snake case.
+//! Names of events outside this process: `<aggregate>.<event>` in snake case.
 //!
 //! No ids in a subject: a stream keeps an index entry for each distinct one.
 
 pub(super) use domain::dotted;
 
-/// The subject of such an event under `prefix`.
+/// The NATS subject of an event.
 pub(super) fn subject(prefix: &str, aggregate_type: &str, event_type: &str) -> String {
     format!("{prefix}.{}", dotted(aggregate_type, event_type))
 }

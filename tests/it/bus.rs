@@ -2,9 +2,9 @@
 
 mod analyst;
 mod consumer;
+mod divergence;
 mod example;
 mod relay;
-mod spoiled;
 
 use crate::support::eventually::eventually;
 use crate::support::nats_server::{NatsServer, connect};

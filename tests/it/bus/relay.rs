@@ -132,7 +132,7 @@ async fn a_full_stream_makes_the_relay_wait_until_there_is_room() {
     let following = tokio::spawn(offers::event_log::follow(fixture.log.feed(), relay, first.clone()));
     eventually(
         "the relay says that the stream is full",
-        async || matches!(cramped.state(), State::Degraded(reason) if reason.contains("takes no more")),
+        async || matches!(cramped.state(), State::Degraded(reason) if reason.contains("is full")),
     )
     .await;
     first.cancel();
@@ -162,7 +162,7 @@ async fn a_foreign_message_that_slips_in_between_is_noticed() {
     fixture.outside.publish(subject, "not an event".into()).await.unwrap().await.unwrap();
     // It has the sequence of event 11, so the server finds 12 to 20 right behind it.
     relay.apply(&events[10..]).await.unwrap_err();
-    assert_eq!(relay.checkpoint().await.unwrap(), 0, "the stream must be made anew");
+    assert_eq!(relay.checkpoint().await.unwrap(), 0, "the stream must be recreated");
     relay.apply(&events).await.unwrap();
     assert_eq!(relay.checkpoint().await.unwrap(), 20);
 }

@@ -1,4 +1,4 @@
-//! A stream that is not a copy of the log any more is made anew, whoever spoiled it and however.
+//! A stream that is not a copy of the log any more is recreated, whatever was done to it.
 
 use super::{Fixture, append, everything};
 use crate::support::eventually::eventually;
