@@ -11,8 +11,9 @@ mod middleware;
 mod openapi;
 mod problem;
 mod resources;
-mod routes;
 mod server;
+#[allow(dead_code, reason = "used as soon as the other resources are converted")]
+mod values;
 
 pub use openapi::openapi_document;
 pub use problem::{Code, FieldError, Problem};
@@ -25,12 +26,16 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, patch, post};
 use middleware::{limits, observe, rate_limit, security};
 use resources::{account, activation, admin, audit, auth, health, offers, partner, renewals, status};
-use routes::Routes;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tower::Layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::normalize_path::NormalizePathLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// Below this lies everything but what watches and describes the service.
+const API: &str = "/api/v1";
 
 /// What handlers share.
 type Shared = Arc<App>;
@@ -39,12 +44,13 @@ type Shared = Arc<App>;
 pub fn router(app: Arc<App>, protection: &Protection) -> Router {
     let gate = Arc::new(rate_limit::Gate::new(app.clone(), protection));
     let slots = Arc::new(Semaphore::new(limits::MAX_IN_FLIGHT));
-    let api = Router::new()
-        .nest("/api/v1", api().router)
+    let (api, _) = OpenApiRouter::new().nest(API, api()).split_for_parts();
+    let api = api
         .layer(from_fn_with_state(limits::REQUEST_TIMEOUT, limits::time_out))
         .layer(from_fn_with_state(slots, limits::shed))
         .layer(from_fn_with_state(gate, rate_limit::pass));
-    let routes = api.merge(watched()).merge(openapi::routes()).layer(from_fn(observe::measure));
+    let (beside, _) = watched().merge(openapi::routes()).split_for_parts();
+    let routes = api.merge(beside).layer(from_fn(observe::measure));
     let mut routes = around(routes.with_state(app));
     if let Some(told) = security::strict_transport(protection) {
         routes = routes.layer(from_fn_with_state(told, security::over_tls_alone));
@@ -57,32 +63,42 @@ pub fn router(app: Arc<App>, protection: &Protection) -> Router {
 
 /// What machines watch, alone: for an address that only they reach.
 pub fn watch_router(app: Arc<App>) -> Router {
-    around(watched().with_state(app))
+    around(watched().split_for_parts().0.with_state(app))
 }
 
-fn watched() -> Router<Shared> {
-    Router::new()
-        .route("/livez", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics))
+/// All routes, as the document describes them.
+fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new().nest(API, api()).merge(watched()).merge(openapi::routes())
 }
 
 /// Every path below `/api/v1`, as the router has it: `/offers/{id}`.
 #[must_use]
-pub fn paths() -> Vec<&'static str> {
-    api().paths
+pub fn paths() -> Vec<String> {
+    let document = openapi_document();
+    let paths = document["paths"].as_object().into_iter().flat_map(|paths| paths.keys());
+    paths
+        .filter_map(|path| path.strip_prefix(API))
+        .map(|path| path.trim_end_matches('/').to_owned())
+        .collect()
 }
 
-fn api() -> Routes {
-    Routes::default()
-        .route("/auth/login", post(auth::login))
-        .route("/auth/refresh", post(auth::refresh))
-        .route("/auth/logout", post(auth::logout))
-        .route("/auth/profile", get(auth::profile))
-        .route("/offers", get(offers::list))
+fn watched() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
+}
+
+fn api() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(auth::login))
+        .routes(routes!(auth::refresh))
+        .routes(routes!(auth::logout))
+        .routes(routes!(auth::profile))
+        .routes(routes!(offers::list))
         .route("/offers/expiring", get(renewals::expiring))
         .route("/offers/renew", post(renewals::renew))
-        .route("/offers/{id}", get(offers::detail))
+        .routes(routes!(offers::detail))
         .route("/account", get(account::overview))
         .route("/account/balance", get(account::balance))
         .route("/account/subscriptions", get(account::subscriptions))
@@ -96,11 +112,11 @@ fn api() -> Routes {
         .route("/partner/balance", get(partner::balance))
         .route("/partner/callbacks/test", post(partner::test_callback))
         .route("/partner/callbacks/{id}", get(partner::callback))
-        .route("/admin/users", get(admin::users::list_all).post(admin::users::create))
-        .route("/admin/users/{id}", get(admin::users::detail).patch(admin::users::change))
-        .route("/admin/accounts/{id}", get(admin::accounts::detail))
-        .route("/admin/accounts/{id}/credit", post(admin::accounts::credit))
-        .route("/admin/accounts/{id}/debit", post(admin::accounts::debit))
+        .routes(routes!(admin::users::create, admin::users::list_all))
+        .routes(routes!(admin::users::detail, admin::users::change))
+        .route("/admin/accounts/{owner_id}", get(admin::accounts::detail))
+        .route("/admin/accounts/{owner_id}/credit", post(admin::accounts::credit))
+        .route("/admin/accounts/{owner_id}/debit", post(admin::accounts::debit))
         .route("/admin/offers", post(admin::offers::create))
         .route("/admin/offers/{id}", patch(admin::offers::change))
         .route("/admin/partners", get(admin::partners::list_all).post(admin::partners::create))
@@ -119,7 +135,7 @@ fn api() -> Routes {
         .route("/admin/parked/{id}", get(admin::parked::detail))
         .route("/admin/parked/{id}/requeue", post(admin::parked::requeue))
         .route("/audit/events", get(audit::events))
-        .route("/audit/accounts/{id}/balance", get(audit::balance))
+        .route("/audit/accounts/{owner_id}/balance", get(audit::balance))
         .route("/audit/transactions/{id}", get(audit::transaction))
 }
 

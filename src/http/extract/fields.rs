@@ -8,7 +8,7 @@ use crate::http::problem::{FieldError, Problem};
 use serde_json::value::RawValue;
 
 /// What a member that must be there is told when it is not.
-const REQUIRED: &str = "is required";
+pub(super) const REQUIRED: &str = "is required";
 
 /// How many errors are told at most: a body may have thousands of unknown members.
 const MAX_TOLD: usize = 50;
@@ -126,24 +126,29 @@ impl Fields {
         given.then_some(value)
     }
 
+    /// Whether a member is there, `null` or not.
+    pub(super) fn names(&self, name: &str) -> bool {
+        self.members.iter().any(|member| member.name == name)
+    }
+
     /// Notes that `name` is wrong although each member by itself was right.
     pub(crate) fn refuse(&mut self, name: &str, message: &str) {
         self.errors.push(FieldError { field: name.to_owned(), message: message.to_owned() });
     }
 
-    /// The value of `name` unless it is missing or null; `Err` when it stands there twice.
-    fn find(&mut self, name: &'static str) -> Option<Result<Box<RawValue>, ()>> {
+    /// The value of `name` unless it is missing or null; `Err` when it is duplicated.
+    pub(super) fn find(&mut self, name: &'static str) -> Option<Result<Box<RawValue>, ()>> {
         self.asked.push(name);
         let mut values = self.members.iter().filter(|member| member.name == name);
         let first = values.next()?;
         if values.next().is_some() {
-            self.refuse(name, "stands there twice");
+            self.refuse(name, "is duplicated");
             return Some(Err(()));
         }
         (!is_null(&first.value)).then(|| Ok(first.value.clone()))
     }
 
-    fn judge<T>(&mut self, name: &str, parsed: Result<T, Expected>) -> Option<T> {
+    pub(super) fn judge<T>(&mut self, name: &str, parsed: Result<T, Expected>) -> Option<T> {
         parsed.map_err(|expected| self.refuse(name, &expected)).ok()
     }
 }

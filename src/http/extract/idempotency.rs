@@ -7,6 +7,9 @@ use axum::extract::OptionalFromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 use domain::ids::RepeatKey;
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// On an answer that was given before.
@@ -21,6 +24,19 @@ pub(crate) struct IdempotencyKey(String);
 impl From<IdempotencyKey> for RepeatKey {
     fn from(key: IdempotencyKey) -> Self {
         Self::IdempotencyKey(key.0)
+    }
+}
+
+impl IntoParams for IdempotencyKey {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let what = "Repeats are recognised by it: the same caller, key and request get the original answer. \
+                    1 to 255 visible ASCII characters, quoted or bare.";
+        let schema = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some(r#"^([!#-~][!-~]{0,254}|"([!#-\[\]-~]|\\["\\]){1,255}")$"#));
+        let header = ParameterBuilder::new().name("Idempotency-Key").parameter_in(ParameterIn::Header);
+        let header = header.description(Some(what)).schema(Some(Schema::from(schema)));
+        vec![header.example(Some("3f5f2d4e-8c1b-4d6a-9d2e-7a5b1c0f9e11".into())).build()]
     }
 }
 

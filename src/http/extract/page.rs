@@ -13,6 +13,12 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
+use serde_json::Value;
+use std::borrow::Cow;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 /// How many rows a page has at most.
 const MAX_LIMIT: i64 = 200;
@@ -24,7 +30,7 @@ const VERSION: &str = "1";
 const MAX_CURSOR: usize = 1024;
 
 /// Which part of a list is wanted.
-pub(crate) struct Wanted {
+pub(crate) struct PageParams {
     kind: &'static str,
     /// How many rows at most, 1 to 200.
     pub(crate) limit: u32,
@@ -32,7 +38,7 @@ pub(crate) struct Wanted {
     pub(crate) after: Option<String>,
 }
 
-impl Wanted {
+impl PageParams {
     /// Reads `limit` and `cursor`; a cursor of a list of another `kind` is refused.
     ///
     /// # Errors
@@ -60,6 +66,17 @@ impl Wanted {
         self.after.as_deref().map(|key| parse(key).ok_or_else(invalid_cursor)).transpose()
     }
 
+    /// The rows, and a link to what follows when `next` names the last row's key.
+    pub(crate) fn page<T>(
+        &self,
+        context: &Context,
+        results: impl IntoIterator<Item = T>,
+        next: Option<String>,
+    ) -> Page<T> {
+        let next = next.map(|key| link(context, &encode(self.kind, &key)));
+        Page { results: results.into_iter().collect(), next, previous: None }
+    }
+
     /// The answer: the rows, and a link to what follows when `next` names the last row's key.
     pub(crate) fn answer<T: Serialize>(
         &self,
@@ -72,11 +89,60 @@ impl Wanted {
     }
 }
 
+impl IntoParams for PageParams {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let parameter = |name, what, schema: ObjectBuilder| {
+            let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Query);
+            parameter.description(Some(what)).schema(Some(Schema::from(schema))).build()
+        };
+        let limit = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(MAX_LIMIT));
+        let cursor = ObjectBuilder::new().schema_type(Type::String).max_length(Some(MAX_CURSOR));
+        vec![
+            parameter("limit", "How many at most.", limit.default(Some(DEFAULT_LIMIT.into()))),
+            parameter("cursor", "Where to go on: as `next` has it.", cursor),
+        ]
+    }
+}
+
+/// A part of a list, and the link to what follows.
 #[derive(Serialize)]
-struct Page<T> {
+pub(crate) struct Page<T> {
     results: Vec<T>,
     next: Option<String>,
     previous: Option<String>,
+}
+
+impl<T: ToSchema> PartialSchema for Page<T> {
+    fn schema() -> RefOr<Schema> {
+        let results = ArrayBuilder::new()
+            .items(Ref::from_schema_name(T::name()))
+            .max_items(Some(usize::try_from(MAX_LIMIT).expect("a small number")));
+        let next = ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+            .description(Some("Where to go on, relative to the host; null on the last page."))
+            .examples([Value::Null]);
+        let previous =
+            ObjectBuilder::new().schema_type(Type::Null).description(Some("Lists are walked forward only."));
+        let page = ObjectBuilder::new()
+            .property("results", results)
+            .property("next", next)
+            .property("previous", previous);
+        let page = ["results", "next", "previous"].into_iter().fold(page, ObjectBuilder::required);
+        page.additional_properties(Some(AdditionalProperties::FreeForm(false))).into()
+    }
+}
+
+/// Named after its items: `OfferPage`. An operation names it by an alias of that name, since `utoipa`
+/// makes a longer name of a generic type.
+impl<T: ToSchema> ToSchema for Page<T> {
+    fn name() -> Cow<'static, str> {
+        format!("{}Page", T::name()).into()
+    }
+
+    fn schemas(named: &mut Vec<(String, RefOr<Schema>)>) {
+        named.push((T::name().into_owned(), T::schema()));
+        T::schemas(named);
+    }
 }
 
 fn any(text: &str) -> Result<String, Expected> {

@@ -6,6 +6,8 @@ use crate::http::problem::{FieldError, Problem};
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
+use strum::VariantNames;
 use uuid::Uuid;
 
 /// The longest free text in a query, in characters.
@@ -47,7 +49,7 @@ impl Parameters {
         let (_, text) = values.next()?;
         let parsed = match values.next() {
             None => parse(text),
-            Some(_) => Err("stands there twice".to_owned()),
+            Some(_) => Err("is duplicated".to_owned()),
         };
         parsed.map_err(|message| self.errors.push(FieldError { field: name.to_owned(), message })).ok()
     }
@@ -101,6 +103,14 @@ pub(crate) fn text_of(longest: usize) -> impl Fn(&str) -> Result<String, Expecte
         }
         Ok(text.to_owned())
     }
+}
+
+/// A variant of `T`, found by the name that clients write.
+///
+/// # Errors
+/// What it should be.
+pub(crate) fn variant<T: FromStr + VariantNames>(text: &str) -> Result<T, Expected> {
+    text.parse().map_err(|_| format!("must be one of {}", T::VARIANTS.join(", ")))
 }
 
 /// One of `choices`, found by the name that clients write.

@@ -2,8 +2,11 @@
 
 use super::operation::Operation;
 use super::schemas::{self, Named};
-use super::{api, examples, headers, problems, texts};
-use serde_json::Value;
+use super::{api, conventions, examples, headers, problems, texts};
+use crate::http::problem::Details;
+use crate::http::values;
+use serde_json::{Value, json};
+use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::{PathItem, PathsBuilder};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
@@ -24,8 +27,26 @@ const TAGS: [(&str, &str); 9] = [
     ("documents", "What the service says about itself."),
 ];
 
-/// The document.
-pub(crate) fn document() -> Value {
+/// The document of the operations of `routes`.
+pub(crate) fn document(routes: OpenApi) -> Value {
+    let mut routed = serde_json::to_value(routes).expect("a document is JSON");
+    let paths = routed["paths"].as_object_mut().map(std::mem::take).unwrap_or_default();
+    let mut document = old();
+    document["servers"] = json!([{"url": "/"}]);
+    for (path, item) in conventions::apply(paths) {
+        match document["paths"].get_mut(&path).and_then(Value::as_object_mut) {
+            Some(known) => known.extend(item.as_object().cloned().unwrap_or_default()),
+            None => document["paths"][path] = item,
+        }
+    }
+    for (name, schema) in routed["components"]["schemas"].as_object().into_iter().flatten() {
+        document["components"]["schemas"][name] = schema.clone();
+    }
+    examples::filled_in(texts::spelled_out(document))
+}
+
+/// What is not yet described where it is handled.
+fn old() -> Value {
     let operations = api::operations();
     let paths = operations.iter().fold(PathsBuilder::new(), |paths, operation| {
         paths.path(&operation.path, PathItem::new(operation.method.clone(), operation.build()))
@@ -43,7 +64,7 @@ pub(crate) fn document() -> Value {
         .build();
     let mut document = serde_json::to_value(document).expect("a document is JSON");
     allow_empty_queries(&mut document);
-    examples::filled_in(texts::spelled_out(document))
+    document
 }
 
 /// A parameter of a query that is empty counts as missing.
@@ -63,7 +84,9 @@ fn tags() -> Vec<Tag> {
 fn components(operations: &[Operation]) -> Components {
     let mut named: Vec<Named> =
         operations.iter().flat_map(|operation| operation.schemas.iter().cloned()).collect();
-    schemas::name::<api::values::Problem>(&mut named);
+    schemas::name::<Details>(&mut named);
+    schemas::name::<values::Id>(&mut named);
+    schemas::name::<values::Role>(&mut named);
     let mut components = ComponentsBuilder::new().schemas_from_iter(named);
     for (name, response) in problems::shared() {
         components = components.response(name, response);

@@ -6,6 +6,7 @@ mod answer;
 mod api;
 mod asyncapi;
 mod caller;
+mod conventions;
 mod document;
 mod events;
 mod examples;
@@ -18,45 +19,65 @@ mod schemas;
 mod tests;
 mod texts;
 
-use super::Shared;
+pub(crate) use conventions::refusals;
+
 use super::problem::Problem;
-use axum::Router;
+use super::{Code, Shared};
 use axum::extract::Path;
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use serde_json::Value;
 use std::sync::LazyLock;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 /// What is served of it.
-pub(crate) fn routes() -> Router<Shared> {
-    Router::new()
-        .route("/openapi.json", get(openapi))
-        .route("/asyncapi.json", get(asyncapi))
-        .route("/schemas/{event}/{version}", get(event_schema))
-        .route("/docs", get(pages::page))
-        .route("/docs/{*file}", get(pages::page))
+pub(crate) fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(openapi))
+        .routes(routes!(asyncapi))
+        .routes(routes!(event_schema))
+        .routes(routes!(pages::index))
+        .route("/docs/{*file}", get(pages::file))
 }
 
 /// The OpenAPI document.
 #[must_use]
 pub fn openapi_document() -> Value {
-    document::document()
+    document::document(super::routes().into_openapi())
 }
 
-/// `GET /openapi.json`
+/// A document in JSON.
+#[derive(ToSchema)]
+struct Document {}
+
+/// This document
+#[utoipa::path(get, path = "/openapi.json", responses((status = 200, description = "OpenAPI 3.1.", body = Document)))]
 async fn openapi() -> impl IntoResponse {
-    static DOCUMENT: LazyLock<String> = LazyLock::new(|| document::document().to_string());
+    static DOCUMENT: LazyLock<String> = LazyLock::new(|| openapi_document().to_string());
     ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.as_str())
 }
 
-/// `GET /asyncapi.json`
+/// The events
+#[utoipa::path(get, path = "/asyncapi.json", responses((status = 200, description = "AsyncAPI 3.0.", body = Document)))]
 async fn asyncapi() -> impl IntoResponse {
     static DOCUMENT: LazyLock<String> = LazyLock::new(|| asyncapi::document().to_string());
     ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.as_str())
 }
 
-/// `GET /schemas/<aggregate>.<event>/<version>.json`: where every message's `dataschema` points.
+/// What an event's payload is
+///
+/// Every message's `dataschema` points here.
+#[utoipa::path(get, path = "/schemas/{event}/{version}",
+    params(
+        ("event" = String, Path, description = "`<aggregate>.<event>` in snake case.",
+            min_length = 1, max_length = 100, example = "transaction.succeeded"),
+        ("version" = String, Path, description = "`1.0.json`", min_length = 1, max_length = 20, example = "1.0.json"),
+    ),
+    responses((status = 200, description = "JSON Schema 2020-12.", content_type = "application/schema+json", body = Document)),
+    extensions(("x-refusals" = json!(refusals(&[Code::NotFound])))))]
 async fn event_schema(Path(names): Path<(String, String)>) -> Result<impl IntoResponse, Problem> {
     let path = format!("/schemas/{}/{}", names.0, names.1);
     let known =

@@ -298,12 +298,6 @@ impl Operation {
         built
     }
 
-    /// Every code by which it may refuse.
-    #[cfg(test)]
-    pub(crate) fn codes(&self) -> &[Code] {
-        &self.codes
-    }
-
     /// `get_account_transactions_by_id`
     fn name(&self) -> String {
         let method = match self.method {

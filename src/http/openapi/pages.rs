@@ -14,13 +14,24 @@ const POLICY: HeaderValue = HeaderValue::from_static(
      font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
-/// `GET /docs` and the files below it.
-pub(crate) async fn page(path: Option<Path<String>>) -> Result<Response, Problem> {
+/// These pages
+#[utoipa::path(get, path = "/docs", responses((
+    status = 200, description = "Swagger UI.", content_type = "text/html", body = String, example = "<!DOCTYPE html>",
+)))]
+pub(crate) async fn index() -> Result<Response, Problem> {
+    answer("index.html")
+}
+
+/// A file of the pages.
+pub(crate) async fn file(Path(name): Path<String>) -> Result<Response, Problem> {
+    answer(&name)
+}
+
+fn answer(name: &str) -> Result<Response, Problem> {
     static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| Arc::new(config()));
-    let name = path.map_or("index.html".to_owned(), |Path(name)| name);
-    let file = utoipa_swagger_ui::serve(&name, CONFIG.clone()).map_err(|_| Problem::internal())?;
+    let file = utoipa_swagger_ui::serve(name, CONFIG.clone()).map_err(|_| Problem::internal())?;
     let file = file.ok_or_else(Problem::no_such_path)?;
-    let bytes = match name.as_str() {
+    let bytes = match name {
         "index.html" => below_docs(&file.bytes),
         _ => file.bytes.into_owned(),
     };

@@ -1,35 +1,16 @@
 //! Refusals as the document tells them: by status, with the codes that it may carry here.
 
-use super::api::values::{Problem, boolean, integer, text};
+use super::api::values::{boolean, integer, text};
 use super::headers::{self, ALLOW, RATE_LIMIT, RATE_LIMIT_POLICY, REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE};
 use crate::http::Code;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
+use strum::VariantArray;
 use utoipa::openapi::example::{Example, ExampleBuilder};
 use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Schema, Type};
 use utoipa::openapi::{Content, ContentBuilder, Ref, RefOr};
-use utoipa::{PartialSchema, ToSchema};
-
-/// A code of the table.
-pub(crate) struct KnownCode;
-
-impl PartialSchema for KnownCode {
-    fn schema() -> RefOr<Schema> {
-        let mut names: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
-        names.sort_unstable();
-        names.dedup(); // two statuses may share a name
-        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).into()
-    }
-}
-
-impl ToSchema for KnownCode {
-    fn name() -> Cow<'static, str> {
-        "Code".into()
-    }
-}
 
 /// The media type of RFC 9457.
 const PROBLEM_JSON: &str = "application/problem+json";
@@ -76,7 +57,7 @@ pub(crate) fn by_status(codes: &[Code], beside: &[(Code, Value)]) -> Vec<(String
 
 /// An example of every problem there is, by name.
 pub(crate) fn examples() -> impl Iterator<Item = (String, Example)> {
-    Code::ALL.into_iter().map(|code| {
+    Code::VARIANTS.iter().map(|&code| {
         let example = ExampleBuilder::new().summary(code.title()).value(Some(example(code)));
         (example_name(code), example.build())
     })
@@ -133,7 +114,7 @@ fn schema(codes: &[Code]) -> AllOfBuilder {
     let own = ObjectBuilder::new()
         .property("status", integer(400, 599).enum_values(Some([codes[0].status().as_u16()])))
         .property("code", ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)));
-    AllOfBuilder::new().item(Ref::from_schema_name(Problem::name())).item(own)
+    AllOfBuilder::new().item(Ref::from_schema_name("Problem")).item(own)
 }
 
 /// What a refusal with `status` carries beside the request's id.

@@ -1,9 +1,16 @@
 //! Every code an error may carry, with its status and its title: the contract's table.
 
 use axum::http::StatusCode;
+use serde::{Serialize, Serializer};
+use std::borrow::Cow;
+use strum::VariantArray;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// What went wrong, for programs: the stable `code` of a problem.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Code {
     /// The body is not one JSON object in UTF-8.
     InvalidJson,
@@ -20,8 +27,10 @@ pub enum Code {
     /// A partner's request lacks a member.
     MissingFields,
     /// A partner names a user who does not exist.
+    #[strum(serialize = "user_not_found")]
     UnknownUser,
     /// A partner names an offer that is not sold.
+    #[strum(serialize = "offer_not_found")]
     UnknownOffer,
     /// A partner's amount is not the price.
     AmountMismatch,
@@ -88,118 +97,52 @@ pub enum Code {
 }
 
 impl Code {
-    /// All there are.
-    pub const ALL: [Self; 40] = [
-        Self::InvalidJson,
-        Self::InvalidRequest,
-        Self::MalformedId,
-        Self::InvalidCursor,
-        Self::InvalidIdempotencyKey,
-        Self::InsufficientBalance,
-        Self::MissingFields,
-        Self::UnknownUser,
-        Self::UnknownOffer,
-        Self::AmountMismatch,
-        Self::CallbackUrlNotAllowed,
-        Self::NotAuthenticated,
-        Self::TokenInvalid,
-        Self::TokenExpired,
-        Self::TokenReused,
-        Self::InvalidCredentials,
-        Self::Forbidden,
-        Self::NotAuthorizedForUser,
-        Self::NotFound,
-        Self::OfferNotFound,
-        Self::TransactionNotFound,
-        Self::SubscriptionNotFound,
-        Self::UserNotFound,
-        Self::AccountNotFound,
-        Self::PartnerNotFound,
-        Self::KeyNotFound,
-        Self::CallbackNotFound,
-        Self::ParkedNotFound,
-        Self::MethodNotAllowed,
-        Self::BodyTooLarge,
-        Self::UnsupportedMediaType,
-        Self::UsernameTaken,
-        Self::Conflict,
-        Self::IdempotencyKeyReused,
-        Self::RateLimited,
-        Self::Unavailable,
-        Self::Overloaded,
-        Self::Timeout,
-        Self::OutcomeUnknown,
-        Self::InternalError,
-    ];
-
-    /// As it stands in the answer, with its status and its title.
-    fn row(self) -> (StatusCode, &'static str, &'static str) {
+    /// The status of an answer that carries it, and its title.
+    fn row(self) -> (StatusCode, &'static str) {
         use StatusCode as S;
         match self {
-            Self::InvalidJson => (S::BAD_REQUEST, "invalid_json", "The body is not a JSON object"),
-            Self::InvalidRequest => (S::BAD_REQUEST, "invalid_request", "The request is not valid"),
-            Self::MalformedId => (S::BAD_REQUEST, "malformed_id", "An id in the path is not a UUID"),
-            Self::InvalidCursor => (S::BAD_REQUEST, "invalid_cursor", "The cursor is not valid"),
-            Self::InvalidIdempotencyKey => {
-                (S::BAD_REQUEST, "invalid_idempotency_key", "The idempotency key is not valid")
+            Self::InvalidJson => (S::BAD_REQUEST, "The body is not a JSON object"),
+            Self::InvalidRequest => (S::BAD_REQUEST, "The request is not valid"),
+            Self::MalformedId => (S::BAD_REQUEST, "An id in the path is not a UUID"),
+            Self::InvalidCursor => (S::BAD_REQUEST, "The cursor is not valid"),
+            Self::InvalidIdempotencyKey => (S::BAD_REQUEST, "The idempotency key is not valid"),
+            Self::InsufficientBalance => (S::BAD_REQUEST, "The balance is not sufficient"),
+            Self::MissingFields => (S::BAD_REQUEST, "Required fields are missing"),
+            Self::UnknownUser => (S::BAD_REQUEST, "There is no such user"),
+            Self::UnknownOffer => (S::BAD_REQUEST, "There is no such offer"),
+            Self::AmountMismatch => (S::BAD_REQUEST, "The amount is not the price"),
+            Self::CallbackUrlNotAllowed => (S::BAD_REQUEST, "The callback URL is not allowed"),
+            Self::NotAuthenticated => (S::UNAUTHORIZED, "Credentials are missing"),
+            Self::TokenInvalid => (S::UNAUTHORIZED, "The token is not valid"),
+            Self::TokenExpired => (S::UNAUTHORIZED, "The token has expired"),
+            Self::TokenReused => (S::UNAUTHORIZED, "The token was already used"),
+            Self::InvalidCredentials => (S::UNAUTHORIZED, "The credentials are not valid"),
+            Self::Forbidden => (S::FORBIDDEN, "The caller may not do this"),
+            Self::NotAuthorizedForUser => (S::FORBIDDEN, "The caller may not act for this user"),
+            Self::NotFound => (S::NOT_FOUND, "There is no such path"),
+            Self::OfferNotFound => (S::NOT_FOUND, "There is no such offer"),
+            Self::TransactionNotFound => (S::NOT_FOUND, "There is no such transaction"),
+            Self::SubscriptionNotFound => (S::NOT_FOUND, "There is no such subscription"),
+            Self::UserNotFound => (S::NOT_FOUND, "There is no such user"),
+            Self::AccountNotFound => (S::NOT_FOUND, "There is no such account"),
+            Self::PartnerNotFound => (S::NOT_FOUND, "There is no such partner"),
+            Self::KeyNotFound => (S::NOT_FOUND, "There is no such key"),
+            Self::CallbackNotFound => (S::NOT_FOUND, "There is no such callback"),
+            Self::ParkedNotFound => (S::NOT_FOUND, "There is no such parked message"),
+            Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "The method is not allowed here"),
+            Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "The body is too large"),
+            Self::UnsupportedMediaType => (S::UNSUPPORTED_MEDIA_TYPE, "The body is not said to be JSON"),
+            Self::UsernameTaken => (S::CONFLICT, "The username is taken"),
+            Self::Conflict => (S::CONFLICT, "The request conflicts with what has happened"),
+            Self::IdempotencyKeyReused => {
+                (S::UNPROCESSABLE_ENTITY, "The idempotency key belongs to another request")
             }
-            Self::InsufficientBalance => {
-                (S::BAD_REQUEST, "insufficient_balance", "The balance is not sufficient")
-            }
-            Self::MissingFields => (S::BAD_REQUEST, "missing_fields", "Required fields are missing"),
-            Self::UnknownUser => (S::BAD_REQUEST, "user_not_found", "There is no such user"),
-            Self::UnknownOffer => (S::BAD_REQUEST, "offer_not_found", "There is no such offer"),
-            Self::AmountMismatch => (S::BAD_REQUEST, "amount_mismatch", "The amount is not the price"),
-            Self::CallbackUrlNotAllowed => {
-                (S::BAD_REQUEST, "callback_url_not_allowed", "The callback URL is not allowed")
-            }
-            Self::NotAuthenticated => (S::UNAUTHORIZED, "not_authenticated", "Credentials are missing"),
-            Self::TokenInvalid => (S::UNAUTHORIZED, "token_invalid", "The token is not valid"),
-            Self::TokenExpired => (S::UNAUTHORIZED, "token_expired", "The token has expired"),
-            Self::TokenReused => (S::UNAUTHORIZED, "token_reused", "The token was already used"),
-            Self::InvalidCredentials => {
-                (S::UNAUTHORIZED, "invalid_credentials", "The credentials are not valid")
-            }
-            Self::Forbidden => (S::FORBIDDEN, "forbidden", "The caller may not do this"),
-            Self::NotAuthorizedForUser => {
-                (S::FORBIDDEN, "not_authorized_for_user", "The caller may not act for this user")
-            }
-            Self::NotFound => (S::NOT_FOUND, "not_found", "There is no such path"),
-            Self::OfferNotFound => (S::NOT_FOUND, "offer_not_found", "There is no such offer"),
-            Self::TransactionNotFound => {
-                (S::NOT_FOUND, "transaction_not_found", "There is no such transaction")
-            }
-            Self::SubscriptionNotFound => {
-                (S::NOT_FOUND, "subscription_not_found", "There is no such subscription")
-            }
-            Self::UserNotFound => (S::NOT_FOUND, "user_not_found", "There is no such user"),
-            Self::AccountNotFound => (S::NOT_FOUND, "account_not_found", "There is no such account"),
-            Self::PartnerNotFound => (S::NOT_FOUND, "partner_not_found", "There is no such partner"),
-            Self::KeyNotFound => (S::NOT_FOUND, "key_not_found", "There is no such key"),
-            Self::CallbackNotFound => (S::NOT_FOUND, "callback_not_found", "There is no such callback"),
-            Self::ParkedNotFound => (S::NOT_FOUND, "parked_not_found", "There is no such parked message"),
-            Self::MethodNotAllowed => {
-                (S::METHOD_NOT_ALLOWED, "method_not_allowed", "The method is not allowed here")
-            }
-            Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large"),
-            Self::UnsupportedMediaType => {
-                (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The body is not said to be JSON")
-            }
-            Self::UsernameTaken => (S::CONFLICT, "username_taken", "The username is taken"),
-            Self::Conflict => (S::CONFLICT, "conflict", "The request conflicts with what has happened"),
-            Self::IdempotencyKeyReused => (
-                S::UNPROCESSABLE_ENTITY,
-                "idempotency_key_reused",
-                "The idempotency key belongs to another request",
-            ),
-            Self::RateLimited => (S::TOO_MANY_REQUESTS, "rate_limited", "Too many requests"),
-            Self::Unavailable => (S::SERVICE_UNAVAILABLE, "unavailable", "The service is unavailable"),
-            Self::Overloaded => (S::SERVICE_UNAVAILABLE, "overloaded", "The service is overloaded"),
-            Self::Timeout => (S::SERVICE_UNAVAILABLE, "timeout", "The request took too long"),
-            Self::OutcomeUnknown => (S::SERVICE_UNAVAILABLE, "outcome_unknown", "The outcome is unknown"),
-            Self::InternalError => {
-                (S::INTERNAL_SERVER_ERROR, "internal_error", "Something is wrong on our side")
-            }
+            Self::RateLimited => (S::TOO_MANY_REQUESTS, "Too many requests"),
+            Self::Unavailable => (S::SERVICE_UNAVAILABLE, "The service is unavailable"),
+            Self::Overloaded => (S::SERVICE_UNAVAILABLE, "The service is overloaded"),
+            Self::Timeout => (S::SERVICE_UNAVAILABLE, "The request took too long"),
+            Self::OutcomeUnknown => (S::SERVICE_UNAVAILABLE, "The outcome is unknown"),
+            Self::InternalError => (S::INTERNAL_SERVER_ERROR, "Something is wrong on our side"),
         }
     }
 
@@ -212,12 +155,33 @@ impl Code {
     /// As programs read it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        self.row().1
+        self.into()
     }
 
     /// The same for every problem of this code.
     #[must_use]
     pub fn title(self) -> &'static str {
-        self.row().2
+        self.row().1
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl PartialSchema for Code {
+    fn schema() -> RefOr<Schema> {
+        let mut names: Vec<_> = Self::VARIANTS.iter().map(|code| code.as_str()).collect();
+        names.sort_unstable();
+        names.dedup(); // two statuses may share a name
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).into()
+    }
+}
+
+impl ToSchema for Code {
+    fn name() -> Cow<'static, str> {
+        "Code".into()
     }
 }

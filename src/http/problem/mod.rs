@@ -22,6 +22,7 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// How long a client should wait after a 503, unless something better is known.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -39,13 +40,54 @@ pub struct Problem {
     retry_after: Option<Duration>,
 }
 
-/// One wrong member of a body or parameter of a query.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// A member of a body or a parameter of a query that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = WrongField)]
+#[serde(deny_unknown_fields)]
 pub struct FieldError {
     /// Its name as the client wrote it.
+    #[schema(example = "offer_id")]
     pub field: String,
     /// What it should be.
+    #[schema(example = "must be a UUID")]
     pub message: String,
+}
+
+/// What went wrong (RFC 9457). The one shape of every error.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Details<'a> {
+    /// Names the code as a URI.
+    #[schema(pattern = "^urn:offers:problem:[a-z_]+$", example = "urn:offers:problem:invalid_request")]
+    r#type: String,
+    /// The same for every problem of this code.
+    #[schema(example = "The request is not valid")]
+    title: &'a str,
+    /// The status of the answer.
+    #[schema(minimum = 400, maximum = 599, example = 400)]
+    status: u16,
+    /// For people.
+    #[schema(example = "offer_id: must be a UUID")]
+    detail: &'a str,
+    /// The path that was asked for.
+    #[schema(example = "/api/v1/activation/")]
+    instance: &'a str,
+    /// What a program switches on.
+    #[schema(example = "invalid_request")]
+    code: Code,
+    /// As in the header `X-Request-Id`.
+    #[schema(example = "0190b0c5-6f7a-7cc2-9d5e-0c2c5f3f4a11")]
+    request_id: &'a str,
+    /// The same text as `detail`.
+    #[schema(example = "offer_id: must be a UUID")]
+    error: &'a str,
+    /// With `invalid_request`: each member or parameter that is wrong.
+    #[schema(required = false)]
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+    #[schema(ignore)]
+    #[serde(flatten)]
+    members: BTreeMap<&'a str, &'a Value>,
 }
 
 impl Problem {
@@ -132,28 +174,13 @@ impl Problem {
     }
 
     fn body(&self, context: &Context) -> Body {
-        #[derive(Serialize)]
-        struct Details<'a> {
-            r#type: String,
-            title: &'a str,
-            status: u16,
-            detail: &'a str,
-            instance: &'a str,
-            code: &'a str,
-            request_id: &'a str,
-            error: &'a str,
-            #[serde(skip_serializing_if = "<[_]>::is_empty")]
-            errors: &'a [FieldError],
-            #[serde(flatten)]
-            members: BTreeMap<&'a str, &'a Value>,
-        }
         let details = Details {
             r#type: format!("urn:offers:problem:{}", self.code.as_str()),
             title: self.code.title(),
             status: self.code.status().as_u16(),
             detail: &self.detail,
             instance: context.path(),
-            code: self.code.as_str(),
+            code: self.code,
             request_id: context.request_id(),
             error: &self.detail,
             errors: &self.errors,

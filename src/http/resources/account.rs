@@ -4,7 +4,7 @@ use crate::app::status;
 use crate::http::Shared;
 use crate::http::context::Context;
 use crate::http::extract::caller::User;
-use crate::http::extract::page::Wanted;
+use crate::http::extract::page::PageParams;
 use crate::http::extract::path::Id;
 use crate::http::extract::query::{Parameters, boolean, one_of};
 use crate::http::problem::Problem;
@@ -61,13 +61,14 @@ pub(crate) async fn subscriptions(
     context: Context,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let (wanted, active) =
-        Wanted::read(parameters, "subscriptions", |parameters| parameters.optional("is_active", boolean))?;
-    let after = wanted.key(|key| key.parse().ok())?;
+    let (params, active) = PageParams::read(parameters, "subscriptions", |parameters| {
+        parameters.optional("is_active", boolean)
+    })?;
+    let after = params.key(|key| key.parse().ok())?;
     let now = app.clock.now();
-    let slice = app.readers.subscriptions_of_user(user.id, active, now, after, wanted.limit).await?;
+    let slice = app.readers.subscriptions_of_user(user.id, active, now, after, params.limit).await?;
     let items = slice.items.iter().map(|item| subscription(item, now)).collect();
-    Ok(wanted.answer(&context, items, slice.next.map(|key| key.to_string())))
+    Ok(params.answer(&context, items, slice.next.map(|key| key.to_string())))
 }
 
 /// `GET /account/transactions/`
@@ -77,15 +78,15 @@ pub(crate) async fn transactions(
     context: Context,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let (wanted, filter) = Wanted::read(parameters, "transactions", |parameters| UserFilter {
+    let (params, filter) = PageParams::read(parameters, "transactions", |parameters| UserFilter {
         status: parameters.optional("status", one_of(&STATUSES)),
         kind: parameters.optional("kind", one_of(&KINDS)),
     })?;
-    let after = wanted.key(|key| key.parse().ok())?;
-    let slice = app.readers.transactions_of_user(user.id, filter, after, wanted.limit).await?;
+    let after = params.key(|key| key.parse().ok())?;
+    let slice = app.readers.transactions_of_user(user.id, filter, after, params.limit).await?;
     status::told(&app, &slice.items).await;
     let items = slice.items.iter().map(transaction).collect();
-    Ok(wanted.answer(&context, items, slice.next.map(|key| key.to_string())))
+    Ok(params.answer(&context, items, slice.next.map(|key| key.to_string())))
 }
 
 /// `GET /account/transactions/{id}/`: with everything that happened to it.

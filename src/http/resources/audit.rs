@@ -4,7 +4,7 @@ use crate::event_log::{EventLog, Filter, LogError, PAGE_EVENTS, StreamId};
 use crate::http::Shared;
 use crate::http::context::Context;
 use crate::http::extract::caller::Auditor;
-use crate::http::extract::page::Wanted;
+use crate::http::extract::page::PageParams;
 use crate::http::extract::path::Id;
 use crate::http::extract::preferences;
 use crate::http::extract::query::{self, Parameters};
@@ -41,21 +41,21 @@ pub(crate) async fn events(
     headers: HeaderMap,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let (wanted, (after, filter)) = Wanted::read(parameters, "events", |parameters| {
+    let (params, (after, filter)) = PageParams::read(parameters, "events", |parameters| {
         (parameters.optional("after", query::integer(0..=i64::MAX)), filter(parameters))
     })?;
-    let after = wanted.key(|key| key.parse().ok())?.or(after).unwrap_or(0);
+    let after = params.key(|key| key.parse().ok())?.or(after).unwrap_or(0);
     if preferences::wants(NDJSON, &headers) {
         let head = app.log.head().await?;
         let lines = Body::from_stream(lines(app.log.clone(), filter, after, head));
         return Ok(([(header::CONTENT_TYPE, NDJSON)], lines).into_response());
     }
-    let limit = wanted.limit as usize;
-    let mut found = app.log.search(&filter, after, i64::from(wanted.limit) + 1).await?;
+    let limit = params.limit as usize;
+    let mut found = app.log.search(&filter, after, i64::from(params.limit) + 1).await?;
     let more = found.len() > limit;
     found.truncate(limit);
     let next = found.last().filter(|_| more).map(|event| event.position.to_string());
-    Ok(wanted.answer(&context, found.iter().map(with_leaf_hash).collect(), next))
+    Ok(params.answer(&context, found.iter().map(with_leaf_hash).collect(), next))
 }
 
 /// `GET /audit/transactions/{id}/`: what happened to a transaction and to the subscription it caused.

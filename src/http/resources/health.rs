@@ -1,36 +1,88 @@
 //! `/livez`, `/readyz`, `/metrics`: for machines that watch the service.
 
-use crate::http::Shared;
+use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
-use crate::http::problem::code::Code;
+use crate::http::{Code, Shared};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
 
-/// `GET /livez`: the process answers.
-pub(crate) async fn live() -> Json<Value> {
-    Json(json!({"status": "ok"}))
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Alive {
+    #[schema(example = "ok")]
+    status: &'static str,
 }
 
-/// `GET /readyz`: 503 without PostgreSQL; without Redis or NATS the service is degraded and serves.
-pub(crate) async fn ready(State(app): State<Shared>) -> Result<Json<Value>, Problem> {
+/// Whether it can serve, and with what.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Ready {
+    status: Readiness,
+    parts: Parts,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Readiness {
+    Ok,
+    Degraded,
+}
+
+/// `ok`, or what is wrong with the part.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Parts {
+    #[schema(example = "ok")]
+    postgresql: String,
+    #[schema(example = "ok")]
+    redis: String,
+    #[schema(example = "ok")]
+    nats: String,
+}
+
+/// Does the process answer
+#[utoipa::path(get, path = "/livez", responses((status = 200, description = "It does.", body = Alive)))]
+pub(crate) async fn live() -> Json<Alive> {
+    Json(Alive { status: "ok" })
+}
+
+/// Can it serve
+///
+/// Without PostgreSQL it cannot; without Redis or NATS it is degraded and serves.
+#[utoipa::path(get, path = "/readyz",
+    responses((status = 200, description = "It can.", body = Ready)),
+    extensions(("x-refusals" = json!(refusals(&[Code::Unavailable])))))]
+pub(crate) async fn ready(State(app): State<Shared>) -> Result<Json<Ready>, Problem> {
     let health = app.health().await;
     let degraded = health.redis.is_err() || health.nats.is_err();
-    let said = |part: &Result<(), String>| part.clone().err().unwrap_or_else(|| "ok".to_owned());
-    let parts = json!({
-        "postgresql": said(&health.postgresql),
-        "redis": said(&health.redis),
-        "nats": said(&health.nats),
-    });
+    let state = |part: &Result<(), String>| part.clone().err().unwrap_or_else(|| "ok".to_owned());
+    let parts = Parts {
+        postgresql: state(&health.postgresql),
+        redis: state(&health.redis),
+        nats: state(&health.nats),
+    };
     match health.postgresql {
-        Ok(()) => Ok(Json(json!({"status": if degraded { "degraded" } else { "ok" }, "parts": parts}))),
-        Err(why) => Err(Problem::new(Code::Unavailable, why).with("parts", parts)),
+        Ok(()) => {
+            let status = if degraded { Readiness::Degraded } else { Readiness::Ok };
+            Ok(Json(Ready { status, parts }))
+        }
+        Err(why) => Err(Problem::new(Code::Unavailable, why).with("parts", json!(parts))),
     }
 }
 
-/// `GET /metrics`: in Prometheus's text format.
+/// Metrics for Prometheus
+#[utoipa::path(get, path = "/metrics", responses((
+    status = 200,
+    description = "All metrics.",
+    content_type = "text/plain; version=0.0.4; charset=utf-8",
+    body = String,
+    example = "activation_requests_total{status=\"accepted\"} 17\n",
+)))]
 pub(crate) async fn metrics(State(app): State<Shared>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.metrics.render())
 }

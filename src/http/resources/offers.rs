@@ -1,12 +1,14 @@
 //! `/offers`: what can be bought.
 
-use crate::http::Shared;
 use crate::http::context::Context;
-use crate::http::extract::page::Wanted;
-use crate::http::extract::path::Id;
+use crate::http::extract::page::{Page, PageParams};
+use crate::http::extract::path;
 use crate::http::extract::query::Parameters;
+use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
 use crate::http::problem::mapping::no_such_offer;
+use crate::http::values::{Id, Money, Time};
+use crate::http::{Code, Shared};
 use crate::identity::Caller;
 use axum::Json;
 use axum::body::{Body, to_bytes};
@@ -15,10 +17,43 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::OfferId;
 use projections::OfferView;
-use serde_json::{Value, json};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
-/// `GET /offers/`: those on sale, by name.
+/// What can be bought, for how much, for how long.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Offer {
+    id: Id,
+    #[schema(example = "Mobile Month 20 GB")]
+    name: String,
+    /// May be empty.
+    #[schema(example = "20 GB for 30 days")]
+    description: String,
+    price: Money,
+    /// Days of 24 hours.
+    #[schema(minimum = 1, maximum = 3650, example = 30)]
+    duration_days: u32,
+    /// Whether it is on sale.
+    is_active: bool,
+    created_at: Time,
+    updated_at: Time,
+}
+
+type OfferPage = Page<Offer>;
+
+/// What is on sale, by name
+#[utoipa::path(get, path = "/offers", security(("Bearer" = []), ("ApiKey" = [])),
+    params(
+        PageParams,
+        ("If-None-Match" = String, Header, description = "The `ETag` of an earlier answer.",
+            example = "\"5d41402abc4b2a76b9719d911017c592\""),
+    ),
+    responses(
+        (status = 200, description = "Offers on sale.", body = OfferPage, headers(("ETag"))),
+        (status = 304, description = "Nothing has changed.", headers(("ETag"))),
+    ))]
 pub(crate) async fn list(
     State(app): State<Shared>,
     _caller: Caller,
@@ -26,39 +61,44 @@ pub(crate) async fn list(
     headers: HeaderMap,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let (wanted, ()) = Wanted::read(parameters, "offers", |_| ())?;
-    let after = wanted.key(|key| {
+    let (params, ()) = PageParams::read(parameters, "offers", |_| ())?;
+    let after = params.key(|key| {
         let (id, name) = key.split_once('|')?;
         Some((name.to_owned(), id.parse::<OfferId>().ok()?))
     })?;
-    let slice = app.readers.offers_on_sale(after, wanted.limit).await?;
+    let slice = app.readers.offers_on_sale(after, params.limit).await?;
     let next = slice.next.map(|(name, id)| format!("{id}|{name}"));
-    let page = wanted.answer(&context, slice.items.iter().map(shown).collect(), next);
-    tagged(page, &headers).await
+    let page: OfferPage = params.page(&context, slice.items.iter().map(Offer::from), next);
+    tagged(Json(page).into_response(), &headers).await
 }
 
-/// `GET /offers/{id}/`: on sale or not.
+/// One offer, on sale or not
+#[utoipa::path(get, path = "/offers/{id}", security(("Bearer" = []), ("ApiKey" = [])),
+    params(("id" = Id, Path, description = "The offer.")),
+    responses((status = 200, description = "The offer.", body = Offer)),
+    extensions(("x-refusals" = json!(refusals(&[Code::OfferNotFound])))))]
 pub(crate) async fn detail(
     State(app): State<Shared>,
     _caller: Caller,
-    Id(id): Id<OfferId>,
-) -> Result<Json<Value>, Problem> {
+    path::Id(id): path::Id<OfferId>,
+) -> Result<Json<Offer>, Problem> {
     let offer = app.readers.offer(id).await?.ok_or_else(no_such_offer)?;
-    Ok(Json(shown(&offer)))
+    Ok(Json(Offer::from(&offer)))
 }
 
-/// An offer as everybody sees it.
-pub(crate) fn shown(offer: &OfferView) -> Value {
-    json!({
-        "id": offer.offer_id,
-        "name": offer.terms.name,
-        "description": offer.terms.description,
-        "price": offer.terms.price,
-        "duration_days": offer.terms.duration_days,
-        "is_active": offer.is_active,
-        "created_at": offer.created_at,
-        "updated_at": offer.updated_at,
-    })
+impl From<&OfferView> for Offer {
+    fn from(view: &OfferView) -> Self {
+        Self {
+            id: view.offer_id.into(),
+            name: view.terms.name.clone(),
+            description: view.terms.description.clone(),
+            price: view.terms.price.into(),
+            duration_days: view.terms.duration_days,
+            is_active: view.is_active,
+            created_at: view.created_at.into(),
+            updated_at: view.updated_at.into(),
+        }
+    }
 }
 
 /// Adds an `ETag` made of the body, and leaves the body out for a client that has it already.

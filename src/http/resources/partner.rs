@@ -11,7 +11,7 @@ use crate::http::context::Context;
 use crate::http::extract::caller::Partner;
 use crate::http::extract::fields::Fields;
 use crate::http::extract::idempotency::{self, REPLAYED};
-use crate::http::extract::page::Wanted;
+use crate::http::extract::page::PageParams;
 use crate::http::extract::path::Id;
 use crate::http::extract::query::{Parameters, one_of, text};
 use crate::http::extract::values::{amount, line, uuid};
@@ -181,21 +181,21 @@ pub(crate) async fn transactions(
     context: Context,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let (wanted, (partner_reference, status)) =
-        Wanted::read(parameters, "partner_transactions", |parameters| {
+    let (params, (partner_reference, status)) =
+        PageParams::read(parameters, "partner_transactions", |parameters| {
             let reference = parameters.optional("partner_reference", text);
             (reference, parameters.optional("status", one_of(&STATUSES)))
         })?;
-    let after = wanted.key(|key| key.parse().ok())?;
+    let after = params.key(|key| key.parse().ok())?;
     if let Some(reference) = partner_reference {
         let found = answered(&app, partner, reference, status).await?;
-        return Ok(wanted.answer(&context, found.iter().map(ValidateAnswer::from).collect(), None));
+        return Ok(params.answer(&context, found.iter().map(ValidateAnswer::from).collect(), None));
     }
     let filter = PartnerFilter { partner_reference: None, status };
-    let slice = app.readers.transactions_of_partner(partner, filter, after, wanted.limit).await?;
+    let slice = app.readers.transactions_of_partner(partner, filter, after, params.limit).await?;
     status::told(&app, &slice.items).await;
     let items = slice.items.iter().map(ValidateAnswer::from).collect();
-    Ok(wanted.answer(&context, items, slice.next.map(|key| key.to_string())))
+    Ok(params.answer(&context, items, slice.next.map(|key| key.to_string())))
 }
 
 /// What the partner's own reference made: at most one, found by its derived id, so that a partner whose

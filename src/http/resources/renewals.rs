@@ -9,7 +9,7 @@ use crate::http::context::Context;
 use crate::http::extract::caller::User;
 use crate::http::extract::fields::Fields;
 use crate::http::extract::idempotency::IdempotencyKey;
-use crate::http::extract::page::Wanted;
+use crate::http::extract::page::PageParams;
 use crate::http::extract::query::{Parameters, integer};
 use crate::http::extract::values::uuid;
 use crate::http::problem::Problem;
@@ -31,15 +31,15 @@ pub(crate) async fn expiring(
     context: Context,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let (wanted, days) = Wanted::read(parameters, "expiring", |parameters| {
+    let (params, days) = PageParams::read(parameters, "expiring", |parameters| {
         parameters.optional("days", integer(1..=MAX_DAYS))
     })?;
     let days = days.map_or(DEFAULT_DAYS, |days| u32::try_from(days).expect("1 to 90"));
-    let after = wanted.key(end_key)?;
+    let after = params.key(end_key)?;
     let now = app.clock.now();
-    let slice = app.readers.expiring(user.id, now, days, after, wanted.limit).await?;
+    let slice = app.readers.expiring(user.id, now, days, after, params.limit).await?;
     let items = slice.items.iter().map(|item| subscription(item, now)).collect();
-    Ok(wanted.answer(&context, items, slice.next.map(|(end, id)| format!("{end}|{id}"))))
+    Ok(params.answer(&context, items, slice.next.map(|(end, id)| format!("{end}|{id}"))))
 }
 
 /// `POST /offers/renew/`: 202 once the money is reserved, like an activation.

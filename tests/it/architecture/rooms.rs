@@ -14,7 +14,7 @@ pub const FLOORS: &[&[&str]] = &[
     &["event_log"],
     &["projections", "identity"],
     &["telemetry"],
-    &["config", "backoff", "clock", "tls"],
+    &["config", "clock", "tls"],
     &["domain"],
 ];
 

@@ -28,6 +28,15 @@ pub fn check(method: &Method, path: &str, reply: &Reply) {
     let told = told.unwrap_or_else(|| panic!("{method} {template} does not tell {status}: {reply:?}"));
     let place = told["$ref"].as_str().map_or(place, |shared| shared.trim_start_matches('#').to_owned());
     check_body(&place, reply);
+    if media_type_is_problem(reply) {
+        let code = format!("`{}`", reply.json()["code"].as_str().unwrap());
+        let description = DOCUMENT.pointer(&place).and_then(|told| told["description"].as_str()).unwrap();
+        assert!(description.contains(&code), "{method} {template} does not tell {code}: {reply:?}");
+    }
+}
+
+fn media_type_is_problem(reply: &Reply) -> bool {
+    reply.headers.get("content-type").is_some_and(|is| is == "application/problem+json")
 }
 
 fn check_body(place: &str, reply: &Reply) {

@@ -4,11 +4,9 @@ mod account;
 mod activation;
 mod admin;
 mod audit;
-mod auth;
 mod offers;
 mod partner;
 pub(crate) mod values;
-mod watch;
 
 use super::operation::Operation;
 
@@ -17,8 +15,7 @@ const API: &str = "/api/v1";
 
 /// Every operation of the service, in the order in which the document tells them.
 pub(crate) fn operations() -> Vec<Operation> {
-    let api: [(&str, Vec<Operation>); 7] = [
-        ("auth", auth::operations()),
+    let api: [(&str, Vec<Operation>); 6] = [
         ("offers", offers::operations()),
         ("account", account::operations()),
         ("activation", activation::operations()),
@@ -29,5 +26,5 @@ pub(crate) fn operations() -> Vec<Operation> {
     let api = api.into_iter().flat_map(|(tag, operations)| {
         operations.into_iter().map(move |operation| operation.tagged(tag).under(API))
     });
-    api.chain(watch::operations()).collect()
+    api.collect()
 }

@@ -82,15 +82,6 @@ pub(in crate::http::openapi) enum Kind {
     Partner,
 }
 
-/// A role of a user.
-#[derive(ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(in crate::http::openapi) enum Role {
-    User,
-    Admin,
-    Auditor,
-}
-
 /// A part of a list of `T`.
 pub(in crate::http::openapi) struct Page<T>(PhantomData<T>);
 
@@ -119,51 +110,6 @@ impl<T: ToSchema> ToSchema for Page<T> {
     fn schemas(named: &mut Vec<Named>) {
         name::<T>(named);
     }
-}
-
-/// Something said to people.
-#[derive(ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(in crate::http::openapi) struct Message {
-    #[schema(example = "Successfully logged out")]
-    message: String,
-}
-
-/// What went wrong (RFC 9457). The one shape of every error.
-#[derive(ToSchema)]
-pub(in crate::http::openapi) struct Problem {
-    /// Names the code as a URI.
-    #[schema(pattern = "^urn:offers:problem:[a-z_]+$")]
-    r#type: String,
-    /// The same for every problem of this code.
-    title: String,
-    /// The status of the answer.
-    #[schema(minimum = 400, maximum = 599)]
-    status: u16,
-    /// For people.
-    detail: String,
-    /// The path that was asked for.
-    instance: String,
-    /// What a program switches on.
-    code: crate::http::openapi::problems::KnownCode,
-    /// As in the header `X-Request-Id`.
-    request_id: String,
-    /// The same text as `detail`.
-    error: String,
-    /// With `invalid_request`: each member or parameter that is wrong.
-    errors: Option<Vec<WrongField>>,
-}
-
-/// A member of a body or a parameter of a query that is wrong.
-#[derive(ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(in crate::http::openapi) struct WrongField {
-    /// Its name as the client wrote it.
-    #[schema(example = "offer_id")]
-    field: String,
-    /// What it should be.
-    #[schema(example = "must be a UUID")]
-    message: String,
 }
 
 /// A string of so many characters.

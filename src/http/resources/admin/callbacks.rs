@@ -5,7 +5,7 @@ use crate::http::Shared;
 use crate::http::context::Context;
 use crate::http::extract::caller::Admin;
 use crate::http::extract::fields::Fields;
-use crate::http::extract::page::Wanted;
+use crate::http::extract::page::PageParams;
 use crate::http::extract::path::Id;
 use crate::http::extract::query::{Parameters, one_of};
 use crate::http::extract::values::parse_uuid;
@@ -34,11 +34,12 @@ pub(crate) async fn list_all(
     context: Context,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let (wanted, status) =
-        Wanted::read(parameters, "callbacks", |parameters| parameters.optional("status", one_of(&STATUSES)))?;
-    let after = wanted.key(parse_uuid)?;
-    let slice = app.callbacks.list(status, after, wanted.limit).await?;
-    Ok(wanted.answer(&context, slice.items, slice.next.map(|id| id.to_string())))
+    let (params, status) = PageParams::read(parameters, "callbacks", |parameters| {
+        parameters.optional("status", one_of(&STATUSES))
+    })?;
+    let after = params.key(parse_uuid)?;
+    let slice = app.callbacks.list(status, after, params.limit).await?;
+    Ok(params.answer(&context, slice.items, slice.next.map(|id| id.to_string())))
 }
 
 /// `GET /admin/callbacks/{id}/`

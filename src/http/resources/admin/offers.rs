@@ -10,7 +10,7 @@ use crate::http::extract::path::Id;
 use crate::http::extract::values::{amount, boolean, integer, line, prose};
 use crate::http::problem::Problem;
 use crate::http::problem::mapping::no_such_offer;
-use crate::http::resources::offers::shown;
+use crate::http::resources::offers::Offer;
 use crate::telemetry::chain;
 use axum::Json;
 use axum::extract::State;
@@ -18,7 +18,6 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use domain::offer::{DURATION_DAYS, Terms};
 use domain::{Metadata, OfferId};
-use serde_json::Value;
 use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -56,7 +55,7 @@ pub(crate) async fn change(
     context: Context,
     Id(id): Id<OfferId>,
     fields: Fields,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Offer>, Problem> {
     let (change, reason) = fields.read_strictly(|fields| {
         let change = Change {
             name: fields.change("name", line(1..=MAX_NAME)),
@@ -74,7 +73,7 @@ pub(crate) async fn change(
 
 /// The offer as the log has it, once the read tables have it too. When they are slow the answer comes
 /// anyway: it is written, and saying anything else would make the client write it twice.
-async fn read_back(app: &Shared, id: OfferId, position: Option<i64>) -> Result<Value, Problem> {
+async fn read_back(app: &Shared, id: OfferId, position: Option<i64>) -> Result<Offer, Problem> {
     if let Some(position) = position {
         let reached = app.readers.checkpoint().wait_for(position, Instant::now() + READ_BACK).await;
         if let Err(error) = reached {
@@ -84,5 +83,5 @@ async fn read_back(app: &Shared, id: OfferId, position: Option<i64>) -> Result<V
             );
         }
     }
-    Ok(shown(&catalogue::as_logged(&app.log, id).await?.ok_or_else(no_such_offer)?))
+    Ok(Offer::from(&catalogue::as_logged(&app.log, id).await?.ok_or_else(no_such_offer)?))
 }

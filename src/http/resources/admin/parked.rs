@@ -5,7 +5,7 @@ use crate::http::Shared;
 use crate::http::context::Context;
 use crate::http::extract::caller::Admin;
 use crate::http::extract::fields::Fields;
-use crate::http::extract::page::Wanted;
+use crate::http::extract::page::PageParams;
 use crate::http::extract::path::Id;
 use crate::http::extract::query::Parameters;
 use crate::http::problem::Problem;
@@ -27,14 +27,14 @@ pub(crate) async fn list_all(
     context: Context,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let (wanted, ()) = Wanted::read(parameters, "parked", |_| ())?;
-    let after = wanted.key(moment_and_id)?;
-    let mut found = app.parked.waiting(after, wanted.limit + 1).await?;
-    let more = found.len() > wanted.limit as usize;
-    found.truncate(wanted.limit as usize);
+    let (params, ()) = PageParams::read(parameters, "parked", |_| ())?;
+    let after = params.key(moment_and_id)?;
+    let mut found = app.parked.waiting(after, params.limit + 1).await?;
+    let more = found.len() > params.limit as usize;
+    found.truncate(params.limit as usize);
     let last = found.last().filter(|_| more);
     let next = last.map(|last| format!("{}|{}", last.parked_at.utc().timestamp_micros(), last.id));
-    Ok(wanted.answer(&context, found.iter().map(shown).collect(), next))
+    Ok(params.answer(&context, found.iter().map(shown).collect(), next))
 }
 
 /// `GET /admin/parked/{id}/`: also after it was sent back to work.

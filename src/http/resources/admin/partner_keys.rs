@@ -6,7 +6,7 @@ use crate::http::Shared;
 use crate::http::context::Context;
 use crate::http::extract::caller::Admin;
 use crate::http::extract::fields::Fields;
-use crate::http::extract::page::Wanted;
+use crate::http::extract::page::PageParams;
 use crate::http::extract::path::Id;
 use crate::http::extract::query::{Parameters, text_of};
 use crate::http::extract::values::parse_uuid;
@@ -42,11 +42,11 @@ pub(crate) async fn list_all(
     context: Context,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let (wanted, ()) = Wanted::read(parameters, "partner_keys", |_| ())?;
-    let after = wanted.key(cursor)?;
-    let page = app.identity.list_keys(partner, after, wanted.limit as usize).await?;
+    let (params, ()) = PageParams::read(parameters, "partner_keys", |_| ())?;
+    let after = params.key(cursor)?;
+    let page = app.identity.list_keys(partner, after, params.limit as usize).await?;
     let next = page.next.as_ref().map(key);
-    Ok(wanted.answer(&context, page.items.iter().map(shown).collect(), next))
+    Ok(params.answer(&context, page.items.iter().map(shown).collect(), next))
 }
 
 /// `DELETE /admin/partners/{id}/keys/{key_id}/?reason=`: refused everywhere within a second.

@@ -6,7 +6,7 @@ use crate::http::Shared;
 use crate::http::context::Context;
 use crate::http::extract::caller::Admin;
 use crate::http::extract::fields::Fields;
-use crate::http::extract::page::Wanted;
+use crate::http::extract::page::PageParams;
 use crate::http::extract::path::Id;
 use crate::http::extract::query::Parameters;
 use crate::http::extract::values::{Expected, boolean, line};
@@ -60,11 +60,11 @@ pub(crate) async fn list_all(
     context: Context,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let (wanted, ()) = Wanted::read(parameters, "partners", |_| ())?;
-    let after = wanted.key(cursor)?;
-    let page = app.identity.list_partners(after, wanted.limit as usize).await?;
+    let (params, ()) = PageParams::read(parameters, "partners", |_| ())?;
+    let after = params.key(cursor)?;
+    let page = app.identity.list_partners(after, params.limit as usize).await?;
     let next = page.next.as_ref().map(key);
-    Ok(wanted.answer(&context, page.items.iter().map(shown).collect(), next))
+    Ok(params.answer(&context, page.items.iter().map(shown).collect(), next))
 }
 
 /// `GET /admin/partners/{id}/`

@@ -5,7 +5,7 @@ use crate::event_log::StreamId;
 use crate::http::Shared;
 use crate::http::context::Context;
 use crate::http::extract::caller::Admin;
-use crate::http::extract::page::Wanted;
+use crate::http::extract::page::PageParams;
 use crate::http::extract::query::{Parameters, boolean, id, integer, one_of};
 use crate::http::problem::Problem;
 use crate::http::resources::account::{STATUSES, transaction};
@@ -31,7 +31,7 @@ pub(crate) async fn list_all(
     parameters: Parameters,
 ) -> Result<Response, Problem> {
     let now = app.clock.now();
-    let (wanted, filter) = Wanted::read(parameters, "all_transactions", |parameters| AdminFilter {
+    let (params, filter) = PageParams::read(parameters, "all_transactions", |parameters| AdminFilter {
         status: parameters.optional("status", one_of(&STATUSES)),
         user_id: parameters.optional("user_id", id),
         partner_id: parameters.optional("partner_id", id),
@@ -40,8 +40,8 @@ pub(crate) async fn list_all(
             .optional("older_than_s", integer(0..=MAX_AGE_S))
             .map(|age_s| before(now, age_s)),
     })?;
-    let after = wanted.key(|key| key.parse().ok())?;
-    let slice = app.readers.transactions(filter, after, wanted.limit).await?;
+    let after = params.key(|key| key.parse().ok())?;
+    let slice = app.readers.transactions(filter, after, params.limit).await?;
     status::told(&app, &slice.items).await;
     let streams: Vec<_> =
         slice.items.iter().map(|view| StreamId::of::<Transaction>(view.transaction_id.0)).collect();
@@ -52,7 +52,7 @@ pub(crate) async fn list_all(
         shown(view, &tried)
     });
     let items = items.collect();
-    Ok(wanted.answer(&context, items, slice.next.map(|key| key.to_string())))
+    Ok(params.answer(&context, items, slice.next.map(|key| key.to_string())))
 }
 
 fn before(now: Timestamp, age_s: i64) -> Timestamp {

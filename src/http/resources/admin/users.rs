@@ -1,102 +1,159 @@
 //! `/admin/users`: people who may log in.
 
-use super::{cursor, key, reason};
+use super::{MAX_REASON, cursor, key};
 use crate::app::registration;
-use crate::http::Shared;
 use crate::http::context::Context;
 use crate::http::extract::caller::Admin;
 use crate::http::extract::fields::Fields;
-use crate::http::extract::page::Wanted;
-use crate::http::extract::path::Id;
+use crate::http::extract::page::{Page, PageParams};
+use crate::http::extract::path;
 use crate::http::extract::query::{Parameters, text};
-use crate::http::extract::values::{Expected, boolean, line, list, secret};
+use crate::http::extract::request::{Request, request};
+use crate::http::extract::rules::{Boolean, Line, Prose, RoleNames, Rule, Secret, Shown};
+use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
-use crate::http::resources::auth::shown;
+use crate::http::resources::auth::Profile;
+use crate::http::values::Id;
+use crate::http::{Code, Shared};
 use crate::identity::{NewUser, Roles, UserChange};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::Response;
 use domain::{Metadata, UserId};
-use serde_json::Value;
-use serde_json::value::RawValue;
+use secrecy::SecretString;
+use serde_json::json;
 
 /// The longest text that is handed on to be judged, in characters.
 const MAX_TEXT: usize = 1024;
 
-/// `POST /admin/users/`: writes the row, then opens the account; a request that was cut off in between
+/// Only types and characters are judged here; what a name, a password or a mail address must be, identity
+/// knows, and the document shows.
+fn username() -> Shown<Line> {
+    Shown(Line(0..=MAX_TEXT), || json!({"type": "string", "pattern": "^[A-Za-z0-9@.+_-]{1,150}$"}))
+}
+
+fn password() -> Shown<Secret> {
+    Shown(Secret(0..=MAX_TEXT), || Secret(8..=MAX_TEXT).schema())
+}
+
+fn email() -> Shown<Line> {
+    Shown(Line(0..=MAX_TEXT), || json!({"type": "string", "format": "email", "maxLength": 254}))
+}
+
+fn name() -> Shown<Line> {
+    Shown(Line(0..=MAX_TEXT), || Line(0..=150).schema())
+}
+
+request! {
+    /// Somebody who may log in.
+    strict CreateUser {
+        username: String = required(username(), "carol"),
+        password: SecretString = required(password(), "a long passphrase"),
+        /// Where mail is sent; at most 64 characters stand before the `@`.
+        email: String = required(email(), "carol@example.com"),
+        first_name: Option<String> = optional(name(), "Carol"),
+        last_name: Option<String> = optional(name(), "Danvers"),
+        /// `user` alone unless given.
+        roles: Option<Roles> = optional(RoleNames),
+        /// Why, in your words; kept.
+        reason: Option<String> = optional(Prose(1..=MAX_REASON), "Asked for by the customer"),
+    }
+}
+
+request! {
+    /// What changes; the rest stays.
+    strict ChangeUser {
+        is_active: Option<bool> = change(Boolean),
+        roles: Option<Roles> = change(RoleNames),
+        password: Option<SecretString> = change(password(), "a long passphrase"),
+        /// Where mail is sent; at most 64 characters stand before the `@`.
+        email: Option<String> = change(email(), "carol@example.com"),
+        /// Why, in your words; kept.
+        reason: Option<String> = optional(Prose(1..=MAX_REASON), "Asked for by the customer"),
+    }
+}
+
+type ProfilePage = Page<Profile>;
+
+/// Add a user
+///
+/// Opens an account with 0.00 under the user's id. A request that was cut off after the user was written
 /// goes on where it stopped when it is sent again.
+#[utoipa::path(post, path = "/admin/users", security(("Bearer" = ["admin"])), request_body = CreateUser,
+    responses((status = 201, description = "The new user.", body = Profile)),
+    extensions(("x-refusals" = json!(refusals(&[Code::UsernameTaken, Code::Conflict])))))]
 pub(crate) async fn create(
     State(app): State<Shared>,
     Admin(admin): Admin,
     context: Context,
     fields: Fields,
-) -> Result<(StatusCode, Json<Value>), Problem> {
-    let (new, reason) = fields.read_strictly(|fields| (new_user(fields), reason(fields)))?;
+) -> Result<(StatusCode, Json<Profile>), Problem> {
+    let CreateUser { username, password, email, first_name, last_name, roles, reason } = Request::of(fields)?;
+    let new = NewUser {
+        username,
+        password,
+        email,
+        first_name: first_name.unwrap_or_default(),
+        last_name: last_name.unwrap_or_default(),
+        roles: roles.unwrap_or_default(),
+    };
     let now = app.clock.now().utc();
     let metadata = Metadata { reason: reason.clone(), ..context.metadata(admin.actor().to_string()) };
     let by = admin.actor().because(reason);
     let user = registration::create_user(&app.log, &app.identity, &new, &by, &metadata, now).await?;
-    Ok((StatusCode::CREATED, Json(shown(&user))))
+    Ok((StatusCode::CREATED, Json(Profile::from(&user))))
 }
 
-/// `GET /admin/users/?q=`
+/// Users, newest first
+#[utoipa::path(get, path = "/admin/users", security(("Bearer" = ["admin"])),
+    params(
+        ("q" = String, Query, description = "Part of the name or the mail address.", max_length = 150, format = "line",
+            pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"),
+        PageParams,
+    ),
+    responses((status = 200, description = "Users.", body = ProfilePage)))]
 pub(crate) async fn list_all(
     State(app): State<Shared>,
     _admin: Admin,
     context: Context,
     parameters: Parameters,
-) -> Result<Response, Problem> {
-    let (wanted, q) = Wanted::read(parameters, "users", |parameters| parameters.optional("q", text))?;
-    let after = wanted.key(cursor)?;
-    let page = app.identity.find_users(&q.unwrap_or_default(), after, wanted.limit as usize).await?;
+) -> Result<Json<ProfilePage>, Problem> {
+    let (params, q) = PageParams::read(parameters, "users", |parameters| parameters.optional("q", text))?;
+    let after = params.key(cursor)?;
+    let page = app.identity.find_users(&q.unwrap_or_default(), after, params.limit as usize).await?;
     let next = page.next.as_ref().map(key);
-    Ok(wanted.answer(&context, page.items.iter().map(shown).collect(), next))
+    Ok(Json(params.page(&context, page.items.iter().map(Profile::from), next)))
 }
 
-/// `GET /admin/users/{id}/`
+/// One user
+#[utoipa::path(get, path = "/admin/users/{id}", security(("Bearer" = ["admin"])),
+    params(("id" = Id, Path, description = "The user.")),
+    responses((status = 200, description = "The user.", body = Profile)),
+    extensions(("x-refusals" = json!(refusals(&[Code::UserNotFound])))))]
 pub(crate) async fn detail(
     State(app): State<Shared>,
     _admin: Admin,
-    Id(id): Id<UserId>,
-) -> Result<Json<Value>, Problem> {
-    Ok(Json(shown(&app.identity.get_user(id).await?)))
+    path::Id(id): path::Id<UserId>,
+) -> Result<Json<Profile>, Problem> {
+    Ok(Json(Profile::from(&app.identity.get_user(id).await?)))
 }
 
-/// `PATCH /admin/users/{id}/`
+/// Change a user
+///
+/// A new password, other roles and being disabled end all the user's sessions.
+#[utoipa::path(patch, path = "/admin/users/{id}", security(("Bearer" = ["admin"])),
+    params(("id" = Id, Path, description = "The user.")),
+    request_body = ChangeUser,
+    responses((status = 200, description = "The user as it is now.", body = Profile)),
+    extensions(("x-refusals" = json!(refusals(&[Code::UserNotFound])))))]
 pub(crate) async fn change(
     State(app): State<Shared>,
     Admin(admin): Admin,
-    Id(id): Id<UserId>,
+    path::Id(id): path::Id<UserId>,
     fields: Fields,
-) -> Result<Json<Value>, Problem> {
-    let (change, reason) = fields.read_strictly(|fields| {
-        let change = UserChange {
-            is_active: fields.change("is_active", boolean),
-            roles: fields.change("roles", roles),
-            password: fields.change("password", secret(1..=MAX_TEXT)),
-            email: fields.change("email", line(0..=MAX_TEXT)),
-        };
-        (change, reason(fields))
-    })?;
+) -> Result<Json<Profile>, Problem> {
+    let ChangeUser { is_active, roles, password, email, reason } = Request::of(fields)?;
+    let change = UserChange { is_active, roles, password, email };
     let (by, now) = (admin.actor().because(reason), app.clock.now().utc());
-    Ok(Json(shown(&app.identity.update_user(id, &change, &by, now).await?)))
-}
-
-/// Only types and characters are judged here; what a name or a password must be, identity knows.
-fn new_user(fields: &mut Fields) -> NewUser {
-    NewUser {
-        username: fields.required("username", line(0..=MAX_TEXT)),
-        password: fields.required("password", secret(0..=MAX_TEXT)),
-        email: fields.required("email", line(0..=MAX_TEXT)),
-        first_name: fields.optional("first_name", line(0..=MAX_TEXT)).unwrap_or_default(),
-        last_name: fields.optional("last_name", line(0..=MAX_TEXT)).unwrap_or_default(),
-        roles: fields.optional("roles", roles).unwrap_or_default(),
-    }
-}
-
-fn roles(value: &RawValue) -> Result<Roles, Expected> {
-    let names = list(|name| Ok(name.to_owned()))(value)?;
-    let known = Roles::parse(names.iter().map(String::as_str));
-    known.map_err(|_| "must be one or more of user, admin, auditor".to_owned())
+    Ok(Json(Profile::from(&app.identity.update_user(id, &change, &by, now).await?)))
 }

@@ -4,13 +4,12 @@ mod accounts;
 mod offers;
 mod partners;
 mod trouble;
-mod users;
 
 use crate::http::openapi::operation::Operation;
 use utoipa::ToSchema;
 
 pub(crate) fn operations() -> Vec<Operation> {
-    let all = [users::operations(), accounts::operations(), offers::operations()];
+    let all = [accounts::operations(), offers::operations()];
     all.into_iter().chain([partners::operations(), trouble::operations()]).flatten().collect()
 }
 

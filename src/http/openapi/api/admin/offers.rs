@@ -1,10 +1,10 @@
 //! `/admin/offers`
 
 use crate::http::Code;
-use crate::http::openapi::api::offers::Offer;
 use crate::http::openapi::api::values::Amount;
 use crate::http::openapi::headers::LOCATION;
 use crate::http::openapi::operation::{Caller, Operation, patch, post};
+use crate::http::resources::offers::Offer;
 use utoipa::ToSchema;
 
 pub(crate) fn operations() -> Vec<Operation> {

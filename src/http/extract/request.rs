@@ -1,0 +1,192 @@
+//! Typed requests: the members of a body, written once.
+//!
+//! [`request!`](crate::http::extract::request::request) makes the struct that a handler gets, what reads
+//! it, and its schema. Derived `Deserialize` cannot carry our requests: it stops at the first error,
+//! where a client is told all of them at once; it judges an amount as a number, not as the text that the
+//! client wrote; and it keeps one of two members of the same name, where we refuse both.
+
+use super::fields::{Fields, REQUIRED};
+use super::rules::Rule;
+use crate::http::problem::Problem;
+use serde_json::{Value, json};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+
+/// What can be read from a body.
+pub(crate) trait Request: Sized {
+    /// Whether members that are not known are errors.
+    const STRICT: bool;
+
+    /// Reads the members; `None` when one of them is wrong, which `fields` knows.
+    fn read(fields: &mut Fields) -> Option<Self>;
+
+    /// Reads the whole body.
+    ///
+    /// # Errors
+    /// `invalid_request` with every member that is wrong.
+    fn of(fields: Fields) -> Result<Self, Problem> {
+        let read = if Self::STRICT { Fields::read_strictly } else { Fields::read };
+        read(fields, Self::read)
+            .map(|value| value.expect("an error is noted for every member without a value"))
+    }
+}
+
+/// The members of a body, read by rules. `None` is a member that is wrong, which the fields have noted.
+pub(crate) struct Members<'a>(pub(crate) &'a mut Fields);
+
+impl Members<'_> {
+    /// A member that must be there.
+    pub(crate) fn required<T>(&mut self, name: &'static str, rule: &impl Rule<Value = T>) -> Option<T> {
+        match self.0.find(name) {
+            Some(value) => self.0.judge(name, rule.parse(&value.ok()?)),
+            None => {
+                self.0.refuse(name, REQUIRED);
+                None
+            }
+        }
+    }
+
+    /// A member that may be missing or `null`.
+    pub(crate) fn optional<T>(
+        &mut self,
+        name: &'static str,
+        rule: &impl Rule<Value = T>,
+    ) -> Option<Option<T>> {
+        match self.0.find(name) {
+            Some(value) => self.0.judge(name, rule.parse(&value.ok()?)).map(Some),
+            None => Some(None),
+        }
+    }
+
+    /// A member of a partial change: it may be missing, but not `null`.
+    pub(crate) fn change<T>(&mut self, name: &'static str, rule: &impl Rule<Value = T>) -> Option<Option<T>> {
+        let value = self.optional(name, rule)?;
+        if value.is_none() && self.0.names(name) {
+            self.0.refuse(name, "must not be null");
+            return None;
+        }
+        Some(value)
+    }
+
+    /// A member of a partial change that takes something away when it is `null`.
+    pub(crate) fn erasable<T>(
+        &mut self,
+        name: &'static str,
+        rule: &impl Rule<Value = T>,
+    ) -> Option<Option<Option<T>>> {
+        let value = self.optional(name, rule)?;
+        Some(self.0.names(name).then_some(value))
+    }
+}
+
+/// The schema of a body, being written. Its methods are named like those of [`Members`].
+pub(crate) struct ObjectSchema(Value);
+
+/// What is said of a member beside its rule.
+pub(crate) struct Words<'a> {
+    pub(crate) docs: &'a [&'a str],
+    pub(crate) example: Option<Value>,
+}
+
+impl ObjectSchema {
+    pub(crate) fn new(docs: &[&str], strict: bool) -> Self {
+        let mut schema =
+            json!({"type": "object", "description": text(docs), "required": [], "properties": {}});
+        if strict {
+            schema["additionalProperties"] = json!(false);
+        }
+        Self(schema)
+    }
+
+    pub(crate) fn required(mut self, name: &str, rule: &impl Rule, words: Words) -> Self {
+        self.0["required"].as_array_mut().expect("made as an array").push(name.into());
+        self.change(name, rule, words)
+    }
+
+    pub(crate) fn optional(self, name: &str, rule: &impl Rule, words: Words) -> Self {
+        self.with(name, nullable(rule.schema()), words)
+    }
+
+    pub(crate) fn change(self, name: &str, rule: &impl Rule, words: Words) -> Self {
+        self.with(name, rule.schema(), words)
+    }
+
+    pub(crate) fn erasable(self, name: &str, rule: &impl Rule, words: Words) -> Self {
+        self.optional(name, rule, words)
+    }
+
+    fn with(mut self, name: &str, mut schema: Value, words: Words) -> Self {
+        if !words.docs.is_empty() {
+            schema["description"] = text(words.docs).into();
+        }
+        if let Some(example) = words.example {
+            schema["example"] = example;
+        }
+        self.0["properties"][name] = schema;
+        self
+    }
+
+    pub(crate) fn build(self) -> RefOr<Schema> {
+        serde_json::from_value(self.0).map(RefOr::T).expect("a JSON schema")
+    }
+}
+
+fn text(docs: &[&str]) -> String {
+    docs.iter().map(|line| line.trim()).collect::<Vec<_>>().join("\n")
+}
+
+fn nullable(mut schema: Value) -> Value {
+    match schema["type"].take() {
+        Value::String(name) => {
+            schema["type"] = json!([name, "null"]);
+            schema
+        }
+        _ => json!({"oneOf": [{"type": "null"}, schema]}),
+    }
+}
+
+/// Makes a request of its members: `name: type = presence(rule)`, or `presence(rule, example)`, where the
+/// presence is a method of [`Members`]. With `strict` before its name, members that are not known are
+/// errors.
+macro_rules! request {
+    ($(#[doc = $doc:literal])* strict $name:ident { $($members:tt)* }) => {
+        $crate::http::extract::request::request!(@ true, [$($doc),*], $name, $($members)*);
+    };
+    (@ $strict:literal, [$($doc:literal),*], $name:ident,
+     $($(#[doc = $about:literal])* $member:ident: $type:ty = $presence:ident($rule:expr $(, $example:expr)?)),* $(,)?) => {
+        $(#[doc = $doc])*
+        pub(crate) struct $name {
+            $($(#[doc = $about])* pub(crate) $member: $type,)*
+        }
+
+        impl $crate::http::extract::request::Request for $name {
+            const STRICT: bool = $strict;
+
+            fn read(fields: &mut $crate::http::extract::fields::Fields) -> Option<Self> {
+                let mut members = $crate::http::extract::request::Members(fields);
+                $(let $member = members.$presence(stringify!($member), &$rule);)*
+                Some(Self { $($member: $member?,)* })
+            }
+        }
+
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+                use $crate::http::extract::request::{ObjectSchema, Words};
+                let schema = ObjectSchema::new(&[$($doc),*], $strict);
+                $(
+                    let example = [$(serde_json::json!($example))?].into_iter().next();
+                    let words = Words { docs: &[$($about),*], example };
+                    let schema = schema.$presence(stringify!($member), &$rule, words);
+                )*
+                schema.build()
+            }
+        }
+
+        impl utoipa::ToSchema for $name {}
+    };
+    ($(#[doc = $doc:literal])* $name:ident { $($members:tt)* }) => {
+        $crate::http::extract::request::request!(@ false, [$($doc),*], $name, $($members)*);
+    };
+}
+
+pub(crate) use request;

@@ -1,0 +1,207 @@
+//! What a member of a request may be: each rule judges the value as the client wrote it, says what it
+//! should have been, and describes itself for the document.
+
+use super::values::{self, Expected};
+use crate::identity::Roles;
+use domain::Money;
+use secrecy::SecretString;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use std::marker::PhantomData;
+use std::ops::RangeInclusive;
+use uuid::Uuid;
+
+/// Control characters, as the rules know them.
+const CONTROL: &str = r"\u0000-\u001f\u007f-\u009f";
+/// The same without newline and tab.
+const CONTROL_IN_PROSE: &str = r"\u0000-\u0008\u000b-\u001f\u007f-\u009f";
+
+/// What a member may be.
+pub(crate) trait Rule {
+    /// What the value is read into.
+    type Value;
+
+    /// Reads `value`.
+    ///
+    /// # Errors
+    /// What it should be.
+    fn parse(&self, value: &RawValue) -> Result<Self::Value, Expected>;
+
+    /// The JSON schema.
+    fn schema(&self) -> Value;
+}
+
+/// A UUID in its usual form of 36 characters.
+pub(crate) struct IdOf<T>(PhantomData<T>);
+
+/// A UUID in its usual form of 36 characters.
+pub(crate) fn id<T: From<Uuid>>() -> IdOf<T> {
+    IdOf(PhantomData)
+}
+
+impl<T: From<Uuid>> Rule for IdOf<T> {
+    type Value = T;
+
+    fn parse(&self, value: &RawValue) -> Result<T, Expected> {
+        values::uuid(value).map(T::from)
+    }
+
+    fn schema(&self) -> Value {
+        json!({"$ref": "#/components/schemas/Id"})
+    }
+}
+
+/// An amount as a string or a JSON number, judged on the text as it was written.
+pub(crate) struct Amount;
+
+impl Rule for Amount {
+    type Value = Money;
+
+    fn parse(&self, value: &RawValue) -> Result<Money, Expected> {
+        values::amount(value)
+    }
+
+    fn schema(&self) -> Value {
+        json!({"$ref": "#/components/schemas/Amount"})
+    }
+}
+
+/// An amount of more than nothing.
+pub(crate) struct PositiveAmount;
+
+impl Rule for PositiveAmount {
+    type Value = Money;
+
+    fn parse(&self, value: &RawValue) -> Result<Money, Expected> {
+        values::positive_amount(value)
+    }
+
+    fn schema(&self) -> Value {
+        Amount.schema()
+    }
+}
+
+/// `true` or `false`.
+pub(crate) struct Boolean;
+
+impl Rule for Boolean {
+    type Value = bool;
+
+    fn parse(&self, value: &RawValue) -> Result<bool, Expected> {
+        values::boolean(value)
+    }
+
+    fn schema(&self) -> Value {
+        json!({"type": "boolean"})
+    }
+}
+
+/// A whole number in these bounds; `30.0` is one as well.
+pub(crate) struct Integer(pub(crate) RangeInclusive<u32>);
+
+impl Rule for Integer {
+    type Value = u32;
+
+    fn parse(&self, value: &RawValue) -> Result<u32, Expected> {
+        values::integer(self.0.clone())(value)
+    }
+
+    fn schema(&self) -> Value {
+        json!({"type": "integer", "minimum": self.0.start(), "maximum": self.0.end()})
+    }
+}
+
+/// A single line of so many characters (not bytes) without control characters.
+pub(crate) struct Line(pub(crate) RangeInclusive<usize>);
+
+impl Rule for Line {
+    type Value = String;
+
+    fn parse(&self, value: &RawValue) -> Result<String, Expected> {
+        values::line(self.0.clone())(value)
+    }
+
+    fn schema(&self) -> Value {
+        text(&self.0, "line", &visible(&self.0, CONTROL))
+    }
+}
+
+/// A secret of so many characters (not bytes) without control characters; it may be blank.
+pub(crate) struct Secret(pub(crate) RangeInclusive<usize>);
+
+impl Rule for Secret {
+    type Value = SecretString;
+
+    fn parse(&self, value: &RawValue) -> Result<SecretString, Expected> {
+        values::secret(self.0.clone())(value)
+    }
+
+    fn schema(&self) -> Value {
+        text(&self.0, "password", &format!("^[^{CONTROL}]*$"))
+    }
+}
+
+/// A text of so many characters (not bytes) in which newlines and tabs are welcome.
+pub(crate) struct Prose(pub(crate) RangeInclusive<usize>);
+
+impl Rule for Prose {
+    type Value = String;
+
+    fn parse(&self, value: &RawValue) -> Result<String, Expected> {
+        values::prose(self.0.clone())(value)
+    }
+
+    fn schema(&self) -> Value {
+        text(&self.0, "prose", &visible(&self.0, CONTROL_IN_PROSE))
+    }
+}
+
+/// The names of one or more roles.
+pub(crate) struct RoleNames;
+
+impl Rule for RoleNames {
+    type Value = Roles;
+
+    fn parse(&self, value: &RawValue) -> Result<Roles, Expected> {
+        let names = values::list(|name| Ok(name.to_owned()))(value)?;
+        let roles = Roles::parse(names.iter().map(String::as_str));
+        roles.map_err(|_| "must be one or more of user, admin, auditor".to_owned())
+    }
+
+    fn schema(&self) -> Value {
+        json!({"type": "array", "items": {"$ref": "#/components/schemas/Role"}, "minItems": 1})
+    }
+}
+
+/// Reads by one rule and shows another schema: for values that are judged further in.
+pub(crate) struct Shown<R>(pub(crate) R, pub(crate) fn() -> Value);
+
+impl<R: Rule> Rule for Shown<R> {
+    type Value = R::Value;
+
+    fn parse(&self, value: &RawValue) -> Result<R::Value, Expected> {
+        self.0.parse(value)
+    }
+
+    fn schema(&self) -> Value {
+        (self.1)()
+    }
+}
+
+fn text(length: &RangeInclusive<usize>, format: &str, pattern: &str) -> Value {
+    let mut schema =
+        json!({"type": "string", "format": format, "pattern": pattern, "maxLength": length.end()});
+    if *length.start() > 0 {
+        schema["minLength"] = json!(length.start());
+    }
+    schema
+}
+
+/// Of a text that may not be empty, something must be visible.
+fn visible(length: &RangeInclusive<usize>, control: &str) -> String {
+    if *length.start() > 0 {
+        format!(r"^[^{control}]*[^\s{CONTROL}][^{control}]*$")
+    } else {
+        format!("^[^{control}]*$")
+    }
+}
