@@ -1,4 +1,4 @@
-//! Ends what a run that was killed has left, and nothing else.
+//! Ends the processes that a killed run has left, and no others.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,15 +13,14 @@ use super::files::State;
 use super::postgres::Cluster;
 use super::process::{PidFile, Signal};
 
-/// The private servers, in the order in which they are stopped: after their clients, the store last.
+/// The private servers in the order in which they are stopped, after their clients.
 const SERVERS: [&str; 3] = ["nats", "redis", "postgres"];
-/// How long a child may take to end on SIGTERM.
+/// The limit for a child to end after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long PostgreSQL may take for a fast shutdown.
+/// The limit for a fast shutdown of PostgreSQL.
 const POSTGRES_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Ends every child that the pid files of `dir` name and that still is the process they mean, and takes
-/// back what said that the service is ready.
+/// Ends every process that a pid file of `dir` identifies, and removes `demo.json`.
 ///
 /// The caller holds the directory's lock.
 pub(crate) async fn clear(dir: &Path) -> Result<(), Error> {
@@ -33,12 +32,12 @@ pub(crate) async fn clear(dir: &Path) -> Result<(), Error> {
         end_one(dir, server).await;
     }
     if let Some(cluster) = Cluster::known(&State::load(dir)) {
-        cluster.evict().await;
+        cluster.end_stray_server().await;
     }
     Ok(())
 }
 
-/// The names of the children that `dir` has pid files of.
+/// The names of the children with a pid file in `dir`.
 pub(crate) fn names(dir: &Path) -> Vec<String> {
     let files = std::fs::read_dir(dir.join("run")).into_iter().flatten().flatten();
     let name = |file: std::fs::DirEntry| Some(file.file_name().to_str()?.strip_suffix(".pid")?.to_owned());
@@ -48,12 +47,12 @@ pub(crate) fn names(dir: &Path) -> Vec<String> {
 async fn end_one(dir: &Path, name: &str) {
     let file = PidFile::new(dir, name);
     if let Some(identity) = file.running() {
-        warn!("ending {name}, which was left running (process {})", identity.pid);
-        let farewell = match name {
+        warn!("ending {name} of an earlier run (process {})", identity.pid);
+        let stop_signals = match name {
             "postgres" => (Signal::INT, POSTGRES_PATIENCE),
             _ => (Signal::TERM, PATIENCE),
         };
-        identity.end(&[farewell]).await;
+        identity.end(&[stop_signals]).await;
     }
     file.remove();
 }

@@ -1,56 +1,18 @@
-//! `demo.json`: what somebody who tries the system, or a test from outside, needs to know.
+//! `demo.json`: the URLs, logins and keys of a running installation, for people and for tests from outside.
 //!
-//! It is there exactly while the service answers: written when /readyz does, removed at the stop.
+//! It exists exactly while the service answers: written when /readyz does, removed at the stop.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
+use super::demo_data::Members;
 use super::error::{At, Error};
 use super::files::replace;
-use super::stack::Analyst;
+use super::options::Analyst;
 
-/// The demo data that was loaded. What is not there yet is left out of the file.
-#[derive(Debug, Default, Clone, Serialize, Deserialize)]
-pub struct Members {
-    /// People who can log in.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub users: Vec<User>,
-    /// A partner, its key and the secret of its callbacks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub partner: Option<Partner>,
-    /// The offers, cheapest first; the simulator rejects the last.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub offers: Vec<Uuid>,
-}
-
-/// A demo user.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct User {
-    /// Its id, which is its account's too.
-    pub id: Uuid,
-    /// What it logs in with.
-    pub username: String,
-    /// Its password; no secret.
-    pub password: String,
-    /// What it may do.
-    pub roles: Vec<String>,
-}
-
-/// The demo partner.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Partner {
-    /// Its id, which is its float account's too.
-    pub id: Uuid,
-    /// What it calls with: `Authorization: ApiKey <key>`.
-    pub api_key: String,
-    /// What its callbacks are signed with.
-    pub webhook_secret: String,
-}
-
-/// The whole file.
+/// The content of `demo.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Demo {
     /// The service, without `/api/v1`.
@@ -59,19 +21,16 @@ pub struct Demo {
     pub database_url: String,
     /// PostgreSQL, as the role that owns the database.
     pub database_owner_url: String,
-    /// Redis.
     pub redis_url: String,
     /// NATS, with the credentials of the service's account.
     pub nats_url: String,
-    /// An analyst's door; not with a given NATS server.
+    /// The access of an analyst; not with an external NATS server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub analyst: Option<Analyst>,
-    /// The activation system.
     pub external_url: String,
-    /// The simulator's log of effects; not with a given activation system.
+    /// The simulator's log of effects; not with an external activation system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub simulator_log: Option<PathBuf>,
-    /// The demo data.
     #[serde(flatten)]
     pub members: Members,
 }
@@ -81,18 +40,17 @@ impl Demo {
         dir.join("demo.json")
     }
 
-    /// What is written in `dir` now; `None` when nothing is ready there.
+    /// Reads the file in `dir`; `None` if nothing is ready there.
     pub fn read(dir: &Path) -> Option<Demo> {
         serde_json::from_slice(&fs::read(Demo::path(dir)).ok()?).ok()
     }
 
-    /// Writes the file, whole or not at all.
+    /// Writes the whole file or nothing.
     pub(super) fn write(&self, dir: &Path) -> Result<(), Error> {
         let text = serde_json::to_vec_pretty(self).expect("strings and paths are always JSON");
         replace(&Demo::path(dir), &text, 0o600)
     }
 
-    /// Removes the file: nothing is ready any more, or not yet.
     pub(super) fn remove(dir: &Path) -> Result<(), Error> {
         match fs::remove_file(Demo::path(dir)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at(Demo::path(dir)),

@@ -1,7 +1,6 @@
-//! The demo data of `./dev`: four people, a partner, ten offers, an opening balance each. Loading it again
-//! changes nothing: every id is derived, and the partner is known by its key.
+//! The demo data of `./dev`: four users, a partner, ten offers, opening balances. Loading it again changes
+//! nothing: every id is derived, and the partner is found by its key.
 
-use super::{Members, Partner, User};
 use crate::clock::Clock;
 use crate::config::Secret;
 use crate::event_log::{EventLog, ExecuteError, Order, Plan, WriterOptions};
@@ -13,25 +12,24 @@ use chrono::{DateTime, Utc};
 use domain::ids::RepeatKey;
 use domain::{AccountId, Metadata, Money, OfferId, PartnerId, UserId, account, offer};
 use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Connections for loading.
 const CONNECTIONS: u32 = 4;
 
-/// What alice, bob and the partner begin with, in hundredths.
+/// Of alice, bob and the partner, in hundredths.
 const OPENING_BALANCE: i64 = 100_000;
-/// Who: name, first name, roles. The password is the name and `-demo`.
+/// Name, first name, roles. The password is the name and `-demo`.
 const PEOPLE: [(&str, &str, &[&str]); 4] = [
     ("alice", "Alice", &["user"]),
     ("bob", "Bob", &["user"]),
     ("admin", "Ada", &["user", "admin"]),
     ("auditor", "Audrey", &["user", "auditor"]),
 ];
-/// What the partner is called.
 const PARTNER: &str = "Demo Partner";
-/// What: name, days. The prices go from 5.00 to 50.00; the simulator rejects the last.
+/// Name, days. The prices go from 5.00 to 50.00; the simulator rejects the last.
 const OFFERS: [(&str, u32); 10] = [
     ("Mobile Day Pass 1 GB", 1),
     ("Mobile Week 5 GB", 7),
@@ -46,28 +44,53 @@ const OFFERS: [(&str, u32); 10] = [
 ];
 const PRICE_STEP: i64 = 500;
 
+/// The loaded demo data. Members that are missing are left out of `demo.json`.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub struct Members {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<User>,
+    /// A partner, its key and the secret of its callbacks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partner: Option<Partner>,
+    /// The offers, cheapest first; the simulator rejects the last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offers: Vec<Uuid>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct User {
+    /// Its account's id too.
+    pub id: Uuid,
+    pub username: String,
+    pub password: String,
+    pub roles: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Partner {
+    /// Its float account's id too.
+    pub id: Uuid,
+    /// For `Authorization: ApiKey <key>`.
+    pub api_key: String,
+    /// Signs its callbacks.
+    pub webhook_secret: String,
+}
+
 /// Why the demo data could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The database's URL.
-    #[error("the database's URL cannot be read")]
+    #[error("the database's URL is invalid")]
     Address(#[source] sqlx::Error),
-    /// The webhook key.
     #[error("the webhook key cannot be used")]
     Key(#[from] KeyringError),
-    /// A user.
-    #[error("a demo user could not be made")]
+    #[error("cannot create a demo user")]
     Identity(#[from] IdentityError),
-    /// An offer or an account.
-    #[error("a demo event could not be written")]
+    #[error("cannot write a demo event")]
     Log(#[from] ExecuteError),
 }
 
-/// Loads what is missing into the database at `database_url` (the service's role), and tells what there
-/// is. `webhook_key` must be the service's own; `partner_key` as for `load`.
-///
-/// # Errors
-/// The database is out of reach.
+/// Loads what is missing into the database at `database_url` (the service's role), and returns all of it.
+/// `webhook_key` must be the service's own; `partner_key` as for `load`.
 pub async fn load_into(
     database_url: &str,
     webhook_key: &Secret,
@@ -83,11 +106,8 @@ pub async fn load_into(
     load(&log, &identity, partner_key, Clock::system().now().utc()).await
 }
 
-/// Loads what is missing and tells what there is. Keys are stored hashed, so the partner's is kept by who
-/// calls: without a good `partner_key` of an earlier load the partner gets another one.
-///
-/// # Errors
-/// The database is out of reach.
+/// Loads what is missing and returns all of it. The database has only the hash of the partner's key, so the
+/// caller keeps the key: without a valid `partner_key` of an earlier load the partner gets another one.
 pub async fn load(
     log: &EventLog,
     identity: &Identity,
@@ -134,7 +154,7 @@ fn metadata() -> Metadata {
     Metadata { reason: Some("demo data".to_owned()), ..Metadata::system("demo") }
 }
 
-/// The offer; once there, whatever became of its terms stays.
+/// Creates the offer. If it exists, its terms stay as they are.
 async fn offer(log: &EventLog, terms: offer::Terms) -> Result<OfferId, ExecuteError> {
     let id = OfferId(derived(&format!("offer {}", terms.name)));
     let plan = Plan::new().order(Order::Offer(id, offer::Command::Create(terms)));
@@ -170,9 +190,9 @@ async fn partner(
     key: Option<&str>,
     now: DateTime<Utc>,
 ) -> Result<Partner, Error> {
-    let (id, api_key) = match good(identity, key, now).await? {
+    let (id, api_key) = match owner_of(identity, key, now).await? {
         Some(known) => known,
-        None => with_another_key(identity, now).await?,
+        None => with_new_key(identity, now).await?,
     };
     let open = account::Command::Open { kind: account::Kind::Partner };
     let plan = Plan::new().order(Order::Account(id.into(), open));
@@ -183,8 +203,8 @@ async fn partner(
     Ok(Partner { id: id.0, api_key, webhook_secret })
 }
 
-/// Whose key it is, while it is one.
-async fn good(
+/// The partner of a valid key.
+async fn owner_of(
     identity: &Identity,
     key: Option<&str>,
     now: DateTime<Utc>,
@@ -197,10 +217,7 @@ async fn good(
     }
 }
 
-async fn with_another_key(
-    identity: &Identity,
-    now: DateTime<Utc>,
-) -> Result<(PartnerId, String), IdentityError> {
+async fn with_new_key(identity: &Identity, now: DateTime<Utc>) -> Result<(PartnerId, String), IdentityError> {
     let by = Actor::system("demo");
     let partners = identity.list_partners(None, PAGE_MAX).await?.items;
     let (id, key) = match partners.iter().find(|partner| partner.name == PARTNER && partner.is_active) {

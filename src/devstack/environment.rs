@@ -1,6 +1,5 @@
-//! The environment of a running installation: what the service is given, and any other verb needs.
-//!
-//! `./dev check` finds the private servers by it.
+//! The environment of a running installation, for the service and for other verbs: `./dev check` finds the
+//! private servers by it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,12 +17,12 @@ use crate::config::Secret;
 pub struct Environment(BTreeMap<String, String>);
 
 impl Environment {
-    /// The environment of what runs on `dir`; `None` when nothing does.
+    /// The environment of the installation that runs on `dir`.
     pub fn of(dir: &Path) -> Option<Environment> {
         serde_json::from_slice(&fs::read(path(dir)).ok()?).ok()
     }
 
-    /// The variables that our own environment does not have: what a person has set stays.
+    /// Without the variables of our own environment: those that the user has set stay.
     pub fn missing(self) -> BTreeMap<String, String> {
         self.0.into_iter().filter(|(name, _)| env::var_os(name).is_none()).collect()
     }
@@ -36,14 +35,14 @@ impl Environment {
         self.0.insert(name.to_owned(), value.into());
     }
 
-    /// Sets what a person may set otherwise.
+    /// Sets a default that the user may override.
     pub(super) fn set_unless_given(&mut self, name: &str, value: &str) {
         if env::var_os(name).is_none() {
             self.set(name, value);
         }
     }
 
-    /// Makes a secret and hands it over as a file, unless it is given, as `name` or as a file.
+    /// Creates a secret and passes it as a file, unless the user has set `name` or `name_FILE`.
     pub(super) fn set_secret(&mut self, dir: &Path, name: &str) -> Result<(), Error> {
         let file_variable = format!("{name}_FILE");
         if env::var_os(name).is_none() && env::var_os(&file_variable).is_none() {
@@ -53,7 +52,7 @@ impl Environment {
         Ok(())
     }
 
-    /// A secret, wherever it is given: in our own environment or here, itself or as a file.
+    /// A secret of our own environment or of this one, as a value or as a file.
     pub(super) fn secret(&self, name: &str) -> Result<Secret, Error> {
         let given = |name: &str| {
             let ours = env::var_os(name).filter(|value| !value.is_empty());

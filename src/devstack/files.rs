@@ -1,4 +1,4 @@
-//! What a data directory keeps: ports, the cluster's place, passwords, and who uses it now.
+//! The files of a data directory: ports and the cluster's path, passwords, secrets, and the lock.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -13,37 +13,36 @@ use tokio::time::{Instant, sleep};
 
 use super::error::{At, Error};
 use super::ports;
-use super::process::Identity;
+use super::process::ProcessIdentity;
 
 /// Length of a generated password: 190 bits.
 const PASSWORD_CHARS: usize = 32;
 /// Length of a generated secret of the service: 380 bits.
 const SECRET_CHARS: usize = 64;
-/// How long a process may look alive after a kill -9: its memory is given back first.
+/// How long a process may look alive after a kill -9, while its memory is freed.
 const DEATH: Duration = Duration::from_millis(500);
-/// How often a busy data directory is tried again.
+/// Interval of attempts to lock a data directory.
 const LOCK_POLL: Duration = Duration::from_millis(10);
 
-/// What is remembered from start to start.
+/// What is kept from start to start.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(crate) struct State {
-    /// The port of each server.
     #[serde(default)]
     pub(crate) ports: BTreeMap<String, u16>,
-    /// Where the PostgreSQL cluster is, when not in the data directory.
+    /// The path of the PostgreSQL cluster, which may be outside the data directory.
     #[serde(default)]
     pub(crate) cluster: Option<PathBuf>,
 }
 
 impl State {
-    /// What the last start left; nothing for a new directory or an unreadable file.
+    /// The state that the last start saved; empty for a new directory or an unreadable file.
     pub(crate) fn load(dir: &Path) -> State {
         let bytes = fs::read(dir.join("state.json")).unwrap_or_default();
         serde_json::from_slice(&bytes).unwrap_or_default()
     }
 
-    /// The port of the server called `name`: that of last time, or another when somebody has it now.
-    pub(crate) fn draw(&mut self, name: &'static str) -> Result<u16, Error> {
+    /// The port of the server called `name`: its last one, or another if that is in use now.
+    pub(crate) fn choose_port(&mut self, name: &'static str) -> Result<u16, Error> {
         let kept = self.ports.remove(name);
         let taken: Vec<u16> = self.ports.values().copied().collect();
         let port = ports::choose(kept, &taken).ok_or(Error::NoPort(name))?;
@@ -51,13 +50,12 @@ impl State {
         Ok(port)
     }
 
-    /// Remembers it.
     pub(crate) fn save(&self, dir: &Path) -> Result<(), Error> {
         replace(&dir.join("state.json"), &json(self), 0o644)
     }
 }
 
-/// The passwords of the private servers, made once for each data directory.
+/// The passwords of the private servers, created once for each data directory.
 ///
 /// They start with a letter: nats-server reads the value of a variable as its configuration
 /// language, where digits first mean a number.
@@ -73,8 +71,7 @@ pub(crate) struct Passwords {
 }
 
 impl Passwords {
-    /// Reads them, or makes them when this directory has none.
-    pub(crate) fn load_or_make(dir: &Path) -> Result<Passwords, Error> {
+    pub(crate) fn load_or_create(dir: &Path) -> Result<Passwords, Error> {
         let path = dir.join("secrets").join("servers.json");
         if let Some(known) = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
             return Ok(known);
@@ -93,7 +90,7 @@ impl Passwords {
     }
 }
 
-/// The file of one of the service's secrets; made when this directory has none.
+/// The file of one of the service's secrets; created if missing.
 pub(crate) fn secret(dir: &Path, name: &str) -> Result<PathBuf, Error> {
     let path = dir.join("secrets").join(name);
     if !path.exists() {
@@ -132,16 +129,15 @@ pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), Erro
     written.at(path)
 }
 
-/// Held while a process uses a data directory; the kernel lets go of it when that process dies.
+/// Locked while a process uses a data directory; the kernel unlocks it when that process dies.
 #[derive(Debug)]
-pub(crate) struct Lock {
+pub(crate) struct LockFile {
     file: File,
 }
 
-impl Lock {
-    /// Takes the directory. Its last owner (we, maybe) may be dead and its guard still cleaning up: we
-    /// wait `patience` for that.
-    pub(crate) async fn take(dir: &Path, patience: Duration) -> Result<Lock, Error> {
+impl LockFile {
+    /// Locks the directory. Waits up to `patience` for the reaper of a dead owner.
+    pub(crate) async fn take(dir: &Path, patience: Duration) -> Result<LockFile, Error> {
         fs::create_dir_all(dir).at(dir)?;
         let path = dir.join("lock");
         let file = OpenOptions::new()
@@ -155,11 +151,11 @@ impl Lock {
         let (start, deadline) = (Instant::now(), Instant::now() + patience);
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(Lock { file }),
+                Ok(()) => return Ok(LockFile { file }),
                 Err(TryLockError::Error(source)) => return Err(Error::File { path, source }),
                 Err(TryLockError::WouldBlock) => {}
             }
-            let owner = Lock::owner(dir).filter(|owner| *owner != Identity::own());
+            let owner = LockFile::owner(dir).filter(|owner| *owner != ProcessIdentity::own());
             if let Some(owner) = owner.filter(|_| start.elapsed() >= DEATH) {
                 return Err(Error::AlreadyRunning { dir: dir.to_owned(), pid: owner.pid });
             }
@@ -170,8 +166,8 @@ impl Lock {
         }
     }
 
-    /// Says who holds it, for whoever comes next.
-    pub(crate) fn sign(&mut self, dir: &Path, owner: &Identity) -> Result<(), Error> {
+    /// Writes the owner into the file, for error messages and `offers dev status`.
+    pub(crate) fn write_owner(&mut self, dir: &Path, owner: &ProcessIdentity) -> Result<(), Error> {
         let line = serde_json::to_vec(owner).expect("a number and a string are always JSON");
         let written = (|| {
             io::Seek::rewind(&mut self.file)?;
@@ -181,9 +177,9 @@ impl Lock {
         written.at(dir.join("lock"))
     }
 
-    /// The living process that signed the directory's lock last.
-    pub(crate) fn owner(dir: &Path) -> Option<Identity> {
-        let owner: Identity = serde_json::from_slice(&fs::read(dir.join("lock")).ok()?).ok()?;
+    /// The owner that was written last, if it still runs.
+    pub(crate) fn owner(dir: &Path) -> Option<ProcessIdentity> {
+        let owner: ProcessIdentity = serde_json::from_slice(&fs::read(dir.join("lock")).ok()?).ok()?;
         owner.is_alive().then_some(owner)
     }
 }
@@ -202,10 +198,10 @@ mod tests {
     }
 
     #[test]
-    fn passwords_are_made_once_and_read_by_nobody_else() {
+    fn passwords_are_created_once_and_only_their_owner_may_read_them() {
         let dir = scratch("passwords");
-        let made = Passwords::load_or_make(&dir).unwrap();
-        let read = Passwords::load_or_make(&dir).unwrap();
+        let made = Passwords::load_or_create(&dir).unwrap();
+        let read = Passwords::load_or_create(&dir).unwrap();
         assert_eq!(made.redis, read.redis);
         assert_ne!(made.redis, made.nats_app);
         assert!(made.redis.starts_with('p') && made.redis.len() == PASSWORD_CHARS);
@@ -215,19 +211,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_second_user_of_a_directory_is_told_who_the_first_is() {
+    async fn a_second_user_of_a_directory_learns_the_pid_of_the_first() {
         let dir = scratch("lock");
-        let mut first = Lock::take(&dir, Duration::ZERO).await.unwrap();
-        assert!(matches!(Lock::take(&dir, Duration::ZERO).await, Err(Error::Busy(_))));
+        let mut first = LockFile::take(&dir, Duration::ZERO).await.unwrap();
+        assert!(matches!(LockFile::take(&dir, Duration::ZERO).await, Err(Error::Busy(_))));
         let mut another = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let owner = Identity::of(i32::try_from(another.id()).unwrap()).unwrap();
-        first.sign(&dir, &owner).unwrap();
-        let refused = Lock::take(&dir, Duration::ZERO).await;
+        let owner = ProcessIdentity::of(i32::try_from(another.id()).unwrap()).unwrap();
+        first.write_owner(&dir, &owner).unwrap();
+        let refused = LockFile::take(&dir, Duration::ZERO).await;
         assert!(matches!(refused, Err(Error::AlreadyRunning { pid, .. }) if pid == owner.pid));
         another.kill().unwrap();
         another.wait().unwrap();
         drop(first);
-        Lock::take(&dir, Duration::ZERO).await.unwrap();
+        LockFile::take(&dir, Duration::ZERO).await.unwrap();
         fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -1,7 +1,7 @@
 //! The whole system on one machine: the stack, the simulated activation system and the service.
 //!
-//! The simulator and the service are children of their own, supervised like the servers: one that is
-//! killed comes back and goes on where it was.
+//! The simulator and the service are child processes, supervised like the servers: if one is killed, it is
+//! restarted and continues.
 
 use std::env;
 use std::ffi::OsString;
@@ -13,51 +13,48 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::demo::{Demo, Members};
-use super::demo_data;
+use super::data_dir::DataDirLock;
+use super::demo::Demo;
+use super::demo_data::{self, Members};
 use super::environment::Environment;
 use super::error::{At, Error};
 use super::files::{State, replace};
+use super::options::Options;
 use super::probe::Probe;
 use super::process::Signal;
-use super::service::{Recipe, Service};
-use super::stack::{Claim, Options, Stack};
+use super::service::{Service, ServiceSpec};
+use super::stack::Stack;
 use crate::runtime::migrations;
 
-/// The service's secrets, which are made once for each data directory and handed over as files.
+/// The service's secrets, created once for each data directory and passed as files.
 const SECRETS: [&str; 2] = ["OFFERS_JWT_KEY", WEBHOOK_KEY];
-/// The one that the demo partner's secret is derived from.
+/// The demo partner's webhook secret is derived from it.
 const WEBHOOK_KEY: &str = "OFFERS_WEBHOOK_KEY";
-/// Nobody is slowed down on their own machine; login throttling stays.
+/// Off on a developer's machine; login throttling stays.
 const RATE_LIMITS: [&str; 4] = [
     "OFFERS_RATE_LIMIT_USER",
     "OFFERS_RATE_LIMIT_PARTNER",
     "OFFERS_RATE_LIMIT_ADDRESS",
     "OFFERS_RATE_LIMIT_LOGIN",
 ];
-/// The demo partner's key; the database has no more than its hash.
+/// The file with the demo partner's key; the database has only its hash.
 const PARTNER_KEY: &str = "demo_partner_key";
-/// The variable that names the database as the role that owns it.
 const OWNER_URL: &str = "OFFERS_DATABASE_OWNER_URL";
-/// How long the simulator may take to answer.
 const SIMULATOR_READY: Duration = Duration::from_secs(20);
-/// How long the service may take until it is ready: it may have read tables to rebuild.
+/// The service may have to rebuild read tables first.
 const SERVICE_READY: Duration = Duration::from_secs(120);
-/// How long the simulator may take to end.
 pub const SIMULATOR_STOP: Duration = Duration::from_secs(10);
-/// How long the service may take to finish what it is doing.
+/// For finishing requests and messages.
 pub const SERVICE_STOP: Duration = Duration::from_secs(30);
 
-/// What to run.
+/// The options of an installation.
 #[derive(Debug, Clone)]
-pub struct Plan {
-    /// The servers.
+pub struct InstallationOptions {
     pub stack: Options,
-    /// Where the service listens; port 0 takes a free one and keeps it.
+    /// The service's address; port 0 chooses a free port and keeps it.
     pub listen: SocketAddr,
-    /// The activation system; a simulated one when missing.
+    /// The activation system; simulated if missing.
     pub external_url: Option<String>,
-    /// The installation's currency.
     pub currency: String,
 }
 
@@ -71,19 +68,17 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// Starts everything and waits until the service is ready; `say` hears of each step.
-    ///
-    /// # Errors
-    /// Whatever did not come up. What had been started until then is stopped again.
-    pub async fn start(plan: Plan, say: impl Fn(&str)) -> Result<Installation, Error> {
-        let claim = Claim::take(&plan.stack).await?;
+    /// Starts everything and waits until the service is ready; `say` is called before each step. After an
+    /// error everything is stopped again.
+    pub async fn start(options: InstallationOptions, say: impl Fn(&str)) -> Result<Installation, Error> {
+        let lock = DataDirLock::take(&options.stack).await?;
         // Only now: a service that a killed run left behind is gone.
-        if is_in_use(plan.listen) {
-            return Err(Error::AddressTaken(plan.listen));
+        if is_in_use(options.listen) {
+            return Err(Error::AddressInUse(options.listen));
         }
         say("starting PostgreSQL, Redis and NATS");
-        let stack = Stack::start_on(claim, &plan.stack).await?;
-        let starting = Starting { plan: &plan, stack: &stack, say: &say };
+        let stack = Stack::start_on(lock, &options.stack).await?;
+        let starting = Starting { options: &options, stack: &stack, say: &say };
         match starting.run().await {
             Ok((simulator, service, demo)) => Ok(Installation { stack, simulator, service, demo }),
             Err(error) => {
@@ -93,15 +88,12 @@ impl Installation {
         }
     }
 
-    /// What `demo.json` says.
+    /// The content of `demo.json`.
     pub fn demo(&self) -> &Demo {
         &self.demo
     }
 
     /// Stops everything, clients first.
-    ///
-    /// # Errors
-    /// When a file cannot be removed.
     pub async fn stop(self) -> Result<(), Error> {
         Demo::remove(self.stack.dir())?;
         Environment::forget(self.stack.dir());
@@ -117,9 +109,9 @@ fn is_in_use(address: SocketAddr) -> bool {
     std::net::TcpListener::bind(address).is_err_and(|cause| cause.kind() == ErrorKind::AddrInUse)
 }
 
-/// The way from running servers to a running system.
+/// The steps from running servers to a running system.
 struct Starting<'a, Say> {
-    plan: &'a Plan,
+    options: &'a InstallationOptions,
     stack: &'a Stack,
     say: &'a Say,
 }
@@ -132,14 +124,15 @@ impl<Say: Fn(&str)> Starting<'_, Say> {
         let members = self.load_demo_data().await?;
         let (external_url, simulator) = self.activation_system(&members).await?;
         (self.say)("starting the service");
-        let listen = SocketAddr::new(self.plan.listen.ip(), self.port("serve", self.plan.listen.port())?);
+        let listen =
+            SocketAddr::new(self.options.listen.ip(), self.port("serve", self.options.listen.port())?);
         let mut environment = self.environment(listen, &external_url)?;
         let probe = Probe::Http { address: reachable(listen), path: "/readyz" };
-        // The service must do with its own role; only other verbs may act as the owner.
-        let recipe = own_program("serve", environment.variables(), probe, SERVICE_READY, SERVICE_STOP)?;
+        // The service has only its own role; other verbs may act as the owner.
+        let spec = own_program("serve", environment.variables(), probe, SERVICE_READY, SERVICE_STOP)?;
         environment.set(OWNER_URL, &urls.database_owner_url);
         environment.save(dir)?;
-        let service = match Service::start(recipe, dir).await {
+        let service = match Service::start(spec, dir).await {
             Ok(service) => service,
             Err(error) => {
                 if let Some(simulator) = simulator {
@@ -163,7 +156,6 @@ impl<Say: Fn(&str)> Starting<'_, Say> {
         Ok((simulator, service, demo))
     }
 
-    /// The users, the partner and the offers of `demo.json`.
     async fn load_demo_data(&self) -> Result<Members, Error> {
         (self.say)("loading the demo data");
         let mut environment = Environment::default();
@@ -179,9 +171,9 @@ impl<Say: Fn(&str)> Starting<'_, Say> {
         Ok(members)
     }
 
-    /// The given activation system, or a simulator of our own.
+    /// The external activation system, or a simulator.
     async fn activation_system(&self, members: &Members) -> Result<(String, Option<Service>), Error> {
-        if let Some(url) = &self.plan.external_url {
+        if let Some(url) = &self.options.external_url {
             return Ok((url.clone(), None));
         }
         (self.say)("starting the simulated activation system");
@@ -194,12 +186,12 @@ impl<Say: Fn(&str)> Starting<'_, Say> {
         let rejected = rejected.map(|offer| ("OFFERS_SIMULATOR_REJECT_OFFER", offer.into()));
         let environment = settings.into_iter().chain(rejected).map(|(name, value)| (name.to_owned(), value));
         let probe = Probe::Tcp { port };
-        let recipe = own_program("simulator", environment.collect(), probe, SIMULATOR_READY, SIMULATOR_STOP)?;
-        let simulator = Service::start(recipe, self.stack.dir()).await?;
+        let spec = own_program("simulator", environment.collect(), probe, SIMULATOR_READY, SIMULATOR_STOP)?;
+        let simulator = Service::start(spec, self.stack.dir()).await?;
         Ok((format!("http://127.0.0.1:{port}"), Some(simulator)))
     }
 
-    /// What the service needs to know of this installation.
+    /// The service's settings.
     fn environment(&self, listen: SocketAddr, external_url: &str) -> Result<Environment, Error> {
         let (dir, urls) = (self.stack.dir(), self.stack.urls());
         let mut environment = Environment::default();
@@ -212,7 +204,7 @@ impl<Say: Fn(&str)> Starting<'_, Say> {
         }
         environment.set("OFFERS_EXTERNAL_URL", external_url);
         environment.set("OFFERS_DATA_DIR", dir.display().to_string());
-        environment.set("OFFERS_CURRENCY", &self.plan.currency);
+        environment.set("OFFERS_CURRENCY", &self.options.currency);
         environment.set_unless_given("OFFERS_CALLBACK_ALLOW_PRIVATE", "true");
         for name in RATE_LIMITS {
             environment.set_unless_given(name, "off");
@@ -235,23 +227,23 @@ impl<Say: Fn(&str)> Starting<'_, Say> {
         }
         let dir = self.stack.dir();
         let mut state = State::load(dir);
-        let port = state.draw(name)?;
+        let port = state.choose_port(name)?;
         state.save(dir)?;
         Ok(port)
     }
 }
 
-/// A child that is this very program, with our own environment under the one it is given.
+/// A child that runs this program, with our environment and `environment` on top.
 fn own_program(
     verb: &'static str,
     environment: Vec<(String, OsString)>,
     probe: Probe,
     ready_within: Duration,
     stop_within: Duration,
-) -> Result<Recipe, Error> {
+) -> Result<ServiceSpec, Error> {
     let inherited = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     let inherited = inherited.filter(|(name, _)| name != OWNER_URL);
-    Ok(Recipe {
+    Ok(ServiceSpec {
         name: verb,
         program: std::env::current_exe().at("the running program")?,
         args: vec![verb.into()],
@@ -260,7 +252,7 @@ fn own_program(
         user: None,
         probe,
         ready_within,
-        farewell: vec![(Signal::TERM, stop_within)],
+        stop_signals: vec![(Signal::TERM, stop_within)],
     })
 }
 
@@ -268,7 +260,7 @@ fn simulator_log(dir: &Path) -> PathBuf {
     dir.join("simulator.ndjson")
 }
 
-/// An address that listens everywhere is reached here, too.
+/// An address that listens on all interfaces is reached on the loopback.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), listen.port()),

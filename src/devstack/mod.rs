@@ -1,13 +1,14 @@
-//! Private PostgreSQL, Redis and NATS as child processes: `./dev`, the tests and the benches share it.
+//! Private PostgreSQL, Redis and NATS as child processes, for `./dev`, the tests and the benches.
 //!
-//! All of it lies below one data directory: the servers' data, passwords, logs, pid files, and a lock that
-//! says who uses it. Two directories know nothing of each other, and nothing here ever touches a server
-//! that the system or anybody else runs.
+//! Everything is below one data directory: the servers' data, passwords, logs, pid files, and a lock file with
+//! the process that uses it. Data directories are independent of each other, and nothing here ever touches a
+//! server that somebody else runs.
 //!
-//! - [`Stack`] starts what is not given and stops it in order; its guard cleans up should it be killed.
+//! - [`Stack`] starts the servers that are not external and stops them in order; if its process is killed,
+//!   its reaper cleans up.
 //! - [`Installation`] is the whole system: a stack, the simulated activation system and the service.
-//! - `service` keeps one child alive; `process` knows which process is ours and how to end it.
-//! - `postgres`, `redis`, `nats` say how each server is started; `probe` when it is ready.
+//! - `service` keeps one child alive; `process` identifies and ends our processes.
+//! - `postgres`, `redis`, `nats` define how each server is started; `probe` checks that it is ready.
 
 mod cleanup;
 mod control;
@@ -19,6 +20,7 @@ mod error;
 mod files;
 mod installation;
 mod nats;
+mod options;
 mod ports;
 mod postgres;
 mod probe;
@@ -30,9 +32,11 @@ mod service;
 mod stack;
 
 pub use control::{Status, down, kill, reset, settle, status};
-pub use demo::{Demo, Members, Partner, User};
+pub use demo::Demo;
+pub use demo_data::{Members, Partner, User};
 pub use environment::Environment;
 pub use error::Error;
-pub use installation::{Installation, Plan, SERVICE_STOP, SIMULATOR_STOP};
+pub use installation::{Installation, InstallationOptions, SERVICE_STOP, SIMULATOR_STOP};
+pub use options::{Analyst, ExternalServers, Options, Urls};
 pub use reaper::watch;
-pub use stack::{Analyst, Given, Options, Stack, Urls};
+pub use stack::Stack;

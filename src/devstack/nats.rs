@@ -8,17 +8,16 @@ use super::files::{self, Passwords};
 use super::probe::Probe;
 use super::process::Signal;
 use super::programs;
-use super::service::Recipe;
+use super::service::ServiceSpec;
 
-/// The same file that a deployment uses; addresses and the data directory are overridden here.
+/// The same file as in a deployment; addresses and the data directory are overridden here.
 const CONFIGURATION: &str = include_str!("../../nats.conf");
-/// How long it may take to answer: it reads its streams first.
+/// It reads its streams before it answers.
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// How long it may take to end.
 const SHUTDOWN: Duration = Duration::from_secs(10);
 
-/// How to start it, for clients on `port` and monitoring on `monitor`.
-pub(crate) fn recipe(dir: &Path, port: u16, monitor: u16, passwords: &Passwords) -> Result<Recipe, Error> {
+/// How to start it: clients on `port`, monitoring on `monitor`.
+pub(crate) fn spec(dir: &Path, port: u16, monitor: u16, passwords: &Passwords) -> Result<ServiceSpec, Error> {
     let home = dir.join("nats");
     std::fs::create_dir_all(&home).at(&home)?;
     let config = home.join("nats.conf");
@@ -26,7 +25,7 @@ pub(crate) fn recipe(dir: &Path, port: u16, monitor: u16, passwords: &Passwords)
     let (port_arg, monitor_arg) = (port.to_string(), monitor.to_string());
     let mut args = vec!["-c".into(), config.into(), "-sd".into(), home.join("jetstream").into()];
     args.extend(["-a", "127.0.0.1", "-p", &port_arg, "-m", &monitor_arg].map(Into::into));
-    Ok(Recipe {
+    Ok(ServiceSpec {
         name: "nats",
         program: programs::find("nats-server", "nats-server")?,
         args,
@@ -39,11 +38,10 @@ pub(crate) fn recipe(dir: &Path, port: u16, monitor: u16, passwords: &Passwords)
         user: None,
         probe: Probe::Nats { port, user: "app", password: passwords.nats_app.clone() },
         ready_within: READY_WITHIN,
-        farewell: vec![(Signal::TERM, SHUTDOWN)],
+        stop_signals: vec![(Signal::TERM, SHUTDOWN)],
     })
 }
 
-/// Where `user` finds it.
 pub(crate) fn url(user: &str, password: &str, port: u16) -> String {
     format!("nats://{user}:{password}@127.0.0.1:{port}")
 }

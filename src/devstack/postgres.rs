@@ -1,7 +1,7 @@
 //! The private PostgreSQL: its cluster, its roles, how it is started.
 //!
-//! PostgreSQL refuses to run as root. Then the cluster belongs to the system's `postgres` user, and when
-//! that user cannot enter the data directory (below a home with mode 700, say) it lies in /var/tmp.
+//! PostgreSQL refuses to run as root. For root the cluster belongs to the system's `postgres` user, and if
+//! that user cannot enter the data directory (below a home with mode 700, say) the cluster is in /var/tmp.
 
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -17,35 +17,32 @@ use tracing::warn;
 use super::error::{At, Error};
 use super::files::{self, Passwords, State};
 use super::probe::Probe;
-use super::process::{Identity, Signal, command_line};
+use super::process::{ProcessIdentity, Signal, command_line};
 use super::programs;
-use super::service::Recipe;
+use super::service::ServiceSpec;
 
-/// The user that runs the server when we are root.
+/// Runs the server if we are root.
 const SERVER_USER: &str = "postgres";
-/// The service's database.
 pub(crate) const DATABASE: &str = "offers";
-/// Where the cluster goes when that user cannot enter the data directory.
-const ELSEWHERE: &str = "/var/tmp";
+/// For the cluster if that user cannot enter the data directory.
+const FALLBACK: &str = "/var/tmp";
 /// Connections: the service's pools, those of a few hundred tests side by side, and psql.
 const MAX_CONNECTIONS: u32 = 300;
-/// Starting may include the recovery of a large log after a crash.
+/// Includes the recovery of a large log after a crash.
 const READY_WITHIN: Duration = Duration::from_secs(120);
-/// How long a fast shutdown may take: it writes a checkpoint.
+/// A fast shutdown writes a checkpoint.
 const FAST_SHUTDOWN: Duration = Duration::from_secs(20);
-/// How long an immediate shutdown may take.
 const IMMEDIATE_SHUTDOWN: Duration = Duration::from_secs(5);
 
-/// What the server is for, as far as its settings care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Care {
-    /// Off for tests: nothing is forced to disk, a power cut may lose the cluster.
+pub(crate) struct Durability {
+    /// Off for tests: no fsync, a power cut may lose the cluster.
     pub(crate) durable: bool,
-    /// The directory is removed at the end: stop without a checkpoint.
+    /// The directory is removed at the end, so the server stops without a checkpoint.
     pub(crate) ephemeral: bool,
 }
 
-/// Where the cluster is and who runs it.
+/// The cluster's directory, and the user that runs it.
 #[derive(Debug, Clone)]
 pub(crate) struct Cluster {
     home: PathBuf,
@@ -53,14 +50,14 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Finds or chooses the place, and remembers it in `state`.
+    /// Finds or chooses the directory, and keeps it in `state`.
     pub(crate) fn locate(dir: &Path, state: &mut State) -> Result<Cluster, Error> {
         let user = if rustix::process::geteuid().is_root() { Some(server_user()?) } else { None };
         let inside = dir.join("postgres");
         let home = match state.cluster.clone() {
             Some(known) => known,
             None if own_directory(&inside, user)? => inside,
-            None => elsewhere(dir),
+            None => fallback(dir),
         };
         if !own_directory(&home, user)? {
             return Err(Error::ForeignDirectory(home));
@@ -69,18 +66,17 @@ impl Cluster {
         Ok(Cluster { home, user })
     }
 
-    /// The cluster that an earlier start remembered.
+    /// The cluster of an earlier start.
     pub(crate) fn known(state: &State) -> Option<Cluster> {
         state.cluster.clone().map(|home| Cluster { home, user: None })
     }
 
-    /// The cluster's files.
     fn data(&self) -> PathBuf {
         self.home.join("data")
     }
 
-    /// Creates the cluster when there is none. A first try that was broken off is done again.
-    pub(crate) async fn create(&self, passwords: &Passwords, care: Care) -> Result<(), Error> {
+    /// Creates the cluster if there is none. An unfinished attempt is repeated.
+    pub(crate) async fn create(&self, passwords: &Passwords, durability: Durability) -> Result<(), Error> {
         if self.data().exists() {
             return Ok(());
         }
@@ -97,7 +93,7 @@ impl Cluster {
         initdb.arg("-D").arg(&draft).arg("--pwfile").arg(&password_file);
         initdb.args(["-U", "postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]);
         initdb.args(["--no-instructions", "--data-checksums"]);
-        if !care.durable {
+        if !durability.durable {
             initdb.arg("--no-sync");
         }
         self.run("initdb", initdb).await?;
@@ -118,10 +114,9 @@ impl Cluster {
         Err(Error::Tool { tool, output: String::from_utf8_lossy(&output).trim().to_owned() })
     }
 
-    /// Ends a server that runs on these files without us, and removes a pid file that names a stranger.
-    ///
-    /// PostgreSQL believes any living process with the pid in its file to be itself, and would not start.
-    pub(crate) async fn evict(&self) {
+    /// Ends a server that an earlier run left on these files, or removes its pid file if that names another
+    /// process: PostgreSQL would take any process with that pid for itself, and not start.
+    pub(crate) async fn end_stray_server(&self) {
         let path = self.data().join("postmaster.pid");
         let Some(pid) = fs::read_to_string(&path).ok().and_then(|text| text.lines().next()?.parse().ok())
         else {
@@ -129,10 +124,10 @@ impl Cluster {
         };
         let home = self.data().to_string_lossy().into_owned();
         let ours = command_line(pid).is_some_and(|line| line.contains(&home));
-        match Identity::of(pid).filter(|_| ours) {
+        match ProcessIdentity::of(pid).filter(|_| ours) {
             Some(server) => {
-                warn!("ending a PostgreSQL that was left running on {home} (process {pid})");
-                server.end(&farewell(Care { durable: true, ephemeral: false })).await;
+                warn!("ending PostgreSQL of an earlier run on {home} (process {pid})");
+                server.end(&stop_signals(Durability { durable: true, ephemeral: false })).await;
             }
             None => {
                 let _may_be_gone = fs::remove_file(&path);
@@ -141,10 +136,15 @@ impl Cluster {
     }
 
     /// How to start the server on `port`.
-    pub(crate) fn recipe(&self, port: u16, passwords: &Passwords, care: Care) -> Result<Recipe, Error> {
+    pub(crate) fn spec(
+        &self,
+        port: u16,
+        passwords: &Passwords,
+        durability: Durability,
+    ) -> Result<ServiceSpec, Error> {
         let bin = programs::postgres(&self.data())?;
-        let settings = settings(port, care).into_iter().flat_map(|setting| ["-c".to_owned(), setting]);
-        Ok(Recipe {
+        let settings = settings(port, durability).into_iter().flat_map(|setting| ["-c".to_owned(), setting]);
+        Ok(ServiceSpec {
             name: "postgres",
             program: bin.join("postgres"),
             args: ["-D".into(), self.data().into()].into_iter().chain(settings.map(Into::into)).collect(),
@@ -153,11 +153,10 @@ impl Cluster {
             user: self.user,
             probe: Probe::Postgres { url: url("postgres", &passwords.postgres, port, "postgres") },
             ready_within: READY_WITHIN,
-            farewell: farewell(care),
+            stop_signals: stop_signals(durability),
         })
     }
 
-    /// Removes the cluster, wherever it is.
     pub(crate) fn remove(state: &State) -> io::Result<()> {
         match &state.cluster {
             Some(home) if home.exists() => fs::remove_dir_all(home),
@@ -166,12 +165,12 @@ impl Cluster {
     }
 }
 
-fn farewell(care: Care) -> Vec<(Signal, Duration)> {
+fn stop_signals(durability: Durability) -> Vec<(Signal, Duration)> {
     let immediate = (Signal::QUIT, IMMEDIATE_SHUTDOWN);
-    if care.ephemeral { vec![immediate] } else { vec![(Signal::INT, FAST_SHUTDOWN), immediate] }
+    if durability.ephemeral { vec![immediate] } else { vec![(Signal::INT, FAST_SHUTDOWN), immediate] }
 }
 
-fn settings(port: u16, care: Care) -> Vec<String> {
+fn settings(port: u16, durability: Durability) -> Vec<String> {
     let mut settings = vec![
         "listen_addresses=127.0.0.1".to_owned(),
         format!("port={port}"),
@@ -183,20 +182,20 @@ fn settings(port: u16, care: Care) -> Vec<String> {
         "log_timezone=UTC".to_owned(),
         "log_checkpoints=off".to_owned(),
         "log_line_prefix=%m [%p] %u@%d ".to_owned(),
-        // Compiling a plan takes longer than any statement of ours.
+        // Compiling a plan would take longer than our statements.
         "jit=off".to_owned(),
     ];
-    if !care.durable {
+    if !durability.durable {
         settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"].map(str::to_owned));
     }
     settings
 }
 
-/// Makes the two roles and the database, or brings their passwords up to date.
+/// Creates the two roles and the database, or updates their passwords.
 ///
-/// `offers_owner` owns the database and migrates it. `offers_app` is the service: it may connect, and
-/// the migrations grant it the rest. Neither may create roles, which PostgreSQL 15 makes as good as being
-/// its superuser; the owner creates databases for the tests.
+/// `offers_owner` owns the database and migrates it. `offers_app` is the service's role: it may connect, and
+/// the migrations grant the rest. Neither may create roles: on PostgreSQL 15 that is as good as being the
+/// superuser. The owner creates databases for the tests.
 pub(crate) async fn set_up_roles(port: u16, passwords: &Passwords) -> Result<(), Error> {
     let mut connection =
         PgConnection::connect(&url("postgres", &passwords.postgres, port, "postgres")).await?;
@@ -207,7 +206,7 @@ pub(crate) async fn set_up_roles(port: u16, passwords: &Passwords) -> Result<(),
     for (role, rights, password) in roles {
         let known = exists(&mut connection, "select 1 from pg_roles where rolname = $1", role).await?;
         let verb = if known { "alter" } else { "create" };
-        // No parameters in DDL; the password is of our own making, letters and digits only.
+        // DDL has no parameters; the password is generated, letters and digits only.
         let statement = format!("{verb} role {role} login {rights} password '{password}'");
         sqlx::query(&statement).execute(&mut connection).await?;
     }
@@ -226,12 +225,11 @@ async fn exists(connection: &mut PgConnection, query: &str, name: &str) -> Resul
     Ok(sqlx::query(query).bind(name).fetch_optional(connection).await?.is_some())
 }
 
-/// Where `role` finds `database` on the private server.
 pub(crate) fn url(role: &str, password: &str, port: u16, database: &str) -> String {
     format!("postgres://{role}:{password}@127.0.0.1:{port}/{database}")
 }
 
-/// The uid and gid of the system's `postgres` user, which its package creates.
+/// The uid and gid of the `postgres` user, which the system's package creates.
 fn server_user() -> Result<(u32, u32), Error> {
     let id = |option: &str| {
         let output = Blocking::new("id").args([option, SERVER_USER]).output().ok()?;
@@ -243,9 +241,9 @@ fn server_user() -> Result<(u32, u32), Error> {
     }
 }
 
-/// Makes the directory the server's own; false when its user cannot enter it there.
+/// Creates the directory for the server's user; false if that user cannot enter it there.
 ///
-/// One that is there already must be private to that user: below /var/tmp anybody may have made it.
+/// An existing directory must be private to that user: below /var/tmp any user may have created it.
 fn own_directory(home: &Path, user: Option<(u32, u32)>) -> Result<bool, Error> {
     if !home.exists() {
         if let Some(parent) = home.parent() {
@@ -278,9 +276,9 @@ fn can_enter(home: &Path, user: Option<(u32, u32)>) -> bool {
     test.output().is_ok_and(|output| output.status.success())
 }
 
-/// A place that depends on the data directory's path alone.
-fn elsewhere(dir: &Path) -> PathBuf {
+/// A path that is derived from the data directory's path.
+fn fallback(dir: &Path) -> PathBuf {
     let digest = Sha256::digest(dir.as_os_str().as_encoded_bytes());
     let hash: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    Path::new(ELSEWHERE).join(format!("offers-{hash}"))
+    Path::new(FALLBACK).join(format!("offers-{hash}"))
 }

@@ -1,4 +1,4 @@
-//! Whether a server really answers: not "the port is open" but "it does its work".
+//! Checks that a server is ready: not only that its port is open, but that it does its work.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,12 +9,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// How long one attempt may take.
 const ATTEMPT: Duration = Duration::from_secs(2);
-/// The most we read of an answer, in bytes.
+/// Bytes that are read of an answer.
 const ANSWER_LIMIT: usize = 64 * 1024;
 
-/// How a server shows that it is ready.
+/// How to find out whether a server is ready.
 #[derive(Debug, Clone)]
 pub(crate) enum Probe {
     /// Logs in and asks for a row.
@@ -30,7 +29,7 @@ pub(crate) enum Probe {
 }
 
 impl Probe {
-    /// Tries once; an error says what is missing.
+    /// Tries once.
     pub(crate) async fn attempt(&self) -> Result<(), String> {
         let attempt = async {
             match self {
@@ -48,7 +47,7 @@ impl Probe {
                     converse(*address, &request, "HTTP/1.1 200 ").await
                 }
                 Probe::Tcp { port } => {
-                    TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).await.map(drop).map_err(said)
+                    TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).await.map(drop).map_err(to_text)
                 }
             }
         };
@@ -69,21 +68,21 @@ async fn postgres(url: &str) -> Result<(), String> {
     connection.close().await.map_err(|error| error.to_string())
 }
 
-/// Says `hello` and listens until `wanted` is heard or the other side has no more to say.
+/// Sends `hello` and reads until `wanted` is found.
 async fn converse(address: impl tokio::net::ToSocketAddrs, hello: &str, wanted: &str) -> Result<(), String> {
-    let mut stream = TcpStream::connect(address).await.map_err(said)?;
-    stream.write_all(hello.as_bytes()).await.map_err(said)?;
-    let mut heard = Vec::new();
-    while heard.len() < ANSWER_LIMIT && stream.read_buf(&mut heard).await.map_err(said)? > 0 {
-        if String::from_utf8_lossy(&heard).contains(wanted) {
+    let mut stream = TcpStream::connect(address).await.map_err(to_text)?;
+    stream.write_all(hello.as_bytes()).await.map_err(to_text)?;
+    let mut received = Vec::new();
+    while received.len() < ANSWER_LIMIT && stream.read_buf(&mut received).await.map_err(to_text)? > 0 {
+        if String::from_utf8_lossy(&received).contains(wanted) {
             return Ok(());
         }
     }
-    let heard = String::from_utf8_lossy(&heard);
-    Err(format!("it answered {:?}", heard.lines().last().unwrap_or_default()))
+    let received = String::from_utf8_lossy(&received);
+    Err(format!("it answered {:?}", received.lines().last().unwrap_or_default()))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn said(error: io::Error) -> String {
+fn to_text(error: io::Error) -> String {
     error.to_string()
 }

@@ -1,7 +1,7 @@
-//! Which process is ours, and how to end it.
+//! Identifies our processes and ends them.
 //!
-//! A pid alone is not a name: it is given again, and in a container soon. A process is identified by
-//! its pid *and* when it started, so that what we left behind is ended and nothing else ever is.
+//! A pid alone is not enough: pids are reused, in a container soon. A process is identified by its pid *and*
+//! its start time, so that only our own processes are ever ended.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,38 +13,35 @@ use rustix::process::{Pid, kill_process};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-/// How often a process that was told to end is looked at.
+/// Interval of checks whether a process has ended.
 const END_POLL: Duration = Duration::from_millis(20);
-/// How long a process may take to vanish after SIGKILL (it can be in an uninterruptible write).
+/// The limit for a process to end after SIGKILL (it can be in an uninterruptible write).
 const KILL_WAIT: Duration = Duration::from_secs(10);
 
-/// One process, for as long as it lives: no later process with the same pid is equal to it.
+/// One process: a later process with the same pid is not equal to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Identity {
-    /// The process id.
+pub(crate) struct ProcessIdentity {
     pub(crate) pid: i32,
-    /// When it started, in the system's own words; only ever compared.
+    /// The start time as the system writes it; only compared.
     started: String,
 }
 
-impl Identity {
-    /// The process that has `pid` now; `None` when there is none, or only its zombie.
+impl ProcessIdentity {
+    /// The process that has `pid` now; a zombie does not count.
     pub(crate) fn of(pid: i32) -> Option<Self> {
-        started(pid).map(|started| Identity { pid, started })
+        started(pid).map(|started| ProcessIdentity { pid, started })
     }
 
-    /// This very process.
     pub(crate) fn own() -> Self {
         let pid = i32::try_from(std::process::id()).expect("a pid is a positive C int");
-        Identity::of(pid).unwrap_or(Identity { pid, started: String::new() })
+        ProcessIdentity::of(pid).unwrap_or(ProcessIdentity { pid, started: String::new() })
     }
 
-    /// Whether it still runs.
     pub(crate) fn is_alive(&self) -> bool {
-        Identity::of(self.pid).as_ref() == Some(self)
+        ProcessIdentity::of(self.pid).as_ref() == Some(self)
     }
 
-    /// Sends `signal`; a process that has ended meanwhile is none of our business.
+    /// Sends `signal`, unless the process has ended.
     pub(crate) fn signal(&self, signal: Signal) {
         if self.is_alive()
             && let Some(pid) = Pid::from_raw(self.pid)
@@ -53,9 +50,9 @@ impl Identity {
         }
     }
 
-    /// Ends it: each signal of `farewell` in turn with its patience, then SIGKILL.
-    pub(crate) async fn end(&self, farewell: &[(Signal, Duration)]) {
-        for (signal, patience) in farewell {
+    /// Sends each of `stop_signals` and waits its patience, then SIGKILL.
+    pub(crate) async fn end(&self, stop_signals: &[(Signal, Duration)]) {
+        for (signal, patience) in stop_signals {
             self.signal(*signal);
             if self.gone_within(*patience).await {
                 return;
@@ -65,7 +62,7 @@ impl Identity {
         self.gone_within(KILL_WAIT).await;
     }
 
-    /// Waits until it has ended; false when it has not after `patience`.
+    /// Waits until it has ended; false if it has not after `patience`.
     pub(crate) async fn gone_within(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         while self.is_alive() {
@@ -78,11 +75,11 @@ impl Identity {
     }
 }
 
-/// When the process started, unique over the machine's boots; `None` when it does not run.
+/// The start time, unique over the machine's boots; `None` if the process does not run.
 #[cfg(target_os = "linux")]
 fn started(pid: i32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may hold anything: fields are counted from the last one.
+    // The name, in parentheses, may contain anything: count fields from the last parenthesis.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let (state, ticks) = (fields.first()?, fields.get(19)?);
     if matches!(*state, "Z" | "X") {
@@ -92,7 +89,7 @@ fn started(pid: i32) -> Option<String> {
     Some(format!("{} {ticks}", boot.trim()))
 }
 
-/// When the process started; `None` when it does not run.
+/// The start time; `None` if the process does not run.
 #[cfg(not(target_os = "linux"))]
 fn started(pid: i32) -> Option<String> {
     let line = ps(pid, "stat=,lstart=")?;
@@ -116,31 +113,28 @@ fn ps(pid: i32, columns: &str) -> Option<String> {
     (!line.is_empty()).then_some(line)
 }
 
-/// The file in which a running child's identity is kept.
+/// The file with a running child's identity.
 #[derive(Debug, Clone)]
 pub(crate) struct PidFile(PathBuf);
 
 impl PidFile {
-    /// The file of the child called `name` below the data directory.
     pub(crate) fn new(dir: &Path, name: &str) -> Self {
         PidFile(dir.join("run").join(format!("{name}.pid")))
     }
 
-    /// Remembers `identity`.
-    pub(crate) fn write(&self, identity: &Identity) -> io::Result<()> {
+    pub(crate) fn write(&self, identity: &ProcessIdentity) -> io::Result<()> {
         if let Some(parent) = self.0.parent() {
             fs::create_dir_all(parent)?;
         }
         fs::write(&self.0, serde_json::to_vec(identity)?)
     }
 
-    /// The process it names, if that still runs.
-    pub(crate) fn running(&self) -> Option<Identity> {
-        let identity: Identity = serde_json::from_slice(&fs::read(&self.0).ok()?).ok()?;
+    /// The child, if it still runs.
+    pub(crate) fn running(&self) -> Option<ProcessIdentity> {
+        let identity: ProcessIdentity = serde_json::from_slice(&fs::read(&self.0).ok()?).ok()?;
         identity.is_alive().then_some(identity)
     }
 
-    /// Forgets the child.
     pub(crate) fn remove(&self) {
         let _may_be_gone = fs::remove_file(&self.0);
     }
@@ -151,10 +145,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_itself_and_no_other_with_its_pid() {
-        let own = Identity::own();
+    fn a_process_is_not_equal_to_an_earlier_one_with_its_pid() {
+        let own = ProcessIdentity::own();
         assert!(own.is_alive());
-        let before_us = Identity { started: "another time".into(), ..own };
+        let before_us = ProcessIdentity { started: "another time".into(), ..own };
         assert!(!before_us.is_alive());
     }
 
@@ -167,7 +161,7 @@ mod tests {
             .unwrap();
         let mut ready = [0; 6];
         io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut ready).unwrap();
-        let identity = Identity::of(i32::try_from(child.id()).unwrap()).unwrap();
+        let identity = ProcessIdentity::of(i32::try_from(child.id()).unwrap()).unwrap();
         identity.end(&[(Signal::TERM, Duration::from_millis(100))]).await;
         assert!(!identity.is_alive());
         assert!(!child.wait().unwrap().success());

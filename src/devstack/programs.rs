@@ -1,4 +1,4 @@
-//! Finds the servers' executables, wherever this system puts them.
+//! Finds the servers' executables.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,12 +7,12 @@ use std::{env, fs};
 
 use super::error::Error;
 
-/// The oldest PostgreSQL that is good enough.
+/// The oldest supported PostgreSQL.
 const OLDEST_POSTGRES: u32 = 15;
-/// Where programs are that are not on everybody's PATH.
+/// Directories that are often missing in PATH.
 const ELSEWHERE: [&str; 5] =
     ["/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/opt/homebrew/bin", "/home/linuxbrew/.linuxbrew/bin"];
-/// Directories that hold one directory for each PostgreSQL version, and where in that its programs are.
+/// Directories with one directory for each PostgreSQL version, whose programs are in `bin`.
 const POSTGRES_HOMES: [&str; 5] = [
     "/usr/lib/postgresql",
     "/opt/homebrew/opt",
@@ -21,7 +21,6 @@ const POSTGRES_HOMES: [&str; 5] = [
     "/usr/local/pgsql",
 ];
 
-/// The executable called `program`.
 pub(crate) fn find(program: &'static str, package: &'static str) -> Result<PathBuf, Error> {
     path_directories()
         .into_iter()
@@ -31,7 +30,7 @@ pub(crate) fn find(program: &'static str, package: &'static str) -> Result<PathB
         .ok_or(Error::NotInstalled { program, package })
 }
 
-/// The directory with PostgreSQL's programs: of the version that made `cluster`, or the newest.
+/// The directory of PostgreSQL's programs: of the version of `cluster`, or else the newest.
 pub(crate) fn postgres(cluster: &Path) -> Result<PathBuf, Error> {
     let installed = installed_postgres();
     let newest = installed.iter().next_back().filter(|(version, _)| **version >= OLDEST_POSTGRES);
@@ -46,12 +45,12 @@ pub(crate) fn postgres(cluster: &Path) -> Result<PathBuf, Error> {
     })
 }
 
-/// The major version that made a cluster; `None` when there is none yet.
+/// The major version of a cluster; `None` if it does not exist yet.
 fn version_of(cluster: &Path) -> Option<u32> {
     fs::read_to_string(cluster.join("PG_VERSION")).ok()?.trim().parse().ok()
 }
 
-/// One directory of programs for each major version that is installed.
+/// The directory of programs of each installed major version.
 fn installed_postgres() -> BTreeMap<u32, PathBuf> {
     let homes = POSTGRES_HOMES.iter().filter_map(|home| fs::read_dir(home).ok()).flatten().flatten();
     let mut directories: Vec<PathBuf> = homes.map(|entry| entry.path().join("bin")).collect();

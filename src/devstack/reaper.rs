@@ -1,9 +1,8 @@
 //! Cleans up after a stack whose process was killed.
 //!
-//! A process that is kill -9ed cannot end its children. So each stack has a guard: a process of this
-//! binary that does nothing but wait for the end of a pipe, which the kernel closes when the stack's
-//! process dies, however it dies. It works the same on Linux and macOS. Should the guard be killed too,
-//! the next start does its work.
+//! A process that gets SIGKILL cannot end its children. So each stack has a reaper: a process of this program
+//! that waits for the end of a pipe, which the kernel closes when the stack's process dies. It works the same
+//! on Linux and macOS. If the reaper is killed too, the next start does its work.
 
 use std::fs;
 use std::io::{ErrorKind, Read};
@@ -15,15 +14,15 @@ use tokio::process::{Child, Command};
 
 use super::cleanup;
 use super::error::{At, Error};
-use super::files::{Lock, State};
+use super::files::{LockFile, State};
 use super::postgres::Cluster;
 
-/// How long a stack may live on after its end of the pipe was closed. A killed one is gone in a moment;
-/// one whose start was broken off is cleaning up itself.
+/// How long a stack may live after its end of the pipe was closed. A killed stack is gone at once; a stack
+/// whose start was cancelled cleans up itself.
 const STACK_PATIENCE: Duration = Duration::from_secs(90);
-/// How long the lock may stay held after that; when for longer, the next stack has it and cleans up itself.
+/// How long the lock may stay locked after that. If longer, the next stack has it and cleans up itself.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
-/// Everything that we or the service put into a data directory; the lock goes last.
+/// Everything that we or the service put into a data directory; the lock is removed last.
 const OURS: [&str; 11] = [
     "demo.json",
     "simulator.ndjson",
@@ -38,48 +37,45 @@ const OURS: [&str; 11] = [
     "lock",
 ];
 
-/// The guard of a stack that runs in this process.
+/// The reaper of a stack in this process.
 #[derive(Debug)]
-pub(crate) struct Guard(Child);
+pub(crate) struct Reaper(Child);
 
-impl Guard {
-    /// Starts the guard: this executable's `dev guard`.
-    pub(crate) fn start(dir: &Path, ephemeral: bool) -> Result<Guard, Error> {
-        let spawned = |source| Error::Spawn { name: "the guard".to_owned(), source };
+impl Reaper {
+    /// Starts the reaper: `dev reaper` of this program.
+    pub(crate) fn start(dir: &Path, ephemeral: bool) -> Result<Reaper, Error> {
+        let spawned = |source| Error::Spawn { name: "the reaper".to_owned(), source };
         let mut command = Command::new(std::env::current_exe().map_err(spawned)?);
-        command.args(["dev", "guard", "--dir"]).arg(dir);
+        command.args(["dev", "reaper", "--dir"]).arg(dir);
         if ephemeral {
             command.arg("--ephemeral");
         }
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         // It must outlive a signal to our whole group.
-        command.process_group(0).current_dir("/").spawn().map(Guard).map_err(spawned)
+        command.process_group(0).current_dir("/").spawn().map(Reaper).map_err(spawned)
     }
 
-    /// Sends it away; everything has been stopped in order.
+    /// Ends the reaper, after everything was stopped in order.
     pub(crate) async fn dismiss(mut self) {
         let _already_gone = self.0.kill().await;
     }
 }
 
-/// What the guard does: waits until `pipe` ends, then ends what runs below `dir`.
-///
-/// # Errors
-/// When another process uses the directory by then (it has cleaned up), or it cannot be removed.
+/// Runs the reaper: waits until `pipe` ends, then ends what runs on `dir`.
 pub async fn watch(dir: PathBuf, ephemeral: bool, mut pipe: impl Read + Send + 'static) -> Result<(), Error> {
-    let stack = Lock::owner(&dir);
+    let stack = LockFile::owner(&dir);
     let ended = tokio::task::spawn_blocking(move || pipe.read_to_end(&mut Vec::new()));
     let _either_way_the_stack_is_gone = ended.await;
     if let Some(stack) = stack {
         stack.gone_within(STACK_PATIENCE).await;
     }
-    let _lock = Lock::take(&dir, LOCK_PATIENCE).await?;
+    let _lock = LockFile::take(&dir, LOCK_PATIENCE).await?;
     cleanup::clear(&dir).await?;
     if ephemeral { remove(&dir) } else { Ok(()) }
 }
 
-/// Removes what is ours in a data directory, the cluster wherever it is, and the directory when that was
-/// all: somebody may have named a directory that holds other things too.
+/// Removes our files in a data directory, the cluster, and the directory if it is empty then: it may contain
+/// other files too.
 pub(crate) fn remove(dir: &Path) -> Result<(), Error> {
     Cluster::remove(&State::load(dir)).at(dir)?;
     for name in OURS {

@@ -1,7 +1,7 @@
-//! A child process that is kept alive until it is told to stop.
+//! A child process that is restarted until it is stopped.
 //!
-//! Whoever holds the `Service` owns the child: it is started again, on the same port and data, when it
-//! dies, and ended in an orderly way by `stop`. Dropping it ends the child too, without waiting for it.
+//! When the child dies it is restarted on the same port and data. `stop` ends it in order. Dropping the
+//! `Service` ends it too, without waiting.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -18,42 +18,38 @@ use tracing::{info, warn};
 
 use super::error::{At, Error};
 use super::probe::Probe;
-use super::process::{Identity, PidFile, Signal};
+use super::process::{PidFile, ProcessIdentity, Signal};
 use crate::backoff::{Backoff, Delays};
 
-/// How often a starting server is asked whether it is ready.
+/// Interval of probes of a starting server.
 const READY_POLL: Duration = Duration::from_millis(25);
 const RESTART: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
-/// A child that ran this long has earned a quick restart again.
+/// A child that ran this long is restarted with the first delay again.
 const STEADY_AFTER: Duration = Duration::from_secs(10);
-/// How much of a log's end an error shows, in bytes and lines.
+/// The end of a log that an error shows, in bytes and lines.
 const TAIL_BYTES: u64 = 4 * 1024;
 const TAIL_LINES: usize = 5;
 
-/// Everything needed to start a child, again and again.
+/// How a child is started and stopped.
 #[derive(Debug, Clone)]
-pub(crate) struct Recipe {
-    /// Its name in messages, and of its log and pid files.
+pub(crate) struct ServiceSpec {
+    /// In messages, and of the log and pid files.
     pub(crate) name: &'static str,
-    /// The executable.
     pub(crate) program: PathBuf,
-    /// Its arguments.
     pub(crate) args: Vec<OsString>,
-    /// Its whole environment, apart from `PATH` and what every child gets.
+    /// The whole environment apart from `PATH` and `LC_ALL`.
     pub(crate) env: Vec<(String, OsString)>,
-    /// Where it runs.
+    /// The working directory.
     pub(crate) home: PathBuf,
-    /// User and group to run as, when not ours.
+    /// User and group, if not ours.
     pub(crate) user: Option<(u32, u32)>,
-    /// How it shows that it is ready.
     pub(crate) probe: Probe,
-    /// How long it may take to become ready.
     pub(crate) ready_within: Duration,
-    /// The signals that end it, each with its patience, before SIGKILL.
-    pub(crate) farewell: Vec<(Signal, Duration)>,
+    /// Sent in this order, each with its patience; then SIGKILL.
+    pub(crate) stop_signals: Vec<(Signal, Duration)>,
 }
 
-impl Recipe {
+impl ServiceSpec {
     fn command(&self, log: File) -> std::io::Result<Command> {
         let mut command = Command::new(&self.program);
         command
@@ -66,7 +62,7 @@ impl Recipe {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
-            // Ctrl-C goes to the terminal's group; ours are told to stop by us, in order.
+            // Ctrl-C goes to the terminal's group; we stop our children in order.
             .process_group(0)
             .kill_on_drop(true);
         if let Some((uid, gid)) = self.user {
@@ -85,22 +81,21 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Starts the child, waits until it answers, and watches over it from then on.
-    pub(crate) async fn start(recipe: Recipe, dir: &Path) -> Result<Service, Error> {
-        let keeper = Keeper {
-            log: dir.join("log").join(format!("{}.log", recipe.name)),
-            pid_file: PidFile::new(dir, recipe.name),
-            name: recipe.name,
-            recipe,
+    /// Starts the child, waits until it is ready, and supervises it from then on.
+    pub(crate) async fn start(spec: ServiceSpec, dir: &Path) -> Result<Service, Error> {
+        let supervisor = Supervisor {
+            log: dir.join("log").join(format!("{}.log", spec.name)),
+            pid_file: PidFile::new(dir, spec.name),
+            name: spec.name,
+            spec,
         };
-        let child = keeper.launch().await?;
+        let child = supervisor.launch().await?;
         let stopping = CancellationToken::new();
-        let name = keeper.name;
-        let supervision = tokio::spawn(keeper.watch(child, stopping.clone()));
+        let name = supervisor.name;
+        let supervision = tokio::spawn(supervisor.watch(child, stopping.clone()));
         Ok(Service { name, stopping, supervision })
     }
 
-    /// Ends the child: politely, then by force.
     pub(crate) async fn stop(mut self) {
         self.stopping.cancel();
         if let Err(error) = (&mut self.supervision).await {
@@ -115,15 +110,15 @@ impl Drop for Service {
     }
 }
 
-/// Restarts one child as often as it dies.
-struct Keeper {
+/// Restarts a child that dies.
+struct Supervisor {
     name: &'static str,
-    recipe: Recipe,
+    spec: ServiceSpec,
     log: PathBuf,
     pid_file: PidFile,
 }
 
-impl Keeper {
+impl Supervisor {
     async fn watch(self, mut child: Child, stopping: CancellationToken) {
         let mut delays = RESTART.delays();
         loop {
@@ -145,7 +140,7 @@ impl Keeper {
         }
     }
 
-    /// Tries until it runs again; each failure makes the next delay longer.
+    /// Restarts the child; each failure makes the next delay longer.
     async fn relaunch(&self, delays: &mut Delays) -> Child {
         loop {
             sleep(delays.next_delay()).await;
@@ -156,25 +151,25 @@ impl Keeper {
         }
     }
 
-    /// Starts the child and waits until it answers.
+    /// Starts the child and waits until it is ready.
     async fn launch(&self) -> Result<Child, Error> {
         let mut child = self.spawn()?;
-        let deadline = Instant::now() + self.recipe.ready_within;
+        let deadline = Instant::now() + self.spec.ready_within;
         loop {
             let attempt = tokio::select! {
-                attempt = self.recipe.probe.attempt() => attempt,
+                attempt = self.spec.probe.attempt() => attempt,
                 status = child.wait() => {
                     self.pid_file.remove();
                     return Err(self.ended(described(status)));
                 }
             };
             match attempt {
-                // Somebody else may have answered on the port that the child failed to bind.
+                // Another process may have answered on a port that the child failed to bind.
                 Ok(()) if matches!(child.try_wait(), Ok(None)) => return Ok(child),
                 Ok(()) => {}
                 Err(reason) if Instant::now() >= deadline => {
                     self.end(&mut child).await;
-                    return Err(self.deaf(reason));
+                    return Err(self.not_ready(reason));
                 }
                 Err(_) => sleep(READY_POLL).await,
             }
@@ -187,16 +182,16 @@ impl Keeper {
             fs::create_dir_all(parent).at(parent)?;
         }
         let log = OpenOptions::new().create(true).append(true).open(&self.log).at(&self.log)?;
-        let child = self.recipe.command(log).and_then(|mut command| command.spawn()).map_err(spawned)?;
+        let child = self.spec.command(log).and_then(|mut command| command.spawn()).map_err(spawned)?;
         if let Some(identity) = identity(&child) {
-            self.pid_file.write(&identity).at(&self.recipe.home)?;
+            self.pid_file.write(&identity).at(&self.spec.home)?;
         }
         Ok(child)
     }
 
     async fn end(&self, child: &mut Child) {
         if let Some(identity) = identity(child) {
-            for (signal, patience) in &self.recipe.farewell {
+            for (signal, patience) in &self.spec.stop_signals {
                 identity.signal(*signal);
                 if timeout(*patience, child.wait()).await.is_ok() {
                     break;
@@ -208,10 +203,10 @@ impl Keeper {
         self.pid_file.remove();
     }
 
-    /// Ends what a launch that was broken off may have left.
+    /// Ends the child of a cancelled launch.
     async fn end_stray(&self) {
         if let Some(identity) = self.pid_file.running() {
-            identity.end(&self.recipe.farewell).await;
+            identity.end(&self.spec.stop_signals).await;
         }
         self.pid_file.remove();
     }
@@ -220,10 +215,10 @@ impl Keeper {
         Error::Ended { name: self.name.to_owned(), status, log: self.log.clone(), tail: tail(&self.log) }
     }
 
-    fn deaf(&self, reason: String) -> Error {
-        Error::Deaf {
+    fn not_ready(&self, reason: String) -> Error {
+        Error::NotReady {
             name: self.name.to_owned(),
-            after_s: self.recipe.ready_within.as_secs(),
+            after_s: self.spec.ready_within.as_secs(),
             reason,
             log: self.log.clone(),
             tail: tail(&self.log),
@@ -231,8 +226,8 @@ impl Keeper {
     }
 }
 
-fn identity(child: &Child) -> Option<Identity> {
-    child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Identity::of)
+fn identity(child: &Child) -> Option<ProcessIdentity> {
+    child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(ProcessIdentity::of)
 }
 
 fn described(status: std::io::Result<ExitStatus>) -> String {

@@ -79,7 +79,7 @@ async fn a_start_ends_what_was_left_and_continues_on_the_same_data() {
     let mut owner = PgConnection::connect(&servers.urls.database_owner_url).await.unwrap();
     sqlx::query("create table kept as select 7 as a").execute(&mut owner).await.unwrap();
     let left: Vec<Pid> = ["postgres", "redis", "nats"].map(|name| servers.pid(name).unwrap()).into();
-    kill_guard(&servers.dir);
+    kill_reaper(&servers.dir);
     servers.kill();
     assert!(left.iter().all(|pid| runs(*pid)), "nobody has ended them yet");
 
@@ -194,15 +194,15 @@ fn reset(dir: &Path) {
     let _what_is_left_is_temporary = reset.args(["dev", "reset", "--data-dir"]).arg(dir).status();
 }
 
-/// Kills the guard of a directory, so that nobody cleans up but the next start.
-fn kill_guard(dir: &Path) {
-    let guards = fs::read_dir("/proc").into_iter().flatten().flatten().filter(|process| {
+/// Kills the reaper of a directory, so that only the next start cleans up.
+fn kill_reaper(dir: &Path) {
+    let reapers = fs::read_dir("/proc").into_iter().flatten().flatten().filter(|process| {
         let words = fs::read(process.path().join("cmdline")).unwrap_or_default();
         let words = String::from_utf8_lossy(&words).replace('\0', " ");
-        words.contains("dev guard") && words.contains(&*dir.to_string_lossy())
+        words.contains("dev reaper") && words.contains(&*dir.to_string_lossy())
     });
-    for guard in guards {
-        let pid = guard.file_name().to_string_lossy().parse().unwrap();
+    for reaper in reapers {
+        let pid = reaper.file_name().to_string_lossy().parse().unwrap();
         signal(Pid::from_raw(pid).unwrap(), Signal::KILL);
     }
 }

@@ -1,4 +1,4 @@
-//! `offers dev exec`: another verb of this program, in the environment of what runs.
+//! `offers dev exec`: runs another verb of this program in the environment of a running installation.
 //!
 //! `./dev check` is `offers check` against the private servers of `./dev`.
 
@@ -21,7 +21,7 @@ pub(super) struct Args {
     words: Vec<OsString>,
 }
 
-/// Becomes the verb; returns only when that failed.
+/// Replaces this process by the verb; returns only after an error.
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let dir = args.directory.dir;
     let environment = Environment::of(&dir);
@@ -32,7 +32,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
             dir.display()
         );
     }
-    let program = std::env::current_exe().context("this program's file")?;
+    let program = std::env::current_exe().context("cannot find this program's file")?;
     let error = Command::new(program).args(args.words).envs(environment.unwrap_or_default().missing()).exec();
     Err(error).context("cannot run the verb")
 }

@@ -1,4 +1,4 @@
-//! `offers dev`: everything on one machine. The script `./dev` is its door.
+//! `offers dev`: everything on one machine. The script `./dev` calls it.
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -22,24 +22,23 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Starts private servers, the simulated activation system and the service, until Ctrl-C
+    /// Run private servers, the simulated activation system and the service, until Ctrl-C
     Up(up::Args),
-    /// Stops what runs on the data directory
+    /// Stop what runs on the data directory
     Down(Directory),
-    /// Stops what runs on the data directory and removes its data
+    /// Stop what runs on the data directory and remove its data
     Reset(Directory),
-    /// Says what runs on the data directory; exit code 3 when nothing does
+    /// Print what runs on the data directory; exit code 3 if nothing runs
     Status(Directory),
-    /// Does another verb of this program in the environment of what runs on the data directory
+    /// Run another verb of this program in the environment of what runs on the data directory
     Exec(exec::Args),
-    /// Runs the servers alone, prints where they are as one line of JSON, until stdin closes
+    /// Run the servers alone, print their URLs as one line of JSON, until stdin closes
     Servers(servers::Args),
-    /// Waits until stdin closes, then ends what runs on a data directory (each stack starts its own)
+    /// Wait until stdin closes, then end what runs on a data directory (started by every stack)
     #[command(hide = true)]
-    Guard(servers::Guard),
+    Reaper(servers::Reaper),
 }
 
-/// Which data directory.
 #[derive(Debug, clap::Args)]
 struct Directory {
     /// Where the servers keep their data
@@ -56,12 +55,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Verb::Down(args) => devstack::down(&args.dir).await?,
         Verb::Reset(args) => devstack::reset(&args.dir).await?,
         Verb::Servers(args) => servers::run(args).await?,
-        Verb::Guard(args) => devstack::watch(args.dir, args.ephemeral, io::stdin()).await?,
+        Verb::Reaper(args) => devstack::watch(args.dir, args.ephemeral, io::stdin()).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the supervision has to say, for the person in front of the terminal.
+/// Messages of the supervision, for the person at the terminal.
 fn report_to_stderr() {
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let levels = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,offers=info"));

@@ -1,6 +1,6 @@
-//! `offers dev servers`: the servers alone, for as long as somebody holds on to our stdin.
+//! `offers dev servers`: the servers alone, until stdin closes.
 //!
-//! The tests run it: the kernel closes the pipe when they die, however they die.
+//! The tests run it: the kernel closes the pipe when they die.
 
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
@@ -9,14 +9,14 @@ use clap::ArgAction;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::devstack::{Given, Options, Stack};
+use crate::devstack::{ExternalServers, Options, Stack};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Where the servers keep their data
     #[arg(long)]
     dir: PathBuf,
-    /// Whether what is committed survives a power cut; tests do without
+    /// Committed data survives a power cut; tests need no such thing
     #[arg(long, default_value_t = true, action = ArgAction::Set)]
     durable: bool,
     /// Remove the directory at the end
@@ -25,7 +25,7 @@ pub(super) struct Args {
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Guard {
+pub(super) struct Reaper {
     #[arg(long)]
     pub(super) dir: PathBuf,
     #[arg(long)]
@@ -36,8 +36,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let closed = stdin_closed();
-    let options =
-        Options { dir: args.dir, durable: args.durable, ephemeral: args.ephemeral, given: Given::default() };
+    let options = Options {
+        dir: args.dir,
+        durable: args.durable,
+        ephemeral: args.ephemeral,
+        external: ExternalServers::default(),
+    };
     let stack = Stack::start(&options).await?;
     writeln!(io::stdout(), "{}", serde_json::to_string(stack.urls())?)?;
     tokio::select! {
@@ -48,7 +52,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     Ok(stack.stop().await?)
 }
 
-/// Resolves when stdin ends. A thread of its own: the runtime would wait for a blocking read at its end.
+/// Resolves when stdin ends. On a thread of its own: at its end the runtime would wait for a blocking read.
 fn stdin_closed() -> oneshot::Receiver<()> {
     let (tell, told) = oneshot::channel();
     std::thread::spawn(move || {

@@ -10,22 +10,22 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Directory;
 use crate::config::parse_currency;
-use crate::devstack::{self, Demo, Given, Installation, Options, Plan};
+use crate::devstack::{self, Demo, ExternalServers, Installation, InstallationOptions, Options};
 
-/// What a shell reports for a program that Ctrl-C ended.
+/// The exit code of a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     directory: Directory,
-    /// Where the service listens; port 0 takes a free one and keeps it
+    /// The service's address; port 0 chooses a free port and keeps it
     #[arg(long, env = "OFFERS_LISTEN", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// The activation system; a simulated one unless given
+    /// The activation system; simulated unless given
     #[arg(long, env = "OFFERS_EXTERNAL_URL")]
     external_url: Option<String>,
-    /// The one currency of this installation
+    /// The currency of this installation, as an ISO 4217 code
     #[arg(long, env = "OFFERS_CURRENCY", default_value = "EUR", value_parser = parse_currency)]
     currency: String,
     /// A PostgreSQL to use, as the service's role; a private one unless given
@@ -49,14 +49,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut interruption = Interruption::listen()?;
     let dir = args.directory.dir.clone();
     let started = tokio::select! {
-        started = Installation::start(plan(args), |step| tell(&format!("{step} …"))) => Some(started?),
-        () = interruption.comes() => None,
+        started = Installation::start(options(args), |step| print(&format!("{step} …"))) => Some(started?),
+        () = interruption.wait() => None,
     };
     if let Some(installation) = &started {
-        tell(&welcome(installation.demo(), &dir));
-        interruption.comes().await;
+        print(&welcome(installation.demo(), &dir));
+        interruption.wait().await;
     }
-    tell("stopping (Ctrl-C again: at once) …");
+    print("stopping (Ctrl-C again: at once) …");
     let stop = async {
         match started {
             Some(installation) => installation.stop().await,
@@ -65,7 +65,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     tokio::select! {
         stopped = stop => stopped?,
-        () = interruption.comes() => {
+        () = interruption.wait() => {
             devstack::kill(&dir);
             return Ok(ExitCode::from(INTERRUPTED));
         }
@@ -73,23 +73,23 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn plan(args: Args) -> Plan {
-    let given = Given {
+fn options(args: Args) -> InstallationOptions {
+    let external = ExternalServers {
         database_url: args.database_url,
         database_owner_url: args.database_owner_url,
         redis_url: args.redis_url,
         nats_url: args.nats_url,
         nats_analytics_url: args.nats_analytics_url,
     };
-    Plan {
-        stack: Options { dir: args.directory.dir, durable: true, ephemeral: false, given },
+    InstallationOptions {
+        stack: Options { dir: args.directory.dir, durable: true, ephemeral: false, external },
         listen: args.listen,
         external_url: args.external_url,
         currency: args.currency,
     }
 }
 
-/// Ctrl-C, SIGTERM, or the terminal that was closed.
+/// Ctrl-C, SIGTERM, or a closed terminal.
 struct Interruption {
     interrupt: Signal,
     terminate: Signal,
@@ -105,7 +105,7 @@ impl Interruption {
         })
     }
 
-    async fn comes(&mut self) {
+    async fn wait(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -114,7 +114,7 @@ impl Interruption {
     }
 }
 
-/// Where everything is, who can log in, and one thing to try.
+/// The URLs, the logins, and one thing to try.
 fn welcome(demo: &Demo, dir: &Path) -> String {
     let mut lines = vec![
         String::new(),
@@ -156,7 +156,7 @@ fn example(demo: &Demo) -> String {
     }
 }
 
-/// A line for the person at the terminal; it is no matter if nobody reads it any more.
-fn tell(line: &str) {
-    let _nobody_may_read_it = writeln!(io::stdout(), "{line}");
+/// Prints a line for the person at the terminal; stdout may be closed.
+fn print(line: &str) {
+    let _stdout_may_be_closed = writeln!(io::stdout(), "{line}");
 }
