@@ -1,5 +1,5 @@
 # The service, the simulator and every other verb in one image: `docker run … offers <verb>`.
-FROM rust:1.95-slim-bookworm AS build
+FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /build
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \

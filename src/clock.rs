@@ -34,6 +34,7 @@ impl Clock {
 
     /// Now, in microseconds.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub fn now(&self) -> Timestamp {
         let set =
             self.set.as_ref().and_then(|set| DateTime::from_timestamp_micros(set.load(Ordering::SeqCst)));

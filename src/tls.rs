@@ -4,6 +4,7 @@ use rustls::crypto::ring;
 
 /// Builds every HTTP client of ours. `reqwest` has no TLS provider built in and panics without one, so `ring` is
 /// made the default of the process first; repeats do nothing.
+#[expect(clippy::disallowed_methods, reason = "the one place that builds a client")]
 pub fn http_client() -> reqwest::ClientBuilder {
     use_ring();
     reqwest::Client::builder()

@@ -6,7 +6,7 @@ use domain::{
     AccountId, Metadata, Money, OfferId, TransactionId, UserId, account, offer, transaction,
     transaction::Transaction,
 };
-use offers::event_log::{EventLog, ExecuteError, Order, Plan, WriterOptions};
+use offers::event_log::{AggregateCommand, EventLog, ExecuteError, Plan, WriterOptions};
 use postgres_es::PostgresEventRepository;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -66,8 +66,8 @@ impl Ours {
     pub async fn prepare(&self) {
         let amount = Money::from_hundredths(9_999_999_999);
         for number in 0..BUYERS {
-            let order = Order::Account(buyer(number), account::Command::Credit { amount });
-            self.log.commit(&metadata(), Plan::new().order(order)).await.unwrap();
+            let command = AggregateCommand::Account(buyer(number), account::Command::Credit { amount });
+            self.log.commit(&metadata(), Plan::new().command(command)).await.unwrap();
         }
     }
 
@@ -78,8 +78,8 @@ impl Ours {
             price: Money::from_hundredths(1_999),
             duration_days: 30,
         };
-        let order = Order::Offer(OFFER, offer::Command::Create(terms));
-        self.log.commit(&metadata(), Plan::new().order(order)).await.unwrap();
+        let command = AggregateCommand::Offer(OFFER, offer::Command::Create(terms));
+        self.log.commit(&metadata(), Plan::new().command(command)).await.unwrap();
     }
 }
 
@@ -104,12 +104,14 @@ impl Contender for Ours {
             .log
             .commit_with(&metadata(), |log| async {
                 let offer = log.load::<offer::Offer>(OFFER.0).await?;
-                let order =
-                    Order::Transaction(TransactionId(id), transaction::Command::Request(requested(buyer)));
+                let command = AggregateCommand::Transaction(
+                    TransactionId(id),
+                    transaction::Command::Request(requested(buyer)),
+                );
                 Ok(Plan::new()
-                    .create(order)
-                    .unchanged::<offer::Offer>(OFFER.0, offer.version)
-                    .repeatable_as(id))
+                    .first_command(command)
+                    .expect_version::<offer::Offer>(OFFER.0, offer.version)
+                    .idempotent_on(id))
             })
             .await;
         match done {

@@ -1,7 +1,7 @@
 //! Opens accounts and moves money in and out of them.
 
 use super::idempotency::{self, Repeatable};
-use crate::event_log::{EventLog, ExecuteError, LogError, Order, Outcome, Plan};
+use crate::event_log::{AggregateCommand, EventLog, ExecuteError, LogError, Outcome, Plan};
 use domain::account::{Command, Kind};
 use domain::{AccountId, Metadata, Money};
 use projections::Readers;
@@ -102,7 +102,7 @@ pub async fn open(
     kind: Kind,
     metadata: &Metadata,
 ) -> Result<Option<i64>, Error> {
-    let plan = Plan::new().order(Order::Account(account_id, Command::Open { kind }));
+    let plan = Plan::new().command(AggregateCommand::Account(account_id, Command::Open { kind }));
     Ok(log.commit(metadata, plan).await?.position())
 }
 
@@ -163,6 +163,8 @@ impl Transfer {
             Direction::Credit => Command::Credit { amount },
             Direction::Debit => Command::Debit { amount },
         };
-        Plan::new().order(Order::Account(self.account_id, command)).repeatable_as(self.repeatable.event_id())
+        Plan::new()
+            .command(AggregateCommand::Account(self.account_id, command))
+            .idempotent_on(self.repeatable.event_id())
     }
 }

@@ -1,7 +1,7 @@
 //! Accepts purchases: the money is reserved and the purchase begun in one commit.
 
 use super::idempotency::{self, Repeatable};
-use crate::event_log::{EventLog, ExecuteError, LogError, Order, Plan, Rejection};
+use crate::event_log::{AggregateCommand, EventLog, ExecuteError, LogError, Plan, Rejection};
 use domain::offer::{Offer, Terms};
 use domain::transaction::{ActivationRequested, Command, Kind};
 use domain::{Metadata, Money, OfferId, TransactionId, UserId};
@@ -85,9 +85,9 @@ pub(crate) async fn begin(
     let plan = |_| async {
         let (terms, version) = on_sale(log, offer_id, None).await?;
         Ok(Plan::new()
-            .create(Order::Transaction(transaction_id, Command::Request(request(terms))))
-            .unchanged::<Offer>(offer_id.0, version)
-            .repeatable_as(transaction_id.0))
+            .first_command(AggregateCommand::Transaction(transaction_id, Command::Request(request(terms))))
+            .expect_version::<Offer>(offer_id.0, version)
+            .idempotent_on(transaction_id.0))
     };
     let refusal = match log.commit_with(&metadata, plan).await {
         Ok(_) => return Ok(Accepted { transaction_id, replayed: false }),

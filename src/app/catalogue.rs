@@ -1,6 +1,6 @@
 //! Puts offers on sale, changes them, takes them off.
 
-use crate::event_log::{EventLog, ExecuteError, LogError, Order, Plan, Rejection, StreamId};
+use crate::event_log::{AggregateCommand, EventLog, ExecuteError, LogError, Plan, Rejection, StreamId};
 use cqrs_es::Aggregate;
 use domain::offer::{self, Command, Offer, Terms};
 use domain::{Event, Metadata, Money, OfferId};
@@ -121,7 +121,7 @@ async fn order(
     command: Command,
     metadata: &Metadata,
 ) -> Result<Option<i64>, Error> {
-    let plan = Plan::new().order(Order::Offer(id, command));
+    let plan = Plan::new().command(AggregateCommand::Offer(id, command));
     Ok(log.commit(metadata, plan).await?.position())
 }
 
@@ -139,8 +139,8 @@ async fn new_terms(
             return Err(Rejection::Offer(offer::Error::NeverCreated).into());
         };
         let terms = change.applied_to(terms.clone());
-        let plan = Plan::new().order(Order::Offer(id, Command::Change(terms)));
-        Ok(plan.unchanged::<Offer>(id.0, offer.version))
+        let plan = Plan::new().command(AggregateCommand::Offer(id, Command::Change(terms)));
+        Ok(plan.expect_version::<Offer>(id.0, offer.version))
     };
     Ok(log.commit_with(metadata, plan).await?.position())
 }

@@ -6,7 +6,7 @@
 
 use super::activate::on_sale;
 use super::idempotency::{self, Repeatable};
-use crate::event_log::{EventLog, ExecuteError, LogError, Order, Plan, Rejection};
+use crate::event_log::{AggregateCommand, EventLog, ExecuteError, LogError, Plan, Rejection};
 use crate::identity::{self, Caller, Identity};
 use crate::processors::callbacks::same_origin;
 use domain::offer::{self, Offer, Terms};
@@ -215,9 +215,9 @@ async fn plan(
     let id = activation.repeatable.event_id();
     let request = Command::Request(activation.requested(terms, reference));
     Ok(Plan::new()
-        .create(Order::Transaction(TransactionId(id), request))
-        .unchanged::<Offer>(activation.offer_id.0, version)
-        .repeatable_as(id))
+        .first_command(AggregateCommand::Transaction(TransactionId(id), request))
+        .expect_version::<Offer>(activation.offer_id.0, version)
+        .idempotent_on(id))
 }
 
 impl PartnerActivation {

@@ -3,7 +3,7 @@
 
 use crate::clock::Clock;
 use crate::config::Secret;
-use crate::event_log::{EventLog, ExecuteError, Order, Plan, WriterOptions};
+use crate::event_log::{AggregateCommand, EventLog, ExecuteError, Plan, WriterOptions};
 use crate::identity::{
     Actor, Caller, Error as IdentityError, Identity, Keyring, KeyringError, NewUser, PAGE_MAX, Roles,
     Settings,
@@ -157,7 +157,7 @@ fn metadata() -> Metadata {
 /// Creates the offer. If it exists, its terms stay as they are.
 async fn offer(log: &EventLog, terms: offer::Terms) -> Result<OfferId, ExecuteError> {
     let id = OfferId(derived(&format!("offer {}", terms.name)));
-    let plan = Plan::new().order(Order::Offer(id, offer::Command::Create(terms)));
+    let plan = Plan::new().command(AggregateCommand::Offer(id, offer::Command::Create(terms)));
     match log.commit(&metadata(), plan).await {
         Ok(_) | Err(ExecuteError::Rejected(_)) => Ok(id),
         Err(cause) => Err(cause),
@@ -176,7 +176,7 @@ async fn person(
         Err(cause) => return Err(cause.into()),
     };
     let open = account::Command::Open { kind: account::Kind::User };
-    let plan = Plan::new().order(Order::Account(id.into(), open));
+    let plan = Plan::new().command(AggregateCommand::Account(id.into(), open));
     log.commit(&metadata(), plan).await?;
     match identity.confirm_user(id).await {
         Ok(()) | Err(IdentityError::UsernameTaken) => Ok(id), // confirmed by an earlier load
@@ -195,7 +195,7 @@ async fn partner(
         None => with_new_key(identity, now).await?,
     };
     let open = account::Command::Open { kind: account::Kind::Partner };
-    let plan = Plan::new().order(Order::Account(id.into(), open));
+    let plan = Plan::new().command(AggregateCommand::Account(id.into(), open));
     log.commit(&metadata(), plan).await?;
     pay_in(log, id.into()).await?;
     let secrets = identity.webhook_secrets(id, now).await?;
@@ -232,9 +232,9 @@ async fn with_new_key(identity: &Identity, now: DateTime<Utc>) -> Result<(Partne
 
 async fn pay_in(log: &EventLog, account: AccountId) -> Result<(), ExecuteError> {
     let amount = Money::from_hundredths(OPENING_BALANCE);
-    let order = Order::Account(account, account::Command::Credit { amount });
+    let command = AggregateCommand::Account(account, account::Command::Credit { amount });
     let once = derived(&format!("opening balance {account}"));
-    let plan = Plan::new().order(order).repeatable_as(once);
+    let plan = Plan::new().command(command).idempotent_on(once);
     match log.commit(&metadata(), plan).await {
         Ok(_) | Err(ExecuteError::Repeated { .. }) => Ok(()),
         Err(cause) => Err(cause),

@@ -61,12 +61,12 @@ pub struct Commit {
     /// New events, 1 to `MAX_COMMIT_EVENTS` in all.
     pub writes: Vec<StreamWrite>,
     /// Streams that the decision has read and that must not have moved: (stream, version).
-    pub unchanged: Vec<(StreamId, i64)>,
+    pub expected_versions: Vec<(StreamId, i64)>,
     /// What the events move on owners' accounts, one row an account, signed.
     pub entries: Vec<(AccountId, Money)>,
     /// The first event's id is derived from what a client may repeat: if it is in the log already,
     /// the commit is a repeat.
-    pub repeatable: bool,
+    pub is_idempotent: bool,
     /// The metadata of every event here: a JSON object of strings.
     pub metadata: String,
 }

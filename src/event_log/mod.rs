@@ -20,6 +20,7 @@ mod leadership;
 mod plan;
 mod read;
 mod recent;
+mod state_cache;
 mod writer;
 
 pub use accounts::Balance;
@@ -28,15 +29,16 @@ pub use error::{AppendError, ExecuteError, LogError, Rejection};
 pub use executor::{Loaded, Outcome};
 pub use feed::{Feed, Sink, SinkError, follow};
 pub use leadership::{Leadership, Role};
-pub use plan::{Order, Plan};
+pub use plan::{AggregateCommand, Plan};
 pub use read::{Filter, PAGE_EVENTS};
+pub use state_cache::{Cached, State};
 pub use writer::WriterOptions;
 
-use executor::StateCache;
 use feed::{Followers, Wake};
 use recent::Recent;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use state_cache::StateCache;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use writer::Writer;
@@ -73,7 +75,7 @@ impl EventLog {
             // A server that took over may not have what the lost one had.
             move || {
                 recent.forget();
-                states.forget();
+                states.clear();
             }
         };
         let wake = Wake::start(pool.clone(), lost, stop.clone());

@@ -7,64 +7,59 @@ use uuid::Uuid;
 
 /// One command to one aggregate.
 #[derive(Clone, Debug)]
-pub enum Order {
-    /// To a purchase.
+pub enum AggregateCommand {
     Transaction(TransactionId, transaction::Command),
-    /// To a subscription.
     UserOffer(SubscriptionId, user_offer::Command),
-    /// To the catalogue.
     Offer(OfferId, offer::Command),
-    /// To an account.
     Account(AccountId, account::Command),
 }
 
-/// What is decided together and accepted whole or not at all. Each aggregate at most once.
+/// Commands that are decided together and accepted whole or not at all; each aggregate at most once.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    pub(super) orders: Vec<PlannedOrder>,
-    pub(super) unchanged: Vec<(StreamId, i64)>,
+    pub(super) commands: Vec<PlannedCommand>,
+    pub(super) expected_versions: Vec<(StreamId, i64)>,
     pub(super) first_event_id: Option<Uuid>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct PlannedOrder {
-    pub(super) order: Order,
+pub(super) struct PlannedCommand {
+    pub(super) command: AggregateCommand,
     /// The aggregate cannot exist yet: its stream need not be loaded; the commit checks it.
-    pub(super) new: bool,
+    pub(super) is_first: bool,
 }
 
 impl Plan {
-    /// Nothing to do yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a command.
     #[must_use]
-    pub fn order(mut self, order: Order) -> Self {
-        self.orders.push(PlannedOrder { order, new: false });
+    pub fn command(mut self, command: AggregateCommand) -> Self {
+        self.commands.push(PlannedCommand { command, is_first: false });
         self
     }
 
-    /// Adds a command to an aggregate that cannot exist yet (a fresh id): saves loading it.
+    /// A command to an aggregate that cannot exist yet (a fresh id): saves loading it.
     #[must_use]
-    pub fn create(mut self, order: Order) -> Self {
-        self.orders.push(PlannedOrder { order, new: true });
+    pub fn first_command(mut self, command: AggregateCommand) -> Self {
+        self.commands.push(PlannedCommand { command, is_first: true });
         self
     }
 
-    /// Refuses the commit as a conflict when that stream is not at `version` any more.
+    /// Makes the commit a conflict unless the aggregate is still at `version`. For aggregates that the
+    /// decision has read and does not write.
     #[must_use]
-    pub fn unchanged<A: Aggregate>(mut self, id: impl Into<Uuid>, version: i64) -> Self {
-        self.unchanged.push((StreamId::of::<A>(id.into()), version));
+    pub fn expect_version<A: Aggregate>(mut self, id: impl Into<Uuid>, version: i64) -> Self {
+        self.expected_versions.push((StreamId::of::<A>(id.into()), version));
         self
     }
 
-    /// Gives the first event this id, derived from what a client may repeat; when the log has it
-    /// already the plan ends as `ExecuteError::Repeated`.
+    /// Gives the first event this id, which is derived from an idempotency key. If the log already has it,
+    /// the plan ends as `ExecuteError::Repeated`.
     #[must_use]
-    pub fn repeatable_as(mut self, event_id: Uuid) -> Self {
+    pub fn idempotent_on(mut self, event_id: Uuid) -> Self {
         self.first_event_id = Some(event_id);
         self
     }

@@ -1,6 +1,5 @@
 //! What an answer means: the contract's table, exactly. Pure.
 
-use chrono::Utc;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -32,7 +31,7 @@ enum Said {
 pub(super) fn to_activate(id: Uuid, reply: &Reply) -> Activation {
     let said = match reply.status {
         200 | 202 | 409 | 422 => read(id, &reply.body),
-        429 => return Activation::RetryAfter(retry_after::parse(reply.retry_after.as_deref(), Utc::now())),
+        429 => return Activation::RetryAfter(retry_after::from_now(reply.retry_after.as_deref())),
         status => Err(unexpected_status(status)),
     };
     match (reply.status, said) {
@@ -49,7 +48,7 @@ pub(super) fn to_look_up(id: Uuid, reply: &Reply) -> LookUp {
     let said = match reply.status {
         200 => read(id, &reply.body),
         404 => return LookUp::NotSeen,
-        429 => return LookUp::RetryAfter(retry_after::parse(reply.retry_after.as_deref(), Utc::now())),
+        429 => return LookUp::RetryAfter(retry_after::from_now(reply.retry_after.as_deref())),
         status => Err(unexpected_status(status)),
     };
     match said {
@@ -65,7 +64,7 @@ pub(super) fn to_look_up(id: Uuid, reply: &Reply) -> LookUp {
 pub(super) fn to_cancel(id: Uuid, reply: &Reply) -> Cancellation {
     let said = match reply.status {
         200 | 409 => read(id, &reply.body),
-        429 => return Cancellation::RetryAfter(retry_after::parse(reply.retry_after.as_deref(), Utc::now())),
+        429 => return Cancellation::RetryAfter(retry_after::from_now(reply.retry_after.as_deref())),
         status => Err(unexpected_status(status)),
     };
     match (reply.status, said) {

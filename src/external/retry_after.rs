@@ -11,7 +11,12 @@ const DEFAULT: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(5 * 60);
 
 /// How long to stay away, at most five minutes.
-pub(super) fn parse(value: Option<&str>, now: DateTime<Utc>) -> Duration {
+#[expect(clippy::disallowed_methods, reason = "a date in an answer is of the world's time")]
+pub(super) fn from_now(value: Option<&str>) -> Duration {
+    parse(value, Utc::now())
+}
+
+fn parse(value: Option<&str>, now: DateTime<Utc>) -> Duration {
     let value = value.unwrap_or_default().trim();
     let wait = if let Ok(seconds) = value.parse() {
         Duration::from_secs(seconds)

@@ -122,6 +122,7 @@ impl Book {
         self.entries.get(&id).map_or(Activation::Unseen, |entry| entry.activation)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "another system, with its own time")]
     fn happen(&mut self, id: Uuid, happening: Happening, order: Option<&Order>) -> Activation {
         let entry = self.entries.entry(id).or_default();
         let (after, effect) = entry.activation.after(happening);

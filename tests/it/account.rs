@@ -3,7 +3,7 @@
 use crate::support::service::{Person, Reply, Service};
 use domain::transaction::{ActivationRequested, Command, Kind};
 use domain::{AccountId, Money, OfferId, PartnerId, TransactionId};
-use offers::event_log::{Order, Plan};
+use offers::event_log::{AggregateCommand, Plan};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -163,8 +163,9 @@ async fn a_user_sees_what_a_partner_bought_for_it() {
         partner_reference: Some("order-1".into()),
         reference: Some("REF-ABCDEFGHIJKL".into()),
     };
-    let position =
-        service.execute(Plan::new().order(Order::Transaction(id, Command::Request(request)))).await;
+    let position = service
+        .execute(Plan::new().command(AggregateCommand::Transaction(id, Command::Request(request))))
+        .await;
     service.listed(position).await;
     let list = results(&service.get(&alice, "/account/transactions/?kind=partner").await);
     assert_eq!(list[0]["transaction_id"], id.to_string());

@@ -200,8 +200,8 @@ async fn a_status_moves_forward_and_ends_with_the_money_in_its_place() {
     assert_eq!(shown["reference"], "EXT-1");
     assert!(shown["completed_at"].is_string());
     let fail = domain::transaction::Command::Fail { code: "no".into(), message: "No".into() };
-    let order = offers::event_log::Order::Transaction(TransactionId(failed), fail);
-    service.execute(offers::event_log::Plan::new().order(order)).await;
+    let command = offers::event_log::AggregateCommand::Transaction(TransactionId(failed), fail);
+    service.execute(offers::event_log::Plan::new().command(command)).await;
     let shown = becomes(&service, &alice, failed, "FAILED").await;
     assert!(shown["refunded_at"].is_string() && shown["error_message"] == "No");
     assert_eq!(service.balance(&alice).await, "990.00");

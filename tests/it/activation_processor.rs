@@ -10,7 +10,7 @@ use crate::support::stack::{Corner, Stack};
 use domain::transaction::{ActivationRequested, Command, Kind, Transaction};
 use domain::{AccountId, Metadata, Money, OfferId, Recorded, SubscriptionId, TransactionId, UserId, account};
 use offers::clock::Clock;
-use offers::event_log::{EventLog, Order, Plan, StreamId, WriterOptions, follow};
+use offers::event_log::{AggregateCommand, EventLog, Plan, StreamId, WriterOptions, follow};
 use offers::external::{ActivationSystem, Settings};
 use offers::processors::ActivationProcessor;
 use offers::simulator::{self, Behaviour, Running};
@@ -95,8 +95,8 @@ impl Fixture {
     async fn user(&self) -> UserId {
         let user = UserId(Uuid::now_v7());
         let amount = Money::from_hundredths(100_000);
-        let credit = Order::Account(AccountId::from(user), account::Command::Credit { amount });
-        let plan = Plan::new().create(credit);
+        let credit = AggregateCommand::Account(AccountId::from(user), account::Command::Credit { amount });
+        let plan = Plan::new().first_command(credit);
         self.log.commit(&Metadata::system("test"), plan).await.unwrap();
         user
     }
@@ -117,7 +117,7 @@ impl Fixture {
             traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
             ..Metadata::system("test")
         };
-        let plan = Plan::new().create(Order::Transaction(id, Command::Request(request)));
+        let plan = Plan::new().first_command(AggregateCommand::Transaction(id, Command::Request(request)));
         self.log.commit(&metadata, plan).await.unwrap();
         id
     }

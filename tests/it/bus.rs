@@ -12,7 +12,7 @@ use crate::support::stack::Stack;
 use async_nats::jetstream::{self, Context};
 use domain::{AccountId, Metadata, Money, Recorded, account};
 use offers::bus::{Bus, Options};
-use offers::event_log::{EventLog, Order, Plan, WriterOptions, follow};
+use offers::event_log::{AggregateCommand, EventLog, Plan, WriterOptions, follow};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
@@ -109,7 +109,8 @@ async fn append(log: &EventLog, count: usize) {
         let (account, amount) = (AccountId(Uuid::now_v7()), Money::from_hundredths(1));
         log.commit(
             &Metadata::system("test"),
-            Plan::new().create(Order::Account(account, account::Command::Credit { amount })),
+            Plan::new()
+                .first_command(AggregateCommand::Account(account, account::Command::Credit { amount })),
         )
         .await
         .unwrap();

@@ -13,7 +13,7 @@ use chrono::{TimeDelta, Utc};
 use domain::transaction::{ActivationRequested, Command, Kind};
 use domain::{AccountId, Metadata, Money, OfferId, PartnerId, TransactionId, UserId, account};
 use offers::clock::Clock;
-use offers::event_log::{EventLog, Order, Plan, Sink, SinkError, WriterOptions};
+use offers::event_log::{AggregateCommand, EventLog, Plan, Sink, SinkError, WriterOptions};
 use offers::identity::{Actor, Identity, Keyring, PasswordCost, Settings as IdentitySettings};
 use offers::processors::callbacks::{Callbacks, Delivery, Enqueuer, Sender, Settings};
 use projections::{ReadCheckpoint, ReadTables, Readers, RedisHashes};
@@ -92,13 +92,13 @@ impl Fixture {
         let by = Actor::system("test");
         let new = self.identity.create_partner("P", Some(url), &by, self.clock.now().utc()).await.unwrap();
         let amount = Money::from_hundredths(1_000_000);
-        let credit = Order::Account(new.partner.id.into(), account::Command::Credit { amount });
-        self.order(&Metadata::system("test"), credit).await;
+        let credit = AggregateCommand::Account(new.partner.id.into(), account::Command::Credit { amount });
+        self.execute(&Metadata::system("test"), credit).await;
         Known { id: new.partner.id, secret: new.webhook_secret }
     }
 
-    async fn order(&self, metadata: &Metadata, order: Order) {
-        let plan = Plan::new().order(order);
+    async fn execute(&self, metadata: &Metadata, command: AggregateCommand) {
+        let plan = Plan::new().command(command);
         self.log.commit(metadata, plan).await.unwrap();
     }
 
@@ -110,9 +110,9 @@ impl Fixture {
     async fn finish(&self, request: ActivationRequested, url: Option<&str>, last: Command) -> TransactionId {
         let id = TransactionId(Uuid::now_v7());
         let metadata = Metadata { callback_url: url.map(str::to_owned), ..Metadata::system("test") };
-        self.order(&metadata, Order::Transaction(id, Command::Request(request))).await;
+        self.execute(&metadata, AggregateCommand::Transaction(id, Command::Request(request))).await;
         for command in [Command::BeginAttempt { attempt: 1 }, last] {
-            self.order(&Metadata::system("test"), Order::Transaction(id, command)).await;
+            self.execute(&Metadata::system("test"), AggregateCommand::Transaction(id, command)).await;
         }
         id
     }

@@ -6,7 +6,9 @@ use domain::{
     AccountId, Metadata, Money, OfferId, Recorded, TransactionId, UserId, account, offer, transaction,
 };
 use futures::future::join_all;
-use offers::event_log::{EventLog, ExecuteError, LogError, Order, Outcome, Plan, StreamId, WriterOptions};
+use offers::event_log::{
+    AggregateCommand, EventLog, ExecuteError, LogError, Outcome, Plan, StreamId, WriterOptions,
+};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgPool, Row};
 use std::collections::HashSet;
@@ -41,8 +43,11 @@ fn actor() -> Metadata {
 
 async fn credit(log: &EventLog, account: AccountId, hundredths: i64) -> Result<Outcome, ExecuteError> {
     let amount = Money::from_hundredths(hundredths);
-    log.commit(&actor(), Plan::new().order(Order::Account(account, account::Command::Credit { amount })))
-        .await
+    log.commit(
+        &actor(),
+        Plan::new().command(AggregateCommand::Account(account, account::Command::Credit { amount })),
+    )
+    .await
 }
 
 fn request(account: AccountId, hundredths: i64) -> transaction::Command {
@@ -62,8 +67,8 @@ fn request(account: AccountId, hundredths: i64) -> transaction::Command {
 }
 
 async fn buy(log: &EventLog, id: Uuid, account: AccountId, hundredths: i64) -> Result<Outcome, ExecuteError> {
-    let order = Order::Transaction(TransactionId(id), request(account, hundredths));
-    log.commit(&actor(), Plan::new().create(order).repeatable_as(id)).await
+    let command = AggregateCommand::Transaction(TransactionId(id), request(account, hundredths));
+    log.commit(&actor(), Plan::new().first_command(command).idempotent_on(id)).await
 }
 
 async fn everything(log: &EventLog) -> Vec<Recorded> {
@@ -159,8 +164,8 @@ async fn several_aggregates_are_one_commit_or_none() {
         log.commit(
             &actor(),
             Plan::new()
-                .order(Order::Offer(offer_id, offer::Command::Create(terms.clone())))
-                .order(Order::Transaction(id, request(account, amount))),
+                .command(AggregateCommand::Offer(offer_id, offer::Command::Create(terms.clone())))
+                .command(AggregateCommand::Transaction(id, request(account, amount))),
         )
         .await
     };
@@ -184,20 +189,23 @@ async fn a_purchase_at_an_old_price_is_decided_again() {
         price: Money::from_hundredths(price),
         duration_days: 30,
     };
-    let order = |command| Plan::new().order(Order::Offer(offer_id, command));
-    log.commit(&actor(), order(offer::Command::Create(terms(500)))).await.unwrap();
+    let plan = |command| Plan::new().command(AggregateCommand::Offer(offer_id, command));
+    log.commit(&actor(), plan(offer::Command::Create(terms(500)))).await.unwrap();
     let account = AccountId(Uuid::now_v7());
     credit(&log, account, 10_000).await.unwrap();
     log.load::<offer::Offer>(offer_id.0).await.unwrap(); // now in this process's cache
-    other.commit(&actor(), order(offer::Command::Change(terms(700)))).await.unwrap();
+    other.commit(&actor(), plan(offer::Command::Change(terms(700)))).await.unwrap();
 
     log.commit_with(&actor(), async |log| {
         let offer = log.load::<offer::Offer>(offer_id.0).await?;
         let price = offer.state.terms().unwrap().price;
         let transaction::Command::Request(mut asked) = request(account, 0) else { unreachable!() };
         asked.amount = price;
-        let order = Order::Transaction(TransactionId(Uuid::now_v7()), transaction::Command::Request(asked));
-        Ok(Plan::new().create(order).unchanged::<offer::Offer>(offer_id.0, offer.version))
+        let command = AggregateCommand::Transaction(
+            TransactionId(Uuid::now_v7()),
+            transaction::Command::Request(asked),
+        );
+        Ok(Plan::new().first_command(command).expect_version::<offer::Offer>(offer_id.0, offer.version))
     })
     .await
     .unwrap();
@@ -237,8 +245,8 @@ async fn a_follower_is_given_what_the_table_holds_also_from_memory() {
         Metadata { reason: Some("\u{7}“odd” \\ \"text\"\n".into()), ..Metadata::system("test") };
     let (account, amount) = (AccountId(Uuid::now_v7()), Money::from_hundredths(1_990));
     for _ in 0..3 {
-        let credit = Order::Account(account, account::Command::Credit { amount });
-        log.commit(&metadata, Plan::new().order(credit.clone())).await.unwrap();
+        let credit = AggregateCommand::Account(account, account::Command::Credit { amount });
+        log.commit(&metadata, Plan::new().command(credit.clone())).await.unwrap();
     }
     let mut feed = log.feed();
     let first = feed.next(0, 1_000).await.unwrap();
@@ -268,9 +276,12 @@ async fn a_line_is_rendered_from_the_database_as_it_was_written() {
         Metadata { reason: Some("\u{7}“odd” \\ \"text\"\n".into()), ..Metadata::system("test") };
     let account = AccountId(Uuid::now_v7());
     let amount = Money::from_hundredths(1_990);
-    log.commit(&metadata, Plan::new().order(Order::Account(account, account::Command::Credit { amount })))
-        .await
-        .unwrap();
+    log.commit(
+        &metadata,
+        Plan::new().command(AggregateCommand::Account(account, account::Command::Credit { amount })),
+    )
+    .await
+    .unwrap();
     let event = &log.stream(StreamId::of::<account::Account>(account.0)).await.unwrap()[0];
     assert_eq!(event.payload, r#"{"type":"Credited","amount":"19.90"}"#);
     assert_eq!(event.metadata, serde_json::to_string(&metadata).unwrap());
@@ -364,8 +375,9 @@ async fn when_postgresql_hangs_all_who_wait_are_told_together() {
     let began = Instant::now();
     let amount = Money::from_hundredths(1);
     let refused = join_all((0..10).map(|_| async {
-        let order = Order::Account(AccountId(Uuid::now_v7()), account::Command::Credit { amount });
-        log.commit(&actor(), Plan::new().create(order)).await
+        let command =
+            AggregateCommand::Account(AccountId(Uuid::now_v7()), account::Command::Credit { amount });
+        log.commit(&actor(), Plan::new().first_command(command)).await
     }));
     for answer in refused.await {
         assert!(matches!(answer, Err(ExecuteError::Log(LogError::Unavailable(_)))), "{answer:?}");

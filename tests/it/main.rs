@@ -1,8 +1,10 @@
 //! Integration tests: one binary, the real servers, one module a topic.
-#![allow(
+#![expect(
     clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
     unreachable_pub,
-    reason = "a failed unwrap is a failed test; one crate, nothing outside it"
+    reason = "a failed unwrap or a poisoned lock is a failed test; one crate, nothing outside it"
 )]
 
 mod account;

@@ -11,7 +11,7 @@ use domain::transaction::{ActivationRequested, Kind};
 use domain::{AccountId, PartnerId, SubscriptionId, UserId, user_offer};
 use mail_server::{MailServer, Mood};
 use offers::bus::Letter;
-use offers::event_log::Order;
+use offers::event_log::AggregateCommand;
 use offers::identity::{Actor, UserChange};
 use offers::processors::Parked;
 use office::{Office, STREAM_BYTES, events_of, office, send_all};
@@ -22,7 +22,7 @@ async fn announce(world: &World, subscription: SubscriptionId) {
     let state = world.log.reload::<user_offer::UserOffer>(subscription.0).await.unwrap().state;
     let user_offer::UserOffer::Subscribed(subscribed) = state else { panic!("it was bought") };
     let announce = user_offer::Command::AnnounceExpiry { expires_at: subscribed.expires_at };
-    world.order(vec![Order::UserOffer(subscription, announce)]).await;
+    world.execute(vec![AggregateCommand::UserOffer(subscription, announce)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use domain::{Money, OfferId, SubscriptionId, Timestamp, TransactionId, transacti
 use futures::future::join_all;
 use offers::app::catalogue::Change;
 use offers::bus::Verdict;
-use offers::event_log::{Order, Plan};
+use offers::event_log::{AggregateCommand, Plan};
 use offers::external::{ActivationSystem, Settings};
 use offers::processors::ActivationProcessor;
 use offers::simulator::{self, Behaviour, Running};
@@ -40,8 +40,9 @@ async fn begun_at(
     let activate =
         user_offer::Command::Activate { user_id: person.id, offer_id, transaction_id, duration_days: 30, at };
     let id = SubscriptionId::started_by(transaction_id);
-    let plan =
-        Plan::new().order(Order::Transaction(transaction_id, succeed)).order(Order::UserOffer(id, activate));
+    let plan = Plan::new()
+        .command(AggregateCommand::Transaction(transaction_id, succeed))
+        .command(AggregateCommand::UserOffer(id, activate));
     (id, service.execute(plan).await)
 }
 

@@ -16,7 +16,7 @@ pub(super) struct State {
     pub(super) versions: HashMap<StreamId, i64>,
     /// What each owner has; absent means 0.00.
     pub(super) balances: HashMap<AccountId, Money>,
-    /// Those of the batch's repeatable event ids that are in the log.
+    /// Those of the batch's idempotent event ids that are in the log.
     pub(super) known_events: HashSet<Uuid>,
 }
 
@@ -50,14 +50,14 @@ impl State {
     /// A repeat is answered before anything else is looked at: the balance may have changed since.
     fn refusal(&self, commit: &Commit) -> Option<Verdict> {
         if let Some(id) =
-            commit.first_event_id().filter(|id| commit.repeatable && self.known_events.contains(id))
+            commit.first_event_id().filter(|id| commit.is_idempotent && self.known_events.contains(id))
         {
             return Some(Verdict::Repeated(id));
         }
         let written = commit.writes.iter().map(|write| (write.stream, write.expected_version));
         let moved = |(stream, expected): &(StreamId, i64)| self.version(stream) != *expected;
         written
-            .chain(commit.unchanged.iter().copied())
+            .chain(commit.expected_versions.iter().copied())
             .find(moved)
             .map(|(stream, _)| Verdict::Conflict(stream))
     }
@@ -86,7 +86,7 @@ impl State {
             *self.versions.entry(write.stream).or_default() += count;
         }
         self.balances.extend(balances.iter().copied());
-        if commit.repeatable {
+        if commit.is_idempotent {
             self.known_events.extend(commit.first_event_id());
         }
         Verdict::Accepted { first, last: self.head, balances }

@@ -110,7 +110,8 @@ fn a_stream_that_has_moved_is_a_conflict() {
 #[test]
 fn a_stream_that_was_only_read_is_checked_too() {
     let mut state = State { versions: [(stream(9), 7)].into(), ..with_balances(&[(ALICE, 50)]) };
-    let reading = |version| Commit { unchanged: vec![(stream(9), version)], ..purchase(1, ALICE, -10) };
+    let reading =
+        |version| Commit { expected_versions: vec![(stream(9), version)], ..purchase(1, ALICE, -10) };
     assert_eq!(state.judge(&reading(6)), Verdict::Conflict(stream(9)));
     assert_eq!(state.judge(&reading(7)), accepted(11, 11, &[(ALICE, 40)]));
 }
@@ -118,14 +119,14 @@ fn a_stream_that_was_only_read_is_checked_too() {
 #[test]
 fn a_moved_offer_is_told_before_missing_money() {
     let mut state = State { versions: [(stream(9), 7)].into(), ..with_balances(&[]) };
-    let poor = Commit { unchanged: vec![(stream(9), 6)], ..purchase(1, ALICE, -10) };
+    let poor = Commit { expected_versions: vec![(stream(9), 6)], ..purchase(1, ALICE, -10) };
     assert_eq!(state.judge(&poor), Verdict::Conflict(stream(9)));
 }
 
 #[test]
 fn a_repeat_is_recognised_before_anything_else() {
     let mut state = with_balances(&[(ALICE, 10)]);
-    let twin = Commit { repeatable: true, ..purchase(1, ALICE, -10) };
+    let twin = Commit { is_idempotent: true, ..purchase(1, ALICE, -10) };
     let id = twin.first_event_id().unwrap();
     assert_eq!(state.judge(&twin), accepted(11, 11, &[(ALICE, 0)]));
     assert_eq!(state.judge(&twin), Verdict::Repeated(id)); // not a conflict, not missing money
@@ -153,12 +154,12 @@ proptest! {
         let mut balances: HashMap<AccountId, i64> = accounts.into_iter().zip(opening.iter().copied()).collect();
         let mut versions: HashMap<u128, i64> = HashMap::new();
         let mut head = 0;
-        for (id, version, events, account, hundredths, repeatable) in commits {
+        for (id, version, events, account, hundredths, is_idempotent) in commits {
             let account = accounts[account];
             let commit = Commit {
                 writes: vec![write(id, version, events)],
                 entries: vec![(account, cents(hundredths))],
-                repeatable,
+                is_idempotent,
                 ..Commit::default()
             };
             let mut alone = state.clone();
@@ -179,7 +180,7 @@ proptest! {
                     prop_assert!(balances[&account] + hundredths < 0);
                 }
                 Verdict::Conflict(_) => prop_assert_ne!(versions.get(&id).copied().unwrap_or(0), version),
-                Verdict::Repeated(_) => prop_assert!(repeatable && versions.contains_key(&id)),
+                Verdict::Repeated(_) => prop_assert!(is_idempotent && versions.contains_key(&id)),
                 Verdict::BalanceTooLarge(_) => prop_assert!(false, "no such amounts here"),
             }
         }

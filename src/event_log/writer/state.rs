@@ -44,9 +44,9 @@ impl Asked {
         let mut events = HashSet::new();
         for commit in batch.commits() {
             streams.extend(commit.writes.iter().map(|write| write.stream));
-            streams.extend(commit.unchanged.iter().map(|(stream, _)| *stream));
+            streams.extend(commit.expected_versions.iter().map(|(stream, _)| *stream));
             accounts.extend(commit.entries.iter().map(|(account, _)| *account));
-            events.extend(commit.first_event_id().filter(|_| commit.repeatable));
+            events.extend(commit.first_event_id().filter(|_| commit.is_idempotent));
         }
         Self {
             streams: streams.into_iter().collect(),

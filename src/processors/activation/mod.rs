@@ -17,7 +17,9 @@ pub use sweeper::Sweeper;
 use crate::backoff::{Backoff, jittered};
 use crate::bus::{Delivery, Verdict};
 use crate::clock::Clock;
-use crate::event_log::{EventLog, ExecuteError, LogError, Order, Outcome, Plan, Rejection, StreamId};
+use crate::event_log::{
+    AggregateCommand, EventLog, ExecuteError, LogError, Outcome, Plan, Rejection, StreamId,
+};
 use crate::external::{Activation, ActivationSystem, Request};
 use crate::telemetry::{Kind, Span, chain};
 use attempts::Attempts;
@@ -141,7 +143,8 @@ impl ActivationProcessor {
         span.note("offers.attempt", i64::from(number));
         let metadata = metadata(id, &cause, &span);
         let place = calls.acquire().await.expect("nobody closes this semaphore");
-        let intent = Plan::new().order(Order::Transaction(id, Command::BeginAttempt { attempt: number }));
+        let intent =
+            Plan::new().command(AggregateCommand::Transaction(id, Command::BeginAttempt { attempt: number }));
         match log.commit(&metadata, intent).await? {
             Outcome::Committed(_) => self.call(Attempt { id, number, request, cause, metadata }, place).await,
             // Somebody else has just begun this attempt; should that one die, the next is ours.
@@ -188,8 +191,8 @@ impl ActivationProcessor {
         match answer {
             Activation::Activated { reference } => self.succeed(&attempt, reference).await,
             Activation::Rejected { code, message } => {
-                let order = Order::Transaction(attempt.id, Command::Fail { code, message });
-                self.finish(&attempt, Plan::new().order(order), "FAILED").await
+                let command = AggregateCommand::Transaction(attempt.id, Command::Fail { code, message });
+                self.finish(&attempt, Plan::new().command(command), "FAILED").await
             }
             Activation::RetryAfter(wait) => Ok(Verdict::RetryAfter(wait.max(retry_delay(attempt.number)))),
             Activation::Pending => Ok(Verdict::RetryAfter(retry_delay(attempt.number))),
@@ -205,9 +208,9 @@ impl ActivationProcessor {
         let (id, at) = (attempt.id, self.0.clock.now());
         let ActivationRequested { user_id, offer_id, duration_days, subscription_id, .. } = &*attempt.request;
         let (transaction_id, duration_days) = (id, *duration_days);
-        let plan = Plan::new().order(Order::Transaction(id, Command::Succeed { reference }));
+        let plan = Plan::new().command(AggregateCommand::Transaction(id, Command::Succeed { reference }));
         let plan = match subscription_id {
-            Some(subscription) => plan.order(Order::UserOffer(
+            Some(subscription) => plan.command(AggregateCommand::UserOffer(
                 *subscription,
                 user_offer::Command::Renew { transaction_id, duration_days, at },
             )),
@@ -215,7 +218,7 @@ impl ActivationProcessor {
                 let (user_id, offer_id) = (*user_id, *offer_id);
                 let activate =
                     user_offer::Command::Activate { user_id, offer_id, transaction_id, duration_days, at };
-                plan.create(Order::UserOffer(SubscriptionId::started_by(id), activate))
+                plan.first_command(AggregateCommand::UserOffer(SubscriptionId::started_by(id), activate))
             }
         };
         self.finish(attempt, plan, "SUCCESS").await

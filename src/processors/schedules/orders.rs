@@ -5,7 +5,7 @@
 
 use super::runs::Tally;
 use crate::clock::Clock;
-use crate::event_log::{EventLog, ExecuteError, LogError, Order, Outcome, Plan};
+use crate::event_log::{AggregateCommand, EventLog, ExecuteError, LogError, Outcome, Plan};
 use crate::telemetry::chain;
 use domain::user_offer::Command;
 use domain::{Metadata, Timestamp};
@@ -153,7 +153,7 @@ impl Orders<'_> {
             return Err(Incomplete::Stopped);
         }
         let Some(command) = self.command(&found) else { return Ok(false) };
-        let plan = Plan::new().order(Order::UserOffer(found.subscription_id, command));
+        let plan = Plan::new().command(AggregateCommand::UserOffer(found.subscription_id, command));
         match self.log.commit(&self.metadata, plan).await {
             Ok(Outcome::Committed(_)) => Ok(true),
             Ok(Outcome::Unchanged) => Ok(false),

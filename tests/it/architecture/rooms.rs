@@ -14,7 +14,7 @@ pub const FLOORS: &[&[&str]] = &[
     &["event_log"],
     &["projections", "identity"],
     &["telemetry"],
-    &["config", "clock", "tls"],
+    &["config", "backoff", "clock", "tls"],
     &["domain"],
 ];
 

@@ -185,7 +185,7 @@ impl<'a> Reader<'a> {
             let name =
                 file.map_or_else(|| words[at + 1].clone(), |file| file.trim_end_matches(".rs").to_owned());
             // `#[path]` starts at the folder of the file.
-            let child = [module.as_slice(), &[name.clone()]].concat();
+            let child = [module.as_slice(), std::slice::from_ref(&name)].concat();
             let sibling = [&module[..module.len() - 1], &[name]].concat();
             self.test_modules.insert(if self.modules.contains(&child) { child } else { sibling });
         }

@@ -6,7 +6,7 @@ use crate::support::nats_server::NatsServer;
 use crate::support::stack::Stack;
 use domain::{AccountId, Metadata, Money, Recorded, account};
 use offers::bus::{Bus, History, Options, State};
-use offers::event_log::{LogError, Order, Plan, Sink};
+use offers::event_log::{AggregateCommand, LogError, Plan, Sink};
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -31,7 +31,7 @@ async fn a_message_is_a_cloud_event_with_the_contract_s_headers() {
         ..Metadata::system("test")
     };
     let amount = Money::from_hundredths(1_990);
-    let credit = Plan::new().order(Order::Account(account, account::Command::Credit { amount }));
+    let credit = Plan::new().command(AggregateCommand::Account(account, account::Command::Credit { amount }));
     fixture.log.commit(&metadata, credit).await.unwrap();
     fixture.relay().await;
     fixture.until_copied().await;

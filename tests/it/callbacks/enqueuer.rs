@@ -5,7 +5,7 @@ use super::{Fixture, failed, purchase, succeeded, text};
 use crate::support::eventually::eventually;
 use domain::transaction::Kind;
 use domain::{AccountId, Metadata, Money, UserId, account};
-use offers::event_log::{Order, Sink, follow};
+use offers::event_log::{AggregateCommand, Sink, follow};
 use offers::identity::{Actor, PartnerChange};
 use offers::processors::callbacks::Status;
 use redis::AsyncCommands;
@@ -84,8 +84,8 @@ async fn only_partners_with_a_url_are_told_and_at_the_purchases_own_url_if_it_ha
     fixture.sell(mute.id, Some(&receiver.url), succeeded()).await;
     let user = UserId(Uuid::now_v7());
     let amount = Money::from_hundredths(10_000);
-    let credit = Order::Account(user.into(), account::Command::Credit { amount });
-    fixture.order(&Metadata::system("test"), credit).await;
+    let credit = AggregateCommand::Account(user.into(), account::Command::Credit { amount });
+    fixture.execute(&Metadata::system("test"), credit).await;
     let of_a_user = domain::transaction::ActivationRequested {
         kind: Kind::Partner,
         user_id: user,

@@ -7,7 +7,7 @@ use domain::{AccountId, Metadata, Money, account};
 use offers::clock::Clock;
 use offers::devstack::Members;
 use offers::devstack::demo_data;
-use offers::event_log::{EventLog, Order, Plan, WriterOptions};
+use offers::event_log::{AggregateCommand, EventLog, Plan, WriterOptions};
 use offers::identity::{Identity, Keyring, PasswordCost, Settings};
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -174,8 +174,8 @@ async fn seed(log: &EventLog, identity: &Identity) -> Members {
     let members = demo_data::load(log, identity, None, Clock::system().now().utc()).await.unwrap();
     for user in members.users.iter().filter(|user| user.username == "alice" || user.username == "bob") {
         let amount = Money::from_hundredths(FUNDS);
-        let order = Order::Account(AccountId(user.id), account::Command::Credit { amount });
-        log.commit(&Metadata::system("test"), Plan::new().order(order)).await.unwrap();
+        let command = AggregateCommand::Account(AccountId(user.id), account::Command::Credit { amount });
+        log.commit(&Metadata::system("test"), Plan::new().command(command)).await.unwrap();
     }
     members
 }

@@ -6,7 +6,7 @@ use crate::support::service::{Service, send};
 use domain::transaction::{ActivationRequested, Command, Kind};
 use domain::{Metadata, Money, OfferId, TransactionId};
 use offers::app::catalogue::Change;
-use offers::event_log::{Order, Plan};
+use offers::event_log::{AggregateCommand, Plan};
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -154,8 +154,8 @@ async fn no_two_purchases_have_the_same_reference() {
         partner_reference: None,
         reference: Some(drawn.as_str().unwrap().to_owned()),
     };
-    let order = Order::Transaction(TransactionId(Uuid::now_v7()), Command::Request(request));
-    let twice = Plan::new().order(order);
+    let command = AggregateCommand::Transaction(TransactionId(Uuid::now_v7()), Command::Request(request));
+    let twice = Plan::new().command(command);
     assert!(service.app.log.commit(&Metadata::system("test"), twice).await.is_err());
     assert_eq!(float(&service, &shop).await, "40.00");
     assert_eq!(activate(&service, &shop, &wish(&alice, tv)).await.status, 201, "the log goes on");

@@ -5,7 +5,7 @@ use domain::{
     AccountId, Metadata, Money, OfferId, SubscriptionId, TransactionId, UserId, account, offer, transaction,
     user_offer,
 };
-use offers::event_log::{EventLog, Order, PAGE_EVENTS, Plan};
+use offers::event_log::{AggregateCommand, EventLog, PAGE_EVENTS, Plan};
 use redis::AsyncCommands;
 use std::process::Command;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -37,20 +37,24 @@ impl Shop {
     async fn trade(&self) {
         let (account, offer_id) = (AccountId::from(self.user), OfferId(Uuid::now_v7()));
         let amount = Money::from_hundredths(10_000);
-        self.execute(Plan::new().order(Order::Account(account, account::Command::Credit { amount }))).await;
+        self.execute(
+            Plan::new().command(AggregateCommand::Account(account, account::Command::Credit { amount })),
+        )
+        .await;
         let price = Money::from_hundredths(500);
         let terms = offer::Terms { name: "TV".into(), description: "Films".into(), price, duration_days: 30 };
-        self.execute(Plan::new().order(Order::Offer(offer_id, offer::Command::Create(terms)))).await;
+        self.execute(Plan::new().command(AggregateCommand::Offer(offer_id, offer::Command::Create(terms))))
+            .await;
         for outcome in ["succeeds", "fails", "hangs"] {
             let id = TransactionId(Uuid::now_v7());
-            let order = |command| Plan::new().order(Order::Transaction(id, command));
-            self.execute(order(self.request(offer_id, price))).await;
-            self.execute(order(transaction::Command::BeginAttempt { attempt: 1 })).await;
+            let plan = |command| Plan::new().command(AggregateCommand::Transaction(id, command));
+            self.execute(plan(self.request(offer_id, price))).await;
+            self.execute(plan(transaction::Command::BeginAttempt { attempt: 1 })).await;
             match outcome {
                 "succeeds" => self.execute(self.success(id, offer_id)).await,
                 "fails" => {
                     let (code, message) = ("rejected".into(), "no".into());
-                    self.execute(order(transaction::Command::Fail { code, message })).await;
+                    self.execute(plan(transaction::Command::Fail { code, message })).await;
                 }
                 _ => {}
             }
@@ -83,8 +87,11 @@ impl Shop {
             at: chrono::Utc::now().into(),
         };
         Plan::new()
-            .order(Order::Transaction(id, transaction::Command::Succeed { reference: "EXT-1".into() }))
-            .order(Order::UserOffer(SubscriptionId::started_by(id), activate))
+            .command(AggregateCommand::Transaction(
+                id,
+                transaction::Command::Succeed { reference: "EXT-1".into() },
+            ))
+            .command(AggregateCommand::UserOffer(SubscriptionId::started_by(id), activate))
     }
 
     async fn project(&self) {
@@ -119,7 +126,7 @@ async fn a_sound_installation_is_all_equal_even_when_the_read_tables_are_behind(
     let shop = Shop::new().await;
     let amount = Money::from_hundredths(1);
     let credit = account::Command::Credit { amount };
-    shop.execute(Plan::new().order(Order::Account(shop.user.into(), credit))).await;
+    shop.execute(Plan::new().command(AggregateCommand::Account(shop.user.into(), credit))).await;
     let (code, said) = shop.offers(&["check", "--redis"]).await;
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("3 transactions (1 unfinished), 1 subscriptions, 1 offers, 1 accounts"), "{said}");

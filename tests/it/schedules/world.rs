@@ -12,7 +12,7 @@ use domain::{
 use futures::{StreamExt, stream};
 use offers::clock::Clock;
 use offers::config::Schedules;
-use offers::event_log::{EventLog, Order, Plan, StreamId, WriterOptions, follow};
+use offers::event_log::{AggregateCommand, EventLog, Plan, StreamId, WriterOptions, follow};
 use offers::processors::schedules::Scheduler;
 use projections::{ReadCheckpoint, ReadTables, Readers};
 use sqlx::PgPool;
@@ -101,8 +101,8 @@ impl World {
 
     pub async fn pay_in(&self, user: UserId) {
         let amount = Money::from_hundredths(RICH);
-        let credit = Order::Account(AccountId::from(user), account::Command::Credit { amount });
-        self.order(vec![credit]).await;
+        let credit = AggregateCommand::Account(AccountId::from(user), account::Command::Credit { amount });
+        self.execute(vec![credit]).await;
     }
 
     /// An activation that succeeds.
@@ -117,7 +117,7 @@ impl World {
             duration_days: days,
             at,
         };
-        self.succeed(id, Order::UserOffer(subscription, activate)).await;
+        self.succeed(id, AggregateCommand::UserOffer(subscription, activate)).await;
         (id, subscription)
     }
 
@@ -131,7 +131,7 @@ impl World {
         let id = self.begin(renewal).await;
         let renew =
             user_offer::Command::Renew { transaction_id: id, duration_days: days, at: self.clock.now() };
-        self.succeed(id, Order::UserOffer(subscription, renew)).await;
+        self.succeed(id, AggregateCommand::UserOffer(subscription, renew)).await;
         id
     }
 
@@ -139,7 +139,7 @@ impl World {
     pub async fn fail(&self, request: ActivationRequested) -> TransactionId {
         let id = self.begin(request).await;
         let fail = Command::Fail { code: "no_capacity".into(), message: "there is no capacity".into() };
-        self.order(vec![Order::Transaction(id, fail)]).await;
+        self.execute(vec![AggregateCommand::Transaction(id, fail)]).await;
         id
     }
 
@@ -156,7 +156,7 @@ impl World {
                 duration_days: days,
                 at,
             };
-            self.succeed(id, Order::UserOffer(subscription, activate)).await;
+            self.succeed(id, AggregateCommand::UserOffer(subscription, activate)).await;
             subscription
         });
         activations.buffer_unordered(256).collect().await
@@ -164,20 +164,20 @@ impl World {
 
     async fn begin(&self, request: ActivationRequested) -> TransactionId {
         let id = TransactionId(Uuid::now_v7());
-        let plan = Plan::new().create(Order::Transaction(id, Command::Request(request)));
+        let plan = Plan::new().first_command(AggregateCommand::Transaction(id, Command::Request(request)));
         self.log.commit(&Metadata::system("test"), plan).await.unwrap();
-        self.order(vec![Order::Transaction(id, Command::BeginAttempt { attempt: 1 })]).await;
+        self.execute(vec![AggregateCommand::Transaction(id, Command::BeginAttempt { attempt: 1 })]).await;
         id
     }
 
-    async fn succeed(&self, id: TransactionId, subscription: Order) {
+    async fn succeed(&self, id: TransactionId, subscription: AggregateCommand) {
         let succeed = Command::Succeed { reference: "ext-1".into() };
-        self.order(vec![Order::Transaction(id, succeed), subscription]).await;
+        self.execute(vec![AggregateCommand::Transaction(id, succeed), subscription]).await;
     }
 
     /// One commit.
-    pub async fn order(&self, orders: Vec<Order>) {
-        let plan = orders.into_iter().fold(Plan::new(), Plan::order);
+    pub async fn execute(&self, commands: Vec<AggregateCommand>) {
+        let plan = commands.into_iter().fold(Plan::new(), Plan::command);
         self.log.commit(&Metadata::system("test"), plan).await.unwrap();
     }
 

@@ -13,7 +13,7 @@ use offers::app::{accounts, catalogue};
 use offers::bus::{Bus, Options};
 use offers::clock::Clock;
 use offers::config::Protection;
-use offers::event_log::{EventLog, Order, Outcome, Plan, WriterOptions, follow};
+use offers::event_log::{AggregateCommand, EventLog, Outcome, Plan, WriterOptions, follow};
 use offers::http;
 use offers::identity::{Actor, Identity, Keyring, NewUser, PasswordCost, Roles, Settings};
 use offers::processors::Parked;
@@ -192,7 +192,7 @@ impl Service {
 
     pub async fn pay_in(&self, account: AccountId, hundredths: i64) {
         let amount = Money::from_hundredths(hundredths);
-        let plan = Plan::new().order(Order::Account(account, Command::Credit { amount }));
+        let plan = Plan::new().command(AggregateCommand::Account(account, Command::Credit { amount }));
         self.app.log.commit(&Metadata::system("test"), plan).await.unwrap();
     }
 
@@ -236,7 +236,7 @@ impl Service {
     /// What the processor does before it asks the external system.
     pub async fn begin(&self, id: TransactionId) {
         let command = transaction::Command::BeginAttempt { attempt: 1 };
-        self.execute(Plan::new().order(Order::Transaction(id, command))).await;
+        self.execute(Plan::new().command(AggregateCommand::Transaction(id, command))).await;
     }
 
     /// What the processor does when the external system has done it.
@@ -251,8 +251,8 @@ impl Service {
             at: self.app.clock.now(),
         };
         let plan = Plan::new()
-            .order(Order::Transaction(id, succeed))
-            .order(Order::UserOffer(SubscriptionId::started_by(id), activate));
+            .command(AggregateCommand::Transaction(id, succeed))
+            .command(AggregateCommand::UserOffer(SubscriptionId::started_by(id), activate));
         self.execute(plan).await;
     }
 
@@ -260,7 +260,7 @@ impl Service {
     pub async fn fail(&self, id: TransactionId) {
         self.begin(id).await;
         let fail = transaction::Command::Fail { code: "rejected".to_owned(), message: "No".to_owned() };
-        self.execute(Plan::new().order(Order::Transaction(id, fail))).await;
+        self.execute(Plan::new().command(AggregateCommand::Transaction(id, fail))).await;
     }
 
     pub async fn execute(&self, plan: Plan) -> i64 {
