@@ -87,23 +87,23 @@ impl SubscriptionId {
     }
 }
 
-/// What a caller repeats to be recognised.
+/// What a caller repeats so that its request has an effect once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RepeatKey {
+pub enum IdempotencyKey {
     /// The `Idempotency-Key` header, unquoted.
-    IdempotencyKey(String),
-    /// A partner's own reference for the purchase.
+    Header(String),
+    /// A partner's own reference for the transaction.
     PartnerReference(String),
 }
 
-impl RepeatKey {
-    /// The id of the first event of whatever `caller` asks for under this key: one for each pair of
-    /// caller and key, so that a repeat is recognised by looking the event up, for ever and without
-    /// a table of keys.
+impl IdempotencyKey {
+    /// The id of the first event that a request of `caller` with this key writes: one for each pair of
+    /// caller and key, so that a repeat is recognised by looking the event up, for ever and without a
+    /// table of keys.
     #[must_use]
     pub fn event_id(&self, caller: Uuid) -> Uuid {
         match self {
-            Self::IdempotencyKey(key) => derive(caller, b'k', key),
+            Self::Header(key) => derive(caller, b'k', key),
             Self::PartnerReference(reference) => derive(caller, b'r', reference),
         }
     }

@@ -59,7 +59,8 @@ pub struct Slice<T, K> {
 
 impl<T, K> Slice<T, K> {
     /// Cuts `items`, of which one more than `limit` was asked for.
-    pub(crate) fn cut(mut items: Vec<T>, limit: u32, key: impl Fn(&T) -> K) -> Self {
+    #[must_use]
+    pub fn cut(mut items: Vec<T>, limit: u32, key: impl Fn(&T) -> K) -> Self {
         let more = items.len() > limit as usize;
         items.truncate(limit as usize);
         let next = if more { items.last().map(key) } else { None };

@@ -1,162 +1,164 @@
-//! Opens accounts and moves money in and out of them.
+//! Opens accounts, moves money in and out of them, and says what their owners have.
 
-use super::idempotency::{self, Repeatable};
-use crate::event_log::{AggregateCommand, EventLog, ExecuteError, LogError, Outcome, Plan};
+use super::Error;
+use super::idempotency::IdempotentRequest;
+use crate::event_log::{AggregateCommand, Balance, EventLog, ExecuteError, LogError, Outcome, Plan};
+use crate::identity::{Identity, OwnerKind};
 use domain::account::{Command, Kind};
-use domain::{AccountId, Metadata, Money};
-use projections::Readers;
-use std::sync::LazyLock;
+use domain::{AccountId, Metadata, Money, Timestamp, UserId};
+use projections::{EndKey, Readers, Slice, SubscriptionView};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// Transfers of this process that touch the same account wait here for one another: each of them moves
-/// the account's stream, so together they would only make each other decide again.
-static TURNS: LazyLock<Vec<Mutex<()>>> = LazyLock::new(|| (0..LANES).map(|_| Mutex::new(())).collect());
-/// How long a repeat waits for the read tables, which know the balance of then.
+/// How long a repeat waits for the read tables, which know the balance right after the first request.
 const BALANCE_WAIT: Duration = Duration::from_secs(5);
-/// How many accounts are served side by side.
+/// How many accounts are adjusted at the same time.
 const LANES: usize = 64;
 
-/// Which way money goes.
+/// The accounts of users and partners.
+pub struct Accounts {
+    log: EventLog,
+    readers: Readers,
+    identity: Arc<Identity>,
+    /// Adjustments of the same account wait for one another: each moves the account's stream, so
+    /// together they would only make each other decide again.
+    lanes: Vec<Mutex<()>>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// In, from outside.
     Credit,
-    /// Out again.
     Debit,
 }
 
-/// Money comes into an account or leaves it.
+/// Money comes into an account from outside, or leaves it.
 #[derive(Clone, Debug)]
-pub struct Transfer {
-    /// Whose.
+pub struct Adjustment {
     pub account_id: AccountId,
-    /// Which way.
     pub direction: Direction,
-    /// More than nothing.
+    /// More than 0.00.
     pub amount: Money,
-    /// By which it is recognised when it comes again.
-    pub repeatable: Repeatable,
+    pub request: IdempotentRequest,
 }
 
-/// A transfer that was carried out.
+/// An adjustment that was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Carried {
-    /// Where it stands in the log.
+pub struct AdjustmentReceipt {
+    /// The position of its event in the log.
     pub position: i64,
-    /// What the account had right after it; `None` when an earlier request did it: then it is the
-    /// balance as of `position`.
-    pub balance: Option<Money>,
+    /// What the account had right after it.
+    pub balance: Money,
+    /// True when an earlier request made it.
+    pub replayed: bool,
 }
 
-/// Why nothing was moved. Nothing was written.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The account has less than the debit.
-    #[error("the balance is not sufficient")]
-    InsufficientBalance,
-    /// More than a balance can hold.
-    #[error("the account cannot hold that much")]
-    BalanceTooLarge,
-    /// The caller used the key before, for something else.
-    #[error("this key belongs to another request")]
-    KeyReused,
-    /// The state forbids it, or others were faster, too often.
-    #[error("the account does not allow it")]
-    Conflict,
-    /// The log could not do it, or (`OutcomeUnknown`) may have done it.
-    #[error(transparent)]
-    Log(#[from] LogError),
-}
-
-impl From<idempotency::Error> for Error {
-    fn from(error: idempotency::Error) -> Self {
-        match error {
-            idempotency::Error::KeyReused => Self::KeyReused,
-            idempotency::Error::Log(cause) => Self::Log(cause),
-        }
+impl Accounts {
+    #[must_use]
+    pub fn new(log: EventLog, readers: Readers, identity: Arc<Identity>) -> Self {
+        let lanes = (0..LANES).map(|_| Mutex::new(())).collect();
+        Self { log, readers, identity, lanes }
     }
-}
 
-impl From<ExecuteError> for Error {
-    fn from(error: ExecuteError) -> Self {
-        match error {
-            ExecuteError::InsufficientFunds { .. } => Self::InsufficientBalance,
-            ExecuteError::BalanceTooLarge { .. } => Self::BalanceTooLarge,
-            ExecuteError::Rejected(_) | ExecuteError::Repeated { .. } | ExecuteError::Conflict => {
-                Self::Conflict
+    /// Opens `account_id`; opening it again does nothing.
+    ///
+    /// # Errors
+    /// `Conflict` when it is open for an owner of another kind, or the log's own.
+    pub async fn open(&self, account_id: AccountId, kind: Kind, metadata: &Metadata) -> Result<(), Error> {
+        let plan = Plan::new().command(AggregateCommand::Account(account_id, Command::Open { kind }));
+        self.log.commit(metadata, plan).await?;
+        Ok(())
+    }
+
+    /// Makes `adjustment`, or finds that it was made before.
+    ///
+    /// # Errors
+    /// `IdempotencyKeyReused`, `AccountNotFound`, `InsufficientBalance`, `BalanceTooLarge`, `Conflict`, or
+    /// the log's own.
+    pub async fn adjust(
+        &self,
+        adjustment: &Adjustment,
+        metadata: Metadata,
+    ) -> Result<AdjustmentReceipt, Error> {
+        let Adjustment { account_id, request, .. } = adjustment;
+        if self.identity.owner_kind(account_id.0).await?.is_none() {
+            request.previous_event(&self.log).await?; // a key of another request is reported first
+            return Err(Error::AccountNotFound);
+        }
+        let metadata = request.metadata(metadata);
+        let turn = self.lane(*account_id).lock().await;
+        let outcome = self.log.commit(&metadata, adjustment.plan()).await;
+        drop(turn);
+        match outcome {
+            Ok(Outcome::Committed(committed)) => {
+                let position = committed.last;
+                let moved = committed.balances.iter().find(|(account, _)| account == account_id);
+                let balance = match moved {
+                    Some((_, balance)) => *balance,
+                    None => self.balance_after(*account_id, position).await?,
+                };
+                Ok(AdjustmentReceipt { position, balance, replayed: false })
             }
-            ExecuteError::Log(cause) => Self::Log(cause),
+            Ok(Outcome::Unchanged) => Err(Error::Conflict), // money never moves without an event
+            Err(ExecuteError::Repeated { .. }) => self.previous_adjustment(adjustment).await,
+            Err(refusal) => Err(refusal.into()),
         }
     }
-}
 
-/// Opens `account_id`; opening it again does nothing. The position of the event, if there is a new one.
-///
-/// # Errors
-/// `Conflict` when it is open for an owner of another kind, or the log's own.
-pub async fn open(
-    log: &EventLog,
-    account_id: AccountId,
-    kind: Kind,
-    metadata: &Metadata,
-) -> Result<Option<i64>, Error> {
-    let plan = Plan::new().command(AggregateCommand::Account(account_id, Command::Open { kind }));
-    Ok(log.commit(metadata, plan).await?.position())
-}
+    async fn previous_adjustment(&self, adjustment: &Adjustment) -> Result<AdjustmentReceipt, Error> {
+        let event = adjustment.request.previous_event(&self.log).await?.ok_or(Error::Conflict)?;
+        let balance = self.balance_after(adjustment.account_id, event.position).await?;
+        Ok(AdjustmentReceipt { position: event.position, balance, replayed: true })
+    }
 
-/// What the same transfer did earlier.
-///
-/// # Errors
-/// `KeyReused` when the caller used the key for another request.
-pub async fn carried_before(log: &EventLog, transfer: &Transfer) -> Result<Option<Carried>, Error> {
-    let before = transfer.repeatable.answered_before(log).await?;
-    Ok(before.map(|event| Carried { position: event.position, balance: None }))
-}
+    /// What the account had right after `position`, once the read tables contain it.
+    async fn balance_after(&self, account: AccountId, position: i64) -> Result<Money, Error> {
+        self.readers.checkpoint().wait_for(position, Instant::now() + BALANCE_WAIT).await?;
+        Ok(self.readers.balance_at(account.0, position).await?)
+    }
 
-/// Carries out `transfer`, or finds that it was carried out before.
-///
-/// # Errors
-/// `InsufficientBalance`, `BalanceTooLarge`, `KeyReused`, `Conflict`, or the log's own.
-pub async fn carry_out(log: &EventLog, transfer: &Transfer, metadata: Metadata) -> Result<Carried, Error> {
-    let metadata = transfer.repeatable.metadata(metadata);
-    let turn = turn_of(transfer.account_id).await;
-    let outcome = log.commit(&metadata, transfer.plan()).await;
-    drop(turn);
-    match outcome {
-        Ok(Outcome::Committed(committed)) => {
-            let balance = committed.balances.iter().find(|(account, _)| *account == transfer.account_id);
-            Ok(Carried { position: committed.last, balance: balance.map(|(_, balance)| *balance) })
-        }
-        Ok(Outcome::Unchanged) => Err(Error::Conflict), // money never moves without an event
-        Err(ExecuteError::Repeated { .. }) => carried_before(log, transfer).await?.ok_or(Error::Conflict),
-        Err(refusal) => Err(refusal.into()),
+    /// What the account has available now; 0.00 when nothing was ever paid in.
+    pub async fn balance(&self, account: AccountId) -> Result<Balance, LogError> {
+        self.log.balance(account).await
+    }
+
+    /// The kind of the account's owner; `None` when nobody owns it.
+    pub async fn owner_kind(&self, account: AccountId) -> Result<Option<OwnerKind>, Error> {
+        Ok(self.identity.owner_kind(account.0).await?)
+    }
+
+    /// The user's subscriptions, newest first.
+    pub async fn subscriptions(
+        &self,
+        user: UserId,
+        active: Option<bool>,
+        now: Timestamp,
+        after: Option<i64>,
+        limit: u32,
+    ) -> Result<Slice<SubscriptionView, i64>, Error> {
+        Ok(self.readers.subscriptions_of_user(user, active, now, after, limit).await?)
+    }
+
+    /// The user's active subscriptions that end within `days`, soonest first.
+    pub async fn expiring(
+        &self,
+        user: UserId,
+        now: Timestamp,
+        days: u32,
+        after: Option<EndKey>,
+        limit: u32,
+    ) -> Result<Slice<SubscriptionView, EndKey>, Error> {
+        Ok(self.readers.expiring(user, now, days, after, limit).await?)
+    }
+
+    fn lane(&self, account: AccountId) -> &Mutex<()> {
+        let lane = account.0.as_u128() % LANES as u128;
+        &self.lanes[usize::try_from(lane).expect("below LANES")]
     }
 }
 
-/// What the account had right after the transfer; of an earlier one the read tables know it.
-///
-/// # Errors
-/// `Behind` when the read tables are too far behind to say.
-pub async fn balance_after(
-    readers: &Readers,
-    account: AccountId,
-    carried: Carried,
-) -> Result<Money, projections::Error> {
-    if let Some(balance) = carried.balance {
-        return Ok(balance);
-    }
-    readers.checkpoint().wait_for(carried.position, Instant::now() + BALANCE_WAIT).await?;
-    readers.balance_at(account.0, carried.position).await
-}
-
-async fn turn_of(account: AccountId) -> MutexGuard<'static, ()> {
-    let lane = account.0.as_u128() % LANES as u128;
-    TURNS[usize::try_from(lane).expect("below LANES")].lock().await
-}
-
-impl Transfer {
+impl Adjustment {
     fn plan(&self) -> Plan {
         let amount = self.amount;
         let command = match self.direction {
@@ -165,6 +167,6 @@ impl Transfer {
         };
         Plan::new()
             .command(AggregateCommand::Account(self.account_id, command))
-            .idempotent_on(self.repeatable.event_id())
+            .idempotent_on(self.request.event_id())
     }
 }

@@ -1,16 +1,29 @@
-//! What the system does for somebody: one use case a file. `App` holds what they work with.
+//! What the system does for its users: one use case a file. The HTTP edge and the command line call
+//! these types and nothing below them, except `identity`, which knows who is who.
 
 pub mod accounts;
 pub mod activate;
 pub mod catalogue;
+mod error;
+mod health;
+pub mod history;
 pub mod idempotency;
 pub mod partner_activate;
-pub mod registration;
+mod registration;
 pub mod renew;
 pub mod status;
 pub mod status_watch;
 
-use crate::bus::{Bus, State};
+pub use accounts::Accounts;
+pub use activate::Activations;
+pub use catalogue::Catalogue;
+pub use error::Error;
+pub use health::{Health, HealthChecks};
+pub use history::History;
+pub use registration::Registration;
+pub use status::Statuses;
+
+use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::event_log::EventLog;
 use crate::identity::Identity;
@@ -18,30 +31,25 @@ use crate::processors::Parked;
 use crate::processors::callbacks::Callbacks;
 use metrics_exporter_prometheus::PrometheusHandle;
 use projections::{Readers, RedisHashes};
-use status_watch::WaitingRoom;
+use status_watch::StatusWatcher;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
-/// What the HTTP edge and the command line work with. Shared by an `Arc`.
+/// The use cases. Shared by an `Arc`.
 pub struct App {
-    /// Commands become events here.
-    pub log: EventLog,
+    pub activations: Activations,
+    pub accounts: Arc<Accounts>,
+    pub catalogue: Catalogue,
+    pub registration: Registration,
+    pub statuses: Statuses,
+    pub history: History,
+    /// Callbacks to partners.
+    pub callbacks: Callbacks,
+    /// Messages that could not be handled.
+    pub parked: Parked,
+    pub health: HealthChecks,
     /// Who is who, and who may do what.
     pub identity: Arc<Identity>,
-    /// What partners are told.
-    pub callbacks: Callbacks,
-    /// What could not be handled.
-    pub parked: Parked,
-    /// The questions that the read tables answer.
-    pub readers: Readers,
-    /// The status of transactions, quickly.
-    pub hashes: RedisHashes,
-    /// Where requests wait for a status to change.
-    pub waiting_room: WaitingRoom,
-    /// Where the log is published.
-    pub bus: Bus,
-    /// The time.
     pub clock: Clock,
     /// The one currency of this installation, such as `EUR`.
     pub currency: String,
@@ -49,35 +57,43 @@ pub struct App {
     pub metrics: PrometheusHandle,
 }
 
-/// How long a part may take to say that it is there.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// How the parts are that run outside of this process; what fails says why.
-pub struct Health {
-    /// Without it nothing is accepted and little is answered.
-    pub postgresql: Result<(), String>,
-    /// Without it statuses are read from PostgreSQL.
-    pub redis: Result<(), String>,
-    /// Without it accepted work waits.
-    pub nats: Result<(), String>,
+/// What the use cases work with.
+#[derive(Clone)]
+pub struct Resources {
+    pub log: EventLog,
+    pub readers: Readers,
+    pub hashes: RedisHashes,
+    pub bus: Bus,
+    pub identity: Arc<Identity>,
+    pub callbacks: Callbacks,
+    pub parked: Parked,
+    pub clock: Clock,
+    pub currency: String,
+    pub metrics: PrometheusHandle,
 }
 
 impl App {
-    /// Asks every part whether it is there.
-    pub async fn health(&self) -> Health {
-        let (postgresql, redis) =
-            tokio::join!(timeout(PATIENCE, self.log.head()), timeout(PATIENCE, self.hashes.ping()));
-        Health {
-            postgresql: answered("PostgreSQL", matches!(postgresql, Ok(Ok(_)))),
-            redis: answered("Redis", matches!(redis, Ok(Ok(())))),
-            nats: match self.bus.state() {
-                State::Connected => Ok(()),
-                State::Degraded(reason) => Err(reason),
-            },
+    /// The use cases on `resources`. Requests that wait for a status are answered when `stop` comes.
+    #[must_use]
+    pub fn new(resources: &Resources, stop: &CancellationToken) -> Self {
+        let Resources { log, readers, hashes, bus, identity, callbacks, parked, clock, currency, metrics } =
+            resources.clone();
+        let accounts = Arc::new(Accounts::new(log.clone(), readers.clone(), identity.clone()));
+        let watcher = StatusWatcher::start(log.clone(), readers.clone(), hashes.clone(), stop);
+        Self {
+            activations: Activations::new(log.clone(), readers.clone(), identity.clone()),
+            catalogue: Catalogue::new(log.clone(), readers.clone()),
+            registration: Registration::new(accounts.clone(), identity.clone(), clock.clone()),
+            accounts,
+            statuses: Statuses::new(log.clone(), readers.clone(), hashes.clone(), watcher),
+            history: History::new(log.clone(), readers, identity.clone()),
+            health: HealthChecks::new(log, hashes, bus),
+            callbacks,
+            parked,
+            identity,
+            clock,
+            currency,
+            metrics,
         }
     }
-}
-
-fn answered(name: &str, did: bool) -> Result<(), String> {
-    if did { Ok(()) } else { Err(format!("{name} does not answer")) }
 }

@@ -1,15 +1,16 @@
-//! Accepts purchases through the partners' door: by a partner, for anybody, on its own float account; or
-//! by a user, for that user alone, on the user's balance.
+//! Accepts transactions through the partners' API: by a partner, for any user, on its own float account;
+//! or by a user, for that user alone, on the user's balance.
 //!
-//! Beside the transaction's id they have a reference for people to spell, `REF-` and 12 characters. It is
-//! drawn anew for each try and stands in the first event, where a repeat reads it.
+//! In addition to its id such a transaction has a reference that people can spell, `REF-` and 12
+//! characters. It is drawn again for each try and written in the first event, where a repeat reads it.
 
-use super::activate::on_sale;
-use super::idempotency::{self, Repeatable};
-use crate::event_log::{AggregateCommand, EventLog, ExecuteError, LogError, Plan, Rejection};
-use crate::identity::{self, Caller, Identity};
+use super::Error;
+use super::activate::{Activations, on_sale};
+use super::idempotency::IdempotentRequest;
+use crate::event_log::{AggregateCommand, EventLog, ExecuteError, LogError, Plan};
+use crate::identity::{self, Caller};
 use crate::processors::callbacks::same_origin;
-use domain::offer::{self, Offer, Terms};
+use domain::offer::{Offer, Terms};
 use domain::transaction::{self, ActivationRequested, Command, Kind};
 use domain::{AccountId, Event, Metadata, Money, OfferId, PartnerId, Recorded, TransactionId, UserId};
 use rand::Rng;
@@ -21,7 +22,7 @@ const PREFIX: &str = "REF-";
 const LENGTH: usize = 12;
 const ALPHABET: &[u8; 36] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
-/// Our reference of a purchase, for a partner.
+/// Our reference of a transaction, for a partner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference(String);
 
@@ -41,7 +42,6 @@ impl Reference {
         sound.then(|| Self(text.to_owned()))
     }
 
-    /// As it is written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -54,155 +54,99 @@ impl fmt::Display for Reference {
     }
 }
 
-/// Somebody asks for an offer through the partners' door.
+/// A partner or a user asks for an offer through the partners' API.
 #[derive(Clone, Debug)]
 pub struct PartnerActivation {
-    /// Who asks: the partner; `None` when the user does.
+    /// The partner who asks; `None` when the user does.
     pub partner_id: Option<PartnerId>,
     /// Who gets it.
     pub user_id: UserId,
-    /// What is asked for.
     pub offer_id: OfferId,
     /// The price that the caller expects.
     pub amount: Money,
     /// The caller's own reference.
     pub partner_reference: Option<String>,
-    /// Where the caller wants to be told, instead of where it has registered.
+    /// Where the callback goes instead of the registered URL.
     pub callback_url: Option<String>,
-    /// By which it is recognised when it comes again.
-    pub repeatable: Repeatable,
+    pub request: IdempotentRequest,
 }
 
-/// A purchase that has begun.
+/// A transaction that has begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
-    /// Its id.
     pub transaction_id: TransactionId,
-    /// Its reference.
     pub reference: Reference,
     /// True when an earlier request began it.
     pub replayed: bool,
 }
 
-/// Why a purchase does not begin. Nothing was written.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The caller has registered no URL of that origin.
-    #[error("the callback URL has not the origin of the registered one")]
-    CallbackUrlNotAllowed,
-    /// There is no such user.
-    #[error("there is no such user")]
-    UserNotFound,
-    /// There is no such offer, or it is not sold.
-    #[error("there is no such offer on sale")]
-    OfferNotFound,
-    /// The amount is not the price.
-    #[error("the amount is not the offer's price")]
-    AmountMismatch,
-    /// Whoever pays has less than the price.
-    #[error("the balance is not sufficient")]
-    InsufficientBalance,
-    /// The caller used the key before, for something else.
-    #[error("this key belongs to another request")]
-    KeyReused,
-    /// Others were faster, too often.
-    #[error("others were faster, too often")]
-    Conflict,
-    /// Users could not be looked up.
-    #[error(transparent)]
-    Identity(identity::Error),
-    /// The log could not do it, or (`OutcomeUnknown`) may have done it.
-    #[error(transparent)]
-    Log(#[from] LogError),
-}
-
-impl From<idempotency::Error> for Error {
-    fn from(error: idempotency::Error) -> Self {
-        match error {
-            idempotency::Error::KeyReused => Self::KeyReused,
-            idempotency::Error::Log(cause) => Self::Log(cause),
+impl Activations {
+    /// Begins `activation`, or finds that it was begun before.
+    ///
+    /// Whether the request is a repeat is looked up only when the answer would be a refusal: the log itself
+    /// recognises a repeat before it looks at money or the offer's version.
+    ///
+    /// # Errors
+    /// In this order: `IdempotencyKeyReused`, `CallbackUrlNotAllowed`, `UnknownUser`, `UnknownOffer`,
+    /// `AmountMismatch`, `InsufficientBalance`; `Conflict`, or the log's own.
+    pub async fn activate_for_partner(
+        &self,
+        activation: &PartnerActivation,
+        metadata: Metadata,
+    ) -> Result<Accepted, Error> {
+        let transaction_id = TransactionId(activation.request.event_id());
+        let reference = Reference::draw();
+        let refusal = match self.begin_for_partner(activation, &reference, metadata).await {
+            Ok(()) => return Ok(Accepted { transaction_id, reference, replayed: false }),
+            Err(Error::Log(cause)) => return Err(Error::Log(cause)),
+            Err(refusal) => refusal,
+        };
+        match activation.request.previous_event(&self.log).await? {
+            Some(event) => Ok(Accepted { transaction_id, reference: reference_in(&event)?, replayed: true }),
+            None => Err(refusal),
         }
     }
-}
 
-impl From<identity::Error> for Error {
-    fn from(error: identity::Error) -> Self {
-        match error {
-            identity::Error::UserNotFound => Self::UserNotFound,
-            other => Self::Identity(other),
+    async fn begin_for_partner(
+        &self,
+        activation: &PartnerActivation,
+        reference: &Reference,
+        metadata: Metadata,
+    ) -> Result<(), Error> {
+        if let Some(url) = &activation.callback_url {
+            self.check_callback_url(activation.partner_id, url).await?;
+        }
+        if activation.partner_id.is_some() {
+            self.check_user(activation.user_id).await?; // a user who asks exists
+        }
+        let metadata = Metadata { callback_url: activation.callback_url.clone(), ..metadata };
+        let metadata = activation.request.metadata(metadata);
+        let committed = self.log.commit_with(&metadata, |log| plan(log, activation, reference)).await;
+        match committed.map_err(Error::from) {
+            Ok(_) => Ok(()),
+            Err(Error::OfferNotFound) => Err(Error::UnknownOffer),
+            Err(refusal) => Err(refusal),
         }
     }
-}
 
-impl From<ExecuteError> for Error {
-    fn from(error: ExecuteError) -> Self {
-        match error {
-            ExecuteError::Rejected(Rejection::Offer(offer::Error::AnotherPrice)) => Self::AmountMismatch,
-            ExecuteError::Rejected(_) => Self::OfferNotFound, // a fresh transaction refuses nothing else
-            ExecuteError::InsufficientFunds { .. } | ExecuteError::BalanceTooLarge { .. } => {
-                Self::InsufficientBalance
-            }
-            ExecuteError::Repeated { .. } | ExecuteError::Conflict => Self::Conflict,
-            ExecuteError::Log(cause) => Self::Log(cause),
+    /// Only a partner has registered a URL.
+    async fn check_callback_url(&self, caller: Option<PartnerId>, url: &str) -> Result<(), Error> {
+        let registered = match caller {
+            Some(partner) => self.identity.get_partner(partner).await?.callback_url,
+            None => None,
+        };
+        match registered.is_some_and(|registered| same_origin(url, &registered)) {
+            true => Ok(()),
+            false => Err(Error::CallbackUrlNotAllowed),
         }
     }
-}
 
-/// Begins `activation`, or finds that it was begun before.
-///
-/// Whether the request was answered before is asked only when the answer would be a no: the log itself
-/// recognises a repeat before it looks at money or the offer's version.
-///
-/// # Errors
-/// In this order: `KeyReused`, `CallbackUrlNotAllowed`, `UserNotFound`, `OfferNotFound`, `AmountMismatch`, `InsufficientBalance`;
-/// `Conflict`, or the log's own.
-pub async fn accept(
-    log: &EventLog,
-    identity: &Identity,
-    activation: &PartnerActivation,
-    metadata: Metadata,
-) -> Result<Accepted, Error> {
-    let transaction_id = TransactionId(activation.repeatable.event_id());
-    let reference = Reference::draw();
-    let refusal = match begin(log, identity, activation, &reference, metadata).await {
-        Ok(()) => return Ok(Accepted { transaction_id, reference, replayed: false }),
-        Err(Error::Log(cause)) => return Err(Error::Log(cause)),
-        Err(refusal) => refusal,
-    };
-    match activation.repeatable.answered_before(log).await? {
-        Some(event) => Ok(Accepted { transaction_id, reference: reference_in(&event)?, replayed: true }),
-        None => Err(refusal),
-    }
-}
-
-async fn begin(
-    log: &EventLog,
-    identity: &Identity,
-    activation: &PartnerActivation,
-    reference: &Reference,
-    metadata: Metadata,
-) -> Result<(), Error> {
-    if let Some(url) = &activation.callback_url {
-        check_callback_url(identity, activation.partner_id, url).await?;
-    }
-    if activation.partner_id.is_some() {
-        identity.get_user(activation.user_id).await?; // a user who asks exists
-    }
-    let metadata = Metadata { callback_url: activation.callback_url.clone(), ..metadata };
-    let metadata = activation.repeatable.metadata(metadata);
-    log.commit_with(&metadata, |log| plan(log, activation, reference)).await?;
-    Ok(())
-}
-
-/// Only a partner has registered a URL.
-async fn check_callback_url(identity: &Identity, asks: Option<PartnerId>, url: &str) -> Result<(), Error> {
-    let registered = match asks {
-        Some(partner) => identity.get_partner(partner).await?.callback_url,
-        None => None,
-    };
-    match registered.is_some_and(|registered| same_origin(url, &registered)) {
-        true => Ok(()),
-        false => Err(Error::CallbackUrlNotAllowed),
+    async fn check_user(&self, id: UserId) -> Result<(), Error> {
+        match self.identity.get_user(id).await {
+            Ok(_) => Ok(()),
+            Err(identity::Error::UserNotFound) => Err(Error::UnknownUser),
+            Err(cause) => Err(cause.into()),
+        }
     }
 }
 
@@ -212,7 +156,7 @@ async fn plan(
     reference: &Reference,
 ) -> Result<Plan, ExecuteError> {
     let (terms, version) = on_sale(log, activation.offer_id, Some(activation.amount)).await?;
-    let id = activation.repeatable.event_id();
+    let id = activation.request.event_id();
     let request = Command::Request(activation.requested(terms, reference));
     Ok(Plan::new()
         .first_command(AggregateCommand::Transaction(TransactionId(id), request))
@@ -247,13 +191,13 @@ impl PartnerActivation {
     }
 }
 
-/// The reference that an earlier request was told.
+/// The reference that the earlier request drew.
 fn reference_in(event: &Recorded) -> Result<Reference, Error> {
     match Event::decode(event).map_err(LogError::from)? {
         Event::Transaction(transaction::Event::ActivationRequested(request)) => {
-            request.reference.map(Reference).ok_or(Error::KeyReused)
+            request.reference.map(Reference).ok_or(Error::IdempotencyKeyReused)
         }
-        _ => Err(Error::KeyReused), // the key's first event was another door's
+        _ => Err(Error::IdempotencyKeyReused), // another kind of request used the key
     }
 }
 

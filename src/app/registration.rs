@@ -1,55 +1,45 @@
-//! Makes those who own accounts: a user or a partner, and its account. The row comes first, then the event;
-//! opening is idempotent, and an account that could not be opened stands at 0.00 all the same.
+//! Registers account owners: a user or a partner, and its account. The row comes first, then the event;
+//! opening is idempotent, and an account that could not be opened has 0.00 all the same.
 
-use super::accounts;
-use crate::event_log::EventLog;
-use crate::identity::{self, Actor, Identity, NewPartner, NewUser, User};
-use chrono::{DateTime, Utc};
+use super::{Accounts, Error};
+use crate::clock::Clock;
+use crate::identity::{Actor, Identity, NewPartner, NewUser, User};
 use domain::Metadata;
 use domain::account::Kind;
+use std::sync::Arc;
 
-/// Why there is no new owner.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The row.
-    #[error(transparent)]
-    Identity(#[from] identity::Error),
-    /// The account.
-    #[error(transparent)]
-    Account(#[from] accounts::Error),
+/// Creates users and partners.
+pub struct Registration {
+    accounts: Arc<Accounts>,
+    identity: Arc<Identity>,
+    clock: Clock,
 }
 
-/// Makes a user. A request that was cut off goes on where it stopped when it is made again.
-///
-/// # Errors
-/// Identity's own, and the account's.
-pub async fn create_user(
-    log: &EventLog,
-    identity: &Identity,
-    new: &NewUser,
-    by: &Actor,
-    metadata: &Metadata,
-    now: DateTime<Utc>,
-) -> Result<User, Error> {
-    let user = identity.create_user(new, by, now).await?;
-    accounts::open(log, user.id.into(), Kind::User, metadata).await?;
-    identity.confirm_user(user.id).await?;
-    Ok(user)
-}
+impl Registration {
+    #[must_use]
+    pub fn new(accounts: Arc<Accounts>, identity: Arc<Identity>, clock: Clock) -> Self {
+        Self { accounts, identity, clock }
+    }
 
-/// Makes a partner with a first key and a secret, which are told this once.
-///
-/// # Errors
-/// Identity's own, and the account's.
-pub async fn create_partner(
-    log: &EventLog,
-    identity: &Identity,
-    (name, callback_url): (&str, Option<&str>),
-    by: &Actor,
-    metadata: &Metadata,
-    now: DateTime<Utc>,
-) -> Result<NewPartner, Error> {
-    let new = identity.create_partner(name, callback_url, by, now).await?;
-    accounts::open(log, new.partner.id.into(), Kind::Partner, metadata).await?;
-    Ok(new)
+    /// Creates a user. A request that was cut off continues where it stopped when it is repeated.
+    pub async fn create_user(&self, new: &NewUser, by: &Actor, metadata: &Metadata) -> Result<User, Error> {
+        let user = self.identity.create_user(new, by, self.clock.now().utc()).await?;
+        self.accounts.open(user.id.into(), Kind::User, metadata).await?;
+        self.identity.confirm_user(user.id).await?;
+        Ok(user)
+    }
+
+    /// Creates a partner with a first key and a webhook secret, which cannot be read again.
+    pub async fn create_partner(
+        &self,
+        name: &str,
+        callback_url: Option<&str>,
+        by: &Actor,
+        metadata: &Metadata,
+    ) -> Result<NewPartner, Error> {
+        let now = self.clock.now().utc();
+        let new = self.identity.create_partner(name, callback_url, by, now).await?;
+        self.accounts.open(new.partner.id.into(), Kind::Partner, metadata).await?;
+        Ok(new)
+    }
 }

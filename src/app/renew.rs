@@ -1,66 +1,36 @@
-//! Accepts renewals: a purchase that extends a subscription instead of beginning one.
+//! Accepts renewals: a transaction that extends a subscription instead of starting one.
 //!
 //! Which subscription is meant is found before the price is looked at, and never changes: so a renewal
-//! conflicts with nothing, and those that run at the same time add up.
+//! conflicts with nothing, and renewals that run at the same time add up.
 
-use super::activate::{self, Accepted};
-use super::idempotency::{self, Repeatable};
-use crate::event_log::{EventLog, LogError};
+use super::Error;
+use super::activate::{Accepted, Activations};
+use super::idempotency::IdempotentRequest;
 use domain::offer::Terms;
 use domain::transaction::{ActivationRequested, Kind};
 use domain::user_offer::UserOffer;
 use domain::{Metadata, OfferId, SubscriptionId, TransactionId, UserId};
-use projections::Readers;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long a no waits for the read tables to contain what has just happened.
+/// How long a refusal waits for the read tables to contain what has just happened.
 const READ_TABLES_WAIT: Duration = Duration::from_secs(2);
 
 /// What is to be extended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// This one.
     Subscription(SubscriptionId),
-    /// Of the user's subscriptions to this offer the one that ends last.
+    /// The user's subscription to this offer that ends last.
     Offer(OfferId),
 }
 
-/// A user asks for more of what it has.
+/// A user asks for an extension.
 #[derive(Clone, Debug)]
 pub struct Renewal {
-    /// Whose subscription it must be, and who pays.
+    /// Who must have the subscription, and pays.
     pub user_id: UserId,
-    /// Which one.
     pub target: Target,
-    /// By which it is recognised when it comes again.
-    pub repeatable: Repeatable,
-}
-
-/// Why a renewal does not begin. Nothing was written.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The user has no such subscription.
-    #[error("there is no such subscription")]
-    SubscriptionNotFound,
-    /// As for any purchase.
-    #[error(transparent)]
-    Purchase(#[from] activate::Error),
-    /// The read tables cannot say which subscriptions there are.
-    #[error(transparent)]
-    Projection(#[from] projections::Error),
-}
-
-impl From<LogError> for Error {
-    fn from(error: LogError) -> Self {
-        Self::Purchase(error.into())
-    }
-}
-
-impl From<idempotency::Error> for Error {
-    fn from(error: idempotency::Error) -> Self {
-        Self::Purchase(error.into())
-    }
+    pub request: IdempotentRequest,
 }
 
 /// A subscription that the user has.
@@ -69,58 +39,49 @@ struct Found {
     offer_id: OfferId,
 }
 
-/// Begins `renewal`, or finds that it was begun before.
-///
-/// # Errors
-/// `SubscriptionNotFound`; then as for any purchase: `OfferNotFound`, `InsufficientBalance`,
-/// `KeyReused`, `Conflict`, or the log's own.
-pub async fn accept(
-    log: &EventLog,
-    readers: &Readers,
-    renewal: &Renewal,
-    metadata: Metadata,
-) -> Result<Accepted, Error> {
-    let Renewal { user_id, target, repeatable } = renewal;
-    if repeatable.answered_before(log).await?.is_some() {
-        return Ok(Accepted { transaction_id: TransactionId(repeatable.event_id()), replayed: true });
+impl Activations {
+    /// Begins `renewal`, or finds that it was begun before.
+    ///
+    /// # Errors
+    /// `SubscriptionNotFound`; then as for an activation.
+    pub async fn renew(&self, renewal: &Renewal, metadata: Metadata) -> Result<Accepted, Error> {
+        let Renewal { user_id, target, request } = renewal;
+        if request.previous_event(&self.log).await?.is_some() {
+            return Ok(Accepted { transaction_id: TransactionId(request.event_id()), replayed: true });
+        }
+        let found = match *target {
+            Target::Subscription(id) => self.owned(*user_id, id).await?,
+            Target::Offer(offer) => self.ending_last(*user_id, offer).await?,
+        };
+        let found = found.ok_or(Error::SubscriptionNotFound)?;
+        let event = |terms| requested(*user_id, &found, terms);
+        self.begin(request, found.offer_id, metadata, event).await
     }
-    let found = match *target {
-        Target::Subscription(id) => owned(log, *user_id, id).await?,
-        Target::Offer(offer) => ending_last(log, readers, *user_id, offer).await?,
-    };
-    let found = found.ok_or(Error::SubscriptionNotFound)?;
-    let request = |terms| requested(*user_id, &found, terms);
-    Ok(activate::begin(log, repeatable, found.offer_id, metadata, request).await?)
-}
 
-/// The subscription `id` from its own stream, which is never behind, if it is the user's. Whose it is
-/// and of what never changes, so what is cached is good enough.
-async fn owned(log: &EventLog, user: UserId, id: SubscriptionId) -> Result<Option<Found>, LogError> {
-    Ok(match log.load::<UserOffer>(id.0).await?.state {
-        UserOffer::Subscribed(subscribed) if subscribed.user_id == user => {
-            Some(Found { id, offer_id: subscribed.offer_id })
-        }
-        UserOffer::None | UserOffer::Subscribed(_) => None,
-    })
-}
+    /// The subscription `id` from its own stream, which is never behind, if it is the user's. Its owner
+    /// and its offer never change, so the cached state is good enough.
+    async fn owned(&self, user: UserId, id: SubscriptionId) -> Result<Option<Found>, Error> {
+        Ok(match self.log.load::<UserOffer>(id.0).await?.state {
+            UserOffer::Subscribed(subscribed) if subscribed.user_id == user => {
+                Some(Found { id, offer_id: subscribed.offer_id })
+            }
+            UserOffer::None | UserOffer::Subscribed(_) => None,
+        })
+    }
 
-/// The user's subscription to `offer` that ends last. Whoever was told of one finds it in the read
-/// tables; they say no only when they contain everything that there is.
-async fn ending_last(
-    log: &EventLog,
-    readers: &Readers,
-    user: UserId,
-    offer: OfferId,
-) -> Result<Option<Found>, Error> {
-    let found = match readers.latest_subscription(user, offer).await? {
-        Some(found) => Some(found),
-        None => {
-            let head = log.head().await?;
-            readers.checkpoint().wait_for(head, Instant::now() + READ_TABLES_WAIT).await?;
-            readers.latest_subscription(user, offer).await?
-        }
-    };
-    Ok(found.map(|view| Found { id: view.subscription_id, offer_id: view.offer_id }))
+    /// The user's subscription to `offer` that ends last. A subscription that a client has seen is in the
+    /// read tables; they may say no only when they contain the whole log.
+    async fn ending_last(&self, user: UserId, offer: OfferId) -> Result<Option<Found>, Error> {
+        let found = match self.readers.latest_subscription(user, offer).await? {
+            Some(found) => Some(found),
+            None => {
+                let head = self.log.head().await?;
+                self.readers.checkpoint().wait_for(head, Instant::now() + READ_TABLES_WAIT).await?;
+                self.readers.latest_subscription(user, offer).await?
+            }
+        };
+        Ok(found.map(|view| Found { id: view.subscription_id, offer_id: view.offer_id }))
+    }
 }
 
 fn requested(user: UserId, found: &Found, terms: Terms) -> ActivationRequested {

@@ -1,121 +1,205 @@
-//! How a purchase is going: from its Redis hash, or else from its own stream, the newest there is.
+//! How a transaction is going: from its Redis hash, or else from its own stream, the newest source.
 //!
-//! What is answered never goes back and never runs ahead of the lists: whoever is told SUCCESS finds the
-//! subscription. So what the read tables do not contain yet is waited for, and left out when the wait
-//! has been long enough.
+//! An answer never goes back and never runs ahead of the lists: a client that reads SUCCESS finds the
+//! subscription. So an answer waits for what the read tables do not contain yet, and leaves it out when
+//! the wait was long enough. Lists are covered in the same way: no status read after a list is older than
+//! the list.
 
-use super::App;
+use super::Error;
+use super::partner_activate::Reference;
+use super::status_watch::{StatusSubscription, StatusWatcher};
 use crate::event_log::{EventLog, LogError, StreamId};
 use crate::telemetry::chain;
+use domain::ids::IdempotencyKey;
 use domain::transaction::{Status, Transaction};
-use domain::{Recorded, TransactionId};
-use projections::transaction::{TransactionHash, fold};
-use projections::{Readers, TransactionView};
+use domain::{PartnerId, Recorded, TransactionId, UserId};
+use projections::transaction::{AdminFilter, PartnerFilter, TransactionHash, UserFilter, fold};
+use projections::{Readers, RedisHashes, Slice, TransactionView};
+use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long an answer waits for the read tables to contain what the stream says.
 const READ_TABLES_WAIT: Duration = Duration::from_secs(2);
 
-/// Why nothing can be said.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The log cannot be read.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// The read tables cannot, or history is not what it must be.
-    #[error(transparent)]
-    Projection(#[from] projections::Error),
+/// The transactions and their statuses.
+pub struct Statuses {
+    log: EventLog,
+    readers: Readers,
+    hashes: RedisHashes,
+    watcher: StatusWatcher,
 }
 
-/// A purchase as it may be told.
-pub struct Known {
-    /// What has become of it.
+/// A transaction with what happened to it, in order.
+pub struct TransactionWithHistory {
     pub view: TransactionView,
-    /// How it came to be so, in order.
     pub events: Vec<Recorded>,
-    /// False for a purchase so new that the lists do not have it yet.
+}
+
+/// A transaction as its stream tells it.
+struct Folded {
+    transaction: TransactionWithHistory,
+    /// False for a transaction so new that the lists do not have it yet.
     listed: bool,
 }
 
-/// The hash of `id`, `None` when there is no such transaction. Without Redis the stream says the same.
-///
-/// # Errors
-/// The log's own, when the stream must be read and cannot be.
-pub async fn current(app: &App, id: TransactionId) -> Result<Option<TransactionHash>, Error> {
-    match app.hashes.get(id).await {
-        Ok(Some(hash)) => return Ok(Some(hash)),
-        Ok(None) => {}
-        Err(error) => {
-            tracing::debug!(error = %chain(&error), "a status is read without Redis")
+impl Statuses {
+    #[must_use]
+    pub fn new(log: EventLog, readers: Readers, hashes: RedisHashes, watcher: StatusWatcher) -> Self {
+        Self { log, readers, hashes, watcher }
+    }
+
+    /// The status of `id`; `None` when there is no such transaction. Without Redis the stream says the
+    /// same.
+    pub async fn current(&self, id: TransactionId) -> Result<Option<TransactionHash>, Error> {
+        match self.hashes.get(id).await {
+            Ok(Some(hash)) => return Ok(Some(hash)),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::debug!(error = %chain(&error), "a status is read without Redis");
+            }
+        }
+        let Some(Folded { transaction, listed }) = self.from_stream(id).await? else { return Ok(None) };
+        let hash = TransactionHash::from(&transaction.view);
+        if listed && let Err(error) = self.hashes.write_back(&hash).await {
+            tracing::debug!(error = %chain(&error), "a status was not written back");
+        }
+        Ok(Some(hash))
+    }
+
+    /// Every status that `id` had up to the event at `until`, in order: one for each commit that moved it.
+    pub async fn changes(&self, id: TransactionId, until: i64) -> Result<Vec<TransactionHash>, Error> {
+        let mut events = self.log.stream(StreamId::of::<Transaction>(id.0)).await?;
+        events.retain(|event| event.position <= until);
+        let mut changes = Vec::new();
+        for end in 1..=events.len() {
+            let goes_on = events.get(end).is_some_and(|next| next.commit_end == events[end - 1].commit_end);
+            if !goes_on && let Some(view) = fold(&events[..end])? {
+                changes.push(TransactionHash::from(&view));
+            }
+        }
+        Ok(changes)
+    }
+
+    /// A subscription to the changes of `id`; `None` when there are too many. Subscribe before the first
+    /// look.
+    #[must_use]
+    pub fn subscribe(&self, id: TransactionId) -> Option<StatusSubscription> {
+        self.watcher.subscribe(id)
+    }
+
+    /// How many requests wait for a change.
+    #[must_use]
+    pub fn subscribers(&self) -> usize {
+        self.watcher.subscribers()
+    }
+
+    /// The transaction `id` with its history.
+    pub async fn find(&self, id: TransactionId) -> Result<Option<TransactionWithHistory>, Error> {
+        let Some(Folded { transaction, listed }) = self.from_stream(id).await? else { return Ok(None) };
+        if listed {
+            self.cover(std::slice::from_ref(&transaction.view)).await;
+        }
+        Ok(Some(transaction))
+    }
+
+    /// The transaction with our reference for partners, from the log, which has it as soon as the partner
+    /// has the reference.
+    pub async fn find_by_reference(&self, reference: &Reference) -> Result<Option<TransactionView>, Error> {
+        let Some(request) = self.log.find_by_reference(reference.as_str()).await? else { return Ok(None) };
+        let id = request.aggregate_id.parse().map_err(|_| LogError::Broken {
+            position: request.position,
+            why: "the aggregate's id is not a UUID".to_owned(),
+        })?;
+        Ok(self.find(id).await?.map(|transaction| transaction.view))
+    }
+
+    /// The transaction that the partner's own reference began: found by its derived id, so that a partner
+    /// who lost the answer sees it at once, and not only when the lists have it.
+    pub async fn find_by_partner_reference(
+        &self,
+        partner: PartnerId,
+        reference: String,
+    ) -> Result<Option<TransactionView>, Error> {
+        let id = IdempotencyKey::PartnerReference(reference).event_id(partner.0);
+        Ok(self.find(TransactionId(id)).await?.map(|transaction| transaction.view))
+    }
+
+    /// The user's transactions, newest first.
+    pub async fn list_for_user(
+        &self,
+        user: UserId,
+        filter: UserFilter,
+        after: Option<i64>,
+        limit: u32,
+    ) -> Result<Slice<TransactionView, i64>, Error> {
+        let slice = self.readers.transactions_of_user(user, filter, after, limit).await?;
+        self.cover(&slice.items).await;
+        Ok(slice)
+    }
+
+    /// The partner's transactions, newest first.
+    pub async fn list_for_partner(
+        &self,
+        partner: PartnerId,
+        filter: PartnerFilter,
+        after: Option<i64>,
+        limit: u32,
+    ) -> Result<Slice<TransactionView, i64>, Error> {
+        let slice = self.readers.transactions_of_partner(partner, filter, after, limit).await?;
+        self.cover(&slice.items).await;
+        Ok(slice)
+    }
+
+    /// All transactions with their history, newest first.
+    pub async fn list_all(
+        &self,
+        filter: AdminFilter,
+        after: Option<i64>,
+        limit: u32,
+    ) -> Result<Slice<TransactionWithHistory, i64>, Error> {
+        let slice = self.readers.transactions(filter, after, limit).await?;
+        self.cover(&slice.items).await;
+        let streams = slice.items.iter().map(|view| StreamId::of::<Transaction>(view.transaction_id.0));
+        let mut histories: HashMap<String, Vec<Recorded>> = HashMap::new();
+        for event in self.log.streams(&streams.collect::<Vec<_>>()).await? {
+            histories.entry(event.aggregate_id.clone()).or_default().push(event);
+        }
+        let items = slice.items.into_iter().map(|view| {
+            let events = histories.remove(&view.transaction_id.to_string()).unwrap_or_default();
+            TransactionWithHistory { view, events }
+        });
+        Ok(Slice { items: items.collect(), next: slice.next })
+    }
+
+    /// Makes sure that no hash is older than `views`, which are about to be shown.
+    async fn cover(&self, views: &[TransactionView]) {
+        if let Err(error) = self.hashes.keep_up_with(views).await {
+            tracing::debug!(error = %chain(&error), "statuses are read without Redis");
         }
     }
-    let Some(known) = from_stream(&app.log, &app.readers, id).await? else { return Ok(None) };
-    let hash = TransactionHash::from(&known.view);
-    if known.listed
-        && let Err(error) = app.hashes.write_back(&hash).await
-    {
-        tracing::debug!(error = %chain(&error), "a status was not written back");
-    }
-    Ok(Some(hash))
-}
 
-/// The transaction `id` with everything that happened to it, as it may be told.
-///
-/// # Errors
-/// The log's own; what the stream says cannot be read.
-pub async fn known(app: &App, id: TransactionId) -> Result<Option<Known>, Error> {
-    let known = from_stream(&app.log, &app.readers, id).await?;
-    if let Some(known) = known.as_ref().filter(|known| known.listed) {
-        told(app, std::slice::from_ref(&known.view)).await;
-    }
-    Ok(known)
-}
-
-/// Whoever is told of `views`, in a list or one by one, reads nothing older afterwards. To be called
-/// before they are told.
-pub async fn told(app: &App, views: &[TransactionView]) {
-    if let Err(error) = app.hashes.keep_up_with(views).await {
-        tracing::debug!(error = %chain(&error), "statuses are read without Redis");
-    }
-}
-
-/// The transaction `id` from its own stream, as far as the read tables are, but at least requested.
-///
-/// # Errors
-/// The log's own; what the stream says cannot be read.
-async fn from_stream(log: &EventLog, readers: &Readers, id: TransactionId) -> Result<Option<Known>, Error> {
-    let mut events = log.stream(StreamId::of::<Transaction>(id.0)).await?;
-    let Some(view) = fold(&events)? else { return Ok(None) };
-    if readers.checkpoint().known() >= view.position {
-        return Ok(Some(Known { view, events, listed: true }));
-    }
-    if view.status == Status::Pending {
-        return Ok(Some(Known { view, events, listed: false })); // nothing in the lists depends on it
-    }
-    let until = Instant::now() + READ_TABLES_WAIT;
-    if readers.checkpoint().wait_for(view.position, until).await.is_ok() {
-        return Ok(Some(Known { view, events, listed: true }));
-    }
-    let checkpoint = readers.checkpoint().known();
-    events.retain(|event| event.sequence == 1 || event.position <= checkpoint);
-    let listed = view.created_position <= checkpoint;
-    Ok(fold(&events)?.map(|view| Known { view, events, listed }))
-}
-
-/// Every state that `id` was in up to the event at `until`, in order: one for each commit that moved it.
-///
-/// # Errors
-/// The log's own; what the stream says cannot be read.
-pub async fn changes(log: &EventLog, id: TransactionId, until: i64) -> Result<Vec<TransactionHash>, Error> {
-    let mut events = log.stream(StreamId::of::<Transaction>(id.0)).await?;
-    events.retain(|event| event.position <= until);
-    let mut changes = Vec::new();
-    for end in 1..=events.len() {
-        let goes_on = events.get(end).is_some_and(|next| next.commit_end == events[end - 1].commit_end);
-        if !goes_on && let Some(view) = fold(&events[..end])? {
-            changes.push(TransactionHash::from(&view));
+    /// The transaction `id` from its own stream, as far as the read tables are, but at least requested.
+    async fn from_stream(&self, id: TransactionId) -> Result<Option<Folded>, Error> {
+        let folded = |view, events, listed| {
+            let transaction = TransactionWithHistory { view, events };
+            Folded { transaction, listed }
+        };
+        let checkpoint = self.readers.checkpoint();
+        let mut events = self.log.stream(StreamId::of::<Transaction>(id.0)).await?;
+        let Some(view) = fold(&events)? else { return Ok(None) };
+        if checkpoint.known() >= view.position {
+            return Ok(Some(folded(view, events, true)));
         }
+        if view.status == Status::Pending {
+            return Ok(Some(folded(view, events, false))); // nothing in the lists depends on it
+        }
+        if checkpoint.wait_for(view.position, Instant::now() + READ_TABLES_WAIT).await.is_ok() {
+            return Ok(Some(folded(view, events, true)));
+        }
+        let reached = checkpoint.known();
+        events.retain(|event| event.sequence == 1 || event.position <= reached);
+        let listed = view.created_position <= reached;
+        Ok(fold(&events)?.map(|view| folded(view, events, listed)))
     }
-    Ok(changes)
 }

@@ -1,13 +1,12 @@
-//! Where requests wait for a purchase to change: each takes a seat and is called when there is
-//! something new to see.
+//! Where requests wait for the status of a transaction to change: each subscribes and is signalled when
+//! there is something new to read.
 //!
-//! One usher for the whole process follows the log, waits until the read tables and the hashes contain
-//! a page, and only then calls those who wait for something in it. A call carries no data: who is called
-//! looks for itself, so what it is told is what any other reader would be told now. While nobody waits
-//! the usher sleeps.
+//! One watcher for the whole process follows the log, waits until the read tables and the hashes contain
+//! a page, and only then signals the subscriptions to its transactions. A signal carries no data: the
+//! request reads the status as any other reader would. Without subscriptions the watcher sleeps.
 //!
-//! **Architecture Invariant:** a seat is taken before its first look, and a page is called after it can
-//! be seen: so whatever a look did not show is still to be called.
+//! **Architecture Invariant:** a request subscribes before its first look, and a page is signalled after
+//! it can be read: so a signal follows whatever the look did not show.
 
 use crate::backoff::Backoff;
 use crate::event_log::{EventLog, Feed, LogError, PAGE_EVENTS};
@@ -25,174 +24,181 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// How many requests may wait at once, in one process: well below the connections that a server has, so
-/// that those who wait never keep out those who do not.
-pub const MAX_SEATS: usize = 4_096;
+/// that waiting requests never keep out the others.
+pub const MAX_SUBSCRIPTIONS: usize = 4_096;
 /// How long one wait for the read tables lasts before it begins again.
 const READ_TABLES_WAIT: Duration = Duration::from_secs(5);
-/// How often the hashes are asked whether they are as far as the read tables. One
-/// question for the whole process, and only while they lag.
+/// The delays between two questions whether the hashes are as far as the read tables. One question for
+/// the whole process, and only while they lag.
 const HASHES_POLL: Backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(50));
-/// How soon a Redis that did not answer is asked again.
-const REDIS_PAUSE: Duration = Duration::from_millis(500);
-/// How long the usher rests when the log cannot be read.
-const LOG_PAUSE: Duration = Duration::from_secs(1);
+/// The delay before a Redis that did not answer is asked again.
+const REDIS_RETRY_DELAY: Duration = Duration::from_millis(500);
+/// The delay before a log that could not be read is read again.
+const LOG_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// The seats and who sits there. Cheap to clone; one for each process.
+/// Signals changes of statuses. Cheap to clone; one for each process.
 #[derive(Clone)]
-pub struct WaitingRoom(Arc<Room>);
+pub struct StatusWatcher(Arc<Subscriptions>);
 
-struct Room {
-    seats: Arc<Semaphore>,
-    /// What is waited for, and how its waiters are called.
-    taken: Mutex<HashMap<TransactionId, watch::Sender<()>>>,
-    entered: Notify,
-    closing: CancellationToken,
+struct Subscriptions {
+    free: Arc<Semaphore>,
+    /// How the subscriptions to each transaction are signalled.
+    by_transaction: Mutex<HashMap<TransactionId, watch::Sender<()>>>,
+    added: Notify,
+    shutting_down: CancellationToken,
 }
 
-/// A place in the room, for one who waits for one purchase. Free again when dropped.
-pub struct Seat {
-    room: Arc<Room>,
+/// A subscription to the changes of one transaction. Ends when dropped.
+pub struct StatusSubscription {
+    subscriptions: Arc<Subscriptions>,
     id: TransactionId,
-    calls: watch::Receiver<()>,
-    _place: OwnedSemaphorePermit,
+    changes: watch::Receiver<()>,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// Why a wait has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Called {
+pub enum Signal {
     /// There may be something new: look.
-    Look,
+    Changed,
     /// The service stops: look a last time, and answer.
-    Closing,
+    ShuttingDown,
 }
 
-impl WaitingRoom {
-    /// Opens the room, with its usher. Everybody in it is called when `stop` comes.
+impl StatusWatcher {
+    /// Starts to watch. Every subscription is signalled when `stop` comes.
     #[must_use]
-    pub fn open(log: EventLog, readers: Readers, hashes: RedisHashes, stop: &CancellationToken) -> Self {
-        let room = Arc::new(Room {
-            seats: Arc::new(Semaphore::new(MAX_SEATS)),
-            taken: Mutex::default(),
-            entered: Notify::new(),
-            closing: stop.clone(),
-        });
-        let usher = Usher { room: room.clone(), log, readers, hashes };
-        tokio::spawn(stop.clone().run_until_cancelled_owned(usher.work()));
-        Self(room)
+    pub fn start(log: EventLog, readers: Readers, hashes: RedisHashes, stop: &CancellationToken) -> Self {
+        let subscriptions = Arc::new(Subscriptions::new(stop.clone()));
+        let follower = Follower { subscriptions: subscriptions.clone(), log, readers, hashes };
+        tokio::spawn(stop.clone().run_until_cancelled_owned(follower.run()));
+        Self(subscriptions)
     }
 
-    /// A seat for one who waits for `id`; `None` when all are taken. Take it before the first look.
+    /// A subscription to the changes of `id`; `None` when there are too many. Subscribe before the first
+    /// look.
     #[must_use]
-    pub fn enter(&self, id: TransactionId) -> Option<Seat> {
-        let place = self.0.seats.clone().try_acquire_owned().ok()?;
-        let calls = self.0.taken().entry(id).or_insert_with(|| watch::channel(()).0).subscribe();
-        self.0.entered.notify_one();
+    pub fn subscribe(&self, id: TransactionId) -> Option<StatusSubscription> {
+        let permit = self.0.free.clone().try_acquire_owned().ok()?;
+        let changes = self.0.lock().entry(id).or_insert_with(|| watch::channel(()).0).subscribe();
+        self.0.added.notify_one();
         metrics::gauge!("offers_waiting_requests").increment(1);
-        Some(Seat { room: self.0.clone(), id, calls, _place: place })
+        Some(StatusSubscription { subscriptions: self.0.clone(), id, changes, _permit: permit })
     }
 
-    /// How many wait now.
+    /// How many subscriptions there are now.
     #[must_use]
-    pub fn waiting(&self) -> usize {
-        MAX_SEATS - self.0.seats.available_permits()
+    pub fn subscribers(&self) -> usize {
+        MAX_SUBSCRIPTIONS - self.0.free.available_permits()
     }
 }
 
-impl Seat {
-    /// Waits for the next call. One that came since the last time counts.
-    pub async fn called(&mut self) -> Called {
+impl StatusSubscription {
+    /// Waits for the next signal. A signal since the last call counts.
+    pub async fn signalled(&mut self) -> Signal {
         tokio::select! {
             biased;
-            () = self.room.closing.cancelled() => Called::Closing,
-            called = self.calls.changed() => match called {
-                Ok(()) => Called::Look,
-                Err(_) => Called::Closing, // who calls is kept as long as there are seats
+            () = self.subscriptions.shutting_down.cancelled() => Signal::ShuttingDown,
+            changed = self.changes.changed() => match changed {
+                Ok(()) => Signal::Changed,
+                Err(_) => Signal::ShuttingDown, // the sender lives as long as there are subscriptions
             },
         }
     }
 }
 
-impl Drop for Seat {
+impl Drop for StatusSubscription {
     fn drop(&mut self) {
-        let mut taken = self.room.taken();
-        self.calls = watch::channel(()).1; // no longer one of those who are counted here
-        if taken.get(&self.id).is_some_and(|calls| calls.receiver_count() == 0) {
-            taken.remove(&self.id);
+        let mut by_transaction = self.subscriptions.lock();
+        self.changes = watch::channel(()).1; // drops the receiver that is counted next
+        if by_transaction.get(&self.id).is_some_and(|sender| sender.receiver_count() == 0) {
+            by_transaction.remove(&self.id);
         }
         metrics::gauge!("offers_waiting_requests").decrement(1);
     }
 }
 
-impl Room {
-    fn taken(&self) -> MutexGuard<'_, HashMap<TransactionId, watch::Sender<()>>> {
-        self.taken.lock()
+impl Subscriptions {
+    fn new(shutting_down: CancellationToken) -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(MAX_SUBSCRIPTIONS)),
+            by_transaction: Mutex::default(),
+            added: Notify::new(),
+            shutting_down,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<TransactionId, watch::Sender<()>>> {
+        self.by_transaction.lock()
     }
 
     fn is_empty(&self) -> bool {
-        self.taken().is_empty()
+        self.lock().is_empty()
     }
 
-    fn call(&self, page: &[Recorded]) {
-        let taken = self.taken();
+    fn signal(&self, page: &[Recorded]) {
+        let by_transaction = self.lock();
         for event in page.iter().filter(|event| event.aggregate_type == Transaction::TYPE) {
-            if let Some(calls) = event.aggregate_uuid().ok().and_then(|id| taken.get(&TransactionId(id))) {
-                calls.send_replace(());
+            let id = event.aggregate_uuid().ok().map(TransactionId);
+            if let Some(sender) = id.and_then(|id| by_transaction.get(&id)) {
+                sender.send_replace(());
             }
         }
     }
 
-    fn call_all(&self) {
-        self.taken().values().for_each(|calls| calls.send_replace(()));
+    fn signal_all(&self) {
+        self.lock().values().for_each(|sender| sender.send_replace(()));
     }
 }
 
-/// Follows the log and calls.
-struct Usher {
-    room: Arc<Room>,
+/// Follows the log and signals.
+struct Follower {
+    subscriptions: Arc<Subscriptions>,
     log: EventLog,
     readers: Readers,
     hashes: RedisHashes,
 }
 
-/// Who can see a page.
+/// Where a page can be read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Seen {
-    /// Everybody.
-    Surely,
-    /// Those who do without Redis, which does not answer: call, and again when it is back.
+enum Readable {
+    Everywhere,
+    /// Redis does not answer: signal now, and again when it is back.
     WithoutRedis,
 }
 
-impl Usher {
-    async fn work(self) {
+impl Follower {
+    async fn run(self) {
         loop {
-            if self.room.is_empty() {
-                self.room.entered.notified().await;
+            if self.subscriptions.is_empty() {
+                self.subscriptions.added.notified().await;
             } else if let Err(cause) = self.follow().await {
-                tracing::warn!(error = %chain(&cause), "who waits for a status waits on");
-                sleep(LOG_PAUSE).await;
+                tracing::warn!(error = %chain(&cause), "the status watcher cannot read the log; retrying");
+                sleep(LOG_RETRY_DELAY).await;
             }
         }
     }
 
-    /// Calls whoever waits, from now on and until nobody does. What happened before now is for all of
-    /// them to look at.
+    /// Signals changes from now on, until there are no subscriptions. What happened before is signalled to
+    /// all of them.
     async fn follow(&self) -> Result<(), LogError> {
         let mut feed = self.log.feed();
         let mut position = self.log.head().await?;
-        let Some(mut seen) = self.until_seen(position).await else { return Ok(()) };
-        self.room.call_all();
-        while !self.room.is_empty() {
-            let page = self.next_page(&mut feed, position, seen).await?;
+        let Some(mut readable) = self.until_readable(position).await else { return Ok(()) };
+        self.subscriptions.signal_all();
+        while !self.subscriptions.is_empty() {
+            let page = self.next_page(&mut feed, position, readable).await?;
             position = page.as_ref().and_then(|page| page.last()).map_or(position, |event| event.position);
-            let before = seen;
-            seen = match self.until_seen(position).await {
+            let before = readable;
+            readable = match self.until_readable(position).await {
                 Some(now) => now,
-                None => return Ok(()), // whoever comes now finds everything still to be called
+                None => return Ok(()), // a new subscription makes `run` begin again
             };
-            match (page, before, seen) {
-                (_, Seen::WithoutRedis, Seen::Surely) => self.room.call_all(), // they may have looked too early
-                (Some(page), ..) => self.room.call(&page),
+            match (page, before, readable) {
+                (_, Readable::WithoutRedis, Readable::Everywhere) => {
+                    self.subscriptions.signal_all(); // the last signal may have been too early
+                }
+                (Some(page), ..) => self.subscriptions.signal(&page),
                 (None, ..) => {}
             }
         }
@@ -204,30 +210,31 @@ impl Usher {
         &self,
         feed: &mut Feed,
         position: i64,
-        seen: Seen,
+        readable: Readable,
     ) -> Result<Option<Vec<Recorded>>, LogError> {
         let next = feed.next(position, PAGE_EVENTS);
-        match seen {
-            Seen::Surely => next.await.map(Some),
-            Seen::WithoutRedis => timeout(REDIS_PAUSE, next).await.ok().transpose(),
+        match readable {
+            Readable::Everywhere => next.await.map(Some),
+            Readable::WithoutRedis => timeout(REDIS_RETRY_DELAY, next).await.ok().transpose(),
         }
     }
 
-    /// Waits until `position` is in the read tables and in the hashes; `None` when nobody is here any more.
-    async fn until_seen(&self, position: i64) -> Option<Seen> {
+    /// Waits until `position` is in the read tables and in the hashes; `None` when there are no
+    /// subscriptions any more.
+    async fn until_readable(&self, position: i64) -> Option<Readable> {
         let checkpoint = self.readers.checkpoint();
         while checkpoint.wait_for(position, Instant::now() + READ_TABLES_WAIT).await.is_err() {
-            if self.room.is_empty() {
+            if self.subscriptions.is_empty() {
                 return None;
             }
         }
         let mut delays = HASHES_POLL.delays();
         loop {
             match self.hashes.contain(position).await {
-                Ok(true) => return Some(Seen::Surely),
-                Ok(false) if self.room.is_empty() => return None,
+                Ok(true) => return Some(Readable::Everywhere),
+                Ok(false) if self.subscriptions.is_empty() => return None,
                 Ok(false) => {}
-                Err(_) => return Some(Seen::WithoutRedis),
+                Err(_) => return Some(Readable::WithoutRedis),
             }
             sleep(delays.next_delay()).await;
         }
@@ -241,31 +248,24 @@ mod tests {
     use std::thread;
     use uuid::Uuid;
 
-    fn room() -> WaitingRoom {
-        WaitingRoom(Arc::new(Room {
-            seats: Arc::new(Semaphore::new(MAX_SEATS)),
-            taken: Mutex::default(),
-            entered: Notify::new(),
-            closing: CancellationToken::new(),
-        }))
-    }
-
     #[test]
-    fn those_who_leave_at_the_same_time_leave_nothing_behind() {
+    fn subscriptions_that_end_at_the_same_time_leave_nothing_behind() {
         const ROUNDS: u128 = 20_000;
-        let (room, together) = (room(), Barrier::new(2));
-        let come_and_go = || {
+        let watcher = StatusWatcher(Arc::new(Subscriptions::new(CancellationToken::new())));
+        let together = Barrier::new(2);
+        let subscribe_and_drop = || {
             for round in 0..ROUNDS {
-                let seat = room.enter(TransactionId(Uuid::from_u128(round))).expect("a free seat");
+                let subscription =
+                    watcher.subscribe(TransactionId(Uuid::from_u128(round))).expect("two of many");
                 together.wait();
-                drop(seat);
+                drop(subscription);
                 together.wait();
             }
         };
         thread::scope(|scope| {
-            scope.spawn(come_and_go);
-            come_and_go();
+            scope.spawn(subscribe_and_drop);
+            subscribe_and_drop();
         });
-        assert!(room.0.is_empty(), "{} of {ROUNDS} are still waited for", room.0.taken().len());
+        assert!(watcher.0.is_empty(), "{} of {ROUNDS} are left", watcher.0.lock().len());
     }
 }

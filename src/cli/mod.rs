@@ -25,19 +25,23 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Pays into an account
-    Account(admin::account::Args),
+    #[command(subcommand)]
+    Account(admin::account::Verb),
     /// Folds the log and compares balances, final states and read tables with it
     Check(check::Args),
     /// Runs everything on this machine, with private servers (see ./dev)
-    Dev(dev::Args),
+    #[command(subcommand)]
+    Dev(dev::Verb),
     /// Measures a running service: activations taken and finished a second
     Load(load::Args),
     /// Brings the database's schema up to date
     Migrate(migrate::Args),
     /// Puts an offer on sale
-    Offer(admin::offer::Args),
+    #[command(subcommand)]
+    Offer(admin::offer::Verb),
     /// Makes a partner, or another key or secret for one
-    Partner(admin::partner::Args),
+    #[command(subcommand)]
+    Partner(admin::partner::Verb),
     /// Makes the read tables anew from the log, beside the live ones
     Rebuild(rebuild::Args),
     /// Runs the service until Ctrl-C; this help is the manual of its settings
@@ -46,7 +50,8 @@ enum Verb {
     /// Runs the simulated external activation system until Ctrl-C
     Simulator(simulator::Args),
     /// Makes a user
-    User(admin::user::Args),
+    #[command(subcommand)]
+    User(admin::user::Verb),
 }
 
 /// Does what the command line says; the exit code is the verb's own.
@@ -70,17 +75,17 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 impl Cli {
     async fn run(self) -> anyhow::Result<ExitCode> {
         match self.verb {
-            Verb::Account(args) => admin::account::run(args).await,
+            Verb::Account(verb) => admin::account::run(verb).await,
             Verb::Check(args) => check::run(args).await,
-            Verb::Dev(args) => dev::run(args).await,
+            Verb::Dev(verb) => dev::run(verb).await,
             Verb::Load(args) => load::run(args).await,
             Verb::Migrate(args) => migrate::run(args).await,
-            Verb::Offer(args) => admin::offer::run(args).await,
-            Verb::Partner(args) => admin::partner::run(args).await,
+            Verb::Offer(verb) => admin::offer::run(verb).await,
+            Verb::Partner(verb) => admin::partner::run(verb).await,
             Verb::Rebuild(args) => rebuild::run(args).await,
             Verb::Serve(config) => serve::run(&config).await,
             Verb::Simulator(args) => simulator::run(args).await,
-            Verb::User(args) => admin::user::run(args).await,
+            Verb::User(verb) => admin::user::run(verb).await,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::identity::{
     Settings,
 };
 use chrono::{DateTime, Utc};
-use domain::ids::RepeatKey;
+use domain::ids::IdempotencyKey;
 use domain::{AccountId, Metadata, Money, OfferId, PartnerId, UserId, account, offer};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
@@ -147,7 +147,7 @@ pub async fn load(
 
 /// An id that is the same each time.
 fn derived(name: &str) -> Uuid {
-    RepeatKey::IdempotencyKey(name.to_owned()).event_id(Uuid::nil())
+    IdempotencyKey::Header(name.to_owned()).event_id(Uuid::nil())
 }
 
 fn metadata() -> Metadata {

@@ -1,8 +1,7 @@
 //! What no single event tells: how much waits, how far everything is, whether the parts answer. Asked
 //! every few seconds, for `/metrics`.
 
-use crate::app::App;
-use crate::processors::Parked;
+use crate::app::{App, Resources};
 use crate::telemetry::chain;
 use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::PgPool;
@@ -18,10 +17,8 @@ const SIZE_EVERY: u32 = 12;
 
 /// Everything that is asked.
 pub(crate) struct Vitals {
-    /// The parts.
     pub(crate) app: Arc<App>,
-    /// What nobody could handle.
-    pub(crate) parked: Parked,
+    pub(crate) resources: Resources,
     /// The reading pool.
     pub(crate) pool: PgPool,
 }
@@ -42,7 +39,7 @@ impl Vitals {
         self.measure_parts().await;
         self.measure_pool();
         let asked = async {
-            self.app.log.measure().await?;
+            self.resources.log.measure().await?;
             self.measure_backlog().await?;
             if with_size { self.measure_size().await } else { Ok::<_, Unanswered>(()) }
         };
@@ -52,7 +49,7 @@ impl Vitals {
     }
 
     async fn measure_parts(&self) {
-        let health = self.app.health().await;
+        let health = self.app.health.run().await;
         for (part, is) in [("postgresql", health.postgresql), ("redis", health.redis), ("nats", health.nats)]
         {
             metrics::gauge!("offers_part_up", "part" => part).set(u8::from(is.is_ok()));
@@ -68,13 +65,13 @@ impl Vitals {
     }
 
     async fn measure_backlog(&self) -> Result<(), Unanswered> {
-        let backlog = self.app.readers.backlog().await?;
+        let backlog = self.resources.readers.backlog().await?;
         let age = backlog.oldest.map(|oldest| self.app.clock.now().utc() - oldest.utc());
         let age = age.and_then(|age| age.to_std().ok()).unwrap_or_default();
         metrics::gauge!("offers_transactions_unfinished").set(count(backlog.unfinished));
         metrics::gauge!("offers_transactions_oldest_unfinished_seconds").set(age.as_secs_f64());
         metrics::gauge!("offers_transactions_in_doubt").set(count(backlog.in_doubt));
-        metrics::gauge!("offers_parked_messages").set(count(self.parked.count().await?));
+        metrics::gauge!("offers_parked_messages").set(count(self.resources.parked.count().await?));
         Ok(())
     }
 

@@ -6,7 +6,7 @@ pub mod migrations;
 pub mod projectors;
 mod resources;
 
-use crate::app::App;
+use crate::app::{App, Resources};
 use crate::bus::{self, Bus};
 use crate::clock::Clock;
 use crate::config::{Role, SecretError, Serve};
@@ -16,7 +16,7 @@ use crate::identity;
 use crate::processors::callbacks;
 use crate::processors::notifications::{self, Notifications};
 use crate::processors::schedules::Scheduler;
-use crate::processors::{ActivationProcessor, Parked, Resumption, Sweeper, consume_activations};
+use crate::processors::{ActivationProcessor, Resumption, Sweeper, consume_activations};
 use crate::telemetry::chain;
 use crate::{http, telemetry};
 use gauges::Vitals;
@@ -94,7 +94,6 @@ pub enum StartError {
 pub struct Service {
     /// Where HTTP is served; `None` without that role.
     pub address: Option<SocketAddr>,
-    /// What the parts share.
     pub app: Arc<App>,
     tasks: TaskTracker,
     answering: Option<Answering>,
@@ -125,7 +124,7 @@ impl Service {
             end,
         };
         if let Some(mail) = mail {
-            service.tasks.spawn(mail.run(parts.app.bus.clone(), service.stop.clone()));
+            service.tasks.spawn(mail.run(parts.resources.bus.clone(), service.stop.clone()));
         }
         for role in config.roles() {
             service.begin(role, config, &parts).await?;
@@ -138,16 +137,16 @@ impl Service {
         match role {
             Role::Api => self.serve_http(config, parts).await?,
             Role::Relay => {
-                let bus = parts.app.bus.clone();
-                let log = parts.app.log.clone();
+                let bus = parts.resources.bus.clone();
+                let log = parts.resources.log.clone();
                 self.lead(event_log::Role::Relay, parts, move |term| relay(bus.clone(), log.clone(), term));
             }
             Role::Projector => {
-                let (feed, tables) = (parts.app.log.clone(), parts.read_tables());
+                let (feed, tables) = (parts.resources.log.clone(), parts.read_tables());
                 self.lead(event_log::Role::ReadTables, parts, move |term| {
                     follow(feed.feed(), tables.clone(), term)
                 });
-                let (feed, hashes) = (parts.app.log.clone(), parts.hash_projector(config)?);
+                let (feed, hashes) = (parts.resources.log.clone(), parts.hash_projector(config)?);
                 self.lead(event_log::Role::Hashes, parts, move |term| {
                     follow(feed.feed(), hashes.clone(), term)
                 });
@@ -157,8 +156,7 @@ impl Service {
                 self.tell_partners(config, parts)?;
             }
             Role::Scheduler => {
-                let app = &parts.app;
-                let (log, readers, clock) = (app.log.clone(), app.readers.clone(), app.clock.clone());
+                let Resources { log, readers, clock, .. } = parts.resources.clone();
                 let scheduler = Scheduler::new(log, readers, parts.pool.clone(), clock, &config.schedules);
                 self.lead(event_log::Role::Scheduler, parts, move |term| scheduler.clone().run(term));
             }
@@ -181,24 +179,22 @@ impl Service {
 
     /// Drives activations: those that the bus announces, and those that it forgot.
     fn process(&self, config: &Serve, parts: &Parts) -> Result<(), StartError> {
-        let app = &parts.app;
+        let Resources { log, readers, bus, parked, clock, .. } = parts.resources.clone();
         let calls = config.activation.external_calls;
         let processor = ActivationProcessor::new(
-            app.log.clone(),
+            log.clone(),
             activation_system(config)?,
-            app.clock.clone(),
+            clock.clone(),
             usize::from(calls),
         );
-        let (bus, readers) = (app.bus.clone(), app.readers.clone());
-        let (parked, clock) = (app.parked.clone(), app.clock.clone());
-        let sweeper = Sweeper::new(readers.clone(), processor.clone(), parked, bus.clone(), clock);
+        let sweeper = Sweeper::new(readers.clone(), processor.clone(), parked.clone(), bus.clone(), clock);
         self.tasks.spawn(sweeper.run(self.stop.clone()));
-        let resumption = Resumption::new(app.parked.clone(), app.log.clone(), processor.clone());
+        let resumption = Resumption::new(parked.clone(), log, processor.clone());
         self.tasks.spawn(resumption.run(self.stop.clone()));
         self.tasks.spawn(consume_activations(
             bus,
             processor,
-            app.parked.clone(),
+            parked,
             readers,
             u32::from(calls),
             config.activation.external_timeout,
@@ -208,13 +204,13 @@ impl Service {
 
     /// Queues callbacks on one instance, sends them on every one.
     fn tell_partners(&self, config: &Serve, parts: &Parts) -> Result<(), StartError> {
-        let app = parts.app.clone();
+        let Resources { log, readers, hashes, callbacks, .. } = parts.resources.clone();
         let allow_private = config.callbacks.callback_allow_private;
         let settings = callbacks::Settings { allow_private, ..callbacks::Settings::default() };
-        self.tasks.spawn(app.callbacks.sender(&settings)?.run(self.stop.clone()));
+        self.tasks.spawn(callbacks.sender(&settings)?.run(self.stop.clone()));
         self.lead(event_log::Role::Callbacks, parts, move |term| {
-            let enqueuer = app.callbacks.enqueuer(app.readers.clone(), app.hashes.clone());
-            follow(app.log.feed(), enqueuer, term)
+            let enqueuer = callbacks.enqueuer(readers.clone(), hashes.clone());
+            follow(log.feed(), enqueuer, term)
         });
         Ok(())
     }
@@ -222,7 +218,7 @@ impl Service {
     /// Measures what must be asked for, and shows it where no API is served, too.
     async fn watch(&mut self, config: &Serve, parts: &Parts) -> Result<(), StartError> {
         let (app, pool) = (parts.app.clone(), parts.pool.clone());
-        let vitals = Vitals { app, parked: Parked::new(pool.clone()), pool };
+        let vitals = Vitals { app, resources: parts.resources.clone(), pool };
         self.tasks.spawn(vitals.run(self.stop.clone()));
         if let Some(address) = config.metrics_listen {
             let refused = |cause| StartError::Listen { address, cause };
@@ -270,15 +266,9 @@ async fn mail(
     let Some(settings) = settings.filter(|_| config.roles().contains(&Role::Processor)) else {
         return Ok(None);
     };
-    let app = &parts.app;
-    let sources = notifications::Sources {
-        log: app.log.clone(),
-        readers: app.readers.clone(),
-        identity: app.identity.clone(),
-        pool: parts.pool.clone(),
-        clock: app.clock.clone(),
-        currency: app.currency.clone(),
-    };
+    let Resources { log, readers, identity, clock, currency, .. } = parts.resources.clone();
+    let sources =
+        notifications::Sources { log, readers, identity, pool: parts.pool.clone(), clock, currency };
     Ok(Some(Notifications::open(sources, settings).await?))
 }
 

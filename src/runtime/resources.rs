@@ -1,8 +1,7 @@
 //! What the roles share, opened from the configuration: connections, keys, clients.
 
 use super::StartError;
-use crate::app::App;
-use crate::app::status_watch::WaitingRoom;
+use crate::app::{App, Resources};
 use crate::bus::{self, Bus};
 use crate::clock::Clock;
 use crate::config::{Secret, Serve};
@@ -29,6 +28,7 @@ const READER_SETTINGS: [(&str, &str); 2] =
 /// What the roles share.
 pub(super) struct Parts {
     pub(super) app: Arc<App>,
+    pub(super) resources: Resources,
     pub(super) pool: PgPool,
     pub(super) connect: PgConnectOptions,
     checkpoint: ReadCheckpoint,
@@ -59,8 +59,7 @@ impl Parts {
         let writer = WriterOptions { clock: clock.clone(), ..WriterOptions::default() };
         let identity = Arc::new(Identity::new(pool.clone(), &identity_settings)?);
         let log = EventLog::open(pool.clone(), connect.clone(), writer, end);
-        let app = App {
-            waiting_room: WaitingRoom::open(log.clone(), readers.clone(), hashes.clone(), stop),
+        let resources = Resources {
             log,
             parked: Parked::new(pool.clone()),
             callbacks: Callbacks::new(pool.clone(), identity.clone(), clock.clone()),
@@ -72,7 +71,7 @@ impl Parts {
             currency: config.currency.clone(),
             metrics,
         };
-        Ok(Self { app: Arc::new(app), pool, connect, checkpoint })
+        Ok(Self { app: Arc::new(App::new(&resources, stop)), resources, pool, connect, checkpoint })
     }
 
     pub(super) fn read_tables(&self) -> ReadTables {
@@ -81,7 +80,7 @@ impl Parts {
 
     pub(super) fn hash_projector(&self, config: &Serve) -> Result<HashProjector, StartError> {
         let url = config.servers.redis_url()?;
-        Ok(HashProjector::open(url.expose(), self.app.readers.clone(), config.status_ttl)?)
+        Ok(HashProjector::open(url.expose(), self.resources.readers.clone(), config.status_ttl)?)
     }
 }
 

@@ -66,7 +66,7 @@ async fn what_cannot_be_bought_is_refused_and_writes_nothing() {
     let (poor, rich) = (service.person("poor", &["user"]).await, service.rich("rich").await);
     let (tv, gone) = (service.offer("TV", 1).await, service.offer("Gone", 1).await);
     service.change(gone, Change { is_active: Some(false), ..Change::default() }).await;
-    let head = service.app.log.head().await.unwrap();
+    let head = service.resources.log.head().await.unwrap();
     let try_to = |person: &Person, offer: Value| {
         let request = service.request(person, Method::POST, "/activation/");
         send(request.json(&json!({"offer_id": offer})))
@@ -80,7 +80,7 @@ async fn what_cannot_be_bought_is_refused_and_writes_nothing() {
         assert_eq!(reply.fields(), ["offer_id"], "{malformed}");
     }
     service.post(&rich, "/activation/", &json!({})).await.is(400, "invalid_request");
-    assert_eq!(service.app.log.head().await.unwrap(), head);
+    assert_eq!(service.resources.log.head().await.unwrap(), head);
     assert_eq!(service.balance(&rich).await, "1000.00");
 }
 
@@ -258,23 +258,25 @@ async fn a_status_never_runs_ahead_of_the_lists() {
 async fn a_status_does_not_go_back_when_it_was_read_elsewhere_before() {
     let corner = Stack::get().await.corner().await;
     let service = Service::start_in(&corner, Setting { projects: false, ..Setting::default() }).await;
-    let Service { app, .. } = &service;
+    let Service { resources, .. } = &service;
     let stop = CancellationToken::new();
     let _stopped = stop.clone().drop_guard();
-    let tables = ReadTables::live(&corner.database_url.parse().unwrap(), app.readers.checkpoint().clone());
-    tokio::spawn(follow(app.log.feed(), tables, stop.clone()));
+    let tables =
+        ReadTables::live(&corner.database_url.parse().unwrap(), resources.readers.checkpoint().clone());
+    tokio::spawn(follow(resources.log.feed(), tables, stop.clone()));
     let hour = Duration::from_secs(3600);
-    let hashes = HashProjector::open(&corner.redis_url, app.readers.clone(), hour).unwrap();
+    let hashes = HashProjector::open(&corner.redis_url, resources.readers.clone(), hour).unwrap();
     let hashes_stop = stop.child_token();
-    let following = tokio::spawn(follow(app.log.feed(), hashes, hashes_stop.clone()));
+    let following = tokio::spawn(follow(resources.log.feed(), hashes, hashes_stop.clone()));
 
     let (alice, bob) = (service.rich("alice").await, service.rich("bob").await);
     let tv = service.offer("TV", 1000).await;
     let watched = buy(&service, &bob, tv, "a").await.id("transaction_id");
     let (listed, alone) = (buy(&service, &alice, tv, "a").await, buy(&service, &alice, tv, "b").await);
     let (listed, alone) = (listed.id("transaction_id"), alone.id("transaction_id"));
-    let head = app.log.head().await.unwrap();
-    eventually("the hashes have all", async || app.hashes.contain(head).await.is_ok_and(|all| all)).await;
+    let head = resources.log.head().await.unwrap();
+    eventually("the hashes have all", async || resources.hashes.contain(head).await.is_ok_and(|all| all))
+        .await;
     hashes_stop.cancel();
     following.await.unwrap();
     for (id, person) in [(listed, &alice), (alone, &alice), (watched, &bob)] {
@@ -305,7 +307,7 @@ async fn the_trace_and_the_request_id_stand_in_the_event() {
     let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let request = service.request(&alice, Method::POST, "/activation/").json(&json!({"offer_id": tv}));
     let reply = send(request.header("traceparent", traceparent).header("x-request-id", "my-request")).await;
-    let event = service.app.log.find(reply.id("transaction_id")).await.unwrap().unwrap();
+    let event = service.resources.log.find(reply.id("transaction_id")).await.unwrap().unwrap();
     let metadata: Metadata = serde_json::from_str(&event.metadata).unwrap();
     assert_eq!(metadata.traceparent.as_deref(), Some(traceparent));
     assert_eq!(metadata.correlation_id.as_deref(), Some("my-request"));

@@ -42,7 +42,7 @@ async fn a_new_user_has_an_account_and_can_log_in() {
     let login = login.json(&json!({"username": "carol", "password": PASSWORD}));
     assert_eq!(send(login).await.status, 200);
     service.post(&root, "/admin/users/", &carol()).await.is(409, "username_taken");
-    let opened = service.app.log.page(0, 1000).await.unwrap();
+    let opened = service.resources.log.page(0, 1000).await.unwrap();
     let of_carol: Vec<_> = opened.iter().filter(|event| event.aggregate_id == id.to_string()).collect();
     assert_eq!((of_carol.len(), of_carol[0].event_type.as_str()), (1, "Opened"));
 }
@@ -117,7 +117,7 @@ async fn money_is_paid_in_and_out() {
     assert_eq!(service.get(&root, &format!("{account}/")).await.json()["balance"], "30.50");
     let too_much = json!({"amount": "30.51", "reason": "Out"});
     service.post(&root, &format!("{account}/debit/"), &too_much).await.is(400, "insufficient_balance");
-    let event = &service.app.log.page(credit["position"].as_i64().unwrap() - 1, 64).await.unwrap()[0];
+    let event = &service.resources.log.page(credit["position"].as_i64().unwrap() - 1, 64).await.unwrap()[0];
     assert_eq!(event.payload, "{\"type\":\"Credited\",\"amount\":\"50.50\"}");
     let metadata: Value = serde_json::from_str(&event.metadata).unwrap();
     assert_eq!((&metadata["reason"], &metadata["reference"]), (&json!("Cash\ndesk"), &json!("R-1")));

@@ -19,7 +19,7 @@ async fn events_are_listed_in_log_order_with_their_leaf_hashes() {
     service.rich("alice").await;
     service.offer("TV", 1000).await;
     let events = service.walk(&auditor, "/audit/events/?limit=1").await;
-    let log = service.app.log.page(0, 1000).await.unwrap();
+    let log = service.resources.log.page(0, 1000).await.unwrap();
     assert_eq!(events.len(), log.len());
     for (event, recorded) in events.iter().zip(&log) {
         let members: Vec<_> = event.as_object().unwrap().keys().cloned().collect();
@@ -89,7 +89,7 @@ async fn a_transaction_is_shown_with_the_subscription_it_caused() {
     let events = shown["events"].as_array().unwrap();
     let types: Vec<_> = events.iter().map(|event| event["event_type"].as_str().unwrap()).collect();
     assert_eq!(types, ["ActivationRequested", "Processing", "Succeeded", "Activated"]);
-    let first = service.app.log.find(id).await.unwrap().unwrap();
+    let first = service.resources.log.find(id).await.unwrap().unwrap();
     assert!(reply.text.contains(&first.line()), "a record, byte for byte");
     let path = format!("/audit/transactions/{}/", Uuid::now_v7());
     service.get(&auditor, &path).await.is(404, "transaction_not_found");

@@ -86,7 +86,7 @@ async fn an_offer_that_is_not_to_be_sold_yet_never_was() {
     let created = service.post(&root, "/admin/offers/", &later).await;
     assert_eq!((created.status.as_u16(), &created.json()["is_active"]), (201, &json!(false)));
     let id = created.id("id");
-    let events = service.app.log.stream(StreamId::of::<Offer>(id)).await.unwrap();
+    let events = service.resources.log.stream(StreamId::of::<Offer>(id)).await.unwrap();
     let names: Vec<_> = events.iter().map(|event| event.event_type.as_str()).collect();
     assert_eq!(names, ["Created", "Deactivated"]);
     assert_eq!(events[0].commit_end, events[1].position, "nobody has seen the one without the other");

@@ -60,7 +60,7 @@ async fn a_user_is_made_paid_in_and_buys_a_new_offer() {
         refused(&corner, &["account", "credit", wrong[0], wrong[1], "--reason", "x"], "").await;
     }
     assert!(refused(&corner, &["account", "credit", "carol", "1"], "").await.contains("--reason"));
-    let last = service.app.log.page(paid["position"].as_i64().unwrap() - 1, 64).await.unwrap();
+    let last = service.resources.log.page(paid["position"].as_i64().unwrap() - 1, 64).await.unwrap();
     let metadata: Value = serde_json::from_str(&last[0].metadata).unwrap();
     assert_eq!((&metadata["actor"], &metadata["reason"]), (&json!("system:cli"), &json!("cash")));
 

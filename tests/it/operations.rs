@@ -123,7 +123,7 @@ async fn a_requeued_message_drives_its_purchase_again() {
     let (root, alice) = (service.admin().await, service.rich("alice").await);
     let tv = service.offer("TV", 1000).await;
     let bought = buy(&service, &alice, tv).await;
-    let position = service.app.log.head().await.unwrap();
+    let position = service.resources.log.head().await.unwrap();
     let (offers_event, about) = (park(&service, 1).await, park(&service, position).await);
     let waiting = service.walk(&root, "/admin/parked/?limit=1").await;
     let listed: Vec<_> = waiting.iter().map(|row| row["id"].clone()).collect();
@@ -134,8 +134,8 @@ async fn a_requeued_message_drives_its_purchase_again() {
     let _ends = stop.clone().drop_guard();
     let external = simulator::start(simulator::Settings::default()).await.unwrap();
     let system = ActivationSystem::new(&Settings::new(external.url())).unwrap();
-    let processor = ActivationProcessor::new(service.app.log.clone(), system, Clock::system(), 4);
-    let resumption = Resumption::new(service.app.parked.clone(), service.app.log.clone(), processor);
+    let processor = ActivationProcessor::new(service.resources.log.clone(), system, Clock::system(), 4);
+    let resumption = Resumption::new(service.app.parked.clone(), service.resources.log.clone(), processor);
     tokio::spawn(resumption.run(stop));
 
     let requeue = |id: Uuid| format!("/admin/parked/{id}/requeue/");
@@ -171,11 +171,11 @@ async fn an_auditor_asks_what_somebody_had_at_any_moment() {
     let (auditor, alice) = (service.person("auditor", &["auditor"]).await, service.rich("alice").await);
     let shop = service.shop("Shop", 5000).await;
     let tv = service.offer("TV", 1000).await;
-    let before = service.app.log.head().await.unwrap();
+    let before = service.resources.log.head().await.unwrap();
     let bought = buy(&service, &alice, tv).await;
-    let reserved = service.app.log.head().await.unwrap();
+    let reserved = service.resources.log.head().await.unwrap();
     service.fail(bought).await;
-    let after = service.app.log.head().await.unwrap();
+    let after = service.resources.log.head().await.unwrap();
     let path = format!("/audit/accounts/{}/balance/", alice.id);
     let at = |at: String| {
         let (service, auditor, path) = (&service, &auditor, &path);

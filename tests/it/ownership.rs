@@ -315,7 +315,7 @@ async fn what_is_not_yours_looks_like_what_is_not_there() {
     let world = World::new().await;
     for row in rows(&world) {
         let (id, none) = (world.id(row.thing), unknown(row.thing));
-        let before = world.service.app.log.head().await.unwrap();
+        let before = world.service.resources.log.head().await.unwrap();
         for who in EVERYBODY.into_iter().filter(|who| !row.may.0.contains(who)) {
             let told = format!("{who:?}: {} {} for {:?}", row.method, row.path, row.thing);
             let (there, not_there) = (world.touch(who, &row, &id).await, world.touch(who, &row, &none).await);
@@ -327,7 +327,7 @@ async fn what_is_not_yours_looks_like_what_is_not_there() {
             assert_eq!(there.status, expected, "{told}: {}", there.text);
             assert_eq!(without_id(&there, &id), without_id(&not_there, &none), "{told}");
         }
-        assert_eq!(world.service.app.log.head().await.unwrap(), before, "{} {}", row.method, row.path);
+        assert_eq!(world.service.resources.log.head().await.unwrap(), before, "{} {}", row.method, row.path);
         for who in row.may.0 {
             let reply = world.touch(*who, &row, &id).await;
             let told = format!("{who:?}: {} {} for {:?}", row.method, row.path, row.thing);

@@ -36,13 +36,13 @@ async fn a_caller_that_asks_too_often_is_refused_before_any_work_is_done() {
         let limit = reply.headers["ratelimit"].to_str().unwrap();
         assert!(limit.starts_with(&format!("\"user\";r={left};t=")), "{limit}");
     }
-    let before = service.app.log.head().await.unwrap();
+    let before = service.resources.log.head().await.unwrap();
     let refused = service.post(&alice, "/activation/", &json!({"offer_id": offer})).await;
     refused.is(429, "rate_limited");
     let wait: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1190..=1200).contains(&wait), "{wait}");
     assert!(refused.headers["ratelimit"].to_str().unwrap().starts_with("\"user\";r=0;t="));
-    assert_eq!(service.app.log.head().await.unwrap(), before, "nothing was written");
+    assert_eq!(service.resources.log.head().await.unwrap(), before, "nothing was written");
     assert_eq!(service.balance(&bob).await, "1000.00", "another caller at the same address is not touched");
     let metrics = send(service.anonymous(Method::GET, "/metrics")).await;
     assert_eq!(metrics.status, 200);

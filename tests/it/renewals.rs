@@ -51,7 +51,7 @@ async fn renew(service: &Service, person: &Person, body: &Value) -> Reply {
 }
 
 async fn end(service: &Service, id: SubscriptionId) -> Timestamp {
-    match service.app.log.reload::<UserOffer>(id.0).await.unwrap().state {
+    match service.resources.log.reload::<UserOffer>(id.0).await.unwrap().state {
         UserOffer::Subscribed(now) => now.expires_at,
         UserOffer::None => panic!("no subscription"),
     }
@@ -60,7 +60,7 @@ async fn end(service: &Service, id: SubscriptionId) -> Timestamp {
 /// A processor of `service` that asks `simulator`.
 fn processor(service: &Service, simulator: &Running) -> ActivationProcessor {
     let system = ActivationSystem::new(&Settings::new(simulator.url())).unwrap();
-    ActivationProcessor::new(service.app.log.clone(), system, service.app.clock.clone(), 64)
+    ActivationProcessor::new(service.resources.log.clone(), system, service.app.clock.clone(), 64)
 }
 
 async fn simulator(behaviour: Behaviour) -> Running {
@@ -145,7 +145,7 @@ async fn a_renewal_is_accepted_like_an_activation() {
     assert_eq!(service.balance(&alice).await, "955.01", "at today's price");
     let shown = send(service.anonymous(Method::GET, &location).bearer_auth(&alice.token)).await.json();
     assert_eq!((&shown["kind"], &shown["amount"]), (&json!("renewal"), &json!("25.00")));
-    let event = service.app.log.find(id).await.unwrap().unwrap();
+    let event = service.resources.log.find(id).await.unwrap().unwrap();
     let event: Value = serde_json::from_str(&event.payload).unwrap();
     assert_eq!(event["subscription_id"], subscription.to_string());
     service.all_listed().await;
@@ -159,7 +159,7 @@ async fn what_cannot_be_renewed_is_refused_and_writes_nothing() {
     let (alice, bob) = (service.rich("alice").await, service.rich("bob").await);
     let tv = service.offer("TV", 1000).await;
     let subscription = begun(&service, &alice, tv, 0).await;
-    let head = service.app.log.head().await.unwrap();
+    let head = service.resources.log.head().await.unwrap();
     for body in [json!({"offer_id": tv}), json!({"subscription_id": subscription})] {
         renew(&service, &bob, &body).await.is(404, "subscription_not_found");
     }
@@ -178,7 +178,7 @@ async fn what_cannot_be_renewed_is_refused_and_writes_nothing() {
         assert_eq!(reply.fields(), fields, "{body}");
     }
     let too_much = Change { price: Some(Money::from_hundredths(99_001)), ..Change::default() };
-    assert_eq!(service.app.log.head().await.unwrap(), head);
+    assert_eq!(service.resources.log.head().await.unwrap(), head);
     service.change(tv, too_much).await;
     renew(&service, &alice, &json!({"offer_id": tv})).await.is(400, "insufficient_balance");
     service.change(tv, Change { is_active: Some(false), ..Change::default() }).await;
@@ -223,7 +223,7 @@ async fn with_an_offer_the_subscription_that_ends_last_is_meant() {
     let last = begun(&service, &alice, tv, 1).await;
     begun(&service, &alice, tv, 10).await;
     let accepted = renew(&service, &alice, &json!({"offer_id": tv})).await;
-    let event = service.app.log.find(accepted.id("transaction_id")).await.unwrap().unwrap();
+    let event = service.resources.log.find(accepted.id("transaction_id")).await.unwrap().unwrap();
     let event: Value = serde_json::from_str(&event.payload).unwrap();
     assert_eq!(event["subscription_id"], last.to_string());
 }

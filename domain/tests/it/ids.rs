@@ -1,6 +1,6 @@
 //! Derived ids: the same for the same, different for anything else, and the same for ever.
 
-use domain::ids::RepeatKey;
+use domain::ids::IdempotencyKey;
 use domain::{SubscriptionId, TransactionId};
 use proptest::collection::hash_set;
 use proptest::prelude::*;
@@ -16,8 +16,8 @@ fn key() -> impl Strategy<Value = String> {
     prop_oneof!["[!-~]{1,40}", ".{1,40}", "[ab]{1,3}"]
 }
 
-fn both_kinds(key: &str) -> [RepeatKey; 2] {
-    [RepeatKey::IdempotencyKey(key.to_owned()), RepeatKey::PartnerReference(key.to_owned())]
+fn both_kinds(key: &str) -> [IdempotencyKey; 2] {
+    [IdempotencyKey::Header(key.to_owned()), IdempotencyKey::PartnerReference(key.to_owned())]
 }
 
 /// Everything that is derived from `callers` and `keys`.

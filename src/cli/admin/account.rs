@@ -3,34 +3,27 @@
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use domain::ids::RepeatKey;
+use domain::ids::IdempotencyKey;
 use domain::{AccountId, Metadata, Money};
-use projections::Readers;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Common, Desk};
-use crate::app::accounts::{self, Direction, Transfer};
-use crate::app::idempotency::Repeatable;
+use super::{AdminContext, Common};
+use crate::app::accounts::{Adjustment, Direction};
+use crate::app::idempotency::IdempotentRequest;
 use crate::cli::admin;
 
 /// Whose idempotency keys these are: nobody else's.
 const CALLER: Uuid = Uuid::from_u128(0x0063_6c69);
 
-#[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
-    #[command(subcommand)]
-    verb: Verb,
-}
-
 #[derive(Debug, Subcommand)]
-enum Verb {
+pub(in crate::cli) enum Verb {
     /// Pays into the account of a user or a partner
     Credit(Credit),
 }
 
 #[derive(Debug, clap::Args)]
-struct Credit {
+pub(in crate::cli) struct Credit {
     /// Whose: the id of a user or a partner, or a username
     owner: String,
     /// How much, like 19.99
@@ -49,30 +42,29 @@ struct Credit {
     common: Common,
 }
 
-pub(in crate::cli) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Verb::Credit(args) = args.verb;
-    let desk = Desk::open(&args.common)?;
-    let account_id = owner(&desk, &args.owner).await?;
+pub(in crate::cli) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
+    let Verb::Credit(args) = verb;
+    let context = AdminContext::open(&args.common, None)?;
+    let account_id = owner(&context, &args.owner).await?;
     let amount = args.amount;
     anyhow::ensure!(amount.is_positive(), "an amount to pay in is more than 0.00");
     let request = format!("credit {account_id} amount={amount}");
-    let key = args.idempotency_key.map(RepeatKey::IdempotencyKey);
-    let repeatable = Repeatable::new(CALLER, key, request);
-    let transfer = Transfer { account_id, direction: Direction::Credit, amount, repeatable };
+    let key = args.idempotency_key.map(IdempotencyKey::Header);
+    let request = IdempotentRequest::new(CALLER, key, request);
+    let adjustment = Adjustment { account_id, direction: Direction::Credit, amount, request };
     let metadata = Metadata { reference: args.reference, ..super::metadata(Some(&args.reason)) };
-    let carried = accounts::carry_out(&desk.log, &transfer, metadata).await?;
-    let readers = Readers::at(desk.database_url())?;
-    desk.tell(&json!({
+    let receipt = context.accounts.adjust(&adjustment, metadata).await?;
+    context.print(&json!({
         "account_id": account_id,
         "amount": amount,
-        "balance": accounts::balance_after(&readers, account_id, carried).await?,
-        "position": carried.position,
+        "balance": receipt.balance,
+        "position": receipt.position,
     }))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn owner(desk: &Desk, owner: &str) -> anyhow::Result<AccountId> {
-    let identity = desk.identity(None)?;
+async fn owner(context: &AdminContext, owner: &str) -> anyhow::Result<AccountId> {
+    let identity = &context.identity;
     let Ok(id) = owner.parse::<Uuid>() else { return Ok(identity.user_named(owner).await?.id.into()) };
     anyhow::ensure!(identity.owner_kind(id).await?.is_some(), "there is no user or partner {id}");
     Ok(AccountId(id))

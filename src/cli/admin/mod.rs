@@ -1,5 +1,5 @@
-//! What the verbs share that do an administrator's work without HTTP: by the same use cases, as
-//! `system:cli`, on the database that `OFFERS_DATABASE_URL` names.
+//! The verbs that do an administrator's work without HTTP: the same use cases, as `system:cli`, on the
+//! database that `OFFERS_DATABASE_URL` names.
 
 pub(super) mod account;
 pub(super) mod offer;
@@ -7,21 +7,23 @@ pub(super) mod partner;
 pub(super) mod user;
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
 use domain::{Metadata, Money};
+use projections::Readers;
 use secrecy::SecretString;
 use serde_json::Value;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::app::registration;
+use crate::app::{self, Accounts, Catalogue, Registration};
 use crate::clock::Clock;
 use crate::config::{Secret, Servers};
 use crate::event_log::EventLog;
 use crate::identity::{self, Actor, Identity, Keyring};
 
-/// Who does it.
+/// The actor's name.
 const NAME: &str = "cli";
 
 #[derive(Args, Clone, Debug)]
@@ -33,39 +35,44 @@ pub(super) struct Common {
     json: bool,
 }
 
-/// The log and everything else that such a verb needs.
-pub(super) struct Desk {
-    pub(super) log: EventLog,
+/// The use cases that such a verb calls.
+pub(super) struct AdminContext {
+    pub(super) accounts: Arc<Accounts>,
+    pub(super) catalogue: Catalogue,
+    pub(super) registration: Registration,
+    pub(super) identity: Arc<Identity>,
     pub(super) clock: Clock,
-    url: Secret,
     json: bool,
-    _ends_the_log: DropGuard,
+    _stops_the_log: DropGuard,
 }
 
-impl Desk {
-    pub(super) fn open(common: &Common) -> anyhow::Result<Desk> {
+impl AdminContext {
+    /// `webhook_keys` are the service's, for verbs that make secrets of partners.
+    pub(super) fn open(common: &Common, webhook_keys: Option<&Secret>) -> anyhow::Result<Self> {
         let url = common.servers.database_url()?;
         let stop = CancellationToken::new();
         let log = EventLog::at(url.expose(), &stop).context("OFFERS_DATABASE_URL cannot be used")?;
-        Ok(Desk { log, clock: Clock::system(), url, json: common.json, _ends_the_log: stop.drop_guard() })
-    }
-
-    pub(super) fn database_url(&self) -> &str {
-        self.url.expose()
-    }
-
-    /// With the service's webhook keys, where secrets of partners are made.
-    pub(super) fn identity(&self, webhook_keys: Option<&Secret>) -> anyhow::Result<Identity> {
         let keys = webhook_keys.map(|keys| Keyring::parse(keys.inner())).transpose();
         let keys = keys.context("OFFERS_WEBHOOK_KEY cannot be used")?;
-        Ok(Identity::at(self.url.expose(), keys)?)
+        let identity = Arc::new(Identity::at(url.expose(), keys)?);
+        let (readers, clock) = (Readers::at(url.expose())?, Clock::system());
+        let accounts = Arc::new(Accounts::new(log.clone(), readers.clone(), identity.clone()));
+        Ok(Self {
+            registration: Registration::new(accounts.clone(), identity.clone(), clock.clone()),
+            accounts,
+            catalogue: Catalogue::new(log, readers),
+            identity,
+            clock,
+            json: common.json,
+            _stops_the_log: stop.drop_guard(),
+        })
     }
 
-    /// Prints what was done, for a person or for a program.
-    pub(super) fn tell(&self, told: &Value) -> anyhow::Result<()> {
+    /// Prints the result, for a person or for a program.
+    pub(super) fn print(&self, result: &Value) -> anyhow::Result<()> {
         let mut stdout = io::stdout().lock();
-        let Some(members) = told.as_object().filter(|_| !self.json) else {
-            return Ok(writeln!(stdout, "{told}")?);
+        let Some(members) = result.as_object().filter(|_| !self.json) else {
+            return Ok(writeln!(stdout, "{result}")?);
         };
         for (name, value) in members {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -90,13 +97,13 @@ pub(super) fn amount(text: &str) -> Result<Money, String> {
     Money::parse_amount(text).map_err(|cause| cause.to_string())
 }
 
-/// A refusal with the fields that it is about.
-pub(super) fn refusal(error: registration::Error) -> anyhow::Error {
+/// The error with the fields that it is about.
+pub(super) fn explain(error: app::Error) -> anyhow::Error {
     match error {
-        registration::Error::Identity(identity::Error::Invalid(errors)) => {
-            let told: Vec<_> =
+        app::Error::Identity(identity::Error::Invalid(errors)) => {
+            let fields: Vec<_> =
                 errors.iter().map(|error| format!("{} {}", error.field, error.message)).collect();
-            anyhow::anyhow!("{}", told.join("; "))
+            anyhow::anyhow!("{}", fields.join("; "))
         }
         other => other.into(),
     }

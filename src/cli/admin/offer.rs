@@ -8,24 +8,18 @@ use domain::{Money, OfferId};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Common, Desk};
-use crate::app::catalogue::{self, MAX_DESCRIPTION, MAX_NAME};
+use super::{AdminContext, Common};
+use crate::app::catalogue::{MAX_DESCRIPTION, MAX_NAME};
 use crate::cli::admin;
 
-#[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
-    #[command(subcommand)]
-    verb: Verb,
-}
-
 #[derive(Debug, Subcommand)]
-enum Verb {
+pub(in crate::cli) enum Verb {
     /// Puts a new offer on sale
     Create(Create),
 }
 
 #[derive(Debug, clap::Args)]
-struct Create {
+pub(in crate::cli) struct Create {
     #[arg(value_parser = name)]
     name: String,
     /// Like 19.99; 0.00 is allowed
@@ -65,15 +59,15 @@ fn days() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(i64::from(*DURATION_DAYS.start())..=i64::from(*DURATION_DAYS.end()))
 }
 
-pub(in crate::cli) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Verb::Create(args) = args.verb;
-    let desk = Desk::open(&args.common)?;
+pub(in crate::cli) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
+    let Verb::Create(args) = verb;
+    let context = AdminContext::open(&args.common, None)?;
     let id = OfferId(Uuid::now_v7());
     let terms =
         Terms { name: args.name, description: args.description, price: args.price, duration_days: args.days };
     let metadata = admin::metadata(args.reason.as_deref());
-    let position = catalogue::create(&desk.log, id, terms.clone(), !args.inactive, &metadata).await?;
-    desk.tell(&json!({
+    let position = context.catalogue.create(id, terms.clone(), !args.inactive, &metadata).await?;
+    context.print(&json!({
         "id": id,
         "name": terms.name,
         "price": terms.price,

@@ -9,21 +9,14 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Common, Desk};
-use crate::app::registration;
+use super::{AdminContext, Common};
 use crate::cli::admin;
 use crate::config::Secrets;
-use crate::identity::{Actor, Identity, KeyId, PAGE_MAX};
+use crate::identity::{Actor, KeyId, PAGE_MAX};
 use crate::processors::callbacks::valid_callback_url;
 
-#[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
-    #[command(subcommand)]
-    verb: Verb,
-}
-
 #[derive(Debug, Subcommand)]
-enum Verb {
+pub(in crate::cli) enum Verb {
     /// Makes a partner with a key and a webhook secret
     Create(Create),
     /// Makes another key, or another webhook secret
@@ -31,7 +24,7 @@ enum Verb {
 }
 
 #[derive(Debug, clap::Args)]
-struct Create {
+pub(in crate::cli) struct Create {
     name: String,
     /// Where it is told what became of its purchases
     #[arg(long)]
@@ -46,7 +39,7 @@ struct Create {
 }
 
 #[derive(Debug, clap::Args)]
-struct Rotate {
+pub(in crate::cli) struct Rotate {
     /// Which partner
     id: Uuid,
     /// Another webhook secret instead of a key; for a day the one before signs too
@@ -64,8 +57,8 @@ struct Rotate {
     common: Common,
 }
 
-pub(in crate::cli) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    match args.verb {
+pub(in crate::cli) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
+    match verb {
         Verb::Create(args) => create(args).await?,
         Verb::Rotate(args) => rotate(args).await?,
     }
@@ -73,16 +66,14 @@ pub(in crate::cli) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn create(args: Create) -> anyhow::Result<()> {
-    let desk = Desk::open(&args.common)?;
-    let identity = desk.identity(Some(&args.secrets.webhook_key()?))?;
+    let context = AdminContext::open(&args.common, Some(&args.secrets.webhook_key()?))?;
     let url = args.callback_url.as_deref();
     anyhow::ensure!(url.is_none_or(valid_callback_url), "the callback URL is not an http or https URL");
     let reason = args.reason.as_deref();
-    let (by, metadata, now) = (admin::actor(reason), admin::metadata(reason), desk.clock.now().utc());
-    let made =
-        registration::create_partner(&desk.log, &identity, (&args.name, url), &by, &metadata, now).await;
-    let new = made.map_err(admin::refusal)?;
-    desk.tell(&json!({
+    let (by, metadata) = (admin::actor(reason), admin::metadata(reason));
+    let created = context.registration.create_partner(&args.name, url, &by, &metadata).await;
+    let new = created.map_err(admin::explain)?;
+    context.print(&json!({
         "id": new.partner.id,
         "name": new.partner.name,
         "callback_url": new.partner.callback_url,
@@ -92,21 +83,20 @@ async fn create(args: Create) -> anyhow::Result<()> {
 }
 
 async fn rotate(args: Rotate) -> anyhow::Result<()> {
-    let desk = Desk::open(&args.common)?;
+    let webhook_key = args.webhook_secret.then(|| args.secrets.webhook_key()).transpose()?;
+    let context = AdminContext::open(&args.common, webhook_key.as_ref())?;
     let (id, by) = (PartnerId(args.id), admin::actor(args.reason.as_deref()));
-    let now = desk.clock.now().utc();
+    let (identity, now) = (&context.identity, context.clock.now().utc());
     if args.webhook_secret {
-        let identity = desk.identity(Some(&args.secrets.webhook_key()?))?;
         let secret = identity.rotate_webhook_secret(id, &by, now).await?;
-        return desk.tell(&json!({"id": id, "webhook_secret": secret.expose_secret()}));
+        return context.print(&json!({"id": id, "webhook_secret": secret.expose_secret()}));
     }
-    let identity = desk.identity(None)?;
     let key = identity.create_key(id, &by, now).await?;
     let revoked = match args.revoke_others {
-        true => revoke_others(&desk, &identity, id, key.key_id, &by).await?,
+        true => revoke_others(&context, id, key.key_id, &by).await?,
         false => Vec::new(),
     };
-    desk.tell(&json!({
+    context.print(&json!({
         "id": id,
         "key_id": key.key_id,
         "api_key": key.api_key.expose_secret(),
@@ -115,17 +105,16 @@ async fn rotate(args: Rotate) -> anyhow::Result<()> {
 }
 
 async fn revoke_others(
-    desk: &Desk,
-    identity: &Identity,
+    context: &AdminContext,
     partner: PartnerId,
     kept: KeyId,
     by: &Actor,
 ) -> anyhow::Result<Vec<KeyId>> {
     let (mut revoked, mut after) = (Vec::new(), None);
     loop {
-        let page = identity.list_keys(partner, after, PAGE_MAX).await?;
+        let page = context.identity.list_keys(partner, after, PAGE_MAX).await?;
         for key in page.items.iter().filter(|key| key.revoked_at.is_none() && key.key_id != kept) {
-            identity.revoke_key(partner, key.key_id, by, desk.clock.now().utc()).await?;
+            context.identity.revoke_key(partner, key.key_id, by, context.clock.now().utc()).await?;
             revoked.push(key.key_id);
         }
         match page.next {

@@ -5,25 +5,18 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Common, Desk};
-use crate::app::registration;
+use super::{AdminContext, Common};
 use crate::cli::admin;
 use crate::identity::{NewUser, Roles};
 
-#[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {
-    #[command(subcommand)]
-    verb: Verb,
-}
-
 #[derive(Debug, Subcommand)]
-enum Verb {
+pub(in crate::cli) enum Verb {
     /// Makes a user; the password is asked for, or read from stdin
     Create(Create),
 }
 
 #[derive(Debug, clap::Args)]
-struct Create {
+pub(in crate::cli) struct Create {
     username: String,
     #[arg(long)]
     email: String,
@@ -41,9 +34,9 @@ struct Create {
     common: Common,
 }
 
-pub(in crate::cli) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Verb::Create(args) = args.verb;
-    let desk = Desk::open(&args.common)?;
+pub(in crate::cli) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
+    let Verb::Create(args) = verb;
+    let context = AdminContext::open(&args.common, None)?;
     let roles = Roles::parse(args.roles.iter().map(String::as_str));
     let new = NewUser {
         password: admin::secret(&format!("Password for {}", args.username))?,
@@ -51,13 +44,13 @@ pub(in crate::cli) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         email: args.email,
         first_name: args.first_name,
         last_name: args.last_name,
-        roles: roles.map_err(|cause| admin::refusal(cause.into()))?,
+        roles: roles.map_err(|cause| admin::explain(cause.into()))?,
     };
     let reason = args.reason.as_deref();
-    let (by, metadata, now) = (admin::actor(reason), admin::metadata(reason), desk.clock.now().utc());
-    let user = registration::create_user(&desk.log, &desk.identity(None)?, &new, &by, &metadata, now).await;
-    let user = user.map_err(admin::refusal)?;
-    desk.tell(&json!({
+    let (by, metadata) = (admin::actor(reason), admin::metadata(reason));
+    let created = context.registration.create_user(&new, &by, &metadata).await;
+    let user = created.map_err(admin::explain)?;
+    context.print(&json!({
         "id": user.id,
         "username": user.username,
         "roles": user.roles.names().collect::<Vec<_>>(),

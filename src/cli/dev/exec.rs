@@ -13,7 +13,7 @@ use super::Directory;
 use crate::devstack::Environment;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(in crate::cli) struct Args {
     #[command(flatten)]
     directory: Directory,
     /// The verb and its arguments

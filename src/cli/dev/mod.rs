@@ -14,14 +14,8 @@ mod servers;
 mod status;
 mod up;
 
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(subcommand)]
-    verb: Verb,
-}
-
 #[derive(Debug, Subcommand)]
-enum Verb {
+pub(super) enum Verb {
     /// Run private servers, the simulated activation system and the service, until Ctrl-C
     Up(up::Args),
     /// Stop what runs on the data directory
@@ -40,15 +34,15 @@ enum Verb {
 }
 
 #[derive(Debug, clap::Args)]
-struct Directory {
+pub(in crate::cli) struct Directory {
     /// Where the servers keep their data
     #[arg(long = "data-dir", env = "OFFERS_DATA_DIR", default_value = ".data")]
     dir: PathBuf,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     report_to_stderr();
-    match args.verb {
+    match verb {
         Verb::Up(args) => return up::run(args).await,
         Verb::Status(args) => return status::run(&args.dir),
         Verb::Exec(args) => exec::run(args)?,

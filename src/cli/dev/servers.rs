@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use crate::devstack::{ExternalServers, Options, Stack};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(in crate::cli) struct Args {
     /// Where the servers keep their data
     #[arg(long)]
     dir: PathBuf,
@@ -25,7 +25,7 @@ pub(super) struct Args {
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Reaper {
+pub(in crate::cli) struct Reaper {
     #[arg(long)]
     pub(super) dir: PathBuf,
     #[arg(long)]

@@ -16,7 +16,7 @@ use crate::devstack::{self, Demo, ExternalServers, Installation, InstallationOpt
 const INTERRUPTED: u8 = 130;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(in crate::cli) struct Args {
     #[command(flatten)]
     directory: Directory,
     /// The service's address; port 0 chooses a free port and keeps it

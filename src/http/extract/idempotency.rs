@@ -6,7 +6,7 @@ use crate::http::problem::code::Code;
 use axum::extract::OptionalFromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
-use domain::ids::RepeatKey;
+use domain::ids::IdempotencyKey;
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
@@ -17,17 +17,17 @@ pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-repl
 /// The longest key, in bytes.
 const MAX_KEY: usize = 255;
 
-/// A sound key, unquoted: `"k"` and `k` are the same.
+/// The key of a request, unquoted: `"k"` and `k` are the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct IdempotencyKey(String);
+pub(crate) struct IdempotencyKeyHeader(String);
 
-impl From<IdempotencyKey> for RepeatKey {
-    fn from(key: IdempotencyKey) -> Self {
-        Self::IdempotencyKey(key.0)
+impl From<IdempotencyKeyHeader> for IdempotencyKey {
+    fn from(key: IdempotencyKeyHeader) -> Self {
+        Self::Header(key.0)
     }
 }
 
-impl IntoParams for IdempotencyKey {
+impl IntoParams for IdempotencyKeyHeader {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let what = "Repeats are recognised by it: the same caller, key and request get the original answer. \
                     1 to 255 visible ASCII characters, quoted or bare.";
@@ -40,7 +40,7 @@ impl IntoParams for IdempotencyKey {
     }
 }
 
-impl<S: Send + Sync> OptionalFromRequestParts<S> for IdempotencyKey {
+impl<S: Send + Sync> OptionalFromRequestParts<S> for IdempotencyKeyHeader {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Option<Self>, Problem> {
@@ -52,7 +52,7 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for IdempotencyKey {
 ///
 /// # Errors
 /// `invalid_idempotency_key`.
-pub(crate) fn read(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
+pub(crate) fn read(headers: &HeaderMap) -> Result<Option<IdempotencyKeyHeader>, Problem> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
@@ -61,10 +61,10 @@ pub(crate) fn read(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Proble
     }
 }
 
-fn parse(text: &str) -> Option<IdempotencyKey> {
+fn parse(text: &str) -> Option<IdempotencyKeyHeader> {
     let key = if text.starts_with('"') { unquote(text)? } else { text.to_owned() };
     let fit = (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
-    fit.then_some(IdempotencyKey(key))
+    fit.then_some(IdempotencyKeyHeader(key))
 }
 
 /// What a structured-field string (RFC 9651) says: `\"` and `\\` are its only escapes.

@@ -2,7 +2,7 @@
 
 use super::code::Code;
 use super::{FieldError, Problem};
-use crate::app::{accounts, activate, catalogue, partner_activate, registration, renew, status};
+use crate::app;
 use crate::event_log::LogError;
 use crate::identity;
 use crate::processors::{ParkedError, callbacks};
@@ -33,54 +33,31 @@ impl From<projections::Error> for Problem {
     }
 }
 
-impl From<status::Error> for Problem {
-    fn from(error: status::Error) -> Self {
+impl From<app::Error> for Problem {
+    fn from(error: app::Error) -> Self {
+        use app::Error as E;
         match error {
-            status::Error::Log(cause) => cause.into(),
-            status::Error::Projection(cause) => cause.into(),
-        }
-    }
-}
-
-impl From<activate::Error> for Problem {
-    fn from(error: activate::Error) -> Self {
-        use activate::Error as E;
-        match error {
-            E::OfferNotFound => no_such_offer(),
-            E::InsufficientBalance => insufficient_balance(),
-            E::KeyReused => key_reused(),
-            E::Conflict => lost_race(),
-            E::Log(cause) => cause.into(),
-        }
-    }
-}
-
-impl From<renew::Error> for Problem {
-    fn from(error: renew::Error) -> Self {
-        use renew::Error as E;
-        match error {
-            E::SubscriptionNotFound => no_such_subscription(),
-            E::Purchase(cause) => cause.into(),
-            E::Projection(cause) => cause.into(),
-        }
-    }
-}
-
-impl From<partner_activate::Error> for Problem {
-    fn from(error: partner_activate::Error) -> Self {
-        use partner_activate::Error as E;
-        match error {
+            E::AccountNotFound => no_such_account(),
+            E::OfferNotFound => Self::new(Code::OfferNotFound, "There is no such offer"),
+            E::SubscriptionNotFound => Self::new(Code::SubscriptionNotFound, "There is no such subscription"),
+            E::TransactionNotFound => no_such_transaction(),
+            E::UnknownOffer => Self::new(Code::UnknownOffer, "Offer not found"),
+            E::UnknownUser => Self::new(Code::UnknownUser, "User not found"),
             E::CallbackUrlNotAllowed => Self::new(
                 Code::CallbackUrlNotAllowed,
                 "The callback URL must have the origin of the registered one",
             ),
-            E::UserNotFound => Self::new(Code::UnknownUser, "User not found"),
-            E::OfferNotFound => Self::new(Code::UnknownOffer, "Offer not found"),
             E::AmountMismatch => Self::new(Code::AmountMismatch, "The amount is not the offer's price"),
-            E::InsufficientBalance => insufficient_balance(),
-            E::KeyReused => key_reused(),
-            E::Conflict => lost_race(),
+            E::InsufficientBalance => Self::new(Code::InsufficientBalance, "Insufficient balance"),
+            E::BalanceTooLarge => Self::invalid_field("amount", "is more than the account can hold"),
+            E::IdempotencyKeyReused => {
+                Self::new(Code::IdempotencyKeyReused, "This idempotency key was used for another request")
+            }
+            E::Conflict => {
+                Self::new(Code::Conflict, "Others changed the same thing at the same time; try again")
+            }
             E::Identity(cause) => cause.into(),
+            E::Projection(cause) => cause.into(),
             E::Log(cause) => cause.into(),
         }
     }
@@ -101,39 +78,6 @@ impl From<callbacks::Error> for Problem {
 impl From<ParkedError> for Problem {
     fn from(error: ParkedError) -> Self {
         unavailable(&error)
-    }
-}
-
-impl From<accounts::Error> for Problem {
-    fn from(error: accounts::Error) -> Self {
-        use accounts::Error as E;
-        match error {
-            E::InsufficientBalance => insufficient_balance(),
-            E::BalanceTooLarge => Self::invalid_field("amount", "is more than the account can hold"),
-            E::KeyReused => key_reused(),
-            E::Conflict => lost_race(),
-            E::Log(cause) => cause.into(),
-        }
-    }
-}
-
-impl From<registration::Error> for Problem {
-    fn from(error: registration::Error) -> Self {
-        match error {
-            registration::Error::Identity(cause) => cause.into(),
-            registration::Error::Account(cause) => cause.into(),
-        }
-    }
-}
-
-impl From<catalogue::Error> for Problem {
-    fn from(error: catalogue::Error) -> Self {
-        use catalogue::Error as E;
-        match error {
-            E::NotFound => no_such_offer(),
-            E::Conflict => lost_race(),
-            E::Log(cause) => cause.into(),
-        }
     }
 }
 
@@ -167,19 +111,9 @@ impl From<identity::Error> for Problem {
     }
 }
 
-/// There is no such offer, or not on sale: the same answer.
-pub(crate) fn no_such_offer() -> Problem {
-    Problem::new(Code::OfferNotFound, "There is no such offer")
-}
-
 /// There is no such transaction, or it is somebody else's: the same answer.
 pub(crate) fn no_such_transaction() -> Problem {
     Problem::new(Code::TransactionNotFound, "There is no such transaction")
-}
-
-/// There is no such subscription, or it is somebody else's: the same answer.
-fn no_such_subscription() -> Problem {
-    Problem::new(Code::SubscriptionNotFound, "There is no such subscription")
 }
 
 /// There is no such callback, or it is somebody else's: the same answer.
@@ -190,18 +124,6 @@ pub(crate) fn no_such_callback() -> Problem {
 /// There is no owner of such an account.
 pub(crate) fn no_such_account() -> Problem {
     Problem::new(Code::AccountNotFound, "There is no such account")
-}
-
-fn insufficient_balance() -> Problem {
-    Problem::new(Code::InsufficientBalance, "Insufficient balance")
-}
-
-fn key_reused() -> Problem {
-    Problem::new(Code::IdempotencyKeyReused, "This idempotency key was used for another request")
-}
-
-fn lost_race() -> Problem {
-    Problem::new(Code::Conflict, "Others changed the same thing at the same time; try again")
 }
 
 fn unavailable(error: &(dyn Error + 'static)) -> Problem {

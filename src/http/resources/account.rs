@@ -1,6 +1,5 @@
 //! `/account`: the caller's own balance, subscriptions and transactions.
 
-use crate::app::status;
 use crate::http::Shared;
 use crate::http::context::Context;
 use crate::http::extract::caller::User;
@@ -34,9 +33,9 @@ const KINDS: [(&str, Kind); 3] =
 /// `GET /account/`
 pub(crate) async fn overview(State(app): State<Shared>, user: User) -> Result<Json<Value>, Problem> {
     let now = app.clock.now();
-    let balance = app.log.balance(user.id.into()).await?;
+    let balance = app.accounts.balance(user.id.into()).await?;
     let subscriptions =
-        app.readers.subscriptions_of_user(user.id, Some(true), now, None, OVERVIEW_SUBSCRIPTIONS).await?;
+        app.accounts.subscriptions(user.id, Some(true), now, None, OVERVIEW_SUBSCRIPTIONS).await?;
     Ok(Json(json!({
         "balance": balance.balance,
         "currency": app.currency,
@@ -46,7 +45,7 @@ pub(crate) async fn overview(State(app): State<Shared>, user: User) -> Result<Js
 
 /// `GET /account/balance/`: what is available now, from where it is judged.
 pub(crate) async fn balance(State(app): State<Shared>, user: User) -> Result<Json<Value>, Problem> {
-    let balance = app.log.balance(user.id.into()).await?;
+    let balance = app.accounts.balance(user.id.into()).await?;
     Ok(Json(json!({
         "balance": balance.balance,
         "currency": app.currency,
@@ -66,7 +65,7 @@ pub(crate) async fn subscriptions(
     })?;
     let after = params.key(|key| key.parse().ok())?;
     let now = app.clock.now();
-    let slice = app.readers.subscriptions_of_user(user.id, active, now, after, params.limit).await?;
+    let slice = app.accounts.subscriptions(user.id, active, now, after, params.limit).await?;
     let items = slice.items.iter().map(|item| subscription(item, now)).collect();
     Ok(params.answer(&context, items, slice.next.map(|key| key.to_string())))
 }
@@ -83,8 +82,7 @@ pub(crate) async fn transactions(
         kind: parameters.optional("kind", one_of(&KINDS)),
     })?;
     let after = params.key(|key| key.parse().ok())?;
-    let slice = app.readers.transactions_of_user(user.id, filter, after, params.limit).await?;
-    status::told(&app, &slice.items).await;
+    let slice = app.statuses.list_for_user(user.id, filter, after, params.limit).await?;
     let items = slice.items.iter().map(transaction).collect();
     Ok(params.answer(&context, items, slice.next.map(|key| key.to_string())))
 }
@@ -95,7 +93,7 @@ pub(crate) async fn transaction_detail(
     user: User,
     Id(id): Id<TransactionId>,
 ) -> Result<Json<Value>, Problem> {
-    let known = status::known(&app, id).await?;
+    let known = app.statuses.find(id).await?;
     let known =
         known.filter(|known| known.view.request.user_id == user.id).ok_or_else(no_such_transaction)?;
     let mut shown = transaction(&known.view);

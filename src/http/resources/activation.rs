@@ -1,12 +1,12 @@
 //! `/activation`: buy an offer.
 
-use crate::app::activate::{self, Accepted, Activation};
-use crate::app::idempotency::Repeatable;
+use crate::app::activate::{Accepted, Activation};
+use crate::app::idempotency::IdempotentRequest;
 use crate::http::Shared;
 use crate::http::context::Context;
 use crate::http::extract::caller::User;
 use crate::http::extract::fields::Fields;
-use crate::http::extract::idempotency::{IdempotencyKey, REPLAYED};
+use crate::http::extract::idempotency::{IdempotencyKeyHeader, REPLAYED};
 use crate::http::extract::values::uuid;
 use crate::http::problem::Problem;
 use axum::Json;
@@ -21,15 +21,15 @@ pub(crate) async fn activate(
     State(app): State<Shared>,
     user: User,
     context: Context,
-    key: Option<IdempotencyKey>,
+    key: Option<IdempotencyKeyHeader>,
     fields: Fields,
 ) -> Result<Response, Problem> {
     let answer = async {
         let offer_id = OfferId(fields.read(|fields| fields.required("offer_id", uuid))?);
         let request = format!("POST /activation offer_id={offer_id}");
-        let repeatable = Repeatable::new(user.id.0, key.map(Into::into), request);
-        let activation = Activation { user_id: user.id, offer_id, repeatable };
-        Ok::<_, Problem>(activate::accept(&app.log, &activation, context.metadata(user.actor)).await?)
+        let request = IdempotentRequest::new(user.id.0, key.map(Into::into), request);
+        let activation = Activation { user_id: user.id, offer_id, request };
+        Ok::<_, Problem>(app.activations.activate(&activation, context.metadata(user.actor)).await?)
     };
     Ok(accepted(counted(answer.await)?))
 }

@@ -1,6 +1,7 @@
 //! `/audit`: history as it stands in the log.
 
-use crate::event_log::{EventLog, Filter, LogError, PAGE_EVENTS, StreamId};
+use crate::app::history::At;
+use crate::event_log::Filter;
 use crate::http::Shared;
 use crate::http::context::Context;
 use crate::http::extract::caller::Auditor;
@@ -10,7 +11,6 @@ use crate::http::extract::preferences;
 use crate::http::extract::query::{self, Parameters};
 use crate::http::extract::values::{Expected, parse_uuid};
 use crate::http::problem::Problem;
-use crate::http::problem::mapping::{no_such_account, no_such_transaction};
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -18,19 +18,13 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use domain::transaction::{Event, Kind, Transaction};
-use domain::user_offer::UserOffer;
-use domain::{Recorded, SubscriptionId, Timestamp, TransactionId};
-use futures::stream::{self, Stream};
+use domain::{Recorded, TransactionId};
+use futures::TryStreamExt;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::time::Duration;
-use tokio::time::Instant;
 use uuid::Uuid;
 
-/// How long a balance waits for the entries of its events.
-const BALANCE_WAIT: Duration = Duration::from_secs(5);
 const NDJSON: &str = "application/x-ndjson";
 
 /// `GET /audit/events/`: a page as JSON, or with `Accept: application/x-ndjson` all records to the head.
@@ -46,16 +40,13 @@ pub(crate) async fn events(
     })?;
     let after = params.key(|key| key.parse().ok())?.or(after).unwrap_or(0);
     if preferences::wants(NDJSON, &headers) {
-        let head = app.log.head().await?;
-        let lines = Body::from_stream(lines(app.log.clone(), filter, after, head));
+        let pages = app.history.pages(filter, after).await?;
+        let lines = Body::from_stream(pages.map_ok(|page| lines(&page)));
         return Ok(([(header::CONTENT_TYPE, NDJSON)], lines).into_response());
     }
-    let limit = params.limit as usize;
-    let mut found = app.log.search(&filter, after, i64::from(params.limit) + 1).await?;
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next = found.last().filter(|_| more).map(|event| event.position.to_string());
-    Ok(params.answer(&context, found.iter().map(with_leaf_hash).collect(), next))
+    let slice = app.history.page(&filter, after, params.limit).await?;
+    let items = slice.items.iter().map(with_leaf_hash).collect();
+    Ok(params.answer(&context, items, slice.next.map(|position| position.to_string())))
 }
 
 /// `GET /audit/transactions/{id}/`: what happened to a transaction and to the subscription it caused.
@@ -64,12 +55,7 @@ pub(crate) async fn transaction(
     _auditor: Auditor,
     Id(id): Id<TransactionId>,
 ) -> Result<Json<Value>, Problem> {
-    let mut events = app.log.stream(StreamId::of::<Transaction>(id.0)).await?;
-    let first = events.first().ok_or_else(no_such_transaction)?;
-    let subscription = subscription_of(id, first)?;
-    let of_subscription = app.log.stream(StreamId::of::<UserOffer>(subscription.0)).await?;
-    events.extend(of_subscription.into_iter().filter(|event| is_caused_by(id, subscription, event)));
-    events.sort_by_key(|event| event.position);
+    let events = app.history.of_transaction(id).await?;
     let records: Vec<_> = events.iter().map(|event| raw(event.line())).collect();
     Ok(Json(json!({"transaction_id": id, "events": records})))
 }
@@ -83,25 +69,12 @@ pub(crate) async fn balance(
     parameters: Parameters,
 ) -> Result<Json<Value>, Problem> {
     let at = parameters.read(|parameters| parameters.optional("at", position_or_time))?;
-    if app.identity.owner_kind(owner).await?.is_none() {
-        return Err(no_such_account());
-    }
-    let head = app.log.head().await?;
-    let position = match at {
-        None => head,
-        Some(At::Position(position)) => position.min(head),
-        Some(At::Time(moment)) => app.log.position_at(moment).await?,
-    };
-    app.readers.checkpoint().wait_for(position, Instant::now() + BALANCE_WAIT).await?;
-    let balance = app.readers.balance_at(owner, position).await?;
-    let recorded_at = app.log.recorded_at(position).await?;
-    Ok(Json(json!({"balance": balance, "position": position, "recorded_at": recorded_at})))
-}
-
-/// A point in history.
-enum At {
-    Position(i64),
-    Time(Timestamp),
+    let found = app.history.balance_at(owner, at).await?;
+    Ok(Json(json!({
+        "balance": found.balance,
+        "position": found.position,
+        "recorded_at": found.recorded_at,
+    })))
 }
 
 fn position_or_time(text: &str) -> Result<At, Expected> {
@@ -124,37 +97,14 @@ fn filter(parameters: &mut Parameters) -> Filter {
     }
 }
 
-/// The record lines after `after` up to `head`, a page at a time: memory stays bounded however long the
-/// history is. A failure midway cuts the body off, which the client notices.
-fn lines(
-    log: EventLog,
-    filter: Filter,
-    after: i64,
-    head: i64,
-) -> impl Stream<Item = Result<Bytes, LogError>> {
-    stream::try_unfold(after, move |after| {
-        let (log, filter) = (log.clone(), filter.clone());
-        async move {
-            if after >= head {
-                return Ok(None);
-            }
-            let page = page(&log, &filter, after).await?;
-            let Some(last) = page.last().map(|event| event.position) else { return Ok(None) };
-            let mut text = String::new();
-            for event in page.iter().take_while(|event| event.position <= head) {
-                text.push_str(&event.line());
-                text.push('\n');
-            }
-            Ok(Some((Bytes::from(text), last)))
-        }
-    })
-}
-
-async fn page(log: &EventLog, filter: &Filter, after: i64) -> Result<Vec<Recorded>, LogError> {
-    if filter.is_empty() {
-        return log.page(after, PAGE_EVENTS).await; // stops at a hole
+/// One record line an event. A failure midway cuts the body off, which the client notices.
+fn lines(page: &[Recorded]) -> Bytes {
+    let mut text = String::new();
+    for event in page {
+        text.push_str(&event.line());
+        text.push('\n');
     }
-    log.search(filter, after, i64::try_from(PAGE_EVENTS).expect("a thousand")).await
+    Bytes::from(text)
 }
 
 /// The record's ten members and the hash of its leaf in the Merkle tree (RFC 6962).
@@ -167,23 +117,4 @@ fn with_leaf_hash(event: &Recorded) -> Box<RawValue> {
 
 fn raw(line: String) -> Box<RawValue> {
     RawValue::from_string(line).unwrap_or_else(|_| to_raw_value(&()).expect("null is JSON"))
-}
-
-/// The subscription that the transaction starts or extends.
-fn subscription_of(id: TransactionId, first: &Recorded) -> Result<SubscriptionId, Problem> {
-    match domain::Event::decode(first).map_err(LogError::from)? {
-        domain::Event::Transaction(Event::ActivationRequested(request)) if request.kind == Kind::Renewal => {
-            Ok(request.subscription_id.unwrap_or(SubscriptionId::started_by(id)))
-        }
-        _ => Ok(SubscriptionId::started_by(id)),
-    }
-}
-
-/// All of a subscription that the transaction started; of one that it extended, only the extension.
-fn is_caused_by(id: TransactionId, subscription: SubscriptionId, event: &Recorded) -> bool {
-    if subscription == SubscriptionId::started_by(id) {
-        return true;
-    }
-    let Ok(domain::Event::UserOffer(event)) = domain::Event::decode(event) else { return false };
-    matches!(event, domain::user_offer::Event::Renewed(period) if period.transaction_id == id)
 }

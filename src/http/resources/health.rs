@@ -58,7 +58,7 @@ pub(crate) async fn live() -> Json<Alive> {
     responses((status = 200, description = "It can.", body = Ready)),
     extensions(("x-refusals" = json!(refusals(&[Code::Unavailable])))))]
 pub(crate) async fn ready(State(app): State<Shared>) -> Result<Json<Ready>, Problem> {
-    let health = app.health().await;
+    let health = app.health.run().await;
     let degraded = health.redis.is_err() || health.nats.is_err();
     let state = |part: &Result<(), String>| part.clone().err().unwrap_or_else(|| "ok".to_owned());
     let parts = Parts {

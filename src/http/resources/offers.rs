@@ -6,7 +6,6 @@ use crate::http::extract::path;
 use crate::http::extract::query::Parameters;
 use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
-use crate::http::problem::mapping::no_such_offer;
 use crate::http::values::{Id, Money, Time};
 use crate::http::{Code, Shared};
 use crate::identity::Caller;
@@ -66,7 +65,7 @@ pub(crate) async fn list(
         let (id, name) = key.split_once('|')?;
         Some((name.to_owned(), id.parse::<OfferId>().ok()?))
     })?;
-    let slice = app.readers.offers_on_sale(after, params.limit).await?;
+    let slice = app.catalogue.on_sale(after, params.limit).await?;
     let next = slice.next.map(|(name, id)| format!("{id}|{name}"));
     let page: OfferPage = params.page(&context, slice.items.iter().map(Offer::from), next);
     tagged(Json(page).into_response(), &headers).await
@@ -82,7 +81,7 @@ pub(crate) async fn detail(
     _caller: Caller,
     path::Id(id): path::Id<OfferId>,
 ) -> Result<Json<Offer>, Problem> {
-    let offer = app.readers.offer(id).await?.ok_or_else(no_such_offer)?;
+    let offer = app.catalogue.find(id).await?;
     Ok(Json(Offer::from(&offer)))
 }
 

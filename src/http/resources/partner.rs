@@ -3,9 +3,8 @@
 
 use super::account::STATUSES;
 use super::activation::count;
-use crate::app::idempotency::Repeatable;
-use crate::app::partner_activate::{self, Accepted, PartnerActivation, Reference};
-use crate::app::status;
+use crate::app::idempotency::IdempotentRequest;
+use crate::app::partner_activate::{Accepted, PartnerActivation, Reference};
 use crate::http::Shared;
 use crate::http::context::Context;
 use crate::http::extract::caller::Partner;
@@ -24,9 +23,8 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use domain::ids::RepeatKey;
-use domain::transaction::Status;
-use domain::{Money, OfferId, PartnerId, TransactionId, UserId};
+use domain::ids::IdempotencyKey;
+use domain::{Money, OfferId, UserId};
 use projections::TransactionView;
 use projections::transaction::PartnerFilter;
 use serde_json::{Value, json};
@@ -52,7 +50,7 @@ pub(crate) async fn activate(
     let answer = async {
         let activation = Wish::read(fields)?.of(&caller, &headers)?;
         let metadata = context.metadata(caller.actor().to_string());
-        Ok::<_, Problem>(partner_activate::accept(&app.log, &app.identity, &activation, metadata).await?)
+        Ok::<_, Problem>(app.activations.activate_for_partner(&activation, metadata).await?)
     };
     let answer = answer.await;
     count(if answer.is_ok() { "accepted" } else { "rejected" });
@@ -91,12 +89,12 @@ impl Wish {
             return Err(Problem::new(Code::NotAuthorizedForUser, detail));
         }
         let key = match &self.partner_reference {
-            Some(reference) => Some(RepeatKey::PartnerReference(reference.clone())),
+            Some(reference) => Some(IdempotencyKey::PartnerReference(reference.clone())),
             None => idempotency::read(headers)?.map(Into::into),
         };
         let Self { user_id, offer_id, amount, partner_reference, callback_url } = self;
         let request = format!("POST /partner/activate user_id={user_id} offer_id={offer_id} amount={amount}");
-        let repeatable = Repeatable::new(caller.id(), key, request);
+        let request = IdempotentRequest::new(caller.id(), key, request);
         let partner_id = match caller {
             Caller::Partner { id, .. } => Some(*id),
             Caller::User { .. } => None,
@@ -108,7 +106,7 @@ impl Wish {
             amount,
             partner_reference,
             callback_url,
-            repeatable,
+            request,
         })
     }
 }
@@ -137,7 +135,7 @@ pub(crate) async fn validate(
 ) -> Result<Json<ValidateAnswer>, Problem> {
     let text = path.map(|Path(text)| text).unwrap_or_default();
     let found = match Reference::parse(&text) {
-        Some(reference) => find(&app, &reference).await?,
+        Some(reference) => app.statuses.find_by_reference(&reference).await?,
         None => None,
     };
     let view = found.filter(|view| concerns(view, &caller)).ok_or_else(|| no_such_reference(&text))?;
@@ -146,18 +144,6 @@ pub(crate) async fn validate(
         answer.partner_reference = None; // the partner's own business
     }
     Ok(Json(answer))
-}
-
-/// From the log, which has it as soon as it was told.
-async fn find(app: &Shared, reference: &Reference) -> Result<Option<TransactionView>, Problem> {
-    let Some(request) = app.log.find_by_reference(reference.as_str()).await? else { return Ok(None) };
-    let id = request.aggregate_id.parse().map_err(|_| Problem::internal())?;
-    current(app, id).await
-}
-
-async fn current(app: &Shared, id: TransactionId) -> Result<Option<TransactionView>, Problem> {
-    let known = status::known(app, id).await?;
-    Ok(known.map(|known| known.view))
 }
 
 fn concerns(view: &TransactionView, caller: &Caller) -> bool {
@@ -188,27 +174,14 @@ pub(crate) async fn transactions(
         })?;
     let after = params.key(|key| key.parse().ok())?;
     if let Some(reference) = partner_reference {
-        let found = answered(&app, partner, reference, status).await?;
+        let found = app.statuses.find_by_partner_reference(partner, reference).await?;
+        let found = found.filter(|view| status.is_none_or(|status| view.status == status));
         return Ok(params.answer(&context, found.iter().map(ValidateAnswer::from).collect(), None));
     }
     let filter = PartnerFilter { partner_reference: None, status };
-    let slice = app.readers.transactions_of_partner(partner, filter, after, params.limit).await?;
-    status::told(&app, &slice.items).await;
+    let slice = app.statuses.list_for_partner(partner, filter, after, params.limit).await?;
     let items = slice.items.iter().map(ValidateAnswer::from).collect();
     Ok(params.answer(&context, items, slice.next.map(|key| key.to_string())))
-}
-
-/// What the partner's own reference made: at most one, found by its derived id, so that a partner whose
-/// answer was lost hears the truth at once and not what the lists have by now.
-async fn answered(
-    app: &Shared,
-    partner: PartnerId,
-    reference: String,
-    status: Option<Status>,
-) -> Result<Option<TransactionView>, Problem> {
-    let id = RepeatKey::PartnerReference(reference).event_id(partner.0);
-    let found = current(app, TransactionId(id)).await?;
-    Ok(found.filter(|view| status.is_none_or(|status| view.status == status)))
 }
 
 /// `GET /partner/balance/`: what the float account has now.
@@ -216,7 +189,7 @@ pub(crate) async fn balance(
     State(app): State<Shared>,
     Partner(partner): Partner,
 ) -> Result<Json<Value>, Problem> {
-    let balance = app.log.balance(partner.into()).await?;
+    let balance = app.accounts.balance(partner.into()).await?;
     Ok(Json(json!({"balance": balance.balance, "currency": app.currency})))
 }
 

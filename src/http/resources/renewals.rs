@@ -2,13 +2,13 @@
 
 use super::account::subscription;
 use super::activation::{accepted, counted};
-use crate::app::idempotency::Repeatable;
-use crate::app::renew::{self, Renewal, Target};
+use crate::app::idempotency::IdempotentRequest;
+use crate::app::renew::{Renewal, Target};
 use crate::http::Shared;
 use crate::http::context::Context;
 use crate::http::extract::caller::User;
 use crate::http::extract::fields::Fields;
-use crate::http::extract::idempotency::IdempotencyKey;
+use crate::http::extract::idempotency::IdempotencyKeyHeader;
 use crate::http::extract::page::PageParams;
 use crate::http::extract::query::{Parameters, integer};
 use crate::http::extract::values::uuid;
@@ -37,7 +37,7 @@ pub(crate) async fn expiring(
     let days = days.map_or(DEFAULT_DAYS, |days| u32::try_from(days).expect("1 to 90"));
     let after = params.key(end_key)?;
     let now = app.clock.now();
-    let slice = app.readers.expiring(user.id, now, days, after, params.limit).await?;
+    let slice = app.accounts.expiring(user.id, now, days, after, params.limit).await?;
     let items = slice.items.iter().map(|item| subscription(item, now)).collect();
     Ok(params.answer(&context, items, slice.next.map(|(end, id)| format!("{end}|{id}"))))
 }
@@ -47,7 +47,7 @@ pub(crate) async fn renew(
     State(app): State<Shared>,
     user: User,
     context: Context,
-    key: Option<IdempotencyKey>,
+    key: Option<IdempotencyKeyHeader>,
     fields: Fields,
 ) -> Result<Response, Problem> {
     let answer = async {
@@ -56,10 +56,10 @@ pub(crate) async fn renew(
             Target::Offer(id) => format!("POST /offers/renew offer_id={id}"),
             Target::Subscription(id) => format!("POST /offers/renew subscription_id={id}"),
         };
-        let repeatable = Repeatable::new(user.id.0, key.map(Into::into), request);
-        let renewal = Renewal { user_id: user.id, target, repeatable };
+        let request = IdempotentRequest::new(user.id.0, key.map(Into::into), request);
+        let renewal = Renewal { user_id: user.id, target, request };
         let metadata = context.metadata(user.actor);
-        Ok::<_, Problem>(renew::accept(&app.log, &app.readers, &renewal, metadata).await?)
+        Ok::<_, Problem>(app.activations.renew(&renewal, metadata).await?)
     };
     Ok(accepted(counted(answer.await)?))
 }

@@ -1,14 +1,13 @@
-//! `GET /activation/status/{id}/`: how a purchase is going, at once, as soon as it is final
+//! `GET /activation/status/{id}/`: how a transaction is going, at once, as soon as it is final
 //! (`Prefer: wait=N`), or whenever it changes (`Accept: text/event-stream`).
 //!
-//! Who waits does no work meanwhile: it gives its place among the requests back and takes a seat in the
-//! waiting room. When all seats are taken a wait is answered at once (a preference may be ignored), and
-//! a stream is refused.
+//! A waiting request does no work: it gives its place among the requests back and subscribes to changes.
+//! When there are too many subscriptions a wait is answered at once (a preference may be ignored), and a
+//! stream is refused.
 
 use super::status_stream;
 use crate::app::App;
-use crate::app::status;
-use crate::app::status_watch::Called;
+use crate::app::status_watch::Signal;
 use crate::http::Shared;
 use crate::http::extract::path::Id;
 use crate::http::extract::preferences::{self, EVENT_STREAM, PREFERENCE_APPLIED};
@@ -35,11 +34,11 @@ pub(crate) async fn status(
     headers: HeaderMap,
     slot: Option<Extension<Slot>>,
 ) -> Result<Response, Problem> {
-    let now = status::current(&app, id).await?;
+    let now = app.statuses.current(id).await?;
     let now = now.filter(|hash| concerns(hash, &caller)).ok_or_else(no_such_transaction)?;
     if preferences::wants(EVENT_STREAM, &headers) {
-        let seat = app.waiting_room.enter(id).ok_or_else(no_seat)?;
-        return status_stream::answer(app, id, seat, &headers).await;
+        let subscription = app.statuses.subscribe(id).ok_or_else(too_many_wait)?;
+        return status_stream::answer(app, id, subscription, &headers).await;
     }
     let Some(wait) = preferences::wait(&headers) else { return Ok(Json(shown(&now)).into_response()) };
     if let Some(Extension(slot)) = slot {
@@ -59,30 +58,30 @@ pub(crate) fn shown(hash: &TransactionHash) -> Map<String, Value> {
     hash.shown().map(|(name, value)| (name.to_owned(), Value::from(value))).collect()
 }
 
-/// The status once it is final, or as it is when `wait` is over or the service stops; `None` when there
-/// is no seat to wait in.
+/// The status once it is final, or as it is when `wait` is over or the service stops; `None` when too many
+/// requests wait.
 async fn held(app: &App, id: TransactionId, now: TransactionHash, wait: Duration) -> Option<TransactionHash> {
     if now.is_final() {
         return Some(now);
     }
     let until = Instant::now() + wait;
-    let mut seat = app.waiting_room.enter(id)?;
+    let mut subscription = app.statuses.subscribe(id)?;
     let mut last = now;
     loop {
         last = newer(app, id).await.unwrap_or(last);
         if last.is_final() {
             return Some(last);
         }
-        if let Ok(Called::Look) = timeout_at(until, seat.called()).await {
+        if let Ok(Signal::Changed) = timeout_at(until, subscription.signalled()).await {
             continue;
         }
         return Some(newer(app, id).await.unwrap_or(last));
     }
 }
 
-/// What is to be seen now; nothing when it cannot be: who waits is not told of every hiccup.
+/// The status now; `None` when it cannot be read: a waiting request outlives short failures.
 async fn newer(app: &App, id: TransactionId) -> Option<TransactionHash> {
-    status::current(app, id).await.ok().flatten()
+    app.statuses.current(id).await.ok().flatten()
 }
 
 fn concerns(hash: &TransactionHash, caller: &Caller) -> bool {
@@ -92,6 +91,6 @@ fn concerns(hash: &TransactionHash, caller: &Caller) -> bool {
     }
 }
 
-fn no_seat() -> Problem {
+fn too_many_wait() -> Problem {
     Problem::new(Code::Overloaded, "Too many requests wait already")
 }

@@ -5,8 +5,7 @@
 //! the final status. A client that has that already is answered 204, which stops its reconnecting.
 
 use super::status::shown;
-use crate::app::status;
-use crate::app::status_watch::{Called, Seat};
+use crate::app::status_watch::{Signal, StatusSubscription};
 use crate::http::Shared;
 use crate::http::problem::Problem;
 use crate::http::problem::mapping::no_such_transaction;
@@ -36,10 +35,10 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 pub(crate) async fn answer(
     app: Shared,
     id: TransactionId,
-    seat: Seat,
+    subscription: StatusSubscription,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let now = status::current(&app, id).await?.ok_or_else(no_such_transaction)?;
+    let now = app.statuses.current(id).await?.ok_or_else(no_such_transaction)?;
     let untold = match last_heard(headers) {
         Some(heard) => since(&app, &now, heard).await?,
         None => vec![now.clone()],
@@ -50,7 +49,7 @@ pub(crate) async fn answer(
     let telling = Telling {
         app,
         id,
-        seat,
+        subscription,
         told: now.position(),
         ended: now.is_final(),
         untold: untold.into(),
@@ -74,7 +73,7 @@ async fn since(app: &Shared, now: &TransactionHash, heard: i64) -> Result<Vec<Tr
     if heard == now.position() {
         return Ok(Vec::new());
     }
-    let changes = status::changes(&app.log, now.transaction_id(), now.position()).await?;
+    let changes = app.statuses.changes(now.transaction_id(), now.position()).await?;
     let known = changes.iter().position(|change| change.position() == heard);
     Ok(match known {
         Some(index) => changes.into_iter().skip(index + 1).collect(),
@@ -82,11 +81,11 @@ async fn since(app: &Shared, now: &TransactionHash, heard: i64) -> Result<Vec<Tr
     })
 }
 
-/// One stream: what is still to be told, and the seat in which the next change is waited for.
+/// One stream: the changes still to be sent, and the subscription to the next ones.
 struct Telling {
     app: Shared,
     id: TransactionId,
-    seat: Seat,
+    subscription: StatusSubscription,
     untold: VecDeque<TransactionHash>,
     /// The position of the last change that is told or about to be.
     told: i64,
@@ -104,18 +103,18 @@ impl Telling {
             if self.ended {
                 return None;
             }
-            self.ended = timeout_at(self.until, self.seat.called()).await != Ok(Called::Look);
+            self.ended = timeout_at(self.until, self.subscription.signalled()).await != Ok(Signal::Changed);
             self.look().await;
         }
     }
 
     /// Notes what has changed. What cannot be seen now is seen at the next look.
     async fn look(&mut self) {
-        let Ok(Some(now)) = status::current(&self.app, self.id).await else { return };
+        let Ok(Some(now)) = self.app.statuses.current(self.id).await else { return };
         if now.position() <= self.told {
             return;
         }
-        let changes = status::changes(&self.app.log, self.id, now.position()).await;
+        let changes = self.app.statuses.changes(self.id, now.position()).await;
         let new = changes.unwrap_or_default().into_iter().filter(|change| change.position() > self.told);
         self.untold.extend(new);
         if self.untold.is_empty() {

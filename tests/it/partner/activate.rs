@@ -88,7 +88,7 @@ async fn refusals_come_in_one_order_and_write_nothing() {
     let (shop, alice) = (service.shop("Shop", 999).await, service.person("alice", &["user"]).await);
     let (tv, gone) = (service.offer("TV", 1000).await, service.offer("Gone", 1000).await);
     service.change(gone, Change { is_active: Some(false), ..Change::default() }).await;
-    let head = service.app.log.head().await.unwrap();
+    let head = service.resources.log.head().await.unwrap();
     let nobody = Uuid::now_v7();
     for (body, code) in [
         (json!({}), "missing_fields"),
@@ -115,7 +115,7 @@ async fn refusals_come_in_one_order_and_write_nothing() {
     service.post(&alice, "/partner/activate/", &lacking).await.is(400, "missing_fields");
     let anonymous = service.anonymous(Method::POST, "/api/v1/partner/activate/");
     send(anonymous.json(&json!({}))).await.is(401, "not_authenticated");
-    assert_eq!(service.app.log.head().await.unwrap(), head);
+    assert_eq!(service.resources.log.head().await.unwrap(), head);
     assert_eq!(float(&service, &shop).await, "9.99");
 }
 
@@ -154,9 +154,9 @@ async fn no_two_purchases_have_the_same_reference() {
         partner_reference: None,
         reference: Some(drawn.as_str().unwrap().to_owned()),
     };
-    let command = AggregateCommand::Transaction(TransactionId(Uuid::now_v7()), Command::Request(request));
-    let twice = Plan::new().command(command);
-    assert!(service.app.log.commit(&Metadata::system("test"), twice).await.is_err());
+    let order = AggregateCommand::Transaction(TransactionId(Uuid::now_v7()), Command::Request(request));
+    let twice = Plan::new().command(order);
+    assert!(service.resources.log.commit(&Metadata::system("test"), twice).await.is_err());
     assert_eq!(float(&service, &shop).await, "40.00");
     assert_eq!(activate(&service, &shop, &wish(&alice, tv)).await.status, 201, "the log goes on");
 }

@@ -48,7 +48,7 @@ async fn a_purchases_own_url_must_have_the_registered_origin() {
     assert_eq!(accepted.status, 201, "{}", accepted.text);
     service.all_listed().await;
     let id = TransactionId(accepted.id("transaction_id"));
-    let kept = service.app.readers.transaction(id).await.unwrap().unwrap().callback_url;
+    let kept = service.resources.readers.transaction(id).await.unwrap().unwrap().callback_url;
     assert_eq!(kept.as_deref(), Some("https://SHOP.example:443/other"));
     assert_eq!(activate(&service, &shop, &with(&order, "callback_url", json!(null))).await.status, 201);
 }

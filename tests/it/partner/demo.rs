@@ -6,8 +6,8 @@ use offers::devstack::Partner;
 use offers::devstack::demo_data;
 
 async fn load(service: &Service, key: Option<&str>) -> Partner {
-    let (app, now) = (&service.app, service.app.clock.now().utc());
-    demo_data::load(&app.log, &app.identity, key, now).await.unwrap().partner.unwrap()
+    let (resources, now) = (&service.resources, service.app.clock.now().utc());
+    demo_data::load(&resources.log, &resources.identity, key, now).await.unwrap().partner.unwrap()
 }
 
 #[tokio::test]

@@ -7,9 +7,7 @@ use domain::account::{Command, Kind};
 use domain::offer::Terms;
 use domain::{AccountId, Metadata, Money, OfferId, PartnerId, SubscriptionId, TransactionId, UserId};
 use domain::{transaction, user_offer};
-use offers::app::App;
-use offers::app::status_watch::WaitingRoom;
-use offers::app::{accounts, catalogue};
+use offers::app::{App, Resources, catalogue};
 use offers::bus::{Bus, Options};
 use offers::clock::Clock;
 use offers::config::Protection;
@@ -43,6 +41,7 @@ const STATUS_TTL: Duration = Duration::from_secs(3600);
 /// A running service; it stops when dropped.
 pub struct Service {
     pub app: Arc<App>,
+    pub resources: Resources,
     pub url: String,
     pub redis_url: String,
     client: reqwest::Client,
@@ -122,8 +121,7 @@ impl Service {
         }
         let identity = Arc::new(identity(pool.clone()));
         let hashes = RedisHashes::open(&redis_url, STATUS_TTL).unwrap();
-        let app = Arc::new(App {
-            waiting_room: WaitingRoom::open(log.clone(), readers.clone(), hashes.clone(), &stop),
+        let resources = Resources {
             log,
             parked: Parked::new(pool.clone()),
             callbacks: Callbacks::new(pool, identity.clone(), setting.clock.clone()),
@@ -136,11 +134,12 @@ impl Service {
             clock: setting.clock,
             currency: "EUR".to_owned(),
             metrics: metrics(),
-        });
+        };
+        let app = Arc::new(App::new(&resources, &stop));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(http::serve(listener, http::router(app.clone(), &setting.protection), stop.clone()));
-        Self { app, url, redis_url, client: http(), _stop: stop.drop_guard() }
+        Self { app, resources, url, redis_url, client: http(), _stop: stop.drop_guard() }
     }
 
     /// A user with 1000.00.
@@ -162,7 +161,7 @@ impl Service {
         };
         let now = self.app.clock.now().utc();
         let user = self.app.identity.create_user(&new, &Actor::system("test"), now).await.unwrap();
-        accounts::open(&self.app.log, user.id.into(), Kind::User, &Metadata::system("test")).await.unwrap();
+        self.app.accounts.open(user.id.into(), Kind::User, &Metadata::system("test")).await.unwrap();
         self.app.identity.confirm_user(user.id).await.unwrap();
         let home = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let grant = self.app.identity.login(name, &PASSWORD.into(), home, now).await.unwrap();
@@ -183,7 +182,7 @@ impl Service {
         let now = self.app.clock.now().utc();
         let new = self.app.identity.create_partner(name, url, &Actor::system("test"), now).await.unwrap();
         let id = new.partner.id;
-        accounts::open(&self.app.log, id.into(), Kind::Partner, &Metadata::system("test")).await.unwrap();
+        self.app.accounts.open(id.into(), Kind::Partner, &Metadata::system("test")).await.unwrap();
         if hundredths > 0 {
             self.pay_in(id.into(), hundredths).await;
         }
@@ -193,7 +192,7 @@ impl Service {
     pub async fn pay_in(&self, account: AccountId, hundredths: i64) {
         let amount = Money::from_hundredths(hundredths);
         let plan = Plan::new().command(AggregateCommand::Account(account, Command::Credit { amount }));
-        self.app.log.commit(&Metadata::system("test"), plan).await.unwrap();
+        self.resources.log.commit(&Metadata::system("test"), plan).await.unwrap();
     }
 
     /// An offer on sale for 30 days, in the lists.
@@ -213,24 +212,23 @@ impl Service {
             duration_days: 30,
         };
         let system = Metadata::system("test");
-        let position = catalogue::create(&self.app.log, id, terms, true, &system).await.unwrap();
+        let position = self.app.catalogue.create(id, terms, true, &system).await.unwrap();
         (id, position.unwrap())
     }
 
     pub async fn change(&self, id: OfferId, change: catalogue::Change) {
-        let position =
-            catalogue::change(&self.app.log, id, &change, &Metadata::system("test")).await.unwrap();
+        let position = self.app.catalogue.change(id, &change, &Metadata::system("test")).await.unwrap();
         self.listed(position.unwrap()).await;
     }
 
     /// Waits until the lists have everything up to `position`.
     pub async fn listed(&self, position: i64) {
-        self.app.readers.checkpoint().wait_for(position, Instant::now() + PATIENCE).await.unwrap();
+        self.resources.readers.checkpoint().wait_for(position, Instant::now() + PATIENCE).await.unwrap();
     }
 
     /// Waits until the lists have everything.
     pub async fn all_listed(&self) {
-        self.listed(self.app.log.head().await.unwrap()).await;
+        self.listed(self.resources.log.head().await.unwrap()).await;
     }
 
     /// What the processor does before it asks the external system.
@@ -264,7 +262,7 @@ impl Service {
     }
 
     pub async fn execute(&self, plan: Plan) -> i64 {
-        let outcome = self.app.log.commit(&Metadata::system("test"), plan).await.unwrap();
+        let outcome = self.resources.log.commit(&Metadata::system("test"), plan).await.unwrap();
         match outcome {
             Outcome::Committed(committed) => committed.last,
             Outcome::Unchanged => panic!("the plan repeated what was done"),

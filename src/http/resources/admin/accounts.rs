@@ -1,13 +1,13 @@
 //! `/admin/accounts`: what users and partners have, and paying in and out.
 
 use super::MAX_REASON;
-use crate::app::accounts::{self, Direction, Transfer};
-use crate::app::idempotency::Repeatable;
+use crate::app::accounts::{Adjustment, Direction};
+use crate::app::idempotency::IdempotentRequest;
 use crate::http::Shared;
 use crate::http::context::Context;
 use crate::http::extract::caller::Admin;
 use crate::http::extract::fields::Fields;
-use crate::http::extract::idempotency::{IdempotencyKey, REPLAYED};
+use crate::http::extract::idempotency::{IdempotencyKeyHeader, REPLAYED};
 use crate::http::extract::path::Id;
 use crate::http::extract::values::{line, positive_amount, prose};
 use crate::http::problem::Problem;
@@ -29,11 +29,11 @@ pub(crate) async fn detail(
     _admin: Admin,
     Id(id): Id<AccountId>,
 ) -> Result<Json<Value>, Problem> {
-    let kind = match app.identity.owner_kind(id.0).await?.ok_or_else(no_such_account)? {
+    let kind = match app.accounts.owner_kind(id).await?.ok_or_else(no_such_account)? {
         OwnerKind::User => "user",
         OwnerKind::Partner => "partner",
     };
-    let balance = app.log.balance(id).await?.balance;
+    let balance = app.accounts.balance(id).await?.balance;
     Ok(Json(json!({"account_id": id, "owner_id": id, "kind": kind, "balance": balance})))
 }
 
@@ -43,12 +43,12 @@ pub(crate) async fn credit(
     Admin(admin): Admin,
     context: Context,
     Id(id): Id<AccountId>,
-    key: Option<IdempotencyKey>,
+    key: Option<IdempotencyKeyHeader>,
     fields: Fields,
 ) -> Result<Response, Problem> {
     let metadata = context.metadata(admin.actor().to_string());
     let asked = Asked { admin: admin.id(), account_id: id, direction: Direction::Credit, key, metadata };
-    asked.carry_out(&app, fields).await
+    asked.adjust(&app, fields).await
 }
 
 /// `POST /admin/accounts/{owner_id}/debit/`
@@ -57,25 +57,25 @@ pub(crate) async fn debit(
     Admin(admin): Admin,
     context: Context,
     Id(id): Id<AccountId>,
-    key: Option<IdempotencyKey>,
+    key: Option<IdempotencyKeyHeader>,
     fields: Fields,
 ) -> Result<Response, Problem> {
     let metadata = context.metadata(admin.actor().to_string());
     let asked = Asked { admin: admin.id(), account_id: id, direction: Direction::Debit, key, metadata };
-    asked.carry_out(&app, fields).await
+    asked.adjust(&app, fields).await
 }
 
-/// What the path and the headers of a transfer say.
+/// What the path and the headers say.
 struct Asked {
     admin: uuid::Uuid,
     account_id: AccountId,
     direction: Direction,
-    key: Option<IdempotencyKey>,
+    key: Option<IdempotencyKeyHeader>,
     metadata: Metadata,
 }
 
 impl Asked {
-    async fn carry_out(self, app: &Shared, fields: Fields) -> Result<Response, Problem> {
+    async fn adjust(self, app: &Shared, fields: Fields) -> Result<Response, Problem> {
         let (amount, reason, reference) = fields.read_strictly(|fields| {
             (
                 fields.required("amount", positive_amount),
@@ -88,32 +88,27 @@ impl Asked {
             Direction::Debit => "debit",
         };
         let request = format!("POST /admin/accounts/{}/{verb} amount={amount}", self.account_id);
-        let transfer = Transfer {
+        let adjustment = Adjustment {
             account_id: self.account_id,
             direction: self.direction,
             amount,
-            repeatable: Repeatable::new(self.admin, self.key.map(Into::into), request),
+            request: IdempotentRequest::new(self.admin, self.key.map(Into::into), request),
         };
         let metadata = Metadata { reason: Some(reason), reference, ..self.metadata };
-        if app.identity.owner_kind(self.account_id.0).await?.is_none() {
-            accounts::carried_before(&app.log, &transfer).await?; // a key of another request is told first
-            return Err(no_such_account());
-        }
-        answer(app, &transfer, metadata).await
+        answer(app, &adjustment, metadata).await
     }
 }
 
-async fn answer(app: &Shared, transfer: &Transfer, metadata: Metadata) -> Result<Response, Problem> {
-    let carried = accounts::carry_out(&app.log, transfer, metadata).await?;
-    let balance = accounts::balance_after(&app.readers, transfer.account_id, carried).await?;
+async fn answer(app: &Shared, adjustment: &Adjustment, metadata: Metadata) -> Result<Response, Problem> {
+    let receipt = app.accounts.adjust(adjustment, metadata).await?;
     let body = json!({
-        "account_id": transfer.account_id,
-        "amount": transfer.amount,
-        "balance": balance,
-        "position": carried.position,
+        "account_id": adjustment.account_id,
+        "amount": adjustment.amount,
+        "balance": receipt.balance,
+        "position": receipt.position,
     });
     let mut response = (StatusCode::CREATED, Json(body)).into_response();
-    if carried.balance.is_none() {
+    if receipt.replayed {
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(response)

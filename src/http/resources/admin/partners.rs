@@ -1,7 +1,6 @@
 //! `/admin/partners`: systems that sell for people.
 
 use super::{cursor, key, reason};
-use crate::app::registration;
 use crate::http::Shared;
 use crate::http::context::Context;
 use crate::http::extract::caller::Admin;
@@ -38,11 +37,9 @@ pub(crate) async fn create(
         let name = fields.required("name", line(1..=MAX_NAME));
         (name, fields.optional("callback_url", callback_url), reason(fields))
     })?;
-    let now = app.clock.now().utc();
     let metadata = Metadata { reason: reason.clone(), ..context.metadata(admin.actor().to_string()) };
     let by = admin.actor().because(reason);
-    let told = (name.as_str(), url.as_deref());
-    let new = registration::create_partner(&app.log, &app.identity, told, &by, &metadata, now).await?;
+    let new = app.registration.create_partner(&name, url.as_deref(), &by, &metadata).await?;
     let body = json!({
         "id": new.partner.id,
         "name": new.partner.name,

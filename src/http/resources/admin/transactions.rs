@@ -1,7 +1,6 @@
 //! `/admin/transactions`: all purchases, with what was tried for each.
 
-use crate::app::status;
-use crate::event_log::StreamId;
+use crate::event_log::LogError;
 use crate::http::Shared;
 use crate::http::context::Context;
 use crate::http::extract::caller::Admin;
@@ -12,13 +11,12 @@ use crate::http::resources::account::{STATUSES, transaction};
 use axum::extract::State;
 use axum::response::Response;
 use chrono::TimeDelta;
-use domain::transaction::{Event, Transaction};
+use domain::transaction::Event;
 use domain::{Recorded, Timestamp, UnknownEvent};
 use projections::TransactionView;
 use projections::transaction::AdminFilter;
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::collections::HashMap;
 
 /// The longest age that can be asked for, in seconds: a hundred years.
 const MAX_AGE_S: i64 = 100 * 366 * 24 * 60 * 60;
@@ -41,17 +39,12 @@ pub(crate) async fn list_all(
             .map(|age_s| before(now, age_s)),
     })?;
     let after = params.key(|key| key.parse().ok())?;
-    let slice = app.readers.transactions(filter, after, params.limit).await?;
-    status::told(&app, &slice.items).await;
-    let streams: Vec<_> =
-        slice.items.iter().map(|view| StreamId::of::<Transaction>(view.transaction_id.0)).collect();
-    let events = app.log.streams(&streams).await?;
-    let mut attempts = attempts(&events).map_err(crate::event_log::LogError::from)?;
-    let items = slice.items.iter().map(|view| {
-        let tried = attempts.remove(&view.transaction_id.to_string()).unwrap_or_default();
-        shown(view, &tried)
+    let slice = app.statuses.list_all(filter, after, params.limit).await?;
+    let items = slice.items.iter().map(|transaction| {
+        let attempts = attempts(&transaction.events).map_err(LogError::from)?;
+        Ok(shown(&transaction.view, &attempts))
     });
-    let items = items.collect();
+    let items = items.collect::<Result<_, Problem>>()?;
     Ok(params.answer(&context, items, slice.next.map(|key| key.to_string())))
 }
 
@@ -86,12 +79,11 @@ struct Attempt {
     detail: Option<String>,
 }
 
-/// What was tried for each transaction, by id, from all their events in order.
-fn attempts(events: &[Recorded]) -> Result<HashMap<String, Vec<Attempt>>, UnknownEvent> {
-    let mut known: HashMap<String, Vec<Attempt>> = HashMap::new();
+/// The attempts of one transaction, from its events.
+fn attempts(events: &[Recorded]) -> Result<Vec<Attempt>, UnknownEvent> {
+    let mut attempts: Vec<Attempt> = Vec::new();
     for recorded in events {
         let domain::Event::Transaction(event) = domain::Event::decode(recorded)? else { continue };
-        let attempts = known.entry(recorded.aggregate_id.clone()).or_default();
         let (evidence, detail) = match event {
             Event::Processing { .. } => {
                 let at = recorded.recorded_at;
@@ -106,5 +98,5 @@ fn attempts(events: &[Recorded]) -> Result<HashMap<String, Vec<Attempt>>, Unknow
             (last.evidence, last.detail) = (Some(evidence), Some(detail));
         }
     }
-    Ok(known)
+    Ok(attempts)
 }

@@ -1,7 +1,6 @@
 //! `/admin/users`: people who may log in.
 
 use super::{MAX_REASON, cursor, key};
-use crate::app::registration;
 use crate::http::context::Context;
 use crate::http::extract::caller::Admin;
 use crate::http::extract::fields::Fields;
@@ -97,10 +96,9 @@ pub(crate) async fn create(
         last_name: last_name.unwrap_or_default(),
         roles: roles.unwrap_or_default(),
     };
-    let now = app.clock.now().utc();
     let metadata = Metadata { reason: reason.clone(), ..context.metadata(admin.actor().to_string()) };
     let by = admin.actor().because(reason);
-    let user = registration::create_user(&app.log, &app.identity, &new, &by, &metadata, now).await?;
+    let user = app.registration.create_user(&new, &by, &metadata).await?;
     Ok((StatusCode::CREATED, Json(Profile::from(&user))))
 }
 

@@ -1,0 +1,54 @@
+//! Whether the servers that the service depends on answer.
+
+use crate::bus::{Bus, State};
+use crate::event_log::EventLog;
+use projections::RedisHashes;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long a server may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Asks the servers.
+pub struct HealthChecks {
+    log: EventLog,
+    hashes: RedisHashes,
+    bus: Bus,
+}
+
+/// How each server is; an error says why.
+pub struct Health {
+    /// Without it nothing is accepted and little is answered.
+    pub postgresql: Result<(), String>,
+    /// Without it statuses are read from PostgreSQL.
+    pub redis: Result<(), String>,
+    /// Without it accepted work waits.
+    pub nats: Result<(), String>,
+}
+
+impl HealthChecks {
+    #[must_use]
+    pub fn new(log: EventLog, hashes: RedisHashes, bus: Bus) -> Self {
+        Self { log, hashes, bus }
+    }
+
+    /// Asks every server.
+    pub async fn run(&self) -> Health {
+        let (postgresql, redis) = tokio::join!(
+            timeout(ANSWER_TIMEOUT, self.log.head()),
+            timeout(ANSWER_TIMEOUT, self.hashes.ping())
+        );
+        Health {
+            postgresql: answers("PostgreSQL", matches!(postgresql, Ok(Ok(_)))),
+            redis: answers("Redis", matches!(redis, Ok(Ok(())))),
+            nats: match self.bus.state() {
+                State::Connected => Ok(()),
+                State::Degraded(reason) => Err(reason),
+            },
+        }
+    }
+}
+
+fn answers(name: &str, it_does: bool) -> Result<(), String> {
+    if it_does { Ok(()) } else { Err(format!("{name} does not answer")) }
+}
