@@ -1,12 +1,12 @@
-//! What happens because of an event.
+//! Reactions to events.
 //!
-//! A processor says what happened (`Done`, `RetryAfter`, `Park`) and never acknowledges a message. It
-//! loads the aggregate before it acts, so that being called twice does nothing twice.
-//! - `activation` brings one purchase a step further; `sweeper` finds those that nobody brings further;
-//! - `parked` keeps what cannot be handled; `resumption` takes up what a person sent back to work.
+//! A processor returns `Done`, `RetryAfter` or `Park` and never acknowledges a message. It loads the aggregate
+//! before it acts, so a second delivery does nothing.
+//! - `activation` drives transactions, `callbacks` tells partners and `notifications` tells users the outcome,
+//!   `schedules` records what is due by time;
+//! - `parked` keeps messages that cannot be handled, until an operator requeues them.
 //!
-//! **Architecture Invariant:** whether NATS remembers a message decides when something is done, never
-//! whether.
+//! **Architecture Invariant:** NATS decides when something is done, never whether it is done.
 
 mod activation;
 pub mod callbacks;
@@ -14,5 +14,7 @@ pub mod notifications;
 mod parked;
 pub mod schedules;
 
-pub use activation::{ActivationProcessor, Cause, DEFAULT_CALLS, Resumption, Sweeper, consume_activations};
+pub use activation::{
+    ActivationProcessor, Cause, DEFAULT_CALLS, RequeuedActivations, Sweeper, consume_activations,
+};
 pub use parked::{Parked, ParkedError, ParkedMessage};

@@ -1,4 +1,4 @@
-//! Messages that cannot be handled: kept until a person has looked.
+//! Messages that cannot be handled. They wait for an operator.
 
 use crate::bus::Letter;
 use chrono::{DateTime, Utc};
@@ -7,9 +7,8 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
 use uuid::Uuid;
 
-/// How much of a reason is kept, in characters.
+/// Characters of a reason that are kept.
 const REASON_LENGTH: usize = 500;
-/// What is read of a row.
 const COLUMNS: &str = "id, consumer, position, subject, event_id, aggregate_id, reason, attempts, \
                        parked_at, requeued_at, resumed_at";
 
@@ -19,49 +18,41 @@ pub struct Parked {
     pool: PgPool,
 }
 
-/// The table did not answer.
 #[derive(Debug, thiserror::Error)]
-#[error("the table of parked messages does not answer")]
+#[error("cannot read or write the table of parked messages")]
 pub struct ParkedError(#[from] sqlx::Error);
 
-/// One parked message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParkedMessage {
-    /// Its own id.
     pub id: Uuid,
-    /// Who could not handle it.
+    /// The consumer that could not handle it.
     pub consumer: String,
-    /// Its place in the stream, which is the event's in the log.
+    /// Its sequence in the stream: the event's position in the log.
     pub position: i64,
-    /// Its subject.
     pub subject: String,
-    /// The event's id, where the message has one.
+    /// If the message has one.
     pub event_id: Option<Uuid>,
-    /// The aggregate's id, where the message has one.
+    /// If the message has one.
     pub aggregate_id: Option<Uuid>,
-    /// Why, for a person.
+    /// For the operator.
     pub reason: String,
-    /// Deliveries until it was given up.
+    /// Deliveries until it was parked.
     pub attempts: i64,
-    /// When it was parked, the last time.
+    /// Of the last time.
     pub parked_at: Timestamp,
-    /// When somebody sent it back to work; nothing while it waits.
+    /// `None` while it waits.
     pub requeued_at: Option<Timestamp>,
-    /// When a processor took it up since.
+    /// When a processor took the requeued message.
     pub resumed_at: Option<Timestamp>,
 }
 
 impl Parked {
-    /// The table in the database of `pool`.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
         Self { pool }
     }
 
-    /// Keeps `letter` from `consumer`. One that is parked again waits again.
-    ///
-    /// # Errors
-    /// The table does not answer.
+    /// Keeps `letter` from `consumer`. Parking a message twice resets it to waiting.
     pub async fn keep(&self, consumer: &str, letter: &Letter) -> Result<(), ParkedError> {
         sqlx::query(
             "insert into parked (id, consumer, position, subject, event_id, aggregate_id, reason, attempts) \
@@ -77,26 +68,20 @@ impl Parked {
         .bind(&letter.subject)
         .bind(letter.event_id)
         .bind(letter.aggregate_id)
-        .bind(cut(&letter.reason))
+        .bind(shortened(&letter.reason))
         .bind(letter.attempts)
         .execute(&self.pool)
         .await?;
         Ok(())
     }
 
-    /// How many wait.
-    ///
-    /// # Errors
-    /// The table does not answer.
+    /// The number of waiting messages.
     pub async fn count(&self) -> Result<i64, ParkedError> {
         let query = "select count(*) from parked where requeued_at is null";
         Ok(sqlx::query_scalar(query).fetch_one(&self.pool).await?)
     }
 
-    /// Those that wait, newest first, at most `limit`, after the one given by time and id.
-    ///
-    /// # Errors
-    /// The table does not answer.
+    /// Waiting messages, newest first, at most `limit`, after the message given by time and id.
     pub async fn waiting(
         &self,
         after: Option<(Timestamp, Uuid)>,
@@ -116,21 +101,15 @@ impl Parked {
         Ok(rows.iter().map(message).collect::<Result<_, _>>()?)
     }
 
-    /// The message `id`, waiting or not.
-    ///
-    /// # Errors
-    /// The table does not answer.
+    /// The message `id`, waiting or requeued.
     pub async fn find(&self, id: Uuid) -> Result<Option<ParkedMessage>, ParkedError> {
         let query = format!("select {COLUMNS} from parked where id = $1");
         let row = sqlx::query(&query).bind(id).fetch_optional(&self.pool).await?;
         Ok(row.as_ref().map(message).transpose()?)
     }
 
-    /// Notes that `by` (`user:<id>`) sends `id` back to work, and says what that was; nothing when there
-    /// is no such message that waits. [`Resumption`](super::Resumption) sees to the work.
-    ///
-    /// # Errors
-    /// The table does not answer.
+    /// Marks the waiting message `id` as requeued by `by` (`user:<id>`) and returns it; its processor polls
+    /// for such messages. `None` if no such message waits.
     pub async fn requeue(&self, id: Uuid, by: &str) -> Result<Option<ParkedMessage>, ParkedError> {
         let query = format!(
             "update parked set requeued_at = now(), requeued_by = $2, resumed_at = null \
@@ -140,9 +119,8 @@ impl Parked {
         Ok(row.as_ref().map(message).transpose()?)
     }
 
-    /// Takes up to `limit` of those of `consumers` that were sent back to work; no other process gets
-    /// them.
-    pub(super) async fn resume(
+    /// Takes up to `limit` requeued messages of `consumers`; no other process gets them.
+    pub(super) async fn take_requeued(
         &self,
         consumers: &[&str],
         limit: u32,
@@ -157,22 +135,21 @@ impl Parked {
         Ok(rows.iter().map(message).collect::<Result<_, _>>()?)
     }
 
-    /// It still cannot be handled: it waits again.
-    pub(super) async fn keep_again(&self, id: Uuid, reason: &str) -> Result<(), ParkedError> {
+    /// Resets a requeued message to waiting.
+    pub(super) async fn park_again(&self, id: Uuid, reason: &str) -> Result<(), ParkedError> {
         sqlx::query(
             "update parked set reason = $2, parked_at = now(), \
              requeued_at = null, requeued_by = null, resumed_at = null where id = $1",
         )
         .bind(id)
-        .bind(cut(reason))
+        .bind(shortened(reason))
         .execute(&self.pool)
         .await?;
         Ok(())
     }
 }
 
-/// As much of a reason as is kept.
-fn cut(reason: &str) -> String {
+fn shortened(reason: &str) -> String {
     reason.chars().filter(|c| *c != '\0').take(REASON_LENGTH).collect()
 }
 

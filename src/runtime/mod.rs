@@ -16,7 +16,7 @@ use crate::identity;
 use crate::processors::callbacks;
 use crate::processors::notifications::{self, Notifications};
 use crate::processors::schedules::Scheduler;
-use crate::processors::{ActivationProcessor, Resumption, Sweeper, consume_activations};
+use crate::processors::{ActivationProcessor, RequeuedActivations, Sweeper, consume_activations};
 use crate::telemetry::chain;
 use crate::{http, telemetry};
 use gauges::Vitals;
@@ -189,8 +189,8 @@ impl Service {
         );
         let sweeper = Sweeper::new(readers.clone(), processor.clone(), parked.clone(), bus.clone(), clock);
         self.tasks.spawn(sweeper.run(self.stop.clone()));
-        let resumption = Resumption::new(parked.clone(), log, processor.clone());
-        self.tasks.spawn(resumption.run(self.stop.clone()));
+        let requeued = RequeuedActivations::new(parked.clone(), log, processor.clone());
+        self.tasks.spawn(requeued.run(self.stop.clone()));
         self.tasks.spawn(consume_activations(
             bus,
             processor,

@@ -7,7 +7,7 @@ use domain::{OfferId, TransactionId};
 use offers::bus::Letter;
 use offers::clock::Clock;
 use offers::external::{ActivationSystem, Settings};
-use offers::processors::{ActivationProcessor, Resumption};
+use offers::processors::{ActivationProcessor, RequeuedActivations};
 use offers::simulator;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -135,8 +135,9 @@ async fn a_requeued_message_drives_its_purchase_again() {
     let external = simulator::start(simulator::Settings::default()).await.unwrap();
     let system = ActivationSystem::new(&Settings::new(external.url())).unwrap();
     let processor = ActivationProcessor::new(service.resources.log.clone(), system, Clock::system(), 4);
-    let resumption = Resumption::new(service.app.parked.clone(), service.resources.log.clone(), processor);
-    tokio::spawn(resumption.run(stop));
+    let requeued =
+        RequeuedActivations::new(service.app.parked.clone(), service.resources.log.clone(), processor);
+    tokio::spawn(requeued.run(stop));
 
     let requeue = |id: Uuid| format!("/admin/parked/{id}/requeue/");
     let requeued = send(service.request(&root, Method::POST, &requeue(about))).await;

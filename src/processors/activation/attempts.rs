@@ -1,63 +1,62 @@
-//! Which purchases this process is busy with, and which ones rest until their next attempt.
+//! The transactions that this process is attempting, and those that wait for their next attempt.
 //!
-//! The consumer and the sweeper both drive purchases. Being told twice is harmless (the key is the same),
-//! but costs an attempt and an event; so the second one is sent away at once.
+//! The consumer and the sweeper both drive transactions. A second attempt at the same time is harmless (the
+//! key is the same), but costs a call and an event, so it is refused.
 
 use domain::TransactionId;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// One that is busy is looked at again after this.
-const BUSY: Duration = Duration::from_secs(5);
-/// At so many, those that have rested are forgotten; at twice what is left, again.
-const REMEMBERED: usize = 10_000;
+/// The delay of a second attempt while one is running.
+const RUNNING_RETRY: Duration = Duration::from_secs(5);
+/// Size of the table at which expired delays are removed; the next time at twice the size that is left.
+const TIDY_AT: usize = 10_000;
 
 #[derive(Clone, Copy)]
-enum Standing {
-    Busy,
-    RestsUntil(Instant),
+enum AttemptState {
+    Running,
+    DelayedUntil(Instant),
 }
 
-/// All purchases that this process knows to be busy or at rest.
 #[derive(Default)]
-pub(super) struct Attempts(Mutex<Known>);
+pub(super) struct InFlight(Mutex<AttemptTable>);
 
 #[derive(Default)]
-struct Known {
-    standing: HashMap<TransactionId, Standing>,
-    forget_at: usize,
+struct AttemptTable {
+    states: HashMap<TransactionId, AttemptState>,
+    tidy_at: usize,
 }
 
-impl Known {
-    /// Forgets those that have rested, when there are many.
+impl AttemptTable {
+    /// Removes expired delays if the table is large.
     fn tidy(&mut self) {
-        if self.standing.len() < self.forget_at.max(REMEMBERED) {
+        if self.states.len() < self.tidy_at.max(TIDY_AT) {
             return;
         }
         let now = Instant::now();
-        self.standing.retain(|_, standing| match standing {
-            Standing::Busy => true,
-            Standing::RestsUntil(end) => *end > now,
+        self.states.retain(|_, state| match state {
+            AttemptState::Running => true,
+            AttemptState::DelayedUntil(end) => *end > now,
         });
-        self.forget_at = self.standing.len() * 2;
+        self.tidy_at = self.states.len() * 2;
     }
 }
 
-/// The right to attempt one purchase. Ends when dropped.
-pub(super) struct Turn<'a> {
-    attempts: &'a Attempts,
+/// The right to attempt one transaction. Ends when dropped.
+pub(super) struct AttemptLease<'a> {
+    in_flight: &'a InFlight,
     id: TransactionId,
-    rest: Option<Duration>,
+    delay: Option<Duration>,
 }
 
-impl Attempts {
+impl InFlight {
     /// The right to attempt `id`, or how long to wait for it.
-    pub(super) fn begin(&self, id: TransactionId) -> Result<Turn<'_>, Duration> {
-        let mut known = self.0.lock();
-        match known.standing.get(&id) {
-            Some(Standing::Busy) => return Err(BUSY),
-            Some(Standing::RestsUntil(end)) => {
+    pub(super) fn begin(&self, id: TransactionId) -> Result<AttemptLease<'_>, Duration> {
+        let mut table = self.0.lock();
+        match table.states.get(&id) {
+            Some(AttemptState::Running) => return Err(RUNNING_RETRY),
+            Some(AttemptState::DelayedUntil(end)) => {
                 let left = end.saturating_duration_since(Instant::now());
                 if !left.is_zero() {
                     return Err(left);
@@ -65,33 +64,33 @@ impl Attempts {
             }
             None => {}
         }
-        known.tidy();
-        known.standing.insert(id, Standing::Busy);
-        Ok(Turn { attempts: self, id, rest: None })
+        table.tidy();
+        table.states.insert(id, AttemptState::Running);
+        Ok(AttemptLease { in_flight: self, id, delay: None })
     }
 
-    /// Ends the rest of `id`, if it has one: somebody wants it attempted now.
-    pub(super) fn wake(&self, id: TransactionId) {
-        let mut known = self.0.lock();
-        if matches!(known.standing.get(&id), Some(Standing::RestsUntil(_))) {
-            known.standing.remove(&id);
+    /// Ends the delay of `id`, so that it can be attempted now.
+    pub(super) fn clear_delay(&self, id: TransactionId) {
+        let mut table = self.0.lock();
+        if matches!(table.states.get(&id), Some(AttemptState::DelayedUntil(_))) {
+            table.states.remove(&id);
         }
     }
 }
 
-impl Turn<'_> {
-    /// Sends it to rest when the turn ends.
-    pub(super) fn then_rest(&mut self, rest: Duration) {
-        self.rest = Some(rest);
+impl AttemptLease<'_> {
+    /// Delays the next attempt, from the end of this lease.
+    pub(super) fn delay_next(&mut self, delay: Duration) {
+        self.delay = Some(delay);
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for AttemptLease<'_> {
     fn drop(&mut self) {
-        let mut known = self.attempts.0.lock();
-        match self.rest {
-            Some(rest) => known.standing.insert(self.id, Standing::RestsUntil(Instant::now() + rest)),
-            None => known.standing.remove(&self.id),
+        let mut table = self.in_flight.0.lock();
+        match self.delay {
+            Some(delay) => table.states.insert(self.id, AttemptState::DelayedUntil(Instant::now() + delay)),
+            None => table.states.remove(&self.id),
         };
     }
 }
@@ -102,27 +101,27 @@ mod tests {
     use uuid::Uuid;
 
     #[test]
-    fn a_second_one_is_sent_away_until_the_first_has_ended() {
-        let attempts = Attempts::default();
+    fn a_second_attempt_is_refused_until_the_first_has_ended() {
+        let in_flight = InFlight::default();
         let id = TransactionId(Uuid::from_u128(1));
-        let turn = attempts.begin(id).ok().unwrap();
-        assert!(attempts.begin(id).is_err());
-        assert!(attempts.begin(TransactionId(Uuid::from_u128(2))).is_ok());
-        drop(turn);
-        assert!(attempts.begin(id).is_ok());
+        let lease = in_flight.begin(id).ok().unwrap();
+        assert!(in_flight.begin(id).is_err());
+        assert!(in_flight.begin(TransactionId(Uuid::from_u128(2))).is_ok());
+        drop(lease);
+        assert!(in_flight.begin(id).is_ok());
     }
 
     #[test]
-    fn one_that_rests_is_left_alone_until_it_has_rested() {
-        let attempts = Attempts::default();
+    fn a_delayed_transaction_is_not_attempted_until_its_delay_is_over() {
+        let in_flight = InFlight::default();
         let id = TransactionId(Uuid::from_u128(1));
-        attempts.begin(id).ok().unwrap().then_rest(Duration::from_secs(60));
-        let left = attempts.begin(id).err().unwrap();
+        in_flight.begin(id).ok().unwrap().delay_next(Duration::from_secs(60));
+        let left = in_flight.begin(id).err().unwrap();
         assert!(left > Duration::from_secs(50) && left <= Duration::from_secs(60), "{left:?}");
-        attempts.wake(id);
-        assert!(attempts.begin(id).is_ok(), "it was woken");
+        in_flight.clear_delay(id);
+        assert!(in_flight.begin(id).is_ok(), "its delay was cleared");
         let other = TransactionId(Uuid::from_u128(2));
-        attempts.begin(other).ok().unwrap().then_rest(Duration::ZERO);
-        assert!(attempts.begin(other).is_ok());
+        in_flight.begin(other).ok().unwrap().delay_next(Duration::ZERO);
+        assert!(in_flight.begin(other).is_ok());
     }
 }

@@ -8,15 +8,15 @@ use std::time::Duration;
 
 /// The consumer's name, in NATS and in the table of parked messages.
 pub(super) const NAME: &str = "activation";
-/// What the log may take beside the call itself.
+/// The limit for reading and writing the log, in addition to the call.
 const COMMIT_TIME: Duration = Duration::from_secs(30);
-/// How many purchases are worked on for each call that may be under way: while one calls, others commit
-/// what came of theirs, and others wait to call.
-const WORKED_ON_A_CALL: u32 = 2;
+/// Transactions that are handled for each concurrent call: while one calls, another commits its outcome or
+/// waits to call.
+const HANDLED_PER_CALL: u32 = 2;
 
-/// Drives every activation that is requested, until the bus stops.
+/// Drives every requested activation until the bus stops.
 ///
-/// `calls` may be under way at once in this process, and each may take `call_timeout`.
+/// At most `calls` run at the same time in this process, each at most for `call_timeout`.
 pub async fn consume_activations(
     bus: Bus,
     processor: ActivationProcessor,
@@ -28,9 +28,9 @@ pub async fn consume_activations(
     let subscription = Subscription {
         durable: NAME.to_owned(),
         event: ("Transaction", "ActivationRequested"),
-        in_flight: calls * WORKED_ON_A_CALL,
-        // Before its own call it may wait for somebody else's.
-        ack_wait: call_timeout * WORKED_ON_A_CALL + COMMIT_TIME,
+        in_flight: calls * HANDLED_PER_CALL,
+        // A call may wait for another one first.
+        ack_wait: call_timeout * HANDLED_PER_CALL + COMMIT_TIME,
     };
     bus.consume(subscription, Requested { processor, parked, readers }).await;
 }

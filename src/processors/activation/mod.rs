@@ -1,9 +1,8 @@
-//! Brings one purchase a step further: intent, call, outcome.
+//! Drives one transaction: records the intent, calls the activation system, records the outcome.
 //!
-//! The intent (`Processing`) is in the log before the first byte is sent, every attempt has the same
-//! key, and only a certain answer ends the purchase. A certain yes is one commit with the subscription
-//! it pays for, a certain no one with the refund; after anything else it stays PROCESSING and is tried
-//! again.
+//! The intent (`Processing`) is in the log before the first byte is sent, every attempt has the same key, and
+//! only a definite answer ends the transaction. Success is one commit with the subscription, rejection is one
+//! commit with the refund. After any other answer the transaction stays PROCESSING and is attempted again.
 
 mod attempts;
 mod consumer;
@@ -11,7 +10,7 @@ mod requeue;
 mod sweeper;
 
 pub use consumer::consume_activations;
-pub use requeue::Resumption;
+pub use requeue::RequeuedActivations;
 pub use sweeper::Sweeper;
 
 use crate::backoff::{Backoff, jittered};
@@ -22,7 +21,7 @@ use crate::event_log::{
 };
 use crate::external::{Activation, ActivationSystem, Request};
 use crate::telemetry::{Kind, Span, chain};
-use attempts::Attempts;
+use attempts::InFlight;
 use domain::transaction::{ActivationRequested, Command, Error, Transaction};
 use domain::{Metadata, SubscriptionId, Timestamp, TransactionId, user_offer};
 use std::sync::Arc;
@@ -30,13 +29,13 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
-/// How many calls may be under way at once unless configured otherwise.
+/// The default limit of concurrent calls.
 pub const DEFAULT_CALLS: usize = 256;
-/// One that cannot be handled is left alone by this process for so long: nothing changes by itself.
-const PARKED_REST: Duration = Duration::from_secs(600);
-/// The log could not be read or written: try again after this.
-const LOG_PAUSE: Duration = Duration::from_secs(1);
-/// Between attempts that brought no certain answer.
+/// The delay of a parked transaction in this process: nothing changes by itself.
+const PARKED_DELAY: Duration = Duration::from_secs(600);
+/// The delay after the log could not be read or written.
+const LOG_RETRY: Duration = Duration::from_secs(1);
+/// Between attempts without a definite answer.
 const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 const RETRY_JITTER: std::ops::RangeInclusive<f64> = 0.8..=1.2;
 
@@ -44,14 +43,11 @@ fn retry_delay(attempt: u32) -> Duration {
     jittered(RETRY.delay(attempt), RETRY_JITTER)
 }
 
-/// Why a purchase is being worked on: the event that asked for it.
+/// The event that requested the transaction.
 #[derive(Clone, Debug)]
 pub struct Cause {
-    /// That event.
     pub event_id: Uuid,
-    /// When it was recorded.
     pub requested_at: Timestamp,
-    /// The chain it belongs to.
     pub correlation_id: Option<String>,
     /// W3C trace context.
     pub traceparent: Option<String>,
@@ -68,7 +64,7 @@ impl From<&Delivery> for Cause {
     }
 }
 
-/// Drives purchases. Cheap to clone; clones share what they are busy with.
+/// Drives transactions. Cheap to clone; clones share the table of running attempts.
 #[derive(Clone)]
 pub struct ActivationProcessor(Arc<Inner>);
 
@@ -76,11 +72,11 @@ struct Inner {
     log: EventLog,
     system: ActivationSystem,
     clock: Clock,
-    attempts: Attempts,
+    in_flight: InFlight,
     calls: Semaphore,
 }
 
-/// One attempt that was recorded.
+/// An attempt whose intent was recorded.
 struct Attempt {
     id: TransactionId,
     number: u32,
@@ -90,37 +86,37 @@ struct Attempt {
 }
 
 impl ActivationProcessor {
-    /// A processor that makes at most `calls` calls at once.
+    /// `calls` limits concurrent calls.
     #[must_use]
     pub fn new(log: EventLog, system: ActivationSystem, clock: Clock, calls: usize) -> Self {
-        let (attempts, calls) = (Attempts::default(), Semaphore::new(calls));
-        Self(Arc::new(Inner { log, system, clock, attempts, calls }))
+        let (in_flight, calls) = (InFlight::default(), Semaphore::new(calls));
+        Self(Arc::new(Inner { log, system, clock, in_flight, calls }))
     }
 
-    /// Brings the purchase `id` as far as it goes now. `cause` is looked up when it is not known.
+    /// Drives the transaction `id` as far as possible now. A missing `cause` is read from the log.
     ///
-    /// Safe to call any number of times, from anywhere: one that is final, busy in this process or at
-    /// rest after an attempt is left alone.
+    /// Safe to call any number of times: nothing happens if the transaction is final, being attempted in
+    /// this process or delayed.
     pub async fn drive(&self, id: TransactionId, cause: Option<Cause>) -> Verdict {
-        let mut turn = match self.0.attempts.begin(id) {
-            Ok(turn) => turn,
+        let mut lease = match self.0.in_flight.begin(id) {
+            Ok(lease) => lease,
             Err(wait) => return Verdict::RetryAfter(wait),
         };
         let verdict = match self.attempt(id, cause).await {
             Ok(verdict) => verdict,
-            Err(error) => self.after(id, &error),
+            Err(error) => self.after_error(id, &error),
         };
         match &verdict {
             Verdict::Done => {}
-            Verdict::RetryAfter(rest) => turn.then_rest(*rest),
-            Verdict::Park { .. } => turn.then_rest(PARKED_REST),
+            Verdict::RetryAfter(delay) => lease.delay_next(*delay),
+            Verdict::Park { .. } => lease.delay_next(PARKED_DELAY),
         }
         verdict
     }
 
-    /// The same at once, whatever rest it was given.
+    /// Drives without the delay of an earlier attempt.
     pub async fn drive_now(&self, id: TransactionId) -> Verdict {
-        self.0.attempts.wake(id);
+        self.0.in_flight.clear_delay(id);
         self.drive(id, None).await
     }
 
@@ -136,27 +132,25 @@ impl ActivationProcessor {
             Transaction::Processing { request, attempt } => (request, attempt + 1),
             Transaction::Succeeded { .. } | Transaction::Failed { .. } => return Ok(Verdict::Done),
         };
-        let Some(cause) = self.known_or_found(id, cause).await? else {
+        let Some(cause) = self.cause_of(id, cause).await? else {
             return Ok(park("the log has no such transaction"));
         };
         let mut span = Span::begin(Kind::Consumer, "activation", cause.traceparent.as_deref());
         span.note("offers.attempt", i64::from(number));
         let metadata = metadata(id, &cause, &span);
-        let place = calls.acquire().await.expect("nobody closes this semaphore");
+        let permit = calls.acquire().await.expect("this semaphore is never closed");
         let intent =
             Plan::new().command(AggregateCommand::Transaction(id, Command::BeginAttempt { attempt: number }));
         match log.commit(&metadata, intent).await? {
-            Outcome::Committed(_) => self.call(Attempt { id, number, request, cause, metadata }, place).await,
-            // Somebody else has just begun this attempt; should that one die, the next is ours.
+            Outcome::Committed(_) => {
+                self.call(Attempt { id, number, request, cause, metadata }, permit).await
+            }
+            // Another process has just started this attempt; if it dies, the next attempt is ours.
             Outcome::Unchanged => Ok(Verdict::RetryAfter(retry_delay(number))),
         }
     }
 
-    async fn known_or_found(
-        &self,
-        id: TransactionId,
-        cause: Option<Cause>,
-    ) -> Result<Option<Cause>, LogError> {
+    async fn cause_of(&self, id: TransactionId, cause: Option<Cause>) -> Result<Option<Cause>, LogError> {
         if cause.is_some() {
             return Ok(cause);
         }
@@ -172,8 +166,8 @@ impl ActivationProcessor {
         }))
     }
 
-    /// Asks the activation system and records what is certain.
-    async fn call(&self, attempt: Attempt, place: SemaphorePermit<'_>) -> Result<Verdict, ExecuteError> {
+    /// Calls the activation system and records a definite answer.
+    async fn call(&self, attempt: Attempt, permit: SemaphorePermit<'_>) -> Result<Verdict, ExecuteError> {
         let ActivationRequested { user_id, offer_id, amount, kind, .. } = &*attempt.request;
         let request = Request {
             transaction_id: attempt.id.0,
@@ -186,8 +180,8 @@ impl ActivationProcessor {
         gauge.increment(1);
         let answer = self.0.system.activate(&request, attempt.metadata.traceparent.as_deref()).await;
         gauge.decrement(1);
-        drop(place); // somebody else may call while the outcome is written
-        metrics::counter!("offers_activation_attempts_total", "answer" => word(&answer)).increment(1);
+        drop(permit); // another call may start while the outcome is written
+        metrics::counter!("offers_activation_attempts_total", "answer" => answer_label(&answer)).increment(1);
         match answer {
             Activation::Activated { reference } => self.succeed(&attempt, reference).await,
             Activation::Rejected { code, message } => {
@@ -239,32 +233,32 @@ impl ActivationProcessor {
         Ok(Verdict::Done)
     }
 
-    /// What is to be done about an attempt that the log did not take.
-    fn after(&self, id: TransactionId, error: &ExecuteError) -> Verdict {
+    /// What to do after the log refused an attempt.
+    fn after_error(&self, id: TransactionId, error: &ExecuteError) -> Verdict {
         match error {
             ExecuteError::Rejected(Rejection::Transaction(
                 Error::AlreadySucceeded | Error::AlreadyFailed,
             )) => {
-                Verdict::Done // somebody else was faster
+                Verdict::Done // another process was faster
             }
             ExecuteError::Rejected(Rejection::Transaction(Error::NeverRequested)) => {
                 park("the log has no such transaction")
             }
             ExecuteError::Rejected(Rejection::Transaction(Error::AttemptOutOfOrder)) => {
-                Verdict::RetryAfter(LOG_PAUSE)
+                Verdict::RetryAfter(LOG_RETRY)
             }
             ExecuteError::Rejected(rejection) => park(&rejection.to_string()),
             ExecuteError::Log(LogError::Unreadable(unknown)) => park(&unknown.to_string()),
             ExecuteError::Log(LogError::Broken { .. }) => park(&error.to_string()),
             other => {
-                tracing::warn!(transaction_id = %id, error = %chain(&other), "{id} waits for the log: {other}");
-                Verdict::RetryAfter(LOG_PAUSE)
+                tracing::warn!(transaction_id = %id, error = %chain(&other), "cannot read or write the log for {id}; retrying: {other}");
+                Verdict::RetryAfter(LOG_RETRY)
             }
         }
     }
 }
 
-/// What is written on the way belongs to `span`, or to the cause's while tracing is off.
+/// The metadata of the attempt's events: with the trace context of `span`, or of the cause if tracing is off.
 fn metadata(id: TransactionId, cause: &Cause, span: &Span) -> Metadata {
     Metadata {
         correlation_id: Some(cause.correlation_id.clone().unwrap_or_else(|| id.to_string())),
@@ -278,8 +272,8 @@ fn park(reason: &str) -> Verdict {
     Verdict::Park { reason: reason.to_owned() }
 }
 
-/// The answer as metrics name it.
-fn word(answer: &Activation) -> &'static str {
+/// The label of the answer in metrics.
+fn answer_label(answer: &Activation) -> &'static str {
     match answer {
         Activation::Activated { .. } => "activated",
         Activation::Pending => "pending",

@@ -1,5 +1,5 @@
-//! Takes up again what a person has sent back to work, in whatever process has this role. What it was about
-//! to do when that process died is unfinished business like any other: the sweeper finds it.
+//! Drives the transactions of requeued messages. If this process dies in between, the sweeper finds the
+//! transaction.
 
 use super::consumer;
 use crate::bus::Verdict;
@@ -14,57 +14,56 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// How often it looks.
+/// Interval of polls.
 const PERIOD: Duration = Duration::from_secs(1);
-/// How many are taken at a time.
+/// Messages that are taken at a time.
 const BATCH: u32 = 64;
 
-/// Drives the purchases of requeued messages, again and again.
-pub struct Resumption {
+/// Polls for requeued messages and drives their transactions.
+pub struct RequeuedActivations {
     parked: Parked,
     log: EventLog,
     processor: ActivationProcessor,
 }
 
-impl Resumption {
-    /// Drives by `processor` what was requeued in `parked`.
+impl RequeuedActivations {
     #[must_use]
     pub fn new(parked: Parked, log: EventLog, processor: ActivationProcessor) -> Self {
         Self { parked, log, processor }
     }
 
-    /// Looks until `stop`; what is being driven then is driven to its end.
+    /// Polls until `stop`, and finishes the transactions that are being driven.
     pub async fn run(self, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            match self.parked.resume(&[consumer::NAME], BATCH).await {
+            match self.parked.take_requeued(&[consumer::NAME], BATCH).await {
                 Ok(messages) => {
                     let each = futures::stream::iter(messages);
-                    each.for_each_concurrent(None, |message| self.take_up(message)).await;
+                    each.for_each_concurrent(None, |message| self.handle(message)).await;
                 }
                 Err(error) => {
-                    tracing::warn!(error = %chain(&error), "nothing can be taken up again");
+                    tracing::warn!(error = %chain(&error), "cannot read requeued messages; retrying");
                 }
             }
             stop.run_until_cancelled(sleep(PERIOD)).await;
         }
     }
 
-    async fn take_up(&self, message: ParkedMessage) {
-        let reason = match self.purchase(&message).await {
+    async fn handle(&self, message: ParkedMessage) {
+        let reason = match self.transaction(&message).await {
             Ok(Some(id)) => match self.processor.drive_now(id).await {
-                Verdict::Done | Verdict::RetryAfter(_) => return, // done, or everybody's business again
+                Verdict::Done | Verdict::RetryAfter(_) => return, // done, or retried by the sweeper
                 Verdict::Park { reason } => reason,
             },
-            Ok(None) => "the log has no purchase at this position".to_owned(),
+            Ok(None) => "the log has no transaction at this position".to_owned(),
             Err(error) => chain(&error),
         };
-        if let Err(error) = self.parked.keep_again(message.id, &reason).await {
-            tracing::error!(error = %chain(&error), parked_id = %message.id, reason, "{} is not parked again", message.id);
+        if let Err(error) = self.parked.park_again(message.id, &reason).await {
+            tracing::error!(error = %chain(&error), parked_id = %message.id, reason, "cannot park {} again", message.id);
         }
     }
 
-    /// Which purchase the message is about: what the log has at its position, whatever the message says.
-    async fn purchase(&self, message: &ParkedMessage) -> Result<Option<TransactionId>, LogError> {
+    /// The transaction of the event at the message's position in the log, whatever the message says.
+    async fn transaction(&self, message: &ParkedMessage) -> Result<Option<TransactionId>, LogError> {
         let page = self.log.page(message.position - 1, 1).await?;
         let event = page.first().filter(|event| event.aggregate_type == Transaction::TYPE);
         Ok(event.and_then(|event| event.aggregate_uuid().ok()).map(TransactionId))

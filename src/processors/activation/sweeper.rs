@@ -1,5 +1,5 @@
-//! Finds purchases that nobody brings further, and drives them: so an outage of NATS, a lost message or
-//! a crash delays and loses nothing. One that cannot be driven is parked, as its message would be.
+//! Finds transactions that make no progress, and drives them: an outage of NATS, a lost message or a crash
+//! causes a delay and no loss. A transaction that cannot be handled is parked, as its message would be.
 
 use super::{RETRY, consumer};
 use crate::bus::{Bus, Letter, Verdict};
@@ -13,16 +13,15 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// How often it looks.
+/// Interval of sweeps.
 const PERIOD: Duration = Duration::from_secs(2);
-/// How long after its time a purchase is left to the bus while that works.
+/// How long the bus, while it works, has for a transaction that is due.
 const AGE: Duration = Duration::from_secs(10);
-/// How many are taken at a time.
+/// Transactions that are read at a time.
 const BATCH: u32 = 1_000;
-/// How many of them are driven at once.
+/// Transactions that are driven at the same time.
 const CONCURRENCY: usize = 128;
 
-/// Drives what is due, again and again.
 pub struct Sweeper {
     readers: Readers,
     processor: ActivationProcessor,
@@ -32,7 +31,7 @@ pub struct Sweeper {
 }
 
 impl Sweeper {
-    /// A sweeper that drives by `processor` what `readers` show, at once when `bus` does not deliver.
+    /// Drives transactions that are due; without `AGE` while `bus` does not deliver.
     #[must_use]
     pub fn new(
         readers: Readers,
@@ -44,18 +43,18 @@ impl Sweeper {
         Self { readers, processor, parked, bus, clock }
     }
 
-    /// Sweeps until `stop`; what is being driven then is driven to its end.
+    /// Sweeps until `stop`, and finishes the transactions that are being driven.
     pub async fn run(self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             if let Err(error) = self.sweep(&stop).await {
-                tracing::warn!(error = %chain(&error), "cannot look for unfinished transactions: {error}");
+                tracing::warn!(error = %chain(&error), "cannot read the unfinished transactions; retrying: {error}");
             }
             stop.run_until_cancelled(sleep(PERIOD)).await;
         }
     }
 
-    /// Drives what is due, from the oldest to the newest: those that rest for long are not in the way of
-    /// the others, however many they are.
+    /// Drives all transactions that are due, oldest first. Delayed ones do not hold up the others, however
+    /// many they are.
     async fn sweep(&self, stop: &CancellationToken) -> Result<(), projections::Error> {
         let (mut found, mut after) = (0, 0);
         loop {
@@ -87,7 +86,7 @@ impl Sweeper {
             reason,
         };
         if let Err(error) = self.parked.keep(consumer::NAME, &letter).await {
-            tracing::error!(error = %chain(&error), transaction_id = %id, "{id} could not be parked");
+            tracing::error!(error = %chain(&error), transaction_id = %id, "cannot park {id}");
         }
     }
 }

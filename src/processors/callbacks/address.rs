@@ -1,8 +1,8 @@
-//! Which addresses a callback may be sent to: those of the public internet.
+//! The addresses that a callback may be sent to: those of the public internet.
 //!
-//! A partner says where its callbacks go, and the service stands inside a network that the partner must
-//! not see. So the address that is connected to is judged, not the name: a name can mean anything.
-//! The registries are IANA's of special-purpose addresses (RFC 6890 and its updates).
+//! A partner chooses the URL of its callbacks, and the service is inside a network that the partner must not
+//! reach. So the address of the connection is checked, not the name, which can resolve to any address. The
+//! blocks are from IANA's registries of special-purpose addresses (RFC 6890 and its updates).
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

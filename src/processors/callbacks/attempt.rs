@@ -1,6 +1,6 @@
-//! What becomes of one claimed delivery: where it goes now, the try, and what follows from the answer.
+//! One attempt of a claimed delivery: its endpoint, the request, and what follows from the answer.
 
-use super::claim::{self, Claimed, Outcome};
+use super::claim::{self, AttemptResult, Claimed};
 use super::deliveries::Status;
 use super::post::{Answer, Message, Poster};
 use super::signature::signatures;
@@ -12,34 +12,32 @@ use domain::PartnerId;
 use sqlx::PgPool;
 use std::sync::Arc;
 
-/// What every try of a sender needs.
-pub(super) struct Tools {
+/// What every attempt of a sender needs.
+pub(super) struct AttemptContext {
     pub(super) pool: PgPool,
     pub(super) identity: Arc<Identity>,
     pub(super) clock: Clock,
     pub(super) poster: Poster,
 }
 
-/// Where a partner's callbacks go, or why nowhere.
+/// A partner's registered URL, or why there is none.
 enum Endpoint {
     Open { url: String },
     Closed { why: &'static str },
 }
 
-const DISABLED: &str = "the endpoint has answered that it is gone";
+const DISABLED: &str = "the endpoint answered 410 (gone)";
 
-impl Tools {
-    /// Tries one delivery and writes down what came of it.
-    ///
-    /// # Errors
-    /// The database: then the claim runs out, and the delivery is tried again.
+impl AttemptContext {
+    /// Attempts one delivery and records the result. After an error of the database the claim expires, and the
+    /// delivery is attempted again.
     pub(super) async fn attempt(&self, claimed: &Claimed) -> Result<(), Error> {
         let outcome = match self.endpoint(claimed.partner_id).await? {
             Endpoint::Closed { why } => self.not_sent(claimed, why),
             Endpoint::Open { url } => {
                 let target = url::target(claimed.own_url.as_deref(), &url).to_owned();
                 let answer = self.send(claimed, &target).await?;
-                self.judge(claimed, target, answer).await?
+                self.result_of(claimed, target, answer).await?
             }
         };
         claim::finish(&self.pool, claimed, &outcome).await?;
@@ -62,18 +60,23 @@ impl Tools {
         let secrets = match self.identity.webhook_secrets(claimed.partner_id, now).await {
             Ok(secrets) => secrets,
             Err(identity::Error::Unavailable(cause)) => return Err(cause.into()),
-            Err(other) => return Ok(Answer::none(other.to_string())), // a person can mend it in time
+            Err(other) => return Ok(Answer::none(other.to_string())), // an operator can repair it in time
         };
         let (id, timestamp, body) = (claimed.event_id, now.timestamp(), claimed.body.as_str());
         Ok(match signatures(&secrets, id, timestamp, body) {
-            None => Answer::none("the webhook secret cannot be used"),
+            None => Answer::none("the webhook secret is invalid"),
             Some(signatures) => {
                 self.poster.post(Message { url, id, timestamp, signatures: &signatures, body }).await
             }
         })
     }
 
-    async fn judge(&self, claimed: &Claimed, url: String, answer: Answer) -> Result<Outcome, Error> {
+    async fn result_of(
+        &self,
+        claimed: &Claimed,
+        url: String,
+        answer: Answer,
+    ) -> Result<AttemptResult, Error> {
         let now = self.clock.now().utc();
         let gone = answer.status == Some(410) && self.is_closed_by_410(claimed, &url, now).await?;
         let attempts = claimed.attempts.saturating_add(1);
@@ -85,11 +88,11 @@ impl Tools {
             (Some(_), None) => (Status::Parked, None),
         };
         let next_attempt_at = now + again.unwrap_or_default();
-        Ok(Outcome { status, next_attempt_at, delivered_at, attempts, url, answer })
+        Ok(AttemptResult { status, next_attempt_at, delivered_at, attempts, url, answer })
     }
 
-    /// A 410 ends the endpoint and everything that waits for it; from a purchase's own URL it ends that
-    /// delivery alone. Not when the partner has registered another URL meanwhile.
+    /// A 410 disables the endpoint and its pending deliveries; from a transaction's own URL only this delivery.
+    /// It does not if the partner has registered another URL meanwhile.
     async fn is_closed_by_410(
         &self,
         claimed: &Claimed,
@@ -102,15 +105,15 @@ impl Tools {
                 Ok(url::target(claimed.own_url.as_deref(), &registered) == url)
             }
             Endpoint::Closed { why } => {
-                let given_up = claim::disable_waiting(&self.pool, claimed.partner_id, why, now).await?;
-                tracing::warn!(partner_id = %claimed.partner_id, given_up, "a partner's endpoint is gone");
+                let disabled = claim::disable_waiting(&self.pool, claimed.partner_id, why, now).await?;
+                tracing::warn!(partner_id = %claimed.partner_id, disabled, "a partner's endpoint answered 410; its callbacks are disabled");
                 Ok(true)
             }
         }
     }
 
-    fn not_sent(&self, claimed: &Claimed, why: &str) -> Outcome {
-        Outcome {
+    fn not_sent(&self, claimed: &Claimed, why: &str) -> AttemptResult {
+        AttemptResult {
             status: Status::Disabled,
             next_attempt_at: self.clock.now().utc(),
             delivered_at: None,
@@ -121,7 +124,7 @@ impl Tools {
     }
 }
 
-fn report(claimed: &Claimed, outcome: &Outcome) {
+fn report(claimed: &Claimed, outcome: &AttemptResult) {
     let result = match outcome.status {
         Status::Pending => "failed",
         status => status.as_str(),

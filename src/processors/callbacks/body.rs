@@ -1,35 +1,27 @@
-//! What a callback says. Made once and kept, so that every try sends the same bytes.
+//! The body of a callback. It is stored, so that every attempt sends the same bytes.
 
 use domain::transaction::Status;
 use domain::{Money, OfferId, Timestamp, TransactionId, UserId};
 use projections::TransactionView;
 use serde::Serialize;
 
-/// The type of a partner's test.
 pub(super) const PING: &str = "ping";
 
-/// A purchase as a partner sees it: the answer to `validate`, and the `data` of a callback.
+/// A transaction as a partner sees it: the answer to `validate`, and the `data` of a callback.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ValidateAnswer {
     /// Ours: `REF-…`.
     pub reference: Option<String>,
     /// The partner's own.
     pub partner_reference: Option<String>,
-    /// Which purchase.
     pub transaction_id: TransactionId,
-    /// For whom.
     pub user_id: UserId,
-    /// What.
     pub offer_id: OfferId,
-    /// The price paid.
     pub amount: Money,
-    /// Where it stands.
     pub status: Status,
-    /// When it was asked for.
     pub created_at: Timestamp,
-    /// When something last happened to it.
     pub updated_at: Timestamp,
-    /// There is such a purchase.
+    /// Always true: the seed system's member.
     pub is_valid: bool,
 }
 
@@ -50,7 +42,7 @@ impl From<&TransactionView> for ValidateAnswer {
     }
 }
 
-/// The three members that Standard Webhooks asks for.
+/// The three members of Standard Webhooks.
 #[derive(Serialize)]
 struct Body<'a, D> {
     r#type: &'a str,
@@ -58,7 +50,7 @@ struct Body<'a, D> {
     data: D,
 }
 
-/// The type of the callback about a final status; `None` while it is not final.
+/// The type of the callback for a final status.
 pub(super) fn type_of(status: Status) -> Option<&'static str> {
     match status {
         Status::Success => Some("transaction.succeeded"),
@@ -67,12 +59,11 @@ pub(super) fn type_of(status: Status) -> Option<&'static str> {
     }
 }
 
-/// The body about a purchase that became final `at`.
+/// The body for a transaction that became final `at`.
 pub(super) fn about(r#type: &str, at: Timestamp, view: &TransactionView) -> String {
     json(&Body { r#type, timestamp: at, data: ValidateAnswer::from(view) })
 }
 
-/// The body of a test.
 pub(super) fn ping(at: Timestamp) -> String {
     json(&Body { r#type: PING, timestamp: at, data: serde_json::Map::new() })
 }

@@ -1,6 +1,6 @@
-//! Who tries which delivery: a sender claims what is due for a bounded time, tries it without holding
-//! anything of the database, and writes down what came of it. When it dies in between, the claim runs
-//! out and another sender tries: nothing is lost, something may be sent twice.
+//! Claims: a sender claims deliveries that are due for a bounded time, attempts them without any connection to
+//! the database, and records the results. If it dies in between, the claims expire and another sender attempts
+//! them: nothing is lost, and a callback may be sent twice.
 
 use super::deliveries::Status;
 use super::post::Answer;
@@ -10,25 +10,23 @@ use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgPool, Row};
 use uuid::Uuid;
 
-/// Which deliveries are wanted.
-pub(super) struct Wanted<'a> {
+pub(super) struct ClaimRequest<'a> {
     pub(super) now: DateTime<Utc>,
-    /// When the claim runs out.
+    /// When the claim expires.
     pub(super) until: DateTime<Utc>,
-    /// Endpoints that have lately kept a sender waiting.
+    /// Endpoints whose last attempt was slow.
     pub(super) slow: &'a [Uuid],
-    /// Those only, or the others only.
+    /// Only the slow endpoints, or only the others.
     pub(super) only_slow: bool,
     /// The endpoint served last: the next one comes first.
     pub(super) after: Uuid,
-    /// The most under way of one endpoint, by all senders. Two that claim at the same instant may go
-    /// beyond it together.
+    /// Limit of concurrent attempts to one endpoint, by all senders. Two that claim at the same moment may
+    /// exceed it together.
     pub(super) per_endpoint: usize,
-    /// How many at most.
     pub(super) limit: usize,
 }
 
-/// A delivery that is this sender's to try.
+/// A delivery that only this sender may attempt.
 #[derive(Clone, Debug)]
 pub(super) struct Claimed {
     pub(super) id: Uuid,
@@ -37,9 +35,9 @@ pub(super) struct Claimed {
     pub(super) own_url: Option<String>,
     pub(super) url: String,
     pub(super) body: String,
-    /// Before this one.
+    /// Before the next one.
     pub(super) attempts: i32,
-    /// Proves that the delivery is still this sender's.
+    /// Proves that the claim has not expired.
     pub(super) claim: Uuid,
 }
 
@@ -58,38 +56,41 @@ impl FromRow<'_, PgRow> for Claimed {
     }
 }
 
-/// What came of a try.
-pub(super) struct Outcome {
+pub(super) struct AttemptResult {
     pub(super) status: Status,
-    /// When it is tried next, if it is.
+    /// If it is attempted again.
     pub(super) next_attempt_at: DateTime<Utc>,
     pub(super) delivered_at: Option<DateTime<Utc>>,
-    /// Counts all tries, this one included.
+    /// Including this one.
     pub(super) attempts: i32,
     pub(super) url: String,
     pub(super) answer: Answer,
 }
 
-/// Claims what is due.
-pub(super) async fn claim(pool: &PgPool, wanted: Wanted<'_>) -> Result<Vec<Claimed>, sqlx::Error> {
+/// Claims deliveries that are due.
+pub(super) async fn claim(pool: &PgPool, request: ClaimRequest<'_>) -> Result<Vec<Claimed>, sqlx::Error> {
     let claim = Uuid::now_v7();
     sqlx::query_as(include_str!("claim.sql"))
-        .bind(wanted.now)
+        .bind(request.now)
         .bind(claim)
-        .bind(wanted.until)
-        .bind(wanted.slow)
-        .bind(wanted.only_slow)
-        .bind(wanted.after)
-        .bind(count(wanted.per_endpoint))
-        .bind(count(wanted.limit))
-        .persistent(false) // planned anew each time: a plan made while the table was empty reads all of it
+        .bind(request.until)
+        .bind(request.slow)
+        .bind(request.only_slow)
+        .bind(request.after)
+        .bind(count(request.per_endpoint))
+        .bind(count(request.limit))
+        .persistent(false) // plan again each time: a plan for an empty table would read the whole table
         .fetch_all(pool)
         .await
 }
 
-/// Writes down what came of a try and ends the claim; does nothing when it has run out and another
-/// sender has the delivery.
-pub(super) async fn finish(pool: &PgPool, claimed: &Claimed, outcome: &Outcome) -> Result<(), sqlx::Error> {
+/// Records the result of an attempt and ends the claim; does nothing if another sender has claimed the
+/// delivery meanwhile.
+pub(super) async fn finish(
+    pool: &PgPool,
+    claimed: &Claimed,
+    outcome: &AttemptResult,
+) -> Result<(), sqlx::Error> {
     sqlx::query(
         "update callback_deliveries
          set claim = null, claimed_until = null, status = $3, next_attempt_at = $4,
@@ -112,8 +113,7 @@ pub(super) async fn finish(pool: &PgPool, claimed: &Claimed, outcome: &Outcome) 
     Ok(())
 }
 
-/// Gives up everything that waits for an endpoint that is gone. What is under way at this moment ends by
-/// itself.
+/// Disables the pending deliveries of an endpoint that is gone. Attempts that are running end by themselves.
 pub(super) async fn disable_waiting(
     pool: &PgPool,
     partner: PartnerId,

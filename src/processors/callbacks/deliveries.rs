@@ -1,4 +1,4 @@
-//! The table of deliveries, as operators and partners use it: list, resend, ping.
+//! The table of deliveries for operators and partners: list, resend, ping.
 
 use super::body;
 use super::{Callbacks, Error};
@@ -11,28 +11,27 @@ use sqlx::{QueryBuilder, Row};
 use std::str::FromStr;
 use uuid::Uuid;
 
-/// The longest page of a list.
+/// Deliveries in one page.
 const PAGE_MAX: u32 = 200;
 
 const COLUMNS: &str = "id, partner_id, event_id, type, transaction_id, url, status, attempts, next_attempt_at, \
                        last_status, last_error, last_response, created_at, delivered_at";
 
-/// Where a delivery stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// To be tried, for the first time or again.
+    /// Waits for its first or next attempt.
     Pending,
-    /// The receiver took it.
+    /// The receiver answered 2xx.
     Delivered,
-    /// Tried as often as it is: a person has to look.
+    /// All attempts failed: it waits for an operator.
     Parked,
-    /// There is no endpoint (any more) to send it to.
+    /// There is no endpoint (any more).
     Disabled,
 }
 
 impl Status {
-    /// As tables and clients write it.
+    /// The name in the table and for clients.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -44,7 +43,6 @@ impl Status {
     }
 }
 
-/// Not the name of a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a status is pending, delivered, parked or disabled")]
 pub struct UnknownStatus;
@@ -58,44 +56,36 @@ impl FromStr for Status {
     }
 }
 
-/// One delivery, as an operator sees it.
+/// One delivery.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Delivery {
-    /// Resend it by this.
     pub id: Uuid,
-    /// To whom.
     pub partner_id: PartnerId,
     /// The `webhook-id` that the receiver sees.
     pub event_id: Uuid,
     /// `transaction.succeeded`, `transaction.failed` or `ping`.
     pub r#type: String,
-    /// About what; nothing for a ping.
+    /// `None` for a ping.
     pub transaction_id: Option<TransactionId>,
-    /// Where the last try went, or the first will.
+    /// Of the last attempt, or of the first one to come.
     pub url: String,
-    /// Where it stands.
     pub status: Status,
-    /// Failed and successful tries since it was made or resent.
+    /// Since it was created or resent.
     pub attempts: i32,
-    /// When it is tried next; nothing unless it is pending.
+    /// `None` unless it is pending.
     pub next_attempt_at: Option<Timestamp>,
-    /// The HTTP status of the last try.
+    /// The HTTP status of the last attempt.
     pub last_status: Option<i32>,
-    /// Why the last try did not count.
+    /// Why the last attempt failed.
     pub last_error: Option<String>,
     /// The beginning of the last answer's body.
     pub last_response: Option<String>,
-    /// When it was made.
     pub created_at: Timestamp,
-    /// When the receiver took it.
     pub delivered_at: Option<Timestamp>,
 }
 
 impl Callbacks {
-    /// Deliveries, newest first; those after the id `after`.
-    ///
-    /// # Errors
-    /// `Unavailable`.
+    /// Deliveries after the id `after`, newest first.
     pub async fn list(
         &self,
         status: Option<Status>,
@@ -119,22 +109,17 @@ impl Callbacks {
         Ok(Slice { items, next })
     }
 
-    /// The delivery `id`; `None` when there is none, or no more.
-    ///
-    /// # Errors
-    /// `Unavailable`.
     pub async fn find(&self, id: Uuid) -> Result<Option<Delivery>, Error> {
         let query = format!("select {COLUMNS} from callback_deliveries where id = $1");
         let row = sqlx::query(&query).bind(id).fetch_optional(&self.pool).await?;
         Ok(row.as_ref().map(delivery).transpose()?)
     }
 
-    /// Sends the delivery `id` again, whatever became of it, with all its tries; the same bytes under the
-    /// same `webhook-id`, to where the partner's callbacks go now. One that is being sent at this moment
-    /// stays as it is.
+    /// Sends the delivery `id` again, whatever its status, with all its attempts: the same bytes under the same
+    /// `webhook-id`, to the partner's current URL. A delivery that is being sent at this moment stays as it is.
     ///
     /// # Errors
-    /// `DeliveryNotFound`, `Unavailable`.
+    /// `DeliveryNotFound`.
     pub async fn resend(&self, id: Uuid) -> Result<(), Error> {
         let now = self.clock.now().utc();
         let known: Option<bool> = sqlx::query_scalar(
@@ -153,11 +138,11 @@ impl Callbacks {
         Ok(())
     }
 
-    /// Sends a ping to the partner's registered URL and returns the delivery's id. One that is still
-    /// waiting is tried at once instead of adding another: a dead endpoint does not collect them.
+    /// Sends a ping to the partner's registered URL and returns the delivery's id. A pending ping is sent at
+    /// once instead of adding another, so that pings to a dead endpoint do not pile up.
     ///
     /// # Errors
-    /// `NoCallbackUrl`, `EndpointDisabled`, `Identity`, `Unavailable`.
+    /// `NoCallbackUrl`, `EndpointDisabled`.
     pub async fn enqueue_ping(&self, partner: PartnerId) -> Result<Uuid, Error> {
         let known = self.identity.get_partner(partner).await?;
         let url = known.callback_url.ok_or(Error::NoCallbackUrl)?;

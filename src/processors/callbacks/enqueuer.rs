@@ -1,8 +1,8 @@
-//! Turns final events into deliveries: a follower of the log, one active instance at a time.
+//! Follows the log and adds a delivery for each final event; one active instance at a time.
 //!
-//! Its checkpoint moves in the transaction that adds the deliveries, so a replay adds none twice. It
-//! never runs ahead of the read tables and the hashes: whoever is told of a success finds the
-//! subscription, and the same status.
+//! Its checkpoint moves in the SQL transaction that adds the deliveries, so a replay adds nothing twice. It
+//! never runs ahead of the read tables and the hashes: a partner that hears of a success finds the subscription
+//! and the same status.
 
 use super::deliveries::Status;
 use super::{body, url};
@@ -22,24 +22,23 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// How long the read tables are waited for before the page is taken anew.
+/// How long a page waits for the read tables before it is read again.
 const READ_TABLES_WAIT: Duration = Duration::from_secs(10);
 
-/// The pause between two pages: each costs a commit, and a callback goes over the internet anyway.
+/// Between two pages: each costs a commit, and a callback goes over the internet anyway.
 const REST: Duration = Duration::from_millis(25);
 
-/// Why a page could not be taken.
 #[derive(Debug, thiserror::Error)]
 enum EnqueueError {
-    #[error("another enqueuer was here: the checkpoint is no longer {0}")]
+    #[error("another enqueuer is running: the checkpoint is no longer {0}")]
     Overtaken(i64),
-    #[error("the event at position {0} is not of a transaction with an id")]
+    #[error("the event at position {0} has no transaction id")]
     NoId(i64),
     #[error("the read tables do not show the transaction of position {0} as final")]
     NotFinal(i64),
 }
 
-/// Adds a delivery for every final event of a partner's purchase.
+/// Adds a delivery for every final event of a partner's transaction.
 pub struct Enqueuer {
     pub(super) pool: PgPool,
     pub(super) identity: Arc<Identity>,
@@ -49,7 +48,7 @@ pub struct Enqueuer {
     pub(super) due: Arc<Notify>,
 }
 
-/// The last event of a purchase.
+/// The last event of a transaction.
 struct Final {
     event_id: Uuid,
     position: i64,
@@ -57,7 +56,6 @@ struct Final {
     at: Timestamp,
 }
 
-/// A row to be.
 struct NewDelivery {
     partner: PartnerId,
     event_id: Uuid,
@@ -103,7 +101,7 @@ impl Enqueuer {
         let ids: Vec<_> = finals.iter().map(|event| event.transaction).collect();
         let views = self.readers.transactions_by_partners(&ids).await?;
         if let Err(cause) = self.hashes.keep_up_with(&views).await {
-            tracing::debug!(error = %chain(&cause), "partners are told without Redis, which does not answer");
+            tracing::debug!(error = %chain(&cause), "cannot update Redis; callbacks are sent without it");
         }
         let views: HashMap<_, _> = views.into_iter().map(|view| (view.transaction_id, view)).collect();
         let mut partners = HashMap::new();
@@ -161,7 +159,7 @@ impl Enqueuer {
     }
 }
 
-/// The page's last events of purchases.
+/// The final events in a page.
 fn finals(page: &[Recorded]) -> Result<Vec<Final>, SinkError> {
     let mut finals = Vec::new();
     for recorded in page.iter().filter(|recorded| recorded.aggregate_type == Transaction::TYPE) {
@@ -181,7 +179,7 @@ fn finals(page: &[Recorded]) -> Result<Vec<Final>, SinkError> {
     Ok(finals)
 }
 
-/// The delivery of a final event, when its partner has a URL.
+/// The delivery of a final event, if its partner has a URL.
 fn delivery(
     event: &Final,
     view: &TransactionView,

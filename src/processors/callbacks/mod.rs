@@ -1,12 +1,12 @@
-//! Callbacks: partners are told when a purchase of theirs is final (Standard Webhooks).
+//! Callbacks to partners when a transaction of theirs is final (Standard Webhooks).
 //!
 //! - `enqueuer` follows the log and adds one durable delivery for each final event; one active instance;
-//! - `sender` claims what is due and tries it; any number of them. `attempt` is one try, `post` its HTTP,
-//!   `schedule` when the next one is;
-//! - `address` and `resolver` keep the tries out of our own network;
-//! - `deliveries` is what operators and partners ask: list, resend, ping.
+//! - `sender` claims deliveries that are due and attempts them; any number of senders may run. `attempt` is one
+//!   attempt, `post` its HTTP request, `schedule` the delays;
+//! - `address` and `resolver` keep the requests out of our own network;
+//! - `deliveries` serves operators and partners: list, resend, ping.
 //!
-//! At least once: a receiver deduplicates on `webhook-id`. In order within a purchase. A slow or dead
+//! At least once: a receiver deduplicates by `webhook-id`. In order within a transaction. A slow or dead
 //! endpoint never delays another.
 //!
 //! | request | call | refusals |
@@ -44,7 +44,7 @@ pub use url::{same_origin, valid_callback_url};
 
 use crate::clock::Clock;
 use crate::identity::{self, Identity};
-use attempt::Tools;
+use attempt::AttemptContext;
 use post::Poster;
 use projections::{Readers, RedisHashes};
 use sqlx::PgPool;
@@ -52,21 +52,20 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// What an installation decides about callbacks.
+/// The callback settings of an installation.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Calls private, loopback and other special addresses too (`OFFERS_CALLBACK_ALLOW_PRIVATE`): for
-    /// receivers on the same machine or network. Then whoever registers a URL can reach everything that
-    /// this service can.
+    /// Allows private, loopback and other special addresses (`OFFERS_CALLBACK_ALLOW_PRIVATE`), for receivers on
+    /// the same machine or network. Then a partner can reach everything that this service can.
     pub allow_private: bool,
-    /// From resolving the name to the answer's last byte.
+    /// From resolving the name to the last byte of the answer.
     pub timeout: Duration,
-    /// Of which reaching the receiver may take this much.
+    /// The part of `timeout` for connecting.
     pub connect_timeout: Duration,
-    /// Tries under way at a time, an instance. Too few: hanging endpoints take the room; too many: open
-    /// connections cost memory on both sides.
+    /// Concurrent attempts of an instance. Too few: hanging endpoints use them up; too many: open connections
+    /// cost memory on both sides.
     pub in_flight: usize,
-    /// Tries under way at a time, an endpoint.
+    /// Concurrent attempts to one endpoint.
     pub per_endpoint: usize,
 }
 
@@ -82,27 +81,21 @@ impl Default for Settings {
     }
 }
 
-/// Why something about callbacks was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No delivery has this id.
     #[error("no such delivery")]
     DeliveryNotFound,
-    /// The partner has registered no URL.
     #[error("the partner has no callback URL")]
     NoCallbackUrl,
-    /// The endpoint has answered 410: register a URL to open it again.
     #[error("the callback URL was disabled when it answered 410; register it again")]
     EndpointDisabled,
-    /// About the partner.
     #[error(transparent)]
     Identity(#[from] identity::Error),
-    /// The database gave no answer.
-    #[error("the table of callbacks is not available")]
+    #[error("cannot read or write the table of callbacks")]
     Unavailable(#[from] sqlx::Error),
 }
 
-/// The room's door. Cheap to clone; one for each process.
+/// Callbacks of one process. Cheap to clone.
 #[derive(Clone)]
 pub struct Callbacks {
     pool: PgPool,
@@ -113,27 +106,22 @@ pub struct Callbacks {
 }
 
 impl Callbacks {
-    /// Callbacks kept in the database behind `pool`.
     #[must_use]
     pub fn new(pool: PgPool, identity: Arc<Identity>, clock: Clock) -> Self {
         Self { pool, identity, clock, due: Arc::new(Notify::new()) }
     }
 
-    /// The follower of the log. To be fed on one instance at a time (`event_log::Role::Callbacks`);
-    /// two would refuse each other's pages.
+    /// The follower of the log. Only one instance may run it (`event_log::Role::Callbacks`): two would reject
+    /// each other's pages.
     #[must_use]
     pub fn enqueuer(&self, readers: Readers, hashes: RedisHashes) -> Enqueuer {
         let Self { pool, identity, clock, due } = self.clone();
         Enqueuer { pool, identity, readers, hashes, clock, due }
     }
 
-    /// A sender; one for each process that sends.
-    ///
-    /// # Errors
-    /// The HTTP client cannot be set up.
     pub fn sender(&self, settings: &Settings) -> Result<Sender, ClientError> {
         let Self { pool, identity, clock, due } = self.clone();
         let poster = Poster::new(settings)?;
-        Ok(Sender::new(Tools { pool, identity, clock, poster }, settings.clone(), due))
+        Ok(Sender::new(AttemptContext { pool, identity, clock, poster }, settings.clone(), due))
     }
 }

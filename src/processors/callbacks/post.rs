@@ -1,9 +1,8 @@
-//! One try: sends a signed body to a URL and says what came of it, within a bounded time and with
-//! bounded memory whatever the receiver does.
+//! Sends a signed body to a URL and returns the answer, in bounded time and memory whatever the receiver does.
 
 use super::Settings;
 use super::address::is_public;
-use super::resolver::{AddressRefused, JudgingResolver};
+use super::resolver::{AddressRefused, PublicResolver};
 use super::url;
 use crate::telemetry::chain;
 use crate::tls::http_client;
@@ -20,22 +19,20 @@ const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp
 const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 const USER_AGENT: &str = concat!("offers-callbacks/", env!("CARGO_PKG_VERSION"));
 
-/// An idle connection is closed by us before a usual receiver closes it.
+/// Shorter than usual receivers keep an idle connection.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of an answer that are read and kept for the operator; of a longer one the rest is not read.
+/// Bytes of an answer that are read and kept for the operator.
 const RESPONSE_KEPT: usize = 2 * 1024;
-/// How long the answer's body may take once the status is known: it changes nothing any more.
+/// The limit for the answer's body after the status is known: the body changes nothing.
 const RESPONSE_WAIT: Duration = Duration::from_secs(2);
 
 /// Characters of an error that are kept.
 const ERROR_CHARS: usize = 200;
 
-/// Why the HTTP client cannot be made.
 #[derive(Debug, thiserror::Error)]
-#[error("the HTTP client of the callbacks cannot be set up")]
+#[error("cannot set up the HTTP client of the callbacks")]
 pub struct ClientError(#[source] reqwest::Error);
 
-/// What is sent.
 pub(super) struct Message<'a> {
     pub(super) url: &'a str,
     pub(super) id: Uuid,
@@ -45,27 +42,26 @@ pub(super) struct Message<'a> {
     pub(super) body: &'a str,
 }
 
-/// What came of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Answer {
-    /// Of HTTP; `None` without an answer.
+    /// The HTTP status; `None` without an answer.
     pub(super) status: Option<u16>,
-    /// Why it does not count as delivered; short, for people.
+    /// Why it does not count as delivered; short, for operators.
     pub(super) error: Option<String>,
-    /// The beginning of the answer's body, made fit for a table.
+    /// The beginning of the answer's body, without control characters.
     pub(super) response: Option<String>,
-    /// What a receiver that is busy asks for.
+    /// From a receiver that is busy.
     pub(super) retry_after: Option<Duration>,
 }
 
 impl Answer {
-    /// No answer, because of this.
+    /// Without an answer, for this reason.
     pub(super) fn none(why: impl Into<String>) -> Self {
         Self { error: Some(why.into()), ..Self::default() }
     }
 }
 
-/// Sends; cheap to clone, clones share their connections.
+/// Cheap to clone; clones share their connections.
 #[derive(Clone, Debug)]
 pub(super) struct Poster {
     client: Client,
@@ -76,16 +72,16 @@ pub(super) struct Poster {
 impl Poster {
     pub(super) fn new(settings: &Settings) -> Result<Self, ClientError> {
         let client = client(settings).build().or_else(|cause| {
-            tracing::warn!(error = %chain(&cause), "callbacks to https will fail: are the CA certificates installed?");
+            tracing::warn!(error = %chain(&cause), "cannot load CA certificates; callbacks to https will fail: are they installed?");
             client(settings).tls_certs_only([]).build().map_err(ClientError)
         })?;
         Ok(Self { client, allow_private: settings.allow_private, timeout: settings.timeout })
     }
 
-    /// One try, at most the timeout long.
+    /// Sends one request, in at most the timeout.
     pub(super) async fn post(&self, message: Message<'_>) -> Answer {
         let Some(url) = url::parse(message.url) else {
-            return Answer::none("the URL cannot be called");
+            return Answer::none("the URL is invalid");
         };
         if !self.may_call(&url) {
             return Answer::none(AddressRefused.to_string());
@@ -106,7 +102,7 @@ impl Poster {
         }
     }
 
-    /// An address in the URL itself is never resolved, so it is judged here.
+    /// An address in the URL itself is never resolved, so it is checked here.
     fn may_call(&self, url: &Url) -> bool {
         let host = url.host_str().unwrap_or_default();
         let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
@@ -140,11 +136,11 @@ fn client(settings: &Settings) -> ClientBuilder {
         .pool_max_idle_per_host(settings.per_endpoint)
         .pool_idle_timeout(IDLE_TIMEOUT)
         .tcp_nodelay(true)
-        .redirect(redirect::Policy::none()) // it would lead past the judged address
-        .retry(retry::never()) // the schedule repeats
+        .redirect(redirect::Policy::none()) // it could lead to an address that was not checked
+        .retry(retry::never()) // the schedule retries
         .no_proxy() // a proxy would resolve the name itself
         .user_agent(USER_AGENT)
-        .dns_resolver(JudgingResolver { allow_private: settings.allow_private })
+        .dns_resolver(PublicResolver { allow_private: settings.allow_private })
 }
 
 async fn read(mut response: Response, deadline: Instant) -> Answer {
@@ -159,14 +155,14 @@ async fn read(mut response: Response, deadline: Instant) -> Answer {
     }
     Answer {
         status: Some(status.as_u16()),
-        error: complaint(status),
+        error: failure(status),
         response: Some(printable(&body)).filter(|text| !text.is_empty()),
         retry_after,
     }
 }
 
 /// Why an answer with this status is not a success.
-fn complaint(status: StatusCode) -> Option<String> {
+fn failure(status: StatusCode) -> Option<String> {
     if status.is_success() {
         None
     } else if status.is_redirection() {
@@ -176,14 +172,14 @@ fn complaint(status: StatusCode) -> Option<String> {
     }
 }
 
-/// `Retry-After` in seconds, of the two statuses that mean "later".
+/// `Retry-After` in seconds, of the two statuses that allow a retry.
 fn retry_after(response: &Response) -> Option<Duration> {
     let later = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
     let value = response.headers().get(RETRY_AFTER).filter(|_| later.contains(&response.status()))?;
     value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// A text that a table takes and that does nothing to a terminal.
+/// Text without control characters: safe for a table and a terminal.
 fn printable(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
@@ -198,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_in_the_url_is_judged_however_it_is_written() {
+    fn an_address_in_the_url_is_checked_in_every_notation() {
         for inside in [
             "http://127.0.0.1/",
             "http://2130706433/",
@@ -218,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_of_an_answer_is_text() {
+    fn a_kept_answer_has_no_control_characters() {
         assert_eq!(printable(b"ok\0\x1b[31m\r\n\xff"), "ok[31m\n\u{fffd}");
     }
 }

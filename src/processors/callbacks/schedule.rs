@@ -1,9 +1,9 @@
-//! When a callback that was not taken is tried again.
+//! The delays between attempts of a callback.
 
 use chrono::TimeDelta;
 use std::time::Duration;
 
-/// After the first failed try, the second, and so on; after the last the delivery is parked.
+/// After the first failed attempt, the second, and so on; after the last the delivery is parked.
 const DELAYS: [Duration; 6] = [
     Duration::from_secs(5),
     Duration::from_secs(5 * 60),
@@ -13,14 +13,13 @@ const DELAYS: [Duration; 6] = [
     Duration::from_secs(10 * 60 * 60),
 ];
 
-/// The most that is added to a delay, as a part of it: what failed together does not come back together.
+/// The most that is added to a delay, as a part of it, so that what failed together is not retried together.
 const JITTER: f64 = 0.1;
 
 /// A receiver may ask for more time by `Retry-After`, but for no more than this.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// How long to wait after the `attempts`th failed try (1 is the first); `None`: park it. `chance` is
-/// from 0 to 1.
+/// The delay after the failed attempt number `attempts` (from 1); `None`: park it. `chance` is from 0 to 1.
 pub(super) fn delay(attempts: u32, asked: Option<Duration>, chance: f64) -> Option<TimeDelta> {
     let index = usize::try_from(attempts.checked_sub(1)?).ok()?;
     let planned = DELAYS.get(index)?.mul_f64(1.0 + JITTER * chance.clamp(0.0, 1.0));

@@ -1,11 +1,11 @@
-//! Sends what is due: claims as much as it has room for, tries all of it at once, and claims again as
-//! soon as there is room. Any number of senders may run, on any number of machines.
+//! Sends deliveries that are due: claims as many as it has capacity for, attempts them at the same time, and
+//! claims again when there is capacity. Any number of senders may run, on any number of machines.
 //!
-//! An endpoint that keeps a sender waiting shares half of the room with others of its kind, so however
-//! many endpoints hang, the prompt ones have the other half for themselves.
+//! Slow endpoints share half of the capacity, so however many endpoints hang, the other half is left for the
+//! prompt ones.
 
-use super::attempt::Tools;
-use super::claim::{Claimed, Wanted, claim};
+use super::attempt::AttemptContext;
+use super::claim::{ClaimRequest, Claimed, claim};
 use super::{Error, Settings, upkeep};
 use crate::telemetry::chain;
 use chrono::TimeDelta;
@@ -19,38 +19,38 @@ use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// How often the table is looked at when nobody says that something is due.
+/// Interval of polls without a notification.
 const POLL: Duration = Duration::from_secs(1);
-/// Beyond the timeout of a call, for the database's part of a try.
-const TRY_MARGIN: Duration = Duration::from_secs(20);
-/// Beyond that, until another sender may take the delivery: clocks differ.
+/// For the database's part of an attempt, in addition to the timeout of the request.
+const ATTEMPT_MARGIN: Duration = Duration::from_secs(20);
+/// In addition, until another sender may claim the delivery: clocks differ.
 const CLAIM_MARGIN: Duration = Duration::from_secs(30);
-/// How long a stop waits for tries under way; what is cut off is tried again when its claim has run out.
+/// How long a stop waits for running attempts; aborted ones are repeated when their claims have expired.
 const STOP_WAIT: Duration = Duration::from_secs(4);
-/// An endpoint whose last try took longer is a slow one.
+/// An endpoint whose last attempt took longer is slow.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// Sends callbacks. Dropping it in the middle of tries loses nothing: their claims run out.
+/// Sends callbacks. Dropping it during attempts loses nothing: their claims expire.
 pub struct Sender {
-    tools: Arc<Tools>,
+    context: Arc<AttemptContext>,
     settings: Settings,
     due: Arc<Notify>,
-    prompt: JoinSet<Tried>,
-    slow: JoinSet<Tried>,
+    prompt: JoinSet<Attempted>,
+    slow: JoinSet<Attempted>,
     slow_endpoints: HashSet<Uuid>,
     served_last: Uuid,
 }
 
-/// How long an endpoint has kept us.
-struct Tried {
+/// The duration of an attempt.
+struct Attempted {
     partner: Uuid,
     took: Duration,
 }
 
 impl Sender {
-    pub(super) fn new(tools: Tools, settings: Settings, due: Arc<Notify>) -> Self {
+    pub(super) fn new(context: AttemptContext, settings: Settings, due: Arc<Notify>) -> Self {
         Self {
-            tools: Arc::new(tools),
+            context: Arc::new(context),
             settings,
             due,
             prompt: JoinSet::new(),
@@ -60,35 +60,31 @@ impl Sender {
         }
     }
 
-    /// Sends until `stop`, then waits a moment for the tries under way.
+    /// Sends until `stop`, then waits a moment for running attempts.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut upkeep = interval(upkeep::EVERY);
         while !stop.is_cancelled() {
             if let Err(cause) = self.start_due().await {
-                tracing::warn!(error = %chain(&cause), "no callbacks could be claimed");
+                tracing::warn!(error = %chain(&cause), "cannot claim callbacks; retrying");
             }
             select! {
                 () = stop.cancelled() => {}
                 () = self.due.notified() => {}
                 () = sleep(POLL) => {}
-                _ = upkeep.tick() => upkeep::run(&self.tools.pool, &self.tools.clock).await,
-                Some(tried) = self.prompt.join_next() => self.learn(tried),
-                Some(tried) = self.slow.join_next() => self.learn(tried),
+                _ = upkeep.tick() => upkeep::run(&self.context.pool, &self.context.clock).await,
+                Some(attempted) = self.prompt.join_next() => self.note(attempted),
+                Some(attempted) = self.slow.join_next() => self.note(attempted),
             }
-            while let Some(tried) = self.prompt.try_join_next().or_else(|| self.slow.try_join_next()) {
-                self.learn(tried);
+            while let Some(attempted) = self.prompt.try_join_next().or_else(|| self.slow.try_join_next()) {
+                self.note(attempted);
             }
         }
         if timeout(STOP_WAIT, self.finish_started()).await.is_err() {
-            tracing::info!("stopped in the middle of callbacks: they will be sent again");
+            tracing::info!("stopped during callbacks; they will be sent again");
         }
     }
 
-    /// One round: tries what is due now, up to the room there is, and waits for it. Returns how many
-    /// deliveries were tried; 0 when nothing is due.
-    ///
-    /// # Errors
-    /// `Unavailable`.
+    /// Attempts the deliveries that are due now, up to the capacity, and waits for them. Returns their number.
     pub async fn step(&mut self) -> Result<usize, Error> {
         let started = self.start_due().await?;
         self.finish_started().await;
@@ -96,33 +92,34 @@ impl Sender {
     }
 
     async fn finish_started(&mut self) {
-        while let Some(tried) = self.prompt.join_next().await {
-            self.learn(tried);
+        while let Some(attempted) = self.prompt.join_next().await {
+            self.note(attempted);
         }
-        while let Some(tried) = self.slow.join_next().await {
-            self.learn(tried);
+        while let Some(attempted) = self.slow.join_next().await {
+            self.note(attempted);
         }
     }
 
     async fn start_due(&mut self) -> Result<usize, Error> {
-        let room_for_slow = self.room().min((self.settings.in_flight / 2).saturating_sub(self.slow.len()));
+        let capacity_for_slow =
+            self.capacity().min((self.settings.in_flight / 2).saturating_sub(self.slow.len()));
         let slow = match self.slow_endpoints.is_empty() {
             true => Vec::new(),
-            false => self.claim(true, room_for_slow).await?,
+            false => self.claim(true, capacity_for_slow).await?,
         };
         let mut started = slow.len();
         for claimed in slow {
-            self.slow.spawn(attempt(self.tools.clone(), claimed, self.try_timeout()));
+            self.slow.spawn(attempt(self.context.clone(), claimed, self.attempt_timeout()));
         }
-        let prompt = self.claim(false, self.room()).await?;
+        let prompt = self.claim(false, self.capacity()).await?;
         started += prompt.len();
         for claimed in prompt {
-            self.prompt.spawn(attempt(self.tools.clone(), claimed, self.try_timeout()));
+            self.prompt.spawn(attempt(self.context.clone(), claimed, self.attempt_timeout()));
         }
         Ok(started)
     }
 
-    fn room(&self) -> usize {
+    fn capacity(&self) -> usize {
         self.settings.in_flight.saturating_sub(self.prompt.len() + self.slow.len())
     }
 
@@ -130,10 +127,10 @@ impl Sender {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        let now = self.tools.clock.now().utc();
-        let held_for = TimeDelta::from_std(self.try_timeout() + CLAIM_MARGIN).unwrap_or(TimeDelta::MAX);
+        let now = self.context.clock.now().utc();
+        let held_for = TimeDelta::from_std(self.attempt_timeout() + CLAIM_MARGIN).unwrap_or(TimeDelta::MAX);
         let slow: Vec<Uuid> = self.slow_endpoints.iter().copied().collect();
-        let wanted = Wanted {
+        let request = ClaimRequest {
             now,
             until: now + held_for,
             slow: &slow,
@@ -142,40 +139,42 @@ impl Sender {
             per_endpoint: self.settings.per_endpoint,
             limit,
         };
-        let claimed = claim(&self.tools.pool, wanted).await?;
+        let claimed = claim(&self.context.pool, request).await?;
         let served = claimed.iter().map(|delivery| delivery.partner_id.0);
         let last = served.max_by_key(|partner| (*partner <= self.served_last, *partner));
         self.served_last = last.unwrap_or(self.served_last);
         Ok(claimed)
     }
 
-    fn try_timeout(&self) -> Duration {
-        self.settings.timeout + TRY_MARGIN
+    fn attempt_timeout(&self) -> Duration {
+        self.settings.timeout + ATTEMPT_MARGIN
     }
 
-    fn learn(&mut self, tried: Result<Tried, JoinError>) {
-        match tried {
-            Ok(Tried { partner, took }) if took > SLOW => {
+    fn note(&mut self, attempted: Result<Attempted, JoinError>) {
+        match attempted {
+            Ok(Attempted { partner, took }) if took > SLOW => {
                 self.slow_endpoints.insert(partner);
             }
-            Ok(Tried { partner, .. }) => {
+            Ok(Attempted { partner, .. }) => {
                 self.slow_endpoints.remove(&partner);
             }
             Err(cause) => {
-                tracing::error!(error = %chain(&cause), "a try of a callback ended before its time")
+                tracing::error!(error = %chain(&cause), "an attempt of a callback panicked")
             }
         }
     }
 }
 
-async fn attempt(tools: Arc<Tools>, claimed: Claimed, longest: Duration) -> Tried {
+async fn attempt(context: Arc<AttemptContext>, claimed: Claimed, longest: Duration) -> Attempted {
     let began = Instant::now();
-    match timeout(longest, tools.attempt(&claimed)).await {
+    match timeout(longest, context.attempt(&claimed)).await {
         Ok(Ok(())) => {}
         Ok(Err(cause)) => {
-            tracing::warn!(delivery_id = %claimed.id, error = %chain(&cause), "what came of a callback is not written down");
+            tracing::warn!(delivery_id = %claimed.id, error = %chain(&cause), "cannot record the result of a callback; it will be sent again");
         }
-        Err(_) => tracing::warn!(delivery_id = %claimed.id, "the database took too long over a callback"),
+        Err(_) => {
+            tracing::warn!(delivery_id = %claimed.id, "the database was too slow for a callback; it will be sent again")
+        }
     }
-    Tried { partner: claimed.partner_id.0, took: began.elapsed() }
+    Attempted { partner: claimed.partner_id.0, took: began.elapsed() }
 }

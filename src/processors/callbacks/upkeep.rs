@@ -1,5 +1,4 @@
-//! What a sender does now and then: counts what waits and what is parked, and forgets what was
-//! delivered long ago.
+//! Regular work of a sender: counts pending and parked deliveries, and deletes old delivered ones.
 
 use crate::clock::Clock;
 use crate::telemetry::chain;
@@ -7,18 +6,17 @@ use chrono::TimeDelta;
 use sqlx::PgPool;
 use std::time::Duration;
 
-/// How often.
 pub(super) const EVERY: Duration = Duration::from_secs(15);
-/// How long a delivery is kept after the receiver took it.
+/// How long a delivered callback is kept.
 const DELIVERED_KEPT: TimeDelta = TimeDelta::days(30);
-/// Rows forgotten at a time.
+/// Rows deleted at a time.
 const PURGE_ROWS: i64 = 5_000;
 
-/// Does all of it; what fails is done next time.
+/// Does all of it; a failed part is done next time.
 pub(super) async fn run(pool: &PgPool, clock: &Clock) {
     for done in [measure(pool).await, purge(pool, clock).await] {
         if let Err(cause) = done {
-            tracing::debug!(error = %chain(&cause), "the upkeep of the callbacks was put off");
+            tracing::debug!(error = %chain(&cause), "cannot do the upkeep of the callbacks; retrying later");
         }
     }
 }

@@ -1,20 +1,19 @@
-//! Where a callback may go, as far as the URL says: http or https, a host, no user name; and a
-//! purchase's own URL has the origin of the registered one. Where that really is, is judged on the
-//! resolved address when it is sent.
+//! Valid callback URLs: http or https, a host, no user name. A transaction's own URL must have the origin of the
+//! registered one. The resolved address is checked when the callback is sent.
 
 use reqwest::Url;
 
-/// The longest URL that is kept, in characters.
+/// Characters of a URL.
 const URL_MAX_CHARS: usize = 2048;
 
-/// True when `text` can be registered as a callback URL.
+/// True if `text` can be registered as a callback URL.
 #[must_use]
 pub fn valid_callback_url(text: &str) -> bool {
     parse(text).is_some()
 }
 
-/// True when `url` may be used instead of the `registered` one: it can be called, and scheme, host and
-/// port are the same.
+/// True if `url` may be used instead of the `registered` one: it is valid, and scheme, host and port are the
+/// same.
 #[must_use]
 pub fn same_origin(url: &str, registered: &str) -> bool {
     match (parse(url), parse(registered)) {
@@ -23,14 +22,13 @@ pub fn same_origin(url: &str, registered: &str) -> bool {
     }
 }
 
-/// The URL to call: a purchase's own as long as it has the origin of the `registered` one.
+/// The URL to call: a transaction's own if it has the origin of the `registered` one.
 pub(super) fn target<'a>(own: Option<&'a str>, registered: &'a str) -> &'a str {
     own.filter(|own| same_origin(own, registered)).unwrap_or(registered)
 }
 
-/// The URL, when it is one that may be called.
 pub(super) fn parse(text: &str) -> Option<Url> {
-    // Url::parse forgives these by dropping them: what was judged would not be what is called.
+    // Url::parse drops these: the checked text would not be the called URL.
     let forgiven = |c: char| c.is_whitespace() || c.is_control() || c == '\\';
     if text.contains(forgiven) || text.chars().count() > URL_MAX_CHARS {
         return None;
@@ -45,8 +43,8 @@ pub(super) fn parse(text: &str) -> Option<Url> {
     callable.then_some(url)
 }
 
-/// What stands between `://` and the path, as written: an empty user name (`http://@host`) and missing
-/// or superfluous slashes are gone once it is parsed.
+/// The text between `://` and the path. Parsing would drop an empty user name (`http://@host`) and wrong
+/// slashes.
 fn authority(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once("://")?;
     rest.split(['/', '?', '#']).next()

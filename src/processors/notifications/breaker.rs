@@ -1,4 +1,4 @@
-//! Whether the mail server is worth a try: while it is not, mails wait instead of using up their tries.
+//! Stops attempts while the mail server is unavailable: mails wait instead of using up their attempts.
 
 use crate::backoff::Backoff;
 use chrono::{DateTime, Utc};
@@ -6,10 +6,10 @@ use parking_lot::{Mutex, MutexGuard};
 use std::time::Duration;
 
 const PAUSE: Backoff = Backoff::new(Duration::from_secs(10), Duration::from_secs(5 * 60));
-/// How long the one that tries after a pause may take: more than connecting and a mail.
+/// The limit for the attempt after a pause: longer than connecting and sending a mail.
 const PROBE: Duration = Duration::from_secs(2 * 60);
 
-/// What is known of the server. Shared by all connections of a process.
+/// The state of the server, shared by all connections of a process.
 #[derive(Debug, Default)]
 pub(super) struct Breaker(Mutex<State>);
 
@@ -17,13 +17,13 @@ pub(super) struct Breaker(Mutex<State>);
 struct State {
     failures: u32,
     closed_until: Option<DateTime<Utc>>,
-    /// Somebody was let through after a pause and has not told yet.
+    /// An attempt after a pause is running.
     probing: bool,
 }
 
 impl Breaker {
-    /// Whether to try. After a pause, only the first who asks: the others wait for what comes of it.
-    pub(super) fn lets_through(&self, now: DateTime<Utc>) -> bool {
+    /// Whether to attempt. After a pause it allows one attempt; the others wait for its result.
+    pub(super) fn allows(&self, now: DateTime<Utc>) -> bool {
         let mut state = self.state();
         match state.closed_until {
             None => true,
@@ -35,20 +35,20 @@ impl Breaker {
         }
     }
 
-    /// Whoever was let through is done; without a word about the server it had nothing to try.
-    pub(super) fn untried(&self, now: DateTime<Utc>) {
+    /// The allowed attempt ended without reaching the server, because there was nothing to send.
+    pub(super) fn no_attempt(&self, now: DateTime<Utc>) {
         let mut state = self.state();
         if state.probing {
             (state.closed_until, state.probing) = (Some(now), false);
         }
     }
 
-    /// The server has answered.
+    /// The server answered.
     pub(super) fn worked(&self) {
         *self.state() = State::default();
     }
 
-    /// The server has not answered. Those who were under way together count as one.
+    /// The server did not answer. Attempts at the same time count as one.
     pub(super) fn failed(&self, now: DateTime<Utc>) {
         let mut state = self.state();
         if state.closed_until.is_some() && !state.probing {
@@ -68,22 +68,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_tries_after_each_pause_and_pauses_grow() {
+    fn one_attempt_is_allowed_after_each_pause_and_pauses_grow() {
         let breaker = Breaker::default();
         let mut now = DateTime::UNIX_EPOCH;
-        assert!(breaker.lets_through(now) && breaker.lets_through(now));
+        assert!(breaker.allows(now) && breaker.allows(now));
         for pause in [10, 20, 40, 80, 160, 300, 300] {
             breaker.failed(now);
             breaker.failed(now); // another connection, at the same time
             now += Duration::from_secs(pause) - Duration::from_millis(1);
-            assert!(!breaker.lets_through(now));
+            assert!(!breaker.allows(now));
             now += Duration::from_millis(1);
-            assert!(breaker.lets_through(now), "after {pause} s");
-            assert!(!breaker.lets_through(now), "another one waits");
+            assert!(breaker.allows(now), "after {pause} s");
+            assert!(!breaker.allows(now), "another one waits");
         }
-        breaker.untried(now);
-        assert!(breaker.lets_through(now), "nothing was tried");
+        breaker.no_attempt(now);
+        assert!(breaker.allows(now), "nothing was sent");
         breaker.worked();
-        assert!(breaker.lets_through(now) && breaker.lets_through(now));
+        assert!(breaker.allows(now) && breaker.allows(now));
     }
 }

@@ -1,4 +1,4 @@
-//! Notices of many deliveries become one statement: while one is being written, the next ones gather.
+//! Adds the notices of many messages with one statement: while one is written, the next ones are collected.
 
 use super::outbox::{Notice, Outbox};
 use crate::clock::Clock;
@@ -6,26 +6,26 @@ use crate::telemetry::chain;
 use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-/// The most notices of one statement.
+/// Notices in one statement.
 const BATCH: usize = 256;
 
 type Waiting = (Notice, oneshot::Sender<bool>);
 
-/// The door to the task that writes. Cheap to clone; the task ends with the last one.
+/// The queue of the task that writes. Cheap to clone; the task ends with the last clone.
 #[derive(Clone)]
 pub(super) struct Collector {
     queue: mpsc::Sender<Waiting>,
 }
 
 impl Collector {
-    /// Starts the task; `due` is told of everything new.
+    /// Starts the task, which notifies `due` of new notices.
     pub(super) fn start(outbox: Outbox, clock: Clock, due: Arc<Notify>) -> Self {
         let (queue, waiting) = mpsc::channel(BATCH);
         tokio::spawn(write(waiting, outbox, clock, due));
         Self { queue }
     }
 
-    /// Whether `notice` is in the table now, by this or an earlier delivery.
+    /// True if `notice` is in the table now, added by this or an earlier message.
     pub(super) async fn add(&self, notice: Notice) -> bool {
         let (answer, answered) = oneshot::channel();
         self.queue.send((notice, answer)).await.is_ok() && answered.await.unwrap_or(false)
@@ -38,10 +38,10 @@ async fn write(mut queue: mpsc::Receiver<Waiting>, outbox: Outbox, clock: Clock,
         let notices: Vec<Notice> = waiting.iter().map(|(notice, _)| *notice).collect();
         let added = outbox.add(&notices, clock.now().utc()).await;
         if let Err(cause) = &added {
-            tracing::warn!(notices = notices.len(), error = %chain(&cause), "mails could not be noted; they come again");
+            tracing::warn!(notices = notices.len(), error = %chain(&cause), "cannot add mails to the outbox; their messages will be delivered again");
         }
         for (_, answer) in waiting.drain(..) {
-            let _ = answer.send(added.is_ok()); // whoever left gets its message again
+            let _ = answer.send(added.is_ok()); // a receiver that is gone gets its message again
         }
         if added.is_ok_and(|added| added > 0) {
             due.notify_one();

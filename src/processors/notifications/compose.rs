@@ -1,4 +1,4 @@
-//! Writes one mail: the facts from the log, the address from identity, both as they are now.
+//! Writes one mail, with facts from the log and the current address from identity.
 
 use super::outbox::Notice;
 use super::text::{self, Activated, Expiring, Failed, Renewed, Text, amount, moment, one_line};
@@ -13,7 +13,6 @@ use lettre::{Address, error::Error as MessageError};
 use projections::Readers;
 use std::sync::Arc;
 
-/// Writes mails.
 pub(super) struct Composer {
     pub(super) log: EventLog,
     pub(super) readers: Readers,
@@ -22,21 +21,18 @@ pub(super) struct Composer {
     pub(super) from: Mailbox,
 }
 
-/// What a notice becomes.
 pub(super) enum Composed {
-    /// To be sent.
     Mail(Box<Message>),
-    /// Nobody is to be told, and why.
-    Nobody(&'static str),
+    /// There is nobody to send it to, and why.
+    NoRecipient(&'static str),
 }
 
-/// Why it becomes nothing.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ComposeError {
-    /// PostgreSQL does not answer; the mail is not to blame.
-    #[error("the facts cannot be looked up")]
+    /// The database does not answer: not the fault of the mail.
+    #[error("cannot read the facts of a mail")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// No later try will make it one.
+    /// No later attempt can succeed.
     #[error("{0}")]
     Never(&'static str),
 }
@@ -44,10 +40,12 @@ pub(super) enum ComposeError {
 impl Composer {
     pub(super) async fn compose(&self, notice: &Notice) -> Result<Composed, ComposeError> {
         let user = match self.identity.get_user(notice.user_id).await {
-            Ok(user) if !user.is_active => return Ok(Composed::Nobody("the user is disabled")),
-            Ok(user) if user.email.is_empty() => return Ok(Composed::Nobody("the user has no mail address")),
+            Ok(user) if !user.is_active => return Ok(Composed::NoRecipient("the user is disabled")),
+            Ok(user) if user.email.is_empty() => {
+                return Ok(Composed::NoRecipient("the user has no mail address"));
+            }
             Ok(user) => user,
-            Err(identity::Error::UserNotFound) => return Ok(Composed::Nobody("there is no such user")),
+            Err(identity::Error::UserNotFound) => return Ok(Composed::NoRecipient("there is no such user")),
             Err(cause) => return Err(ComposeError::Unavailable(cause.into())),
         };
         let recorded = self.log.find(notice.event_id).await?;
@@ -67,7 +65,7 @@ impl Composer {
             Event::UserOffer(user_offer::Event::ExpirySoon { expires_at, .. }) => {
                 self.expiring(id.into(), name, expires_at).await
             }
-            _ => Err(ComposeError::Never("nobody is told of such an event")),
+            _ => Err(ComposeError::Never("there is no mail for such an event")),
         }
     }
 
@@ -107,7 +105,7 @@ impl Composer {
     ) -> Result<Text, ComposeError> {
         let found = self.readers.subscription(subscription_id).await;
         let found = found.map_err(|cause| ComposeError::Unavailable(cause.into()))?;
-        // Noted only once the read tables had come that far: where it is missing they are broken.
+        // A notice is added after the read tables show the event: if it is missing they are broken.
         let found = found.ok_or(ComposeError::Never("the read tables have no such subscription"))?;
         let offer = &*one_line(&found.offer_name);
         Ok(text::write(&Expiring { name, offer, ends: moment(expires_at), subscription_id }))
@@ -122,7 +120,7 @@ impl Composer {
         read.request().cloned().ok_or(ComposeError::Never("the log has no such transaction"))
     }
 
-    /// Until when the subscription runs by this purchase: it may have been renewed since.
+    /// The end of the subscription's period that the transaction paid for: it may have been renewed since.
     async fn end_paid_by(
         &self,
         transaction: TransactionId,
@@ -137,10 +135,10 @@ impl Composer {
                 return Ok(period.expires_at);
             }
         }
-        Err(ComposeError::Never("the log has no period that this purchase paid for"))
+        Err(ComposeError::Never("the log has no period that this transaction paid for"))
     }
 
-    /// The same bytes for every try: who gets it twice can tell by the Message-ID.
+    /// The same bytes for every attempt: a duplicate has the same Message-ID.
     fn message(
         &self,
         notice: &Notice,
@@ -149,7 +147,7 @@ impl Composer {
         text: Text,
     ) -> Result<Message, ComposeError> {
         let to: Address =
-            to.parse().map_err(|_| ComposeError::Never("the user's mail address cannot be used"))?;
+            to.parse().map_err(|_| ComposeError::Never("the user's mail address is invalid"))?;
         let automatic = HeaderName::new_from_ascii_str("Auto-Submitted"); // RFC 3834: do not answer
         Message::builder()
             .message_id(Some(format!("<{}@{}>", notice.event_id, self.from.email.domain())))
@@ -160,21 +158,21 @@ impl Composer {
             .raw_header(HeaderValue::new(automatic, "auto-generated".to_owned()))
             .header(ContentType::TEXT_PLAIN)
             .body(text.body)
-            .map_err(|_: MessageError| ComposeError::Never("the mail cannot be written"))
+            .map_err(|_: MessageError| ComposeError::Never("cannot write the mail"))
     }
 }
 
 impl From<LogError> for ComposeError {
     fn from(cause: LogError) -> Self {
         match cause {
-            LogError::Broken { .. } => Self::Never("the log is broken there"),
+            LogError::Broken { .. } => Self::Never("the log is broken at this event"),
             LogError::Unreadable(_) => Self::Never("this version cannot read the event"),
             cause => Self::Unavailable(cause.into()),
         }
     }
 }
 
-/// Whether the user's own money was used.
+/// True if the user's own balance was used.
 fn is_own(request: &ActivationRequested) -> bool {
     request.account_id == AccountId::from(request.user_id)
 }

@@ -1,4 +1,4 @@
-//! Where mail goes: read from `OFFERS_SMTP_URL`.
+//! The destination of mail, from `OFFERS_SMTP_URL`.
 
 use crate::config::Secret;
 use lettre::transport::smtp::authentication::Credentials;
@@ -11,62 +11,53 @@ const SMTP_PORT: u16 = 25;
 const SUBMISSION_PORT: u16 = 587;
 const SUBMISSIONS_PORT: u16 = 465;
 
-/// Where mail goes.
 #[derive(Clone, Debug)]
 pub(super) enum Destination {
-    /// A mail server.
     Server(Server),
-    /// A file a message.
+    /// One file for each message.
     Directory(PathBuf),
 }
 
-/// A mail server and how it is talked to.
+/// A mail server and how to connect to it.
 #[derive(Clone, Debug)]
 pub(super) struct Server {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) security: Security,
     pub(super) credentials: Option<Credentials>,
-    /// Who we say we are.
+    /// Our name in EHLO.
     pub(super) hello: ClientId,
 }
 
-/// How the connection is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Security {
-    /// Not at all.
     None,
     /// From the first byte.
     Tls,
-    /// By STARTTLS, or nothing is sent.
+    /// Without STARTTLS nothing is sent.
     StartTls,
 }
 
-/// Why mail cannot go there. Never says what the URL is: it may hold a password.
+/// Why the URL is invalid. Never contains the URL, which may have a password.
 #[derive(Debug, thiserror::Error)]
 pub enum UrlError {
-    /// No URL.
     #[error("it is not a URL")]
     Unreadable,
-    /// Of another kind.
-    #[error("it begins with none of smtps://, smtp:// and file:///")]
+    #[error("it must begin with smtps://, smtp:// or file:///")]
     Scheme,
-    /// It names nothing.
-    #[error("it names no host, or no directory")]
+    #[error("it has no host or no directory")]
     Nowhere,
-    /// An unknown `?tls=`, or another parameter: whoever misspells it means to be safe.
+    /// An unknown `?tls=` or another parameter is refused: a misspelt one was meant to be safe.
     #[error("its only parameter is `tls=required`, for smtp://; for TLS from the start write smtps://")]
     Tls,
-    /// It would be let in nowhere.
     #[error("a user needs a password, and a password a user")]
     HalfALogin,
-    /// Anybody on the way could read it.
     #[error("a password is only sent encrypted: write smtps://, or smtp://…?tls=required")]
     PasswordInTheClear,
 }
 
 impl Destination {
-    /// Reads `url`; `domain` is who we say we are to a server unless the URL's path says it.
+    /// Parses `url`. `domain` is our name in EHLO unless the URL's path has one.
     pub(super) fn parse(url: &Secret, domain: &str) -> Result<Self, UrlError> {
         let url = Url::parse(url.expose()).map_err(|_| UrlError::Unreadable)?;
         match url.scheme() {

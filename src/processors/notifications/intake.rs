@@ -1,4 +1,4 @@
-//! Receives the events that users are told of, and notes each once.
+//! Receives the events that lead to mail, and adds each once to the outbox.
 
 use super::collector::Collector;
 use super::outbox::{Kind, Notice, Outbox};
@@ -14,20 +14,20 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// Events of one kind that this process handles at once; each waits a moment for its neighbours.
+/// Events of one kind that this process handles at the same time; they share statements.
 const IN_FLIGHT: u32 = 128;
-/// How long one event may take to be noted, all in all.
+/// The limit for handling one event.
 const ACK_WAIT: Duration = Duration::from_secs(60);
-/// How long it may wait for the read tables before its message is put off.
+/// How long an event waits for the read tables before its message is delayed.
 const READ_TABLES_WAIT: Duration = Duration::from_secs(10);
-/// Then it comes again after this.
-const BEHIND_PAUSE: Duration = Duration::from_secs(1);
-/// PostgreSQL does not answer: again after this.
-const DATABASE_PAUSE: Duration = Duration::from_secs(5);
+/// The delay of an event that the read tables do not show yet.
+const BEHIND_RETRY: Duration = Duration::from_secs(1);
+/// The delay while PostgreSQL does not answer.
+const DATABASE_RETRY: Duration = Duration::from_secs(5);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Notes events of one kind.
+/// Handles events of one kind.
 pub(super) struct Intake {
     pub(super) kind: Kind,
     pub(super) log: EventLog,
@@ -38,7 +38,7 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    /// Notes every event of its kind until the bus stops.
+    /// Handles every event of its kind until the bus stops.
     pub(super) async fn run(self, bus: Bus) {
         let subscription = Subscription {
             durable: consumer(self.kind).to_owned(),
@@ -59,7 +59,7 @@ pub(super) fn consumer(kind: Kind) -> &'static str {
     }
 }
 
-/// Whom an event of `kind` concerns; `None`: the log has no such aggregate.
+/// The user of an event of `kind`; `None` if the log has no such aggregate.
 pub(super) async fn user_of(log: &EventLog, kind: Kind, id: Uuid) -> Result<Option<UserId>, LogError> {
     match kind {
         Kind::Succeeded | Kind::Failed => {
@@ -84,24 +84,24 @@ pub(super) async fn user_of(log: &EventLog, kind: Kind, id: Uuid) -> Result<Opti
 
 impl Handler for Intake {
     async fn handle(&self, delivery: Delivery) -> Verdict {
-        // Whoever is told must find it in the lists.
+        // A user who reads the mail must find its content in the lists.
         let deadline = Instant::now() + READ_TABLES_WAIT;
         if self.readers.checkpoint().wait_for(delivery.position, deadline).await.is_err() {
-            return Verdict::RetryAfter(BEHIND_PAUSE);
+            return Verdict::RetryAfter(BEHIND_RETRY);
         }
         let user_id = match user_of(&self.log, self.kind, delivery.aggregate_id).await {
             Ok(Some(user)) => user,
-            Ok(None) => return Verdict::Park { reason: "the log has nothing of it".to_owned() },
+            Ok(None) => return Verdict::Park { reason: "the log has no such aggregate".to_owned() },
             Err(cause) => {
-                tracing::warn!(position = delivery.position, error = %chain(&cause), "an event could not be read for mail");
-                return Verdict::RetryAfter(DATABASE_PAUSE);
+                tracing::warn!(position = delivery.position, error = %chain(&cause), "cannot read an event for mail; its message will be delivered again");
+                return Verdict::RetryAfter(DATABASE_RETRY);
             }
         };
         let Delivery { event_id, position, aggregate_id, .. } = delivery;
         match self.collector.add(Notice { event_id, user_id, position, kind: self.kind, aggregate_id }).await
         {
             true => Verdict::Done,
-            false => Verdict::RetryAfter(DATABASE_PAUSE),
+            false => Verdict::RetryAfter(DATABASE_RETRY),
         }
     }
 
@@ -109,7 +109,7 @@ impl Handler for Intake {
         Ok(self.parked.keep(consumer(self.kind), &letter).await?)
     }
 
-    /// What came before mail was switched on is nobody's; what came after it is noted or will be.
+    /// Events before mail was switched on lead to no mail.
     async fn finished_before(&self) -> Result<i64, BoxError> {
         let head = self.log.head().await?;
         Ok(self.outbox.start(head).await? + 1)

@@ -1,17 +1,16 @@
-//! Mail: users are told what became of their purchases, and that a subscription ends soon.
+//! Mail to users: the outcome of their transactions, and subscriptions that end soon.
 //!
-//! - `intake` hears of the events through the bus and notes each once in the `outbox` (`collector` makes
-//!   one statement of many notices);
-//! - `sender` claims what is due and tries it; any number of them. `compose` and `text` write a mail,
-//!   `smtp` and `directory` take it away, `retries` says when it is tried again, and `breaker` whether the
-//!   server is worth a try; `pace` keeps it from hurrying.
+//! - `intake` receives the events from the bus and adds each once to the `outbox` (`collector` adds many with
+//!   one statement);
+//! - `sender` claims mails that are due and sends them; any number of senders may run. `compose` and `text`
+//!   write a mail, `smtp` and `directory` deliver it, `retries` has the delays between attempts, `breaker`
+//!   stops attempts while the server is unavailable, and `pace` limits the rate.
 //!
-//! A mail server that does not work delays mail and nothing else. An event that is delivered again, by
-//! whatever failure, is found in the outbox and nobody is told twice; where SMTP itself can double a mail
-//! is said in `sender`.
+//! A mail server that does not work delays mail and nothing else. An event that is delivered again is found in
+//! the outbox, so no mail is sent twice for it; how SMTP itself can duplicate a mail is described in `sender`.
 //!
-//! **Architecture Invariant:** no personal data leaves identity for the outbox, a log line or an event: an
-//! address is looked up for each try, and forgotten.
+//! **Architecture Invariant:** no personal data goes from identity into the outbox, a log line or an event: an
+//! address is read for each attempt, and not stored.
 
 mod breaker;
 mod collector;
@@ -21,7 +20,7 @@ mod directory;
 mod intake;
 mod outbox;
 mod pace;
-mod resumption;
+mod requeued;
 mod retries;
 mod sender;
 mod smtp;
@@ -46,16 +45,16 @@ use lettre::message::Mailbox;
 use outbox::{Kind, Outbox};
 use pace::Pace;
 use projections::Readers;
-use resumption::Resumption;
+use requeued::RequeuedMails;
 use sqlx::PgPool;
 use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// Who mail is from when it only goes into files.
-const FROM_NOBODY: &str = "Offers <offers@localhost>";
+/// The sender of mail that is only written to files.
+const FILE_SENDER: &str = "Offers <offers@localhost>";
 
-/// What an installation decides about mail.
+/// The mail settings of an installation.
 #[derive(Clone, Debug)]
 pub struct Settings {
     destination: Destination,
@@ -64,32 +63,25 @@ pub struct Settings {
     per_second: u32,
 }
 
-/// Why mail cannot be sent as it is configured.
+/// Why the settings are invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingError {
-    /// The file of the URL cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// The URL.
     #[error("OFFERS_SMTP_URL cannot be used")]
     Url(#[from] UrlError),
-    /// A server wants to know who sends.
     #[error("OFFERS_MAIL_FROM is not set: mail to a server needs a sender")]
     NoSender,
-    /// The sender.
-    #[error("OFFERS_MAIL_FROM is no mail address: write it as `Offers <offers@example.com>`")]
+    #[error("OFFERS_MAIL_FROM is not a mail address: write it like `Offers <offers@example.com>`")]
     Sender,
 }
 
 impl Settings {
-    /// Reads `config`; `None`: nothing is mailed.
-    ///
-    /// # Errors
-    /// `SettingError`.
+    /// Reads `config`; `None` if mail is off.
     pub fn read(config: &Mail) -> Result<Option<Self>, SettingError> {
         let Some(url) = config.smtp_url()? else { return Ok(None) };
         let given = config.from.as_deref().filter(|from| !from.trim().is_empty());
-        let from: Mailbox = given.unwrap_or(FROM_NOBODY).parse().map_err(|_| SettingError::Sender)?;
+        let from: Mailbox = given.unwrap_or(FILE_SENDER).parse().map_err(|_| SettingError::Sender)?;
         let destination = Destination::parse(&url, from.email.domain())?;
         if given.is_none() && matches!(destination, Destination::Server(_)) {
             return Err(SettingError::NoSender);
@@ -99,24 +91,21 @@ impl Settings {
     }
 }
 
-/// What mail is made of and kept in.
 #[derive(Clone)]
 pub struct Sources {
-    /// The facts.
     pub log: EventLog,
-    /// What people see: nobody is told before it shows there.
+    /// No mail is sent before users can see its content here.
     pub readers: Readers,
-    /// The addresses.
+    /// Has the addresses.
     pub identity: Arc<Identity>,
-    /// The tables of mails and of parked messages.
+    /// Has the outbox and the parked messages.
     pub pool: PgPool,
-    /// The time.
     pub clock: Clock,
     /// The currency of all amounts, such as `EUR`.
     pub currency: String,
 }
 
-/// The room's door. Cheap to clone; one for each process.
+/// Mail of one process. Cheap to clone.
 #[derive(Clone)]
 pub struct Notifications {
     sources: Sources,
@@ -125,23 +114,16 @@ pub struct Notifications {
     due: Arc<Notify>,
 }
 
-/// Mail could not be switched on.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The log.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// The table.
-    #[error("where mail begins cannot be recorded")]
+    #[error("cannot record the position where mail starts")]
     Outbox(#[from] sqlx::Error),
 }
 
 impl Notifications {
-    /// Switches mail on. The first time ever, this is where it begins: nobody is told of what came
-    /// before.
-    ///
-    /// # Errors
-    /// PostgreSQL does not answer.
+    /// Switches mail on. The first call ever records the position after which events lead to mail.
     pub async fn open(sources: Sources, settings: Settings) -> Result<Self, StartError> {
         let outbox = Outbox::new(sources.pool.clone());
         outbox.start(sources.log.head().await?).await?;
@@ -151,14 +133,14 @@ impl Notifications {
         Ok(Self { sources, settings, outbox, due: Arc::default() })
     }
 
-    /// Hears of events, sends mail and takes up what was requeued, until `stop` and the end of `bus`.
+    /// Receives events, sends mail and reopens requeued mails, until `stop` and the end of `bus`.
     pub async fn run(self, bus: Bus, stop: CancellationToken) {
-        let resumption = self.resumption().run(stop.clone());
-        tokio::join!(self.hear(bus), self.sender().run(stop), resumption);
+        let requeued = self.requeued().run(stop.clone());
+        tokio::join!(self.receive(bus), self.sender().run(stop), requeued);
     }
 
-    /// Notes whom to tell of what, until the bus stops.
-    pub async fn hear(&self, bus: Bus) {
+    /// Adds events to the outbox until the bus stops.
+    pub async fn receive(&self, bus: Bus) {
         let Sources { log, readers, pool, clock, .. } = &self.sources;
         let collector = Collector::start(self.outbox.clone(), clock.clone(), self.due.clone());
         let intakes = Kind::ALL.map(|kind| Intake {
@@ -172,7 +154,6 @@ impl Notifications {
         join_all(intakes.map(|intake| intake.run(bus.clone()))).await;
     }
 
-    /// A sender; one for each process that sends.
     #[must_use]
     pub fn sender(&self) -> Sender {
         let Sources { log, readers, identity, pool, clock, currency } = self.sources.clone();
@@ -190,9 +171,9 @@ impl Notifications {
         })
     }
 
-    fn resumption(&self) -> Resumption {
+    fn requeued(&self) -> RequeuedMails {
         let Sources { log, pool, clock, .. } = self.sources.clone();
         let (outbox, due) = (self.outbox.clone(), self.due.clone());
-        Resumption { log, outbox, parked: Parked::new(pool), clock, due }
+        RequeuedMails { log, outbox, parked: Parked::new(pool), clock, due }
     }
 }

@@ -1,4 +1,4 @@
-//! The table of mails: who was told of what, and who is to be told.
+//! The table of mails: sent ones, and those to be sent.
 
 use chrono::{DateTime, Utc};
 use domain::{Recorded, UserId};
@@ -7,15 +7,14 @@ use sqlx::{PgPool, Row};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// How much of an error is kept, in characters.
+/// Characters of an error that are kept.
 const ERROR_LENGTH: usize = 300;
 
-/// What a mail tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A purchase succeeded: an activation or a renewal, the transaction knows.
+    /// A transaction succeeded: an activation or a renewal.
     Succeeded,
-    /// A purchase failed and was refunded.
+    /// A transaction failed and was refunded.
     Failed,
     /// A subscription ends soon.
     ExpirySoon,
@@ -24,7 +23,7 @@ pub(super) enum Kind {
 impl Kind {
     pub(super) const ALL: [Self; 3] = [Self::Succeeded, Self::Failed, Self::ExpirySoon];
 
-    /// As the table and the metrics write it.
+    /// The name in the table and in metrics.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
@@ -33,13 +32,13 @@ impl Kind {
         }
     }
 
-    /// What is told of an event; nothing of most.
+    /// The kind of mail for an event; `None` for most.
     pub(super) fn of(recorded: &Recorded) -> Option<Self> {
         let event = (recorded.aggregate_type.as_str(), recorded.event_type.as_str());
         Self::ALL.into_iter().find(|kind| kind.event() == event)
     }
 
-    /// The event that it tells of.
+    /// The aggregate and the event that lead to it.
     pub(super) fn event(self) -> (&'static str, &'static str) {
         match self {
             Self::Succeeded => ("Transaction", "Succeeded"),
@@ -49,7 +48,7 @@ impl Kind {
     }
 }
 
-/// Somebody is to be told of an event.
+/// A user is to be notified of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Notice {
     pub(super) event_id: Uuid,
@@ -59,15 +58,15 @@ pub(super) struct Notice {
     pub(super) aggregate_id: Uuid,
 }
 
-/// A notice that this sender has to itself until its claim runs out.
+/// A notice that only this sender may send until its claim expires.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Claimed {
     pub(super) notice: Notice,
-    /// With the one that is about to be made.
+    /// Including the next one.
     pub(super) attempts: u32,
 }
 
-/// The table, and the one in which mail's beginning is kept.
+/// The tables `sent_mail` and `mail_start`.
 #[derive(Clone, Debug)]
 pub(super) struct Outbox {
     pool: PgPool,
@@ -78,7 +77,7 @@ impl Outbox {
         Self { pool }
     }
 
-    /// The position after which events are mailed: `head` when this is the first time.
+    /// The position after which events lead to mail: `head` on the first call ever.
     pub(super) async fn start(&self, head: i64) -> Result<i64, sqlx::Error> {
         sqlx::query("insert into mail_start (position) values ($1) on conflict do nothing")
             .bind(head)
@@ -87,7 +86,7 @@ impl Outbox {
         sqlx::query_scalar("select position from mail_start").fetch_one(&self.pool).await
     }
 
-    /// Adds those notices that are not there yet.
+    /// Adds the notices that are not in the table yet.
     pub(super) async fn add(&self, notices: &[Notice], now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
         let added = sqlx::query(
             "insert into sent_mail (event_id, user_id, position, kind, aggregate_id, state,
@@ -108,7 +107,7 @@ impl Outbox {
         Ok(added.rows_affected())
     }
 
-    /// Takes up to `limit` notices that are due, for `held_for`: then somebody else may have them.
+    /// Claims up to `limit` notices that are due, for `held_for`; then other senders may claim them.
     pub(super) async fn claim(
         &self,
         now: DateTime<Utc>,
@@ -131,7 +130,7 @@ impl Outbox {
         rows.iter().map(claimed).collect()
     }
 
-    /// Gives back what was claimed and not tried.
+    /// Releases claimed notices that were not attempted.
     pub(super) async fn release(&self, untried: &[Claimed], now: DateTime<Utc>) -> Result<(), sqlx::Error> {
         if untried.is_empty() {
             return Ok(());
@@ -147,7 +146,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Nothing more is to be done about it: `sent`, `skipped` or `parked`.
+    /// Sets the final state: `sent`, `skipped` or `parked`.
     pub(super) async fn finish(
         &self,
         notice: &Notice,
@@ -169,8 +168,8 @@ impl Outbox {
         Ok(())
     }
 
-    /// Is to be tried again at `next`.
-    pub(super) async fn put_off(
+    /// Sets the next attempt to `next`.
+    pub(super) async fn defer(
         &self,
         notice: &Notice,
         why: &str,
@@ -189,7 +188,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Tries once more what was parked or skipped.
+    /// Makes a parked or skipped notice pending again.
     pub(super) async fn reopen(&self, event_id: Uuid, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
         sqlx::query(
             "update sent_mail set state = 'pending', attempts = 0, next_attempt_at = $2, finished_at = null
@@ -202,7 +201,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// How many wait.
+    /// The number of pending notices.
     pub(super) async fn pending(&self) -> Result<i64, sqlx::Error> {
         let pending = sqlx::query_scalar("select count(*) from sent_mail where state = 'pending'");
         pending.fetch_one(&self.pool).await

@@ -1,11 +1,10 @@
-//! No more than so many mails a second: servers refuse who hurries, and mail must not take from
-//! purchases the database that both use.
+//! Limits mails a second: servers reject fast senders, and mail must leave the database to transactions.
 
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
-/// Gives turns at a steady pace.
+/// Spaces mails evenly.
 #[derive(Debug)]
 pub(super) struct Pace {
     between: Duration,
@@ -17,15 +16,15 @@ impl Pace {
         Self { between: Duration::from_secs(1) / per_second.max(1), next: Mutex::new(Instant::now()) }
     }
 
-    /// Waits for the next turn. Turns that nobody took are gone.
-    pub(super) async fn turn(&self) {
-        let turn = {
+    /// Waits for the next slot. Unused slots are lost.
+    pub(super) async fn wait(&self) {
+        let slot = {
             let mut next = self.next.lock().await;
-            let turn = next.max(Instant::now());
-            *next = turn + self.between;
-            turn
+            let slot = next.max(Instant::now());
+            *next = slot + self.between;
+            slot
         };
-        sleep_until(turn).await;
+        sleep_until(slot).await;
     }
 }
 
@@ -35,10 +34,10 @@ mod tests {
     use futures::future::join_all;
 
     #[tokio::test]
-    async fn turns_come_at_their_pace_whoever_asks() {
+    async fn slots_are_spaced_evenly() {
         let pace = Pace::new(100);
         let began = Instant::now();
-        join_all((0..21).map(|_| pace.turn())).await;
+        join_all((0..21).map(|_| pace.wait())).await;
         assert!(began.elapsed() >= Duration::from_millis(200), "{:?}", began.elapsed());
     }
 }

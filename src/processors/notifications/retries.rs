@@ -1,12 +1,11 @@
-//! When is a mail that was not taken tried again?
+//! The delays between attempts to send a mail.
 
 use crate::backoff::jittered;
 use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
-/// The delay after each failed try; after the last one the mail is parked, nearly four days after the
-/// first.
+/// After each failed attempt. After the last one the mail is parked, nearly four days after the first.
 const DELAYS: [Duration; 9] = [
     MINUTE,
     Duration::from_secs(5 * 60),
@@ -21,7 +20,7 @@ const DELAYS: [Duration; 9] = [
 /// The most that is added to a delay, as a part of it, so that what failed together does not come back together.
 const JITTER: f64 = 0.2;
 
-/// The delay after the failed try number `attempts` (from 1); `None`: it was the last.
+/// The delay after the failed attempt number `attempts` (from 1); `None` after the last.
 pub(super) fn delay_after(attempts: u32) -> Option<Duration> {
     let delay = DELAYS.get(usize::try_from(attempts).ok()?.checked_sub(1)?)?;
     Some(jittered(*delay, 1.0..=1.0 + JITTER))

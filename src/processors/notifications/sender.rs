@@ -1,8 +1,7 @@
-//! Sends what is due. Any number of senders may run, on any number of machines: each claims its mails.
+//! Sends mails that are due. Any number of senders may run, on any number of machines: each claims its mails.
 //!
-//! SMTP can only be at least once. A mail goes out twice when a process dies, or loses PostgreSQL for
-//! long, between the server's "250 taken" and the commit that records it, and when the server takes a mail
-//! whose answer is lost on the way. Both copies have the same Message-ID.
+//! SMTP is at least once. A mail is sent twice if the process dies or loses PostgreSQL for long between the
+//! server's 250 and the commit that records it, or if that 250 is lost. Both copies have the same Message-ID.
 
 use super::breaker::Breaker;
 use super::compose::{ComposeError, Composed, Composer};
@@ -26,19 +25,21 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// How often the table is looked at when nobody says that something is due.
+/// Interval of polls without a notification.
 const POLL: Duration = Duration::from_secs(1);
 /// Mails that one connection claims at a time.
 const BATCH: u8 = 10;
-/// How long a claim holds: more than a batch takes when each mail takes as long as it may.
+/// How long a claim lasts: longer than a batch in which every mail takes its time limit.
 const HELD_FOR: Duration = Duration::from_secs(15 * 60);
-/// How often, and for how long, "it was sent" is tried to be recorded.
-const RECORD: (u32, Duration) = (120, Duration::from_secs(1));
-/// How long mails under way may take to end after a stop.
+/// Attempts to record that a mail was sent.
+const RECORD_ATTEMPTS: u32 = 120;
+/// Between them.
+const RECORD_DELAY: Duration = Duration::from_secs(1);
+/// The limit for finishing mails after a stop.
 const DRAIN: Duration = Duration::from_secs(4);
-/// How often the mails that wait are counted.
+/// Interval of counting the pending mails.
 const COUNT_EVERY: Duration = Duration::from_secs(15);
-/// The name under which mails are parked.
+/// The consumer name of parked mails.
 pub(super) const PARKED_AS: &str = "mail";
 
 /// Sends mail. Cheap to clone.
@@ -53,31 +54,26 @@ pub(super) struct Inner {
     pub(super) clock: Clock,
     pub(super) breaker: Breaker,
     pub(super) pace: Pace,
-    /// Connections at a time.
+    /// At the same time.
     pub(super) connections: u8,
     pub(super) due: Arc<Notify>,
 }
 
-/// Why nothing more was sent for now.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The table of mails.
-    #[error("the table of mails does not answer")]
+    #[error("cannot read or write the table of mails")]
     Outbox(#[from] sqlx::Error),
-    /// The table of parked messages.
     #[error(transparent)]
     Parked(#[from] ParkedError),
-    /// What mails are written of.
-    #[error("mails cannot be written")]
+    #[error("cannot write a mail")]
     Compose(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// What became of one mail.
-enum Fate {
-    /// Done, one way or another: the next one.
+enum SendResult {
+    /// Sent, skipped, parked or delayed: continue with the next mail.
     Settled,
-    /// The server is not there: no next one.
-    NoServer,
+    /// Stop for now.
+    ServerUnavailable,
 }
 
 impl Sender {
@@ -85,7 +81,7 @@ impl Sender {
         Self(Arc::new(inner))
     }
 
-    /// Sends until `stop`, then lets the mails under way end.
+    /// Sends until `stop`, then finishes the mails that are being sent.
     pub async fn run(self, stop: CancellationToken) {
         let mut bursts = JoinSet::new();
         let mut count = interval(COUNT_EVERY);
@@ -97,7 +93,7 @@ impl Sender {
                 _ = count.tick() => self.0.count_pending().await,
             }
             while let Some(ended) = bursts.try_join_next() {
-                tell(ended);
+                log_error(ended);
             }
             if bursts.len() < usize::from(self.0.connections) {
                 let (inner, stop) = (self.0.clone(), stop.clone());
@@ -106,18 +102,15 @@ impl Sender {
         }
         let drained = timeout(DRAIN, async {
             while let Some(ended) = bursts.join_next().await {
-                tell(ended);
+                log_error(ended);
             }
         });
         if drained.await.is_err() {
-            tracing::warn!("stopped while mails were being sent; they may go out again");
+            tracing::warn!("stopped while mails were being sent; they may be sent again");
         }
     }
 
-    /// Sends what is due now, over all connections, until nothing is; how many mails were settled.
-    ///
-    /// # Errors
-    /// PostgreSQL does not answer.
+    /// Sends all mails that are due now, over all connections. Returns the number of settled mails.
     pub async fn send_due(&self) -> Result<u32, Error> {
         let stop = CancellationToken::new();
         let bursts = (0..self.0.connections).map(|_| self.0.burst(&stop));
@@ -130,20 +123,20 @@ impl Sender {
 }
 
 impl Inner {
-    /// Sends what is due over one connection, until nothing is.
+    /// Sends mails that are due over one connection, until none is.
     async fn burst(&self, stop: &CancellationToken) -> Result<u32, Error> {
         let (mut settled, mut connection) = (0, None);
-        while !stop.is_cancelled() && self.breaker.lets_through(self.clock.now().utc()) {
+        while !stop.is_cancelled() && self.breaker.allows(self.clock.now().utc()) {
             let claimed = self.outbox.claim(self.clock.now().utc(), HELD_FOR, BATCH).await?;
             if claimed.is_empty() {
-                self.breaker.untried(self.clock.now().utc());
+                self.breaker.no_attempt(self.clock.now().utc());
                 break;
             }
             if claimed.len() == usize::from(BATCH) {
-                self.due.notify_one(); // there may be more than this connection should carry
+                self.due.notify_one(); // there may be more mails, for another connection
             }
             let sent = self.send_batch(&claimed, &mut connection, stop).await;
-            self.breaker.untried(self.clock.now().utc()); // maybe they were all for nobody
+            self.breaker.no_attempt(self.clock.now().utc()); // maybe no mail had a recipient
             settled += sent?;
         }
         if let Some(connection) = connection {
@@ -160,10 +153,10 @@ impl Inner {
     ) -> Result<u32, Error> {
         let mut settled = 0;
         for (index, mail) in claimed.iter().enumerate() {
-            self.pace.turn().await;
+            self.pace.wait().await;
             let fate = self.send_one(mail, connection).await;
-            settled += u32::from(matches!(fate, Ok(Fate::Settled)));
-            if stop.is_cancelled() || !matches!(fate, Ok(Fate::Settled)) {
+            settled += u32::from(matches!(fate, Ok(SendResult::Settled)));
+            if stop.is_cancelled() || !matches!(fate, Ok(SendResult::Settled)) {
                 let untried = claimed.get(index + 1..).unwrap_or_default();
                 self.outbox.release(untried, self.clock.now().utc()).await?;
                 return fate.map(|_| settled);
@@ -172,17 +165,21 @@ impl Inner {
         Ok(settled)
     }
 
-    async fn send_one(&self, claimed: &Claimed, connection: &mut Option<Connection>) -> Result<Fate, Error> {
+    async fn send_one(
+        &self,
+        claimed: &Claimed,
+        connection: &mut Option<Connection>,
+    ) -> Result<SendResult, Error> {
         let notice = &claimed.notice;
         let mail = match self.composer.compose(notice).await {
             Ok(Composed::Mail(mail)) => mail,
-            Ok(Composed::Nobody(why)) => {
+            Ok(Composed::NoRecipient(why)) => {
                 self.finish(notice, "skipped", why).await?;
-                return Ok(Fate::Settled);
+                return Ok(SendResult::Settled);
             }
             Err(ComposeError::Never(why)) => {
                 self.park(claimed, why).await?;
-                return Ok(Fate::Settled);
+                return Ok(SendResult::Settled);
             }
             Err(ComposeError::Unavailable(cause)) => {
                 self.outbox.release(std::slice::from_ref(claimed), self.clock.now().utc()).await?;
@@ -192,71 +189,71 @@ impl Inner {
         let sent = match &self.destination {
             Destination::Directory(directory) => directory::write(directory, notice.event_id, &mail)
                 .await
-                .map_err(|cause| SendError::NoServer(cause.to_string())),
-            Destination::Server(server) => hand_over(server, &mail, connection).await,
+                .map_err(|cause| SendError::ServerUnavailable(cause.to_string())),
+            Destination::Server(server) => send_over(server, &mail, connection).await,
         };
         self.settle(claimed, sent).await
     }
 
-    async fn settle(&self, claimed: &Claimed, sent: Result<(), SendError>) -> Result<Fate, Error> {
+    async fn settle(&self, claimed: &Claimed, sent: Result<(), SendError>) -> Result<SendResult, Error> {
         let now = self.clock.now().utc();
         match sent {
             Ok(()) => {
                 self.breaker.worked();
                 self.record_sent(&claimed.notice).await?;
-                Ok(Fate::Settled)
+                Ok(SendResult::Settled)
             }
-            Err(SendError::Refused(why)) => {
+            Err(SendError::Rejected(why)) => {
                 self.breaker.worked();
                 self.park(claimed, &why).await?;
-                Ok(Fate::Settled)
+                Ok(SendResult::Settled)
             }
-            Err(SendError::PutOff(why)) => {
+            Err(SendError::Deferred(why)) => {
                 self.breaker.worked();
-                self.try_again(claimed, &why).await?;
-                Ok(Fate::Settled)
+                self.retry(claimed, &why).await?;
+                Ok(SendResult::Settled)
             }
-            Err(SendError::NoServer(why)) => {
+            Err(SendError::ServerUnavailable(why)) => {
                 self.breaker.failed(now);
-                tracing::warn!(error = why, "mail waits: the mail server cannot be used");
-                self.try_again(claimed, &why).await?;
-                Ok(Fate::NoServer)
+                tracing::warn!(error = why, "cannot use the mail server; mail waits");
+                self.retry(claimed, &why).await?;
+                Ok(SendResult::ServerUnavailable)
             }
         }
     }
 
-    /// Until this is recorded, the mail counts as not sent: so it is tried for long.
+    /// Tries for long, because without the record the mail would be sent again.
     async fn record_sent(&self, notice: &Notice) -> Result<(), Error> {
-        let (mut tries, pause) = RECORD;
+        let mut attempts_left = RECORD_ATTEMPTS;
         loop {
-            tries -= 1;
+            attempts_left -= 1;
             match self.outbox.finish(notice, "sent", None, self.clock.now().utc()).await {
                 Ok(()) => break,
-                Err(cause) if tries == 0 => {
+                Err(cause) if attempts_left == 0 => {
                     let event_id = notice.event_id;
-                    tracing::error!(%event_id, "the mail of {event_id} was sent, which could not be recorded");
+                    tracing::error!(%event_id, "cannot record that the mail of {event_id} was sent; it will be sent again");
                     return Err(cause.into());
                 }
-                Err(_) => sleep(pause).await,
+                Err(_) => sleep(RECORD_DELAY).await,
             }
         }
         count(notice, "sent");
         Ok(())
     }
 
-    async fn try_again(&self, claimed: &Claimed, why: &str) -> Result<(), Error> {
+    async fn retry(&self, claimed: &Claimed, why: &str) -> Result<(), Error> {
         match delay_after(claimed.attempts) {
-            Some(rest) => {
-                let next = self.clock.now().utc() + rest;
-                self.outbox.put_off(&claimed.notice, why, next).await?;
+            Some(delay) => {
+                let next = self.clock.now().utc() + delay;
+                self.outbox.defer(&claimed.notice, why, next).await?;
                 count(&claimed.notice, "retried");
                 Ok(())
             }
-            None => self.park(claimed, &format!("given up after {} tries: {why}", claimed.attempts)).await,
+            None => self.park(claimed, &format!("given up after {} attempts: {why}", claimed.attempts)).await,
         }
     }
 
-    /// Shows it to a person, then stops trying: in this order, so that a crash shows it twice, not never.
+    /// Parks the mail, then sets its state: in this order, so that a crash parks it twice rather than never.
     async fn park(&self, claimed: &Claimed, why: &str) -> Result<(), Error> {
         let Notice { event_id, position, kind, aggregate_id, .. } = claimed.notice;
         let letter = Letter {
@@ -268,7 +265,7 @@ impl Inner {
             reason: why.to_owned(),
         };
         self.parked.keep(PARKED_AS, &letter).await?;
-        tracing::error!(%event_id, reason = why, "the mail of {event_id} is parked");
+        tracing::error!(%event_id, reason = why, "parking the mail of {event_id}");
         self.finish(&claimed.notice, "parked", why).await
     }
 
@@ -282,13 +279,13 @@ impl Inner {
     async fn count_pending(&self) {
         match self.outbox.pending().await {
             Ok(pending) => metrics::gauge!("offers_mails_pending").set(pending as f64),
-            Err(cause) => tracing::debug!(error = %chain(&cause), "the mails that wait could not be counted"),
+            Err(cause) => tracing::debug!(error = %chain(&cause), "cannot count the pending mails"),
         }
     }
 }
 
-/// Hands `mail` over on `connection`, or on a new one.
-async fn hand_over(
+/// Sends `mail` over `connection`, or over a new one.
+async fn send_over(
     server: &Server,
     mail: &Message,
     connection: &mut Option<Connection>,
@@ -307,12 +304,12 @@ fn count(notice: &Notice, outcome: &'static str) {
         .increment(1);
 }
 
-fn tell(ended: Result<Result<u32, Error>, JoinError>) {
+fn log_error(ended: Result<Result<u32, Error>, JoinError>) {
     match ended {
         Ok(Ok(_)) => {}
         Ok(Err(cause)) => {
-            tracing::warn!(error = %chain(&cause), "no mail is sent now");
+            tracing::warn!(error = %chain(&cause), "cannot send mail; retrying");
         }
-        Err(cause) => tracing::error!(error = %chain(&cause), "sending mail ended before its time"),
+        Err(cause) => tracing::error!(error = %chain(&cause), "sending mail panicked"),
     }
 }

@@ -1,7 +1,7 @@
 //! One connection to a mail server, used for several mails.
 //!
-//! lettre's own pool is not used: it hands a connection on whose last mail was given up for its time,
-//! and the next mail would read that one's answers.
+//! lettre's own pool is not used: it reuses a connection whose last mail timed out, and the next mail would
+//! read the answers to that one.
 
 use super::destination::{Security, Server};
 use crate::telemetry::chain;
@@ -14,30 +14,26 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// How long it may take until a mail can be handed over.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long handing over one mail may take.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a goodbye may take.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Mails a connection carries: servers end those that carry many.
+/// Servers close connections with many mails.
 const MAILS_PER_CONNECTION: u32 = 50;
-/// "The service is closing": about the connection, not about the mail.
+/// "Service closing": about the connection, not about the mail.
 const CLOSING: u16 = 421;
 
-/// Why a mail was not handed over.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SendError {
-    /// The server is not there, does not let us in, or has stopped answering: whether it has this mail is
-    /// then not known. Another mail would fare the same.
-    #[error("the mail server cannot be used: {0}")]
-    NoServer(String),
-    /// The server does not take this mail now.
-    #[error("the mail server put it off: {0}")]
-    PutOff(String),
-    /// The server will never take this mail.
-    #[error("the mail server refused it: {0}")]
-    Refused(String),
+    /// The server cannot be reached, refuses the login, or stopped answering (then it may have the mail).
+    /// Other mails would fail too.
+    #[error("cannot use the mail server: {0}")]
+    ServerUnavailable(String),
+    /// The server does not accept this mail now.
+    #[error("the mail server deferred it: {0}")]
+    Deferred(String),
+    /// The server will never accept this mail.
+    #[error("the mail server rejected it: {0}")]
+    Rejected(String),
 }
 
 /// A connection that is ready for the next mail. Dropping it closes it.
@@ -50,11 +46,13 @@ impl Connection {
     pub(super) async fn open(server: &Server) -> Result<Self, SendError> {
         match timeout(CONNECT_TIMEOUT, connect(server)).await {
             Ok(connected) => Ok(Self { smtp: connected?, mails: 0 }),
-            Err(_) => Err(SendError::NoServer(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))),
+            Err(_) => {
+                Err(SendError::ServerUnavailable(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())))
+            }
         }
     }
 
-    /// Hands `mail` over, and gives the connection back if it can carry another.
+    /// Sends `mail`, and returns the connection if it can send another.
     pub(super) async fn send(mut self, mail: &Message) -> (Result<(), SendError>, Option<Self>) {
         let bytes = mail.formatted();
         match timeout(SEND_TIMEOUT, self.smtp.send(mail.envelope(), &bytes)).await {
@@ -67,13 +65,14 @@ impl Connection {
                 (Ok(()), None)
             }
             Ok(Err(cause)) => (Err(judge(&cause)), None),
-            Err(_) => {
-                (Err(SendError::NoServer(format!("no answer within {} s", SEND_TIMEOUT.as_secs()))), None)
-            }
+            Err(_) => (
+                Err(SendError::ServerUnavailable(format!("no answer within {} s", SEND_TIMEOUT.as_secs()))),
+                None,
+            ),
         }
     }
 
-    /// Says goodbye; what comes of it changes nothing.
+    /// Sends QUIT; the answer does not matter.
     pub(super) async fn quit(mut self) {
         let _ = timeout(QUIT_TIMEOUT, self.smtp.quit()).await;
     }
@@ -97,7 +96,7 @@ async fn connect(server: &Server) -> Result<AsyncSmtpConnection, SendError> {
         }
         Security::StartTls | Security::None => {
             let stream = TcpStream::connect(address).await.and_then(at_once);
-            let stream = stream.map_err(|cause| SendError::NoServer(cause.to_string()))?;
+            let stream = stream.map_err(|cause| SendError::ServerUnavailable(cause.to_string()))?;
             AsyncSmtpConnection::connect_with_transport(Box::new(stream), hello).await.map_err(no_server)?
         }
     };
@@ -117,20 +116,20 @@ fn at_once(stream: TcpStream) -> io::Result<TcpStream> {
 }
 
 fn no_server(cause: Error) -> SendError {
-    SendError::NoServer(describe(&cause))
+    SendError::ServerUnavailable(describe(&cause))
 }
 
 fn judge(cause: &Error) -> SendError {
     let closing = cause.status().is_some_and(|code| u16::from(code) == CLOSING);
     let why = describe(cause);
     if closing {
-        SendError::NoServer(why)
+        SendError::ServerUnavailable(why)
     } else if cause.is_transient() {
-        SendError::PutOff(why)
+        SendError::Deferred(why)
     } else if cause.is_permanent() || cause.is_client() {
-        SendError::Refused(why)
+        SendError::Rejected(why)
     } else {
-        SendError::NoServer(why)
+        SendError::ServerUnavailable(why)
     }
 }
 

@@ -1,44 +1,41 @@
-//! What mails say: the templates in `templates/mail/`, checked when this is compiled. A template's first
-//! line is the subject.
+//! The texts of mails: templates in `templates/mail/`, checked by the compiler. The first line of a template is
+//! the subject.
 
 use askama::Template;
 use domain::{Money, SubscriptionId, Timestamp, TransactionId};
 
-/// What a subject may take, in characters: an offer's name is no more than part of a line.
+/// Characters of a subject: an offer's name must leave room for the rest of the line.
 const SUBJECT_LENGTH: usize = 150;
 
-/// A subject and a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Text {
     pub(super) subject: String,
     pub(super) body: String,
 }
 
-/// A purchase succeeded.
 #[derive(Template)]
 #[template(path = "mail/activated.txt", escape = "none")]
 pub(super) struct Activated<'a> {
     pub(super) name: &'a str,
     pub(super) offer: &'a str,
     pub(super) ends: String,
-    /// None when somebody else paid.
+    /// `None` if a partner paid.
     pub(super) price: Option<String>,
     pub(super) transaction_id: TransactionId,
 }
 
-/// A renewal succeeded.
 #[derive(Template)]
 #[template(path = "mail/renewed.txt", escape = "none")]
 pub(super) struct Renewed<'a> {
     pub(super) name: &'a str,
     pub(super) offer: &'a str,
     pub(super) ends: String,
-    /// None when somebody else paid.
+    /// `None` if a partner paid.
     pub(super) price: Option<String>,
     pub(super) transaction_id: TransactionId,
 }
 
-/// A purchase failed; the money is back.
+/// A transaction failed and was refunded.
 #[derive(Template)]
 #[template(path = "mail/failed.txt", escape = "none")]
 pub(super) struct Failed<'a> {
@@ -46,12 +43,11 @@ pub(super) struct Failed<'a> {
     pub(super) offer: &'a str,
     pub(super) renewal: bool,
     pub(super) reason: &'a str,
-    /// None when somebody else paid, and was refunded.
+    /// `None` if a partner paid and was refunded.
     pub(super) refund: Option<String>,
     pub(super) transaction_id: TransactionId,
 }
 
-/// A subscription ends soon.
 #[derive(Template)]
 #[template(path = "mail/expiring.txt", escape = "none")]
 pub(super) struct Expiring<'a> {
@@ -61,7 +57,6 @@ pub(super) struct Expiring<'a> {
     pub(super) subscription_id: SubscriptionId,
 }
 
-/// Renders `template`.
 pub(super) fn write(template: &impl Template) -> Text {
     let text = template.render().expect("a String takes every write");
     let (subject, body) = text.split_once('\n').unwrap_or((&text, ""));

@@ -1,40 +1,41 @@
-//! When is a schedule due? A pure function of what was run and of now.
+//! Decides, as a pure function of past runs and the time, when a schedule is due.
 
 use chrono::{DateTime, Duration, Utc};
 
 use crate::config::CronExpression;
 
-/// How long a schedule rests after a run that failed.
-const RETRY_PAUSE: Duration = Duration::minutes(1);
+/// The delay after a failed run.
+const RETRY_DELAY: Duration = Duration::minutes(1);
 
-/// What is known of the runs of one schedule.
+/// The past runs of one schedule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct History {
-    /// The latest moment for which a run was done.
+    /// The latest time for which a run was done.
     pub done: Option<DateTime<Utc>>,
-    /// The latest moment for which a run failed, and when that run ended.
+    /// The latest time for which a run failed, and the end of that run.
     pub failed: Option<(DateTime<Utc>, DateTime<Utc>)>,
 }
 
-/// The moment for which a run is due at `now`; `None` while there is none.
+/// The time for which a run is due at `now`, if any.
 ///
-/// It is the last moment that has come, so a downtime is caught up by one run, whatever its length. One
-/// that never ran is due for the last moment before `now`. One that failed is due again after a pause,
-/// or at once when its next moment has come meanwhile.
+/// It is the last time that has come, so one run catches up a downtime of any length. A schedule that never
+/// ran is due for the last time before `now`. A failed run is due again after a delay, or at once if its next
+/// time has come meanwhile.
 #[must_use]
 pub fn due(schedule: &CronExpression, history: History, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let latest = schedule.latest(now)?;
     let is_done = history.done.is_some_and(|done| done >= latest);
-    let rests = history.failed.is_some_and(|(moment, ended)| moment >= latest && now < ended + RETRY_PAUSE);
-    if is_done || rests { None } else { Some(latest) }
+    let is_delayed =
+        history.failed.is_some_and(|(moment, ended)| moment >= latest && now < ended + RETRY_DELAY);
+    if is_done || is_delayed { None } else { Some(latest) }
 }
 
-/// When to look again, if nothing is due at `now`.
+/// When to check again, if nothing is due at `now`.
 #[must_use]
-pub fn look_again(schedule: &CronExpression, history: History, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+pub fn next_check(schedule: &CronExpression, history: History, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let next = schedule.next(now);
     let undone = history.failed.filter(|(moment, _)| history.done.is_none_or(|done| done < *moment));
-    let again = undone.map(|(_, ended)| ended + RETRY_PAUSE).filter(|again| *again > now);
+    let again = undone.map(|(_, ended)| ended + RETRY_DELAY).filter(|again| *again > now);
     [next, again].into_iter().flatten().min()
 }
 
@@ -85,7 +86,7 @@ mod tests {
             History { failed: Some((moment, at("2026-03-02T08:00:30Z"))), ..done("2026-03-01T08:00:00Z") };
         assert_eq!(due(&daily(), failed, at("2026-03-02T08:01:29Z")), None);
         assert_eq!(
-            look_again(&daily(), failed, at("2026-03-02T08:01:29Z")),
+            next_check(&daily(), failed, at("2026-03-02T08:01:29Z")),
             Some(at("2026-03-02T08:01:30Z"))
         );
         assert_eq!(due(&daily(), failed, at("2026-03-02T08:01:30Z")), Some(moment));
@@ -101,6 +102,6 @@ mod tests {
     #[test]
     fn the_next_look_is_at_the_next_moment() {
         let now = at("2026-03-02T08:00:00Z");
-        assert_eq!(look_again(&daily(), done("2026-03-02T08:00:00Z"), now), Some(at("2026-03-03T08:00:00Z")));
+        assert_eq!(next_check(&daily(), done("2026-03-02T08:00:00Z"), now), Some(at("2026-03-03T08:00:00Z")));
     }
 }

@@ -1,19 +1,19 @@
-//! What runs at its time: owners are told that an end is near, and ends are recorded.
+//! The scheduler: announces the end of subscriptions, and records ends that have come.
 //!
-//! - `due` says, purely, when; `runs` records what was run, and is what `due` decides by;
-//! - `orders` is what a run does.
+//! - `due` decides, as a pure function, when a task runs, by the table of `runs`;
+//! - `commands` is one run.
 //!
-//! Any number of instances may run; the caller makes one of them lead. That two lead for a moment, or
-//! that a run is cut off anywhere, is harmless: the subscription decides, and a repeat is nothing.
+//! The caller makes one instance lead. Two leaders for a moment, or an aborted run, are harmless: the
+//! subscription decides, and a repeated command changes nothing.
 //!
-//! **Architecture Invariant:** the time is told by the `Clock` alone, and what is due depends on nothing
-//! in memory: a restart is no special case.
+//! **Architecture Invariant:** time comes from the `Clock` alone, and what is due depends on nothing in memory:
+//! a restart is no special case.
 
+mod commands;
 mod due;
-mod orders;
 mod runs;
 
-pub use due::{History, due, look_again};
+pub use due::{History, due, next_check};
 pub use runs::{RunOutcome, Tally};
 
 use crate::clock::Clock;
@@ -21,9 +21,9 @@ use crate::config::{CronExpression, Schedules};
 use crate::event_log::EventLog;
 use crate::telemetry::chain;
 use chrono::{DateTime, Utc};
+use commands::{Incomplete, Task, TaskRun};
 use domain::{Metadata, Timestamp};
 use futures::future::join_all;
-use orders::{Incomplete, Orders, Task};
 use projections::Readers;
 use runs::Runs;
 use sqlx::PgPool;
@@ -32,14 +32,13 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// When ends that have come are recorded.
 const EXPIRE_EVERY: &str = "* * * * *";
-/// The longest that a sleeping scheduler does not look at the clock, which may jump.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long it rests when the record of runs cannot be read or written.
-const PAUSE: Duration = Duration::from_secs(5);
+/// The longest sleep: the clock may jump.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// The delay after the table of runs could not be read or written.
+const DATABASE_RETRY: Duration = Duration::from_secs(5);
 
-/// Runs what is due. Cheap to clone.
+/// Runs tasks that are due. Cheap to clone.
 #[derive(Clone)]
 pub struct Scheduler(Arc<Inner>);
 
@@ -56,26 +55,23 @@ struct Schedule {
     when: CronExpression,
 }
 
-/// One run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// Of which schedule: `announce_expiry` or `expire`.
+    /// `announce_expiry` or `expire`.
     pub schedule: &'static str,
-    /// The moment it was run for.
+    /// The time for which it ran.
     pub due_at: Timestamp,
-    /// How it ended.
     pub outcome: RunOutcome,
-    /// What it did.
     pub tally: Tally,
-    /// Why it is not done.
+    /// Unless it is done.
     pub error: Option<String>,
 }
 
 impl Scheduler {
-    /// A scheduler that records its runs through `pool`.
+    /// A scheduler with its table of runs in `pool`.
     #[must_use]
     pub fn new(log: EventLog, readers: Readers, pool: PgPool, clock: Clock, settings: &Schedules) -> Self {
-        let every_minute = EXPIRE_EVERY.parse().expect("a constant that a test reads");
+        let every_minute = EXPIRE_EVERY.parse().expect("a constant that a test parses");
         let schedules = [
             Schedule { task: Task::Expire, when: every_minute },
             Schedule { task: Task::Announce, when: settings.expiry_schedule.clone() },
@@ -83,16 +79,12 @@ impl Scheduler {
         Self(Arc::new(Inner { log, readers, clock, runs: Runs::new(pool), schedules }))
     }
 
-    /// Runs each schedule at its times, until `stop`. A run that is under way then is broken off between
-    /// two orders.
+    /// Runs each schedule at its times until `stop`, which aborts a run between two commands.
     pub async fn run(self, stop: CancellationToken) {
-        join_all(self.0.schedules.iter().map(|schedule| self.0.keep(schedule, &stop))).await;
+        join_all(self.0.schedules.iter().map(|schedule| self.0.run_schedule(schedule, &stop))).await;
     }
 
-    /// Runs every schedule that is due at `now`, once, and says what ran.
-    ///
-    /// # Errors
-    /// The record of runs cannot be read or written.
+    /// Runs every schedule that is due at `now`, once, and returns the runs.
     pub async fn run_due(&self, now: Timestamp, stop: &CancellationToken) -> Result<Vec<Run>, sqlx::Error> {
         let mut ran = Vec::new();
         for schedule in &self.0.schedules {
@@ -106,30 +98,30 @@ impl Scheduler {
 }
 
 impl Inner {
-    async fn keep(&self, schedule: &Schedule, stop: &CancellationToken) {
+    async fn run_schedule(&self, schedule: &Schedule, stop: &CancellationToken) {
         let mut nothing_until = None;
         while !stop.is_cancelled() {
             let now = self.clock.now();
-            let mut rest = LOOK_EVERY;
+            let mut delay = SLEEP_MAX;
             if nothing_until.is_none_or(|moment| moment <= now.utc()) {
                 match self.step(schedule, now, stop).await {
                     Ok(moment) => nothing_until = moment,
                     Err(cause) => {
                         let name = schedule.task.name();
-                        tracing::warn!(schedule = name, error = %chain(&cause), "{name} cannot be scheduled now");
-                        (nothing_until, rest) = (None, PAUSE);
+                        tracing::warn!(schedule = name, error = %chain(&cause), "cannot schedule {name}; retrying");
+                        (nothing_until, delay) = (None, DATABASE_RETRY);
                     }
                 }
             }
             if let Some(moment) = nothing_until {
                 let ahead = moment - self.clock.now().utc();
-                rest = rest.min(ahead.to_std().unwrap_or_default());
+                delay = delay.min(ahead.to_std().unwrap_or_default());
             }
-            stop.run_until_cancelled(sleep(rest)).await;
+            stop.run_until_cancelled(sleep(delay)).await;
         }
     }
 
-    /// Runs `schedule` if it is due; until when there is nothing to do.
+    /// Runs `schedule` if it is due, and returns the time until which there is nothing to do.
     async fn step(
         &self,
         schedule: &Schedule,
@@ -142,7 +134,7 @@ impl Inner {
             self.run_once(schedule.task, due_at, now, stop).await?;
             history = self.runs.history(name).await?;
         }
-        Ok(look_again(&schedule.when, history, now.utc()))
+        Ok(next_check(&schedule.when, history, now.utc()))
     }
 
     async fn run_once(
@@ -157,26 +149,26 @@ impl Inner {
         let metadata = Metadata { correlation_id: Some(id.to_string()), ..Metadata::system("scheduler") };
         let (log, readers, clock) = (&self.log, &self.readers, &self.clock);
         let (tally, refused) = (Tally::default(), None);
-        let mut orders = Orders { log, readers, clock, task, now, metadata, stop, tally, refused };
-        let given = orders.give().await;
-        let outcome = match &given {
+        let mut task_run = TaskRun { log, readers, clock, task, now, metadata, stop, tally, refused };
+        let result = task_run.run().await;
+        let outcome = match &result {
             Ok(()) => RunOutcome::Done,
             Err(Incomplete::Stopped) => RunOutcome::Interrupted,
             Err(_) => RunOutcome::Failed,
         };
-        let error = given.err().map(|why| chain(&why));
-        let run = Run { schedule: task.name(), due_at: due_at.into(), outcome, tally: orders.tally, error };
-        tell(&run, now, began.elapsed());
+        let error = result.err().map(|why| chain(&why));
+        let run = Run { schedule: task.name(), due_at: due_at.into(), outcome, tally: task_run.tally, error };
+        report(&run, now, began.elapsed());
         self.runs.finish(id, self.clock.now().utc(), outcome, run.tally, run.error.as_deref()).await?;
         if task == Task::Announce {
-            self.runs.forget_old(now.utc()).await?; // as often as is enough
+            self.runs.forget_old(now.utc()).await?; // a daily task: often enough
         }
         Ok(run)
     }
 }
 
 /// Logs and measures one run.
-fn tell(run: &Run, now: Timestamp, took: Duration) {
+fn report(run: &Run, now: Timestamp, took: Duration) {
     let Run { schedule, due_at, outcome, tally, error } = run;
     let lag = (now.utc() - due_at.utc()).to_std().unwrap_or_default();
     let outcome = outcome.as_str();

@@ -1,23 +1,22 @@
-//! The record of what was run: the table `schedule_runs`.
+//! The table of runs, `schedule_runs`.
 
 use super::due::History;
 use chrono::{DateTime, Duration, Utc};
 use sqlx::{PgPool, Row};
 use uuid::Uuid;
 
-/// How long runs are remembered. The latest of each schedule must be among them.
+/// How long runs are kept. Must include the latest run of each schedule.
 const KEPT: Duration = Duration::days(90);
-/// How much of an error is kept, in characters.
+/// Characters of an error that are kept.
 const ERROR_LENGTH: usize = 500;
 
-/// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunOutcome {
     /// Everything that was due is done.
     Done,
-    /// Something is not; the run is repeated.
+    /// Something is not done; the run is repeated.
     Failed,
-    /// The scheduler was stopped; whoever leads next goes on.
+    /// The scheduler was stopped; the next leader continues.
     Interrupted,
 }
 
@@ -31,20 +30,19 @@ impl RunOutcome {
     }
 }
 
-/// What a run did, in subscriptions.
+/// The subscriptions of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Looked at.
+    /// All of them.
     pub found: u64,
     /// An event was written.
     pub changed: u64,
-    /// Somebody else had done it, or it was renewed meanwhile.
+    /// Done by another run, or renewed meanwhile.
     pub unchanged: u64,
     /// Not done.
     pub failed: u64,
 }
 
-/// The table.
 #[derive(Clone, Debug)]
 pub(super) struct Runs {
     pool: PgPool,
@@ -55,7 +53,7 @@ impl Runs {
         Self { pool }
     }
 
-    /// What the decision needs to know of the schedule `name`.
+    /// The history of the schedule `name`, for [`due`](super::due).
     pub(super) async fn history(&self, name: &str) -> Result<History, sqlx::Error> {
         let row = sqlx::query(
             "with done as (
@@ -78,8 +76,8 @@ impl Runs {
         Ok(History { done: row.try_get("done_for")?, failed: failed.0.zip(failed.1) })
     }
 
-    /// Records that a run of `name` for the moment `due_at` begins. One that was left running by a crash
-    /// was interrupted.
+    /// Records the start of a run of `name` for the time `due_at`. A run that a crash left running becomes
+    /// interrupted.
     pub(super) async fn begin(
         &self,
         name: &str,
@@ -103,7 +101,6 @@ impl Runs {
         Ok(id)
     }
 
-    /// Records how it ended.
     pub(super) async fn finish(
         &self,
         id: Uuid,
@@ -131,7 +128,7 @@ impl Runs {
         Ok(())
     }
 
-    /// Forgets runs that are older than anybody asks.
+    /// Deletes runs older than [`KEPT`].
     pub(super) async fn forget_old(&self, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
         sqlx::query("delete from schedule_runs where started_at < $1")
             .bind(now - KEPT)

@@ -90,7 +90,7 @@ impl Office {
 
     pub fn hear(&self, notifications: &Notifications) {
         let (notifications, bus) = (notifications.clone(), self.bus.clone());
-        tokio::spawn(async move { notifications.hear(bus).await });
+        tokio::spawn(async move { notifications.receive(bus).await });
     }
 
     /// Somebody with plenty of money and an address.

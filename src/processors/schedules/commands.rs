@@ -1,7 +1,7 @@
-//! What a run orders: one command a subscription, page by page, a bounded number at a time.
+//! One run of a task: a command for each subscription that is due, page by page, a bounded number at a time.
 //!
-//! The read tables only propose; whether an end is announced or recorded is the subscription's own
-//! decision, so a run that is repeated, or two at once, write nothing twice.
+//! The read tables only propose. The subscription decides whether its end is announced or recorded, so a
+//! repeated run, or two at the same time, write nothing twice.
 
 use super::runs::Tally;
 use crate::clock::Clock;
@@ -17,39 +17,35 @@ use tokio_util::sync::CancellationToken;
 
 /// Subscriptions that are read at a time.
 const PAGE: u32 = 1_000;
-/// Commands under way at a time: enough for the log to commit them together, little beside its queue.
+/// Commands at the same time: enough for the log to commit them together, few compared with its queue.
 const CONCURRENCY: usize = 64;
-/// How many days before its end a subscription is announced.
+/// Days before its end when a subscription is announced.
 const ANNOUNCED_DAYS: u32 = 3;
-/// How long a run waits for the read tables to show everything that was in the log when it began.
+/// The limit for the read tables to reach the position of the log at the start of the run.
 const CATCH_UP: Duration = Duration::from_secs(10);
 
 /// Why a run is not complete.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Incomplete {
-    /// The scheduler is being stopped.
-    #[error("it was stopped")]
+    #[error("the scheduler was stopped")]
     Stopped,
-    /// Somebody may be missing from what they showed.
+    /// Subscriptions may have been missed.
     #[error("the read tables were behind the log")]
     Behind,
-    /// They could not be read.
-    #[error("the read tables do not answer")]
+    #[error("cannot read the read tables")]
     Readers(#[source] projections::Error),
-    /// It could not be read or written.
-    #[error("the log does not take orders")]
+    #[error("cannot read or write the log")]
     Log(#[source] LogError),
-    /// Each is in the service's log; this is one of them.
-    #[error("some orders were not followed")]
-    Orders(#[source] ExecuteError),
+    /// One of them; each is in the service's log.
+    #[error("some commands were refused")]
+    Commands(#[source] ExecuteError),
 }
 
-/// What a schedule does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Task {
-    /// Tells that ends are near.
+    /// Announces ends that are near.
     Announce,
-    /// Records that ends have come.
+    /// Records ends that have come.
     Expire,
 }
 
@@ -62,43 +58,41 @@ impl Task {
     }
 }
 
-/// One run of a task.
-pub(super) struct Orders<'a> {
+pub(super) struct TaskRun<'a> {
     pub(super) log: &'a EventLog,
     pub(super) readers: &'a Readers,
     pub(super) clock: &'a Clock,
     pub(super) task: Task,
     pub(super) now: Timestamp,
-    /// The chain that the events belong to.
     pub(super) metadata: Metadata,
     pub(super) stop: &'a CancellationToken,
     pub(super) tally: Tally,
-    /// Why one of them was not followed, when not all were.
+    /// The refusal of a command, if there was one.
     pub(super) refused: Option<ExecuteError>,
 }
 
-impl Orders<'_> {
-    /// Gives all orders that are due. What was done is in the tally whatever is returned.
-    pub(super) async fn give(&mut self) -> Result<(), Incomplete> {
+impl TaskRun<'_> {
+    /// Executes all commands that are due. The tally is right after an error too.
+    pub(super) async fn run(&mut self) -> Result<(), Incomplete> {
         let is_current = self.readers_are_current().await?;
         let mut after = None;
         loop {
             let page = self.page(after).await.map_err(Incomplete::Readers)?;
-            self.give_page(page.items).await?;
+            self.run_page(page.items).await?;
             match page.next {
                 Some(next) => after = Some(next),
                 None => break,
             }
         }
         match self.refused.take() {
-            Some(cause) => Err(Incomplete::Orders(cause)),
+            Some(cause) => Err(Incomplete::Commands(cause)),
             None if is_current => Ok(()),
             None => Err(Incomplete::Behind),
         }
     }
 
-    /// Whether the read tables show everything that the log holds now. Of those that have ended, what
-    /// they do not show yet is found a minute later; an announcement could come too late by a day.
+    /// Whether the read tables have reached the head of the log. An end that they do not show yet is recorded
+    /// a minute later, but an announcement could be late by a day.
     async fn readers_are_current(&self) -> Result<bool, Incomplete> {
         if self.task == Task::Expire {
             return Ok(true);
@@ -124,8 +118,8 @@ impl Orders<'_> {
         }
     }
 
-    async fn give_page(&mut self, page: Vec<SubscriptionView>) -> Result<(), Incomplete> {
-        let mut answers = stream::iter(page).map(|found| self.give_one(found)).buffer_unordered(CONCURRENCY);
+    async fn run_page(&mut self, page: Vec<SubscriptionView>) -> Result<(), Incomplete> {
+        let mut answers = stream::iter(page).map(|found| self.execute(found)).buffer_unordered(CONCURRENCY);
         let (mut tally, mut refused, mut broken) = (Tally::default(), None, Ok(()));
         while let Some(answer) = answers.next().await {
             tally.found += 1;
@@ -135,7 +129,7 @@ impl Orders<'_> {
                 Err(why) => {
                     tally.failed += 1;
                     match why {
-                        Incomplete::Orders(cause) => refused = Some(cause), // about this one only
+                        Incomplete::Commands(cause) => refused = Some(cause), // about this subscription only
                         why => broken = Err(why),
                     }
                 }
@@ -147,8 +141,8 @@ impl Orders<'_> {
         broken
     }
 
-    /// Whether an event was written.
-    async fn give_one(&self, found: SubscriptionView) -> Result<bool, Incomplete> {
+    /// True if an event was written.
+    async fn execute(&self, found: SubscriptionView) -> Result<bool, Incomplete> {
         if self.stop.is_cancelled() {
             return Err(Incomplete::Stopped);
         }
@@ -161,12 +155,12 @@ impl Orders<'_> {
             Err(cause) => {
                 let (id, task) = (found.subscription_id, self.task.name());
                 tracing::error!(subscription_id = %id, task, error = %chain(&cause), "{task} of {id} was refused");
-                Err(Incomplete::Orders(cause))
+                Err(Incomplete::Commands(cause))
             }
         }
     }
 
-    /// None for an end that has come while others had their turn: it is not near any more.
+    /// `None` for an end that has come during this run: it is not near any more.
     fn command(&self, found: &SubscriptionView) -> Option<Command> {
         let expires_at = found.expiration_date;
         match self.task {
