@@ -11,18 +11,16 @@ use crate::bus::{self, Bus};
 use crate::clock::Clock;
 use crate::config::{Role, SecretError, Serve};
 use crate::event_log::{self, EventLog, Leadership, follow};
-use crate::external::{self, ActivationSystem};
 use crate::identity;
 use crate::processors::callbacks;
-use crate::processors::notifications::{self, Notifications};
-use crate::processors::schedules::Scheduler;
-use crate::processors::{ActivationProcessor, RequeuedActivations, Sweeper, consume_activations};
+use crate::processors::notifications;
+use crate::processors::{RequeuedActivations, Sweeper, consume_activations};
 use crate::telemetry::chain;
 use crate::{http, telemetry};
 use gauges::Vitals;
 use http_threads::Answering;
 use metrics_exporter_prometheus::PrometheusHandle;
-use resources::Parts;
+pub use resources::Parts;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -95,6 +93,7 @@ pub struct Service {
     /// Where HTTP is served; `None` without that role.
     pub address: Option<SocketAddr>,
     pub app: Arc<App>,
+    pub resources: Resources,
     tasks: TaskTracker,
     answering: Option<Answering>,
     /// No new work.
@@ -111,13 +110,17 @@ impl Service {
     /// may be absent: the service is degraded until they come.
     pub async fn start(config: &Serve, clock: Clock, metrics: PrometheusHandle) -> Result<Self, StartError> {
         let (stop, end) = (CancellationToken::new(), CancellationToken::new());
-        let told = notifications::Settings::read(&config.mail)?;
+        let mail = notifications::Settings::read(&config.mail)?;
         let parts = Parts::open(config, clock, metrics, &stop, &end).await?;
         // Before anything can happen that users are told of: where mail begins is recorded by this.
-        let mail = mail(told, config, &parts).await?;
+        let mail = match mail.filter(|_| config.roles().contains(&Role::Processor)) {
+            Some(settings) => Some(parts.notifications(settings).await?),
+            None => None,
+        };
         let mut service = Self {
             address: None,
             app: parts.app.clone(),
+            resources: parts.resources.clone(),
             tasks: TaskTracker::new(),
             answering: None,
             stop,
@@ -146,7 +149,7 @@ impl Service {
                 self.lead(event_log::Role::ReadTables, parts, move |term| {
                     follow(feed.feed(), tables.clone(), term)
                 });
-                let (feed, hashes) = (parts.resources.log.clone(), parts.hash_projector(config)?);
+                let (feed, hashes) = (parts.resources.log.clone(), parts.hash_projector()?);
                 self.lead(event_log::Role::Hashes, parts, move |term| {
                     follow(feed.feed(), hashes.clone(), term)
                 });
@@ -156,8 +159,7 @@ impl Service {
                 self.tell_partners(config, parts)?;
             }
             Role::Scheduler => {
-                let Resources { log, readers, clock, .. } = parts.resources.clone();
-                let scheduler = Scheduler::new(log, readers, parts.pool.clone(), clock, &config.schedules);
+                let scheduler = parts.scheduler();
                 self.lead(event_log::Role::Scheduler, parts, move |term| scheduler.clone().run(term));
             }
         }
@@ -181,12 +183,7 @@ impl Service {
     fn process(&self, config: &Serve, parts: &Parts) -> Result<(), StartError> {
         let Resources { log, readers, bus, parked, clock, .. } = parts.resources.clone();
         let calls = config.activation.external_calls;
-        let processor = ActivationProcessor::new(
-            log.clone(),
-            activation_system(config)?,
-            clock.clone(),
-            usize::from(calls),
-        );
+        let processor = parts.activation_processor()?;
         let sweeper = Sweeper::new(readers.clone(), processor.clone(), parked.clone(), bus.clone(), clock);
         self.tasks.spawn(sweeper.run(self.stop.clone()));
         let requeued = RequeuedActivations::new(parked.clone(), log, processor.clone());
@@ -248,7 +245,7 @@ impl Service {
         Ok(())
     }
 
-    /// Ends everything: no new requests, running ones finish (bounded), then the followers.
+    /// Ends in order: no new requests, running ones finish (bounded), then the followers.
     pub async fn stop(self) {
         self.stop.cancel();
         self.tasks.close();
@@ -257,19 +254,12 @@ impl Service {
     }
 }
 
-/// Mail, for processors that are told where it goes.
-async fn mail(
-    settings: Option<notifications::Settings>,
-    config: &Serve,
-    parts: &Parts,
-) -> Result<Option<Notifications>, StartError> {
-    let Some(settings) = settings.filter(|_| config.roles().contains(&Role::Processor)) else {
-        return Ok(None);
-    };
-    let Resources { log, readers, identity, clock, currency, .. } = parts.resources.clone();
-    let sources =
-        notifications::Sources { log, readers, identity, pool: parts.pool.clone(), clock, currency };
-    Ok(Some(Notifications::open(sources, settings).await?))
+/// A service that is dropped ends at once, without waiting for running requests.
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.end.cancel();
+    }
 }
 
 /// Publishes the log until `term` ends.
@@ -278,15 +268,6 @@ async fn relay(bus: Bus, log: EventLog, term: CancellationToken) {
         Ok(relay) => follow(log.feed(), relay, term).await,
         Err(cause) => tracing::error!(error = %chain(&cause), "the relay cannot start"),
     }
-}
-
-fn activation_system(config: &Serve) -> Result<ActivationSystem, StartError> {
-    let wrong = |why: String| StartError::Setting { name: "OFFERS_EXTERNAL_URL", why };
-    let url = config.activation.external_url.as_deref().ok_or_else(|| wrong("it is not set".to_owned()))?;
-    let mut settings = external::Settings::new(url);
-    settings.timeout = config.activation.external_timeout;
-    settings.max_in_flight = usize::from(config.activation.external_calls);
-    ActivationSystem::new(&settings).map_err(|cause| wrong(cause.to_string()))
 }
 
 /// Logs, metrics and the service, until Ctrl-C or SIGTERM.

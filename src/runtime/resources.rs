@@ -6,9 +6,12 @@ use crate::bus::{self, Bus};
 use crate::clock::Clock;
 use crate::config::{Secret, Serve};
 use crate::event_log::{EventLog, WriterOptions};
+use crate::external::{self, ActivationSystem};
 use crate::identity::{Identity, Keyring, PasswordCost, Settings};
-use crate::processors::Parked;
 use crate::processors::callbacks::Callbacks;
+use crate::processors::notifications::{self, Notifications};
+use crate::processors::schedules::Scheduler;
+use crate::processors::{ActivationProcessor, Parked};
 use metrics_exporter_prometheus::PrometheusHandle;
 use projections::{HashProjector, ReadCheckpoint, ReadTables, Readers, RedisHashes};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -25,17 +28,24 @@ const START_TIMEOUT: Duration = Duration::from_secs(5);
 const READER_SETTINGS: [(&str, &str); 2] =
     [("statement_timeout", "8s"), ("idle_in_transaction_session_timeout", "8s")];
 
-/// What the roles share.
-pub(super) struct Parts {
-    pub(super) app: Arc<App>,
-    pub(super) resources: Resources,
-    pub(super) pool: PgPool,
+/// What the roles share, and how the work of each role is built from it. Nothing of it runs yet: `Service`
+/// starts it, and a test steps it by hand.
+pub struct Parts {
+    pub app: Arc<App>,
+    pub resources: Resources,
+    /// Connections for reading.
+    pub pool: PgPool,
     pub(super) connect: PgConnectOptions,
     checkpoint: ReadCheckpoint,
+    config: Serve,
 }
 
 impl Parts {
-    pub(super) async fn open(
+    /// Opens everything that `config` names. `stop` ends what waits for work, `end` the log's writer.
+    ///
+    /// # Errors
+    /// As `Service::start`.
+    pub async fn open(
         config: &Serve,
         clock: Clock,
         metrics: PrometheusHandle,
@@ -71,16 +81,54 @@ impl Parts {
             currency: config.currency.clone(),
             metrics,
         };
-        Ok(Self { app: Arc::new(App::new(&resources, stop)), resources, pool, connect, checkpoint })
+        let app = Arc::new(App::new(&resources, stop));
+        Ok(Self { app, resources, pool, connect, checkpoint, config: config.clone() })
     }
 
-    pub(super) fn read_tables(&self) -> ReadTables {
+    /// The projector of the read tables.
+    #[must_use]
+    pub fn read_tables(&self) -> ReadTables {
         ReadTables::live(&self.connect, self.checkpoint.clone())
     }
 
-    pub(super) fn hash_projector(&self, config: &Serve) -> Result<HashProjector, StartError> {
-        let url = config.servers.redis_url()?;
-        Ok(HashProjector::open(url.expose(), self.resources.readers.clone(), config.status_ttl)?)
+    /// The projector of the status hashes.
+    ///
+    /// # Errors
+    /// The URL of Redis cannot be used.
+    pub fn hash_projector(&self) -> Result<HashProjector, StartError> {
+        let url = self.config.servers.redis_url()?;
+        Ok(HashProjector::open(url.expose(), self.resources.readers.clone(), self.config.status_ttl)?)
+    }
+
+    /// The scheduler of this process.
+    #[must_use]
+    pub fn scheduler(&self) -> Scheduler {
+        let Resources { log, readers, clock, .. } = self.resources.clone();
+        Scheduler::new(log, readers, self.pool.clone(), clock, &self.config.schedules)
+    }
+
+    /// Drives transactions through the activation system.
+    ///
+    /// # Errors
+    /// The URL of the activation system is missing or cannot be used.
+    pub fn activation_processor(&self) -> Result<ActivationProcessor, StartError> {
+        let Resources { log, clock, .. } = self.resources.clone();
+        let calls = usize::from(self.config.activation.external_calls);
+        Ok(ActivationProcessor::new(log, activation_system(&self.config)?, clock, calls))
+    }
+
+    /// Mail to users. The first call on a log records where mail begins.
+    ///
+    /// # Errors
+    /// PostgreSQL cannot record where mail begins.
+    pub async fn notifications(
+        &self,
+        settings: notifications::Settings,
+    ) -> Result<Notifications, StartError> {
+        let Resources { log, readers, identity, clock, currency, .. } = self.resources.clone();
+        let pool = self.pool.clone();
+        let sources = notifications::Sources { log, readers, identity, pool, clock, currency };
+        Ok(Notifications::open(sources, settings).await?)
     }
 }
 
@@ -114,6 +162,15 @@ fn bus_options(config: &Serve) -> Result<bus::Options, StartError> {
     options.subjects.clone_from(&servers.nats_subjects);
     options.stream_bytes = servers.nats_stream_bytes;
     Ok(options)
+}
+
+fn activation_system(config: &Serve) -> Result<ActivationSystem, StartError> {
+    let wrong = |why: String| StartError::Setting { name: "OFFERS_EXTERNAL_URL", why };
+    let url = config.activation.external_url.as_deref().ok_or_else(|| wrong("it is not set".to_owned()))?;
+    let mut settings = external::Settings::new(url);
+    settings.timeout = config.activation.external_timeout;
+    settings.max_in_flight = usize::from(config.activation.external_calls);
+    ActivationSystem::new(&settings).map_err(|cause| wrong(cause.to_string()))
 }
 
 fn database(url: &Secret) -> Result<PgConnectOptions, StartError> {

@@ -4,28 +4,29 @@
 mod alone;
 mod through_nats;
 
+use crate::support::config;
 use crate::support::eventually::eventually;
 use crate::support::http;
+use crate::support::service::metrics;
 use crate::support::stack::{Corner, Stack};
 use domain::transaction::{ActivationRequested, Command, Kind, Transaction};
 use domain::{AccountId, Metadata, Money, OfferId, Recorded, SubscriptionId, TransactionId, UserId, account};
 use offers::clock::Clock;
-use offers::event_log::{AggregateCommand, EventLog, Plan, StreamId, WriterOptions, follow};
-use offers::external::{ActivationSystem, Settings};
+use offers::event_log::{AggregateCommand, EventLog, Plan, StreamId, follow};
 use offers::processors::ActivationProcessor;
+use offers::runtime::Parts;
 use offers::simulator::{self, Behaviour, Running};
-use projections::{ReadCheckpoint, ReadTables, Readers};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use projections::Readers;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::time::Duration;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
 /// A log, the simulated system, and processors between them. Everything ends with it.
 struct Fixture {
-    corner: Corner,
+    parts: Parts,
     log: EventLog,
+    corner: Corner,
     simulator: Running,
     effects: PathBuf,
     clock: Clock,
@@ -41,49 +42,39 @@ impl Drop for Fixture {
 
 impl Fixture {
     async fn new(behaviour: Behaviour) -> Fixture {
+        Fixture::at(Clock::system(), behaviour).await
+    }
+
+    async fn at(clock: Clock, behaviour: Behaviour) -> Fixture {
         let corner = Stack::get().await.corner().await;
         let stop = CancellationToken::new();
         let effects = std::env::temp_dir().join(format!("offers-effects-{}.ndjson", Uuid::now_v7()));
         let settings =
             simulator::Settings { log: Some(effects.clone()), behaviour, ..simulator::Settings::default() };
-        Fixture {
-            log: open_log(&corner.database_url, &stop),
-            corner,
-            simulator: simulator::start(settings).await.unwrap(),
-            effects,
-            clock: Clock::system(),
-            _ends: stop.clone().drop_guard(),
-            stop,
-        }
+        let simulator = simulator::start(settings).await.unwrap();
+        let parts = open(&corner, &simulator.url(), &clock, &stop).await;
+        let (log, ends) = (parts.resources.log.clone(), stop.clone().drop_guard());
+        Fixture { parts, log, corner, simulator, effects, clock, stop, _ends: ends }
     }
 
     fn processor(&self) -> ActivationProcessor {
-        self.processor_on(self.log.clone())
+        self.parts.activation_processor().unwrap()
     }
 
     /// A processor as in another process.
-    fn another(&self) -> ActivationProcessor {
-        self.processor_on(open_log(&self.corner.database_url, &self.stop))
-    }
-
-    fn processor_on(&self, log: EventLog) -> ActivationProcessor {
-        let settings = Settings { timeout: Duration::from_secs(1), ..Settings::new(self.simulator.url()) };
-        let system = ActivationSystem::new(&settings).unwrap();
-        ActivationProcessor::new(log, system, self.clock.clone(), 64)
+    async fn another(&self) -> ActivationProcessor {
+        let parts = open(&self.corner, &self.simulator.url(), &self.clock, &self.stop).await;
+        parts.activation_processor().unwrap()
     }
 
     /// The read tables, as they are.
     fn readers(&self) -> Readers {
-        let pool = PgPoolOptions::new().connect_lazy(&self.corner.database_url).unwrap();
-        Readers::new(pool.clone(), ReadCheckpoint::new(pool))
+        self.parts.resources.readers.clone()
     }
 
     /// Keeps the read tables up to date from now on.
     fn project(&self) {
-        let connect: PgConnectOptions = self.corner.database_url.parse().unwrap();
-        let checkpoint = ReadCheckpoint::new(PgPoolOptions::new().connect_lazy_with(connect.clone()));
-        let tables = ReadTables::live(&connect, checkpoint);
-        tokio::spawn(follow(self.log.feed(), tables, self.stop.clone()));
+        tokio::spawn(follow(self.log.feed(), self.parts.read_tables(), self.stop.clone()));
     }
 
     async fn control(&self, changes: serde_json::Value) {
@@ -178,10 +169,10 @@ fn renewal(user: UserId, subscription: SubscriptionId) -> ActivationRequested {
     ActivationRequested { kind: Kind::Renewal, subscription_id: Some(subscription), ..purchase(user) }
 }
 
-fn open_log(url: &str, stop: &CancellationToken) -> EventLog {
-    let options: PgConnectOptions = url.parse().unwrap();
-    let pool = PgPoolOptions::new().max_connections(8).connect_lazy_with(options.clone());
-    EventLog::open(pool, options, WriterOptions::default(), stop)
+async fn open(corner: &Corner, system: &str, clock: &Clock, stop: &CancellationToken) -> Parts {
+    let flags = ["--external-url", system, "--external-timeout", "1s", "--external-calls", "64"];
+    let config = config::serve(corner, &flags);
+    Parts::open(&config, clock.clone(), metrics(), stop, stop).await.unwrap()
 }
 
 async fn everything(log: &EventLog) -> Vec<Recorded> {

@@ -8,18 +8,21 @@ mod order;
 mod receiver;
 mod tries;
 
+use crate::support::config;
+use crate::support::service::metrics;
 use crate::support::stack::Stack;
 use chrono::{TimeDelta, Utc};
 use domain::transaction::{ActivationRequested, Command, Kind};
 use domain::{AccountId, Metadata, Money, OfferId, PartnerId, TransactionId, UserId, account};
+use offers::app::Resources;
 use offers::clock::Clock;
-use offers::event_log::{AggregateCommand, EventLog, Plan, Sink, SinkError, WriterOptions};
-use offers::identity::{Actor, Identity, Keyring, PasswordCost, Settings as IdentitySettings};
+use offers::event_log::{AggregateCommand, EventLog, Plan, Sink, SinkError};
+use offers::identity::{Actor, Identity};
 use offers::processors::callbacks::{Callbacks, Delivery, Enqueuer, Sender, Settings};
-use projections::{ReadCheckpoint, ReadTables, Readers, RedisHashes};
+use offers::runtime::Parts;
+use projections::{ReadTables, Readers, RedisHashes};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -29,8 +32,6 @@ use uuid::Uuid;
 const TIMEOUT: Duration = Duration::from_millis(1_500);
 /// Longer than any claim.
 const CLAIM_OVER: TimeDelta = TimeDelta::minutes(5);
-/// Longer than any test.
-const STATUS_TTL: Duration = Duration::from_secs(3_600);
 
 struct Fixture {
     log: EventLog,
@@ -55,23 +56,20 @@ struct Known {
 impl Fixture {
     async fn new() -> Fixture {
         let corner = Stack::get().await.corner().await;
-        let connect: PgConnectOptions = corner.database_url.parse().unwrap();
-        let pool = PgPoolOptions::new().max_connections(12).connect_with(connect.clone()).await.unwrap();
-        let stop = CancellationToken::new();
-        let log = EventLog::open(pool.clone(), connect.clone(), WriterOptions::default(), &stop);
-        let checkpoint = ReadCheckpoint::new(pool.clone());
-        let clock = Clock::standing_at(Utc::now());
-        let identity = identity(&pool);
+        let (clock, stop) = (Clock::standing_at(Utc::now()), CancellationToken::new());
+        let config = config::serve(&corner, &["--database-connections", "12"]);
+        let parts = Parts::open(&config, clock.clone(), metrics(), &stop, &stop).await.unwrap();
+        let Resources { log, readers, hashes, callbacks, identity, .. } = parts.resources.clone();
         Fixture {
             log,
-            tables: ReadTables::live(&connect, checkpoint.clone()),
-            readers: Readers::new(pool.clone(), checkpoint),
-            hashes: RedisHashes::open(&corner.redis_url, STATUS_TTL).unwrap(),
+            tables: parts.read_tables(),
+            readers,
+            hashes,
             redis_url: corner.redis_url,
-            callbacks: Callbacks::new(pool.clone(), identity.clone(), clock.clone()),
+            callbacks,
             identity,
             clock,
-            pool,
+            pool: parts.pool,
             _ends: stop.drop_guard(),
         }
     }
@@ -189,13 +187,6 @@ impl Fixture {
         assert_eq!(all.len(), 1);
         all.remove(0)
     }
-}
-
-fn identity(pool: &PgPool) -> Arc<Identity> {
-    let keys = Keyring::parse(&"0123456789abcdef0123456789abcdef".into()).unwrap();
-    let cost = PasswordCost::weak_for_tests();
-    let settings = IdentitySettings { password_cost: cost, ..IdentitySettings::new(keys.clone(), keys) };
-    Arc::new(Identity::new(pool.clone(), &settings).unwrap())
 }
 
 /// Receivers are on this machine.

@@ -1,5 +1,6 @@
 //! An administrator's work without HTTP: by the verbs of the binary, as `system:cli`.
 
+use crate::support::eventually::eventually;
 use crate::support::service::{PASSWORD, Service, Setting, Shop, send};
 use crate::support::stack::{Corner, Stack};
 use reqwest::Method;
@@ -105,7 +106,11 @@ async fn a_partner_is_made_and_its_keys_rotate() {
     assert_eq!(third["revoked"].as_array().unwrap().len(), 2);
     assert_eq!(float(&service, &shop(&third)).await, "0.00");
     for dead in [&first, &shop(&second)] {
-        send(service.request_by(dead, Method::GET, "/partner/balance/")).await.is(401, "token_invalid");
+        let refused = async || {
+            let reply = send(service.request_by(dead, Method::GET, "/partner/balance/")).await;
+            reply.status == 401 && reply.code() == "token_invalid"
+        };
+        eventually("the other process knows that the key is revoked", refused).await;
     }
     let secret = told(&corner, &["partner", "rotate", id, "--webhook-secret", "--json"], "").await;
     assert_ne!(secret["webhook_secret"], made["webhook_secret"]);

@@ -95,7 +95,7 @@ async fn an_hour_without_a_mail_server_delays_mail_and_nothing_else() {
     office.until_heard().await;
     assert_eq!(office.states().await, [("pending".to_owned(), 60)].into());
     let tries = sqlx::query("select sum(attempts)::bigint as tries from sent_mail");
-    let tries: i64 = tries.fetch_one(&world.pool).await.unwrap().get("tries");
+    let tries: i64 = tries.fetch_one(&world.parts.pool).await.unwrap().get("tries");
     assert!(tries <= 20, "{tries} tries for a server that was not there for an hour");
 
     server.restart().await;
@@ -245,14 +245,14 @@ async fn many_senders_send_each_mail_once() {
 async fn a_refused_mail_is_parked_at_once_and_sent_when_a_person_says_so() {
     let (office, server) = office().await;
     office.relay().await;
-    let (world, parked) = (&office.world, Parked::new(office.world.pool.clone()));
+    let (world, parked) = (&office.world, Parked::new(office.world.parts.pool.clone()));
     tokio::spawn(office.notifications().await.run(office.bus.clone(), world.stop.clone()));
     let alice = office.rich("alice").await;
     server.set(Mood::Answers("550 5.1.1 <alice@example.com> is not known here"));
     world.buy(alice, 30).await;
     eventually("it is parked", async || office.states().await == [("parked".to_owned(), 1)].into()).await;
     let letter = parked.waiting(None, 10).await.unwrap().remove(0);
-    let kept = sqlx::query("select last_error from sent_mail").fetch_one(&world.pool).await.unwrap();
+    let kept = sqlx::query("select last_error from sent_mail").fetch_one(&world.parts.pool).await.unwrap();
     for said in [&letter.reason, &kept.get("last_error")] {
         assert!(said.contains("5.1.1") && !said.contains("alice"), "{said}");
     }
@@ -269,7 +269,7 @@ async fn a_refused_mail_is_parked_at_once_and_sent_when_a_person_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_could_not_be_noted_is_noted_when_a_person_says_so() {
     let (office, server) = office().await;
-    let (world, parked) = (&office.world, Parked::new(office.world.pool.clone()));
+    let (world, parked) = (&office.world, Parked::new(office.world.parts.pool.clone()));
     tokio::spawn(office.notifications().await.run(office.bus.clone(), world.stop.clone()));
     let alice = office.rich("alice").await;
     world.buy(alice, 30).await; // nothing is published: the bus is not needed for this
@@ -350,7 +350,7 @@ async fn what_a_dead_sender_had_claimed_is_sent_by_another() {
     eventually("it is being sent", async || server.connections() == 1).await;
     eventually("it is claimed", async || {
         let claimed = sqlx::query("select from sent_mail where attempts = 1");
-        claimed.fetch_optional(&office.world.pool).await.unwrap().is_some()
+        claimed.fetch_optional(&office.world.parts.pool).await.unwrap().is_some()
     })
     .await;
     dies.abort();

@@ -2,10 +2,13 @@
 
 use crate::support::eventually::eventually;
 use crate::support::service::{Service, Setting, send};
+use crate::support::stack::Stack;
+use crate::support::tcp::Tunnel;
 use reqwest::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
+use url::Url;
 use uuid::Uuid;
 
 #[tokio::test]
@@ -118,15 +121,13 @@ async fn every_response_has_the_callers_request_id_or_a_fresh_one() {
 
 #[tokio::test]
 async fn without_postgresql_nothing_is_accepted() {
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = nobody.local_addr().unwrap().port();
-    drop(nobody);
-    let setting = Setting {
-        database_url: Some(format!("postgres://a@127.0.0.1:{port}/none")),
-        projects: false,
-        ..Setting::default()
-    };
-    let service = Service::start_with(setting).await;
+    let corner = Stack::get().await.corner().await;
+    let mut database: Url = corner.database_url.parse().unwrap();
+    let tunnel = Tunnel::to(format!("127.0.0.1:{}", database.port().unwrap())).await;
+    database.set_port(Some(tunnel.port)).unwrap();
+    let setting = Setting { database_url: Some(database.to_string()), projects: false, ..Setting::default() };
+    let service = Service::start_in(&corner, setting).await;
+    drop(tunnel);
     let login = service.anonymous(Method::POST, "/api/v1/auth/login/");
     let reply = send(login.json(&json!({"username": "alice", "password": "secret"}))).await;
     reply.is(503, "unavailable");
@@ -219,12 +220,13 @@ async fn a_stopped_service_finishes_what_it_has_begun() {
     connection.write_all(head.as_bytes()).await.unwrap();
     let mut go_on = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
     connection.read_exact(&mut go_on).await.unwrap(); // somebody waits for the body
-    drop(service);
+    let stopping = tokio::spawn(service.stop());
+    eventually("nobody listens any more", async || TcpStream::connect(&address).await.is_err()).await;
     connection.write_all(b"{}").await.unwrap();
     let mut answer = String::new();
     connection.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
-    assert!(TcpStream::connect(&address).await.is_err(), "nobody listens any more");
+    stopping.await.unwrap();
 }
 
 #[tokio::test]

@@ -89,7 +89,7 @@ async fn a_downtime_is_caught_up_by_one_run_and_what_has_ended_meanwhile_is_not_
     assert_eq!(story(&world, ended).await, ["Activated", "Expired"]);
     assert_eq!(story(&world, near).await, ["Activated", "ExpirySoon"]);
     let runs = sqlx::query("select count(*) as runs from schedule_runs where outcome = 'done'");
-    assert_eq!(runs.fetch_one(&world.pool).await.unwrap().get::<i64, _>("runs"), 4);
+    assert_eq!(runs.fetch_one(&world.parts.pool).await.unwrap().get::<i64, _>("runs"), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,7 +99,7 @@ async fn thousands_of_due_ends_are_taken_page_by_page_by_two_schedulers_at_once(
     let many = world.activate_many(user, 2_500, 1).await;
     world.clock.advance(Duration::days(1));
     world.until_shown().await;
-    let (first, (second, _process)) = (world.scheduler(), world.another_scheduler());
+    let (first, (second, _process)) = (world.scheduler(), world.another_scheduler().await);
     let now = world.clock.now();
     let (first, second) = tokio::join!(run_due(&first, now), run_due(&second, now));
     let changed = |ran: &[Run]| ran.iter().map(|run| run.tally.changed).sum::<u64>();
@@ -160,8 +160,8 @@ async fn one_instance_runs_and_another_takes_over() {
     world.until_shown().await;
     let mut instances = Vec::new();
     for _ in 0..2 {
-        let (stop, (scheduler, process)) = (world.stop.child_token(), world.another_scheduler());
-        let leadership = Leadership::new(world.connect(), Role::Scheduler);
+        let (stop, (scheduler, process)) = (world.stop.child_token(), world.another_scheduler().await);
+        let leadership = Leadership::new(world.corner.database_url.parse().unwrap(), Role::Scheduler);
         let running = tokio::spawn(leadership.run(stop.clone(), move |term| scheduler.clone().run(term)));
         instances.push((stop, running, process));
     }

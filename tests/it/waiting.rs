@@ -390,9 +390,10 @@ async fn when_the_service_stops_who_waits_is_answered_and_streams_end() {
     let held = tokio::spawn(send(request));
     eventually("both wait", async || service.app.statuses.subscribers() == 2).await;
     let begun = Instant::now();
-    drop(service);
+    let stopping = tokio::spawn(service.stop());
     let reply = held.await.unwrap();
     assert_eq!((reply.status.as_u16(), &reply.json()["status"]), (200, &json!("PENDING")));
     assert!(next_event(&mut stream, &mut text).await.is_none());
+    stopping.await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
 }

@@ -17,9 +17,8 @@ use uuid::Uuid;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_success_and_the_subscription_it_pays_for_are_one_commit() {
-    let mut fixture = Fixture::new(Behaviour::default()).await;
     let moment: DateTime<Utc> = "2026-11-22T08:30:00.123456Z".parse().unwrap();
-    fixture.clock = Clock::standing_at(moment);
+    let fixture = Fixture::at(Clock::standing_at(moment), Behaviour::default()).await;
     let user = fixture.user().await;
     let id = fixture.buy(user).await;
     assert_eq!(fixture.processor().drive(id, None).await, Verdict::Done);
@@ -135,7 +134,7 @@ async fn two_processes_that_drive_the_same_purchases_do_each_once() {
     let fixture = Fixture::new(Behaviour { latency_ms: 20, ..Behaviour::default() }).await;
     let user = fixture.user().await;
     let ids = join_all((0..20).map(|_| fixture.buy(user))).await;
-    let processors = [fixture.processor(), fixture.another(), fixture.another()];
+    let processors = [fixture.processor(), fixture.another().await, fixture.another().await];
     let processors = &processors;
     let drives = ids.iter().flat_map(|id| processors.iter().map(|processor| processor.drive(*id, None)));
     join_all(drives).await;

@@ -7,12 +7,12 @@ use async_nats::jetstream::{self, Context};
 use domain::transaction::ActivationRequested;
 use domain::{Money, SubscriptionId, TransactionId};
 use futures::future::join_all;
+use offers::app::Resources;
 use offers::bus::{Bus, Options};
 use offers::event_log::follow;
 use offers::processors::{Parked, Sweeper, consume_activations};
 use offers::simulator::Behaviour;
 use serde_json::json;
-use sqlx::postgres::PgPoolOptions;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -20,7 +20,6 @@ use uuid::Uuid;
 /// A fixture with relay and consumer on the shared nats-server.
 struct Running {
     fixture: Fixture,
-    options: Options,
     outside: Context,
     parked: Parked,
     relay: CancellationToken,
@@ -28,29 +27,21 @@ struct Running {
 
 async fn running(behaviour: Behaviour) -> Running {
     let fixture = Fixture::new(behaviour).await;
-    let options = Options {
-        stream: fixture.corner.stream.clone(),
-        subjects: fixture.corner.subjects.clone(),
-        stream_bytes: 32_000_000,
-        ..Options::new(fixture.corner.nats_url.clone())
-    };
-    let bus = Bus::open(options.clone(), &fixture.stop).await.unwrap();
+    let Resources { bus, parked, .. } = fixture.parts.resources.clone();
     let relay = fixture.stop.child_token();
     let sink = bus.relay(fixture.log.clone()).await.unwrap();
     tokio::spawn(follow(fixture.log.feed(), sink, relay.clone()));
-    let pool = PgPoolOptions::new().connect_lazy(&fixture.corner.database_url).unwrap();
-    let parked = Parked::new(pool);
     let (processor, readers) = (fixture.processor(), fixture.readers());
     tokio::spawn(consume_activations(bus, processor, parked.clone(), readers, 64, Duration::from_secs(1)));
-    let outside = jetstream::new(connect(&options.url).await);
-    Running { fixture, options, outside, parked, relay }
+    let outside = jetstream::new(connect(&fixture.corner.nats_url).await);
+    Running { fixture, outside, parked, relay }
 }
 
 impl Running {
     async fn until_quiet(&self) {
         eventually("every message is acknowledged", async || {
             let head = self.fixture.log.head().await.unwrap();
-            let Ok(stream) = self.outside.get_stream(&self.options.stream).await else { return false };
+            let Ok(stream) = self.outside.get_stream(&self.fixture.corner.stream).await else { return false };
             let info = stream.consumer_info("activation").await;
             i64::try_from(stream.cached_info().state.last_sequence) == Ok(head)
                 && info.is_ok_and(|info| info.num_ack_pending == 0 && info.num_pending == 0)
@@ -63,7 +54,7 @@ impl Running {
 async fn sweep(fixture: &Fixture) -> Parked {
     let absent = NatsServer::prepare();
     let bus = Bus::open(Options::new(absent.url("app")), &fixture.stop).await.unwrap();
-    let parked = Parked::new(PgPoolOptions::new().connect_lazy(&fixture.corner.database_url).unwrap());
+    let parked = fixture.parts.resources.parked.clone();
     fixture.project();
     let (readers, processor, clock) = (fixture.readers(), fixture.processor(), fixture.clock.clone());
     tokio::spawn(Sweeper::new(readers, processor, parked.clone(), bus, clock).run(fixture.stop.clone()));
@@ -96,9 +87,11 @@ async fn a_redelivery_of_everything_does_nothing() {
     running.until_quiet().await;
     let before = everything(&running.fixture.log).await.len();
     // The stream is made anew and the consumer with it, which begins at 1: the read tables are empty.
-    running.outside.delete_stream(&running.options.stream).await.unwrap();
+    running.outside.delete_stream(&running.fixture.corner.stream).await.unwrap();
     eventually("everything was delivered again", async || {
-        let Ok(stream) = running.outside.get_stream(&running.options.stream).await else { return false };
+        let Ok(stream) = running.outside.get_stream(&running.fixture.corner.stream).await else {
+            return false;
+        };
         stream.consumer_info("activation").await.is_ok_and(|info| {
             info.delivered.consumer_sequence >= 40 && info.num_ack_pending == 0 && info.num_pending == 0
         })
@@ -127,7 +120,7 @@ async fn messages_that_cannot_be_handled_are_parked_and_can_be_sent_back() {
     running.until_quiet().await;
     running.relay.cancel(); // it would make the stream anew
     let position = running.fixture.log.head().await.unwrap() + 1;
-    let subject = format!("{}.transaction.activation_requested", running.options.subjects);
+    let subject = format!("{}.transaction.activation_requested", running.fixture.corner.subjects);
     let unknown = json!({
         "id": Uuid::now_v7(), "subject": Uuid::now_v7(), "time": "2026-11-22T08:30:00.123456Z",
         "position": position.to_string(),

@@ -2,17 +2,16 @@
 
 use super::mail_server::{MailServer, Received};
 use crate::schedules::world::World;
+use crate::support::config;
 use crate::support::eventually::eventually;
-use crate::support::service::identity;
 use async_nats::jetstream::{self, Context};
 use chrono::{DateTime, Utc};
-use clap::Parser;
 use domain::UserId;
-use offers::bus::{Bus, Options};
+use offers::bus::Bus;
 use offers::config::Mail;
 use offers::event_log::follow;
 use offers::identity::{Actor, Identity, NewUser, Roles};
-use offers::processors::notifications::{Notifications, Sender, Settings, Sources};
+use offers::processors::notifications::{Notifications, Sender, Settings};
 use sqlx::Row;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,17 +44,10 @@ impl Office {
 
     /// With read tables that stay as they are until `world.project()`.
     pub async fn unprojected(moment: DateTime<Utc>, url: &str, stream_bytes: u64) -> Office {
-        let world = World::unprojected(moment).await;
-        let options = Options {
-            stream: world.corner.stream.clone(),
-            subjects: world.corner.subjects.clone(),
-            stream_bytes,
-            ..Options::new(world.corner.nats_url.clone())
-        };
-        let bus = Bus::open(options.clone(), &world.stop).await.unwrap();
-        let outside = jetstream::new(crate::support::nats_server::connect(&options.url).await);
-        let identity = Arc::new(identity(world.pool.clone()));
-        Office { identity, bus, stream: options.stream, outside, url: url.to_owned(), world }
+        let world = World::with(moment, &["--nats-stream-bytes", &stream_bytes.to_string()]).await;
+        let outside = jetstream::new(crate::support::nats_server::connect(&world.corner.nats_url).await);
+        let (identity, bus) = (world.parts.resources.identity.clone(), world.parts.resources.bus.clone());
+        Office { identity, bus, stream: world.corner.stream.clone(), outside, url: url.to_owned(), world }
     }
 
     /// Publishes the log from now on.
@@ -68,16 +60,7 @@ impl Office {
 
     /// Mail as in one process. The first one says where mail begins.
     pub async fn notifications(&self) -> Notifications {
-        let World { log, readers, pool, clock, .. } = &self.world;
-        let sources = Sources {
-            log: log.clone(),
-            readers: readers.clone(),
-            identity: self.identity.clone(),
-            pool: pool.clone(),
-            clock: clock.clone(),
-            currency: "EUR".to_owned(),
-        };
-        Notifications::open(sources, settings(&self.url)).await.unwrap()
+        self.world.parts.notifications(settings(&self.url)).await.unwrap()
     }
 
     /// Publishes, hears, and gives what sends.
@@ -118,7 +101,7 @@ impl Office {
     /// How many mails are in which state.
     pub async fn states(&self) -> BTreeMap<String, usize> {
         let rows = sqlx::query("select state, count(*) as mails from sent_mail group by state");
-        let rows = rows.fetch_all(&self.world.pool).await.unwrap();
+        let rows = rows.fetch_all(&self.world.parts.pool).await.unwrap();
         let counted = |row: &sqlx::postgres::PgRow| (row.get("state"), row.get::<i64, _>("mails") as usize);
         rows.iter().map(counted).collect()
     }
@@ -168,14 +151,9 @@ pub async fn send_all(senders: &[&Sender]) -> u32 {
 }
 
 fn settings(url: &str) -> Settings {
-    #[derive(Parser)]
-    struct Command {
-        #[command(flatten)]
-        mail: Mail,
-    }
     let from = "Offers <offers@shop.example>";
-    let arguments = ["offers", "--smtp-url", url, "--mail-from", from, "--mail-rate", "100000"];
-    Settings::read(&Command::parse_from(arguments).mail).unwrap().unwrap()
+    let mail = config::settings::<Mail>(&["--smtp-url", url, "--mail-from", from, "--mail-rate", "100000"]);
+    Settings::read(&mail).unwrap().unwrap()
 }
 
 /// A mail server, and an office that sends to it, at nine in the morning.

@@ -1,14 +1,12 @@
 //! Partners, their keys and their secrets, as an administrator keeps them.
 
 use super::{activate, float, get, wish};
+use crate::support::eventually::eventually;
 use crate::support::service::{Person, Service, Setting, Shop, send};
 use crate::support::stack::Stack;
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
-use std::time::Duration;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 async fn make(service: &Service, root: &Person, body: Value) -> Value {
@@ -148,20 +146,10 @@ async fn keys_are_added_listed_and_taken_back() {
 }
 
 #[tokio::test]
-async fn a_revoked_key_is_refused_within_a_second_on_another_instance() {
+async fn a_revoked_key_is_refused_on_another_instance_too() {
     let corner = Stack::get().await.corner().await;
     let here = Service::start_in(&corner, Setting::default()).await;
     let there = Service::start_in(&corner, Setting { projects: false, ..Setting::default() }).await;
-    let stop = CancellationToken::new();
-    let _ends = stop.clone().drop_guard();
-    for service in [&here, &there] {
-        let (app, stop) = (service.app.clone(), stop.clone());
-        app.identity.read_changes().await.unwrap();
-        tokio::spawn(async move {
-            let clock = app.clock.clone();
-            app.identity.run(move || clock.now().utc(), stop).await;
-        });
-    }
     let root = here.admin().await;
     let shop = shop(&make(&here, &root, json!({"name": "Shop"})).await);
     for _ in 0..3 {
@@ -170,16 +158,11 @@ async fn a_revoked_key_is_refused_within_a_second_on_another_instance() {
     let keys = format!("/admin/partners/{}/keys/", shop.id);
     let key = text(&here.get(&root, &keys).await.json()["results"][0], "key_id");
     assert_eq!(delete(&here, &root, &format!("{keys}{key}/")).await.status, 204);
-    let revoked = Instant::now();
     get(&here, &shop, "/partner/balance/").await.is(401, "token_invalid");
-    loop {
-        let asked = revoked.elapsed();
-        if get(&there, &shop, "/partner/balance/").await.status == 401 {
-            break;
-        }
-        assert!(asked < Duration::from_secs(1), "still good after {asked:?}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    eventually("the other instance knows that the key is revoked", async || {
+        get(&there, &shop, "/partner/balance/").await.status == 401
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! A log, its read tables and a clock that stands until the test moves it. Purchases happen here as
 //! the service makes them, but in process.
 
+use crate::support::config;
+use crate::support::service::metrics;
 use crate::support::stack::{Corner, Stack};
 use chrono::{DateTime, Utc};
-use clap::Parser;
 use cqrs_es::Aggregate;
 use domain::transaction::{ActivationRequested, Command, Kind};
 use domain::{
@@ -11,12 +12,9 @@ use domain::{
 };
 use futures::{StreamExt, stream};
 use offers::clock::Clock;
-use offers::config::Schedules;
-use offers::event_log::{AggregateCommand, EventLog, Plan, StreamId, WriterOptions, follow};
+use offers::event_log::{AggregateCommand, EventLog, Plan, StreamId, follow};
 use offers::processors::schedules::Scheduler;
-use projections::{ReadCheckpoint, ReadTables, Readers};
-use sqlx::PgPool;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use offers::runtime::Parts;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -31,13 +29,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Everything ends with it.
 pub struct World {
+    pub parts: Parts,
     pub corner: Corner,
     pub clock: Clock,
-    pub pool: PgPool,
     pub log: EventLog,
-    pub readers: Readers,
     pub stop: CancellationToken,
-    checkpoint: ReadCheckpoint,
     _ends: DropGuard,
 }
 
@@ -51,44 +47,39 @@ impl World {
 
     /// With read tables that stay as they are until `project`.
     pub async fn unprojected(moment: DateTime<Utc>) -> World {
+        World::with(moment, &[]).await
+    }
+
+    /// The same, with flags of `offers serve`.
+    pub async fn with(moment: DateTime<Utc>, flags: &[&str]) -> World {
         let corner = Stack::get().await.corner().await;
         let (clock, stop) = (Clock::standing_at(moment), CancellationToken::new());
-        let (pool, log) = open(&corner, &clock, &stop);
-        let checkpoint = ReadCheckpoint::new(pool.clone());
-        let readers = Readers::new(pool.clone(), checkpoint.clone());
-        let ends = stop.clone().drop_guard();
-        World { corner, clock, pool, log, readers, stop, checkpoint, _ends: ends }
+        let parts = open(&corner, flags, &clock, &stop).await;
+        let (log, ends) = (parts.resources.log.clone(), stop.clone().drop_guard());
+        World { parts, corner, clock, log, stop, _ends: ends }
     }
 
     /// Keeps the read tables up to date from now on.
     pub fn project(&self) {
-        let tables = ReadTables::live(&self.connect(), self.checkpoint.clone());
-        tokio::spawn(follow(self.log.feed(), tables, self.stop.clone()));
-    }
-
-    pub fn connect(&self) -> PgConnectOptions {
-        self.corner.database_url.parse().unwrap()
+        tokio::spawn(follow(self.log.feed(), self.parts.read_tables(), self.stop.clone()));
     }
 
     /// Waits until the read tables show everything.
     pub async fn until_shown(&self) {
         let head = self.log.head().await.unwrap();
-        self.checkpoint.wait_for(head, Instant::now() + PATIENCE).await.unwrap();
+        self.parts.resources.readers.checkpoint().wait_for(head, Instant::now() + PATIENCE).await.unwrap();
     }
 
     /// A scheduler of this process, as after a restart.
     pub fn scheduler(&self) -> Scheduler {
-        let (log, readers) = (self.log.clone(), self.readers.clone());
-        Scheduler::new(log, readers, self.pool.clone(), self.clock.clone(), &settings())
+        self.parts.scheduler()
     }
 
     /// A scheduler as in another process: nothing is shared but the servers and the time. The process
     /// ends with the guard.
-    pub fn another_scheduler(&self) -> (Scheduler, DropGuard) {
+    pub async fn another_scheduler(&self) -> (Scheduler, DropGuard) {
         let stop = self.stop.child_token();
-        let (pool, log) = open(&self.corner, &self.clock, &stop);
-        let readers = Readers::new(pool.clone(), ReadCheckpoint::new(pool.clone()));
-        let scheduler = Scheduler::new(log, readers, pool, self.clock.clone(), &settings());
+        let scheduler = open(&self.corner, &[], &self.clock, &stop).await.scheduler();
         (scheduler, stop.drop_guard())
     }
 
@@ -233,19 +224,7 @@ fn offer() -> OfferId {
     OfferId(Uuid::from_u128(7))
 }
 
-/// The defaults, as `offers serve` reads them.
-fn settings() -> Schedules {
-    #[derive(Parser)]
-    struct Command {
-        #[command(flatten)]
-        schedules: Schedules,
-    }
-    Command::parse_from(["offers"]).schedules
-}
-
-fn open(corner: &Corner, clock: &Clock, stop: &CancellationToken) -> (PgPool, EventLog) {
-    let connect: PgConnectOptions = corner.database_url.parse().unwrap();
-    let pool = PgPoolOptions::new().max_connections(8).connect_lazy_with(connect.clone());
-    let options = WriterOptions { clock: clock.clone(), ..WriterOptions::default() };
-    (pool.clone(), EventLog::open(pool, connect, options, stop))
+async fn open(corner: &Corner, flags: &[&str], clock: &Clock, stop: &CancellationToken) -> Parts {
+    let config = config::serve(corner, flags);
+    Parts::open(&config, clock.clone(), metrics(), stop, stop).await.unwrap()
 }

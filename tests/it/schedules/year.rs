@@ -100,7 +100,7 @@ impl Year {
             let day = Duration::days(random.random_range(0..i64::from(PERIOD)));
             plans.entry(shopping_hour(start + day)).or_default().push(index);
         }
-        let (another, other) = world.another_scheduler();
+        let (another, other) = world.another_scheduler().await;
         let schedulers = [world.scheduler(), another];
         let (ends, runs) = (BTreeSet::new(), (Vec::new(), Vec::new()));
         Year {
@@ -128,7 +128,7 @@ impl Year {
             self.down_until = midnight + Duration::hours(self.random.random_range(1..60));
         }
         if self.random.random_bool(0.1) {
-            let (another, process) = self.office.world.another_scheduler();
+            let (another, process) = self.office.world.another_scheduler().await;
             self.schedulers = [self.office.world.scheduler(), another];
             self.other = process;
         }

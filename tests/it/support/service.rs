@@ -1,51 +1,42 @@
 //! The real service on a port of its own, and people who call it.
 
-use super::documented;
 use super::stack::{Corner, Stack};
+use super::{config, documented};
 use crate::support::http;
 use domain::account::{Command, Kind};
 use domain::offer::Terms;
 use domain::{AccountId, Metadata, Money, OfferId, PartnerId, SubscriptionId, TransactionId, UserId};
 use domain::{transaction, user_offer};
+use metrics_exporter_prometheus::PrometheusHandle;
 use offers::app::{App, Resources, catalogue};
-use offers::bus::{Bus, Options};
 use offers::clock::Clock;
 use offers::config::Protection;
-use offers::event_log::{AggregateCommand, EventLog, Outcome, Plan, WriterOptions, follow};
-use offers::http;
-use offers::identity::{Actor, Identity, Keyring, NewUser, PasswordCost, Roles, Settings};
-use offers::processors::Parked;
-use offers::processors::callbacks::Callbacks;
-use projections::{HashProjector, ReadCheckpoint, ReadTables, Readers, RedisHashes};
+use offers::event_log::{AggregateCommand, Outcome, Plan};
+use offers::identity::{Actor, NewUser, Roles};
+use offers::runtime;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::Value;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::sync::DropGuard;
 use uuid::Uuid;
 
 /// Everybody's password.
 pub const PASSWORD: &str = "correct horse battery";
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Status hashes of final transactions live so long here.
-const STATUS_TTL: Duration = Duration::from_secs(3600);
 
-/// A running service; it stops when dropped.
+/// A running service; it ends when dropped.
 pub struct Service {
     pub app: Arc<App>,
     pub resources: Resources,
     pub url: String,
     pub redis_url: String,
     client: reqwest::Client,
-    _stop: DropGuard,
+    running: runtime::Service,
 }
 
 /// Who calls.
@@ -74,6 +65,7 @@ pub struct Setting {
     pub redis_url: Option<String>,
     pub database_url: Option<String>,
     pub nats_url: Option<String>,
+    /// Whether it has the role `projector` in addition to `api`.
     pub projects: bool,
     pub protection: Protection,
 }
@@ -102,44 +94,22 @@ impl Service {
 
     /// One more service on what a corner already holds.
     pub async fn start_in(corner: &Corner, setting: Setting) -> Self {
-        let stop = CancellationToken::new();
-        let redis_url = setting.redis_url.unwrap_or_else(|| corner.redis_url.clone());
-        let database_url = setting.database_url.unwrap_or_else(|| corner.database_url.clone());
-        let connect: PgConnectOptions = database_url.parse().unwrap();
-        let pool = PgPoolOptions::new()
-            .max_connections(8)
-            .acquire_timeout(Duration::from_secs(8))
-            .connect_lazy_with(connect.clone());
-        let log = EventLog::open(pool.clone(), connect.clone(), WriterOptions::default(), &stop);
-        let checkpoint = ReadCheckpoint::new(pool.clone());
-        let readers = Readers::new(pool.clone(), checkpoint.clone());
-        if setting.projects {
-            let tables = ReadTables::live(&connect, checkpoint);
-            tokio::spawn(follow(log.feed(), tables, stop.clone()));
-            let hashes = HashProjector::open(&redis_url, readers.clone(), STATUS_TTL).unwrap();
-            tokio::spawn(follow(log.feed(), hashes, stop.clone()));
-        }
-        let identity = Arc::new(identity(pool.clone()));
-        let hashes = RedisHashes::open(&redis_url, STATUS_TTL).unwrap();
-        let resources = Resources {
-            log,
-            parked: Parked::new(pool.clone()),
-            callbacks: Callbacks::new(pool, identity.clone(), setting.clock.clone()),
-            identity,
-            readers,
-            hashes,
-            bus: Bus::open(Options::new(setting.nats_url.unwrap_or(corner.nats_url.clone())), &stop)
-                .await
-                .unwrap(),
-            clock: setting.clock,
-            currency: "EUR".to_owned(),
-            metrics: metrics(),
-        };
-        let app = Arc::new(App::new(&resources, &stop));
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(http::serve(listener, http::router(app.clone(), &setting.protection), stop.clone()));
-        Self { app, resources, url, redis_url, client: http(), _stop: stop.drop_guard() }
+        let mut corner = corner.clone();
+        corner.redis_url = setting.redis_url.unwrap_or(corner.redis_url);
+        corner.database_url = setting.database_url.unwrap_or(corner.database_url);
+        corner.nats_url = setting.nats_url.unwrap_or(corner.nats_url);
+        let roles = if setting.projects { "api,projector" } else { "api" };
+        let mut config = config::serve(&corner, &["--roles", roles]);
+        config.protection = setting.protection;
+        let service = runtime::Service::start(&config, setting.clock, metrics()).await.unwrap();
+        let url = format!("http://{}", service.address.unwrap());
+        let (app, resources) = (service.app.clone(), service.resources.clone());
+        Self { app, resources, url, redis_url: corner.redis_url, client: http(), running: service }
+    }
+
+    /// Ends in order, as after SIGTERM.
+    pub async fn stop(self) {
+        self.running.stop().await;
     }
 
     /// A user with 1000.00.
@@ -369,16 +339,9 @@ pub async fn send(request: reqwest::RequestBuilder) -> Reply {
     reply
 }
 
-pub fn identity(pool: sqlx::PgPool) -> Identity {
-    let keys = Keyring::parse(&"0123456789abcdef0123456789abcdef".into()).unwrap();
-    let settings =
-        Settings { password_cost: PasswordCost::weak_for_tests(), ..Settings::new(keys.clone(), keys) };
-    Identity::new(pool, &settings).unwrap()
-}
-
 /// One recorder a process.
-fn metrics() -> metrics_exporter_prometheus::PrometheusHandle {
-    static METRICS: OnceLock<metrics_exporter_prometheus::PrometheusHandle> = OnceLock::new();
+pub fn metrics() -> PrometheusHandle {
+    static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
     let install = || offers::telemetry::collect_metrics().unwrap();
     METRICS.get_or_init(install).clone()
 }
