@@ -3,7 +3,10 @@
 use crate::identity::{self, KeyId, Roles};
 use domain::{OfferId, PartnerId, SubscriptionId, Timestamp, TransactionId, UserId, transaction};
 use serde::Serialize;
-use utoipa::ToSchema;
+use std::borrow::Cow;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 /// A UUID in its usual form; version 7, or 5 where it is derived.
@@ -148,5 +151,41 @@ impl From<Kind> for transaction::Kind {
             Kind::Renewal => Self::Renewal,
             Kind::Partner => Self::Partner,
         }
+    }
+}
+
+/// The members of `T`, then those of `M`: `TransactionWithHistory`. An operation names it by an alias.
+///
+/// Both are objects without further members; `allOf`, which a flattened field would become, cannot say
+/// that of two schemas at once.
+#[derive(Serialize)]
+pub(crate) struct With<T, M> {
+    #[serde(flatten)]
+    pub(crate) base: T,
+    #[serde(flatten)]
+    pub(crate) more: M,
+}
+
+impl<T: PartialSchema, M: PartialSchema> PartialSchema for With<T, M> {
+    fn schema() -> RefOr<Schema> {
+        let (RefOr::T(Schema::Object(mut all)), RefOr::T(Schema::Object(more))) = (T::schema(), M::schema())
+        else {
+            return T::schema();
+        };
+        all.properties.extend(more.properties);
+        all.required.extend(more.required);
+        all.description = more.description;
+        RefOr::T(Schema::Object(all))
+    }
+}
+
+impl<T: ToSchema, M: ToSchema> ToSchema for With<T, M> {
+    fn name() -> Cow<'static, str> {
+        format!("{}With{}", T::name(), M::name()).into()
+    }
+
+    fn schemas(named: &mut Vec<(String, RefOr<Schema>)>) {
+        T::schemas(named);
+        M::schemas(named);
     }
 }

@@ -8,8 +8,6 @@ use utoipa::openapi::security::SecurityRequirement;
 pub(crate) enum Caller {
     /// Anybody, with or without credentials.
     Anybody,
-    /// A person, for themselves.
-    User,
     /// A person or a partner.
     UserOrPartner,
     /// A partner alone.
@@ -27,7 +25,6 @@ impl Caller {
         let key = || SecurityRequirement::new("ApiKey", [] as [&str; 0]);
         match self {
             Self::Anybody => vec![],
-            Self::User => vec![bearer(&["user"])],
             Self::UserOrPartner => vec![bearer(&[]), key()],
             Self::Partner => vec![key()],
             Self::Admin => vec![bearer(&["admin"])],

@@ -129,11 +129,6 @@ impl Operation {
         self.with(query).knows::<T>().refuses(&[Code::InvalidRequest])
     }
 
-    /// A header that it looks at; what it cannot read it passes over.
-    pub(crate) fn header(self, name: &'static str, what: &'static str, example: &str) -> Self {
-        self.strict_header(name, what, headers::any_text(), example)
-    }
-
     /// A header that it looks at, and refuses in any other form than that of `schema`.
     fn strict_header(
         self,

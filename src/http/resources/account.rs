@@ -1,138 +1,265 @@
 //! `/account`: the caller's own balance, subscriptions and transactions.
 
-use crate::http::Shared;
 use crate::http::context::Context;
 use crate::http::extract::caller::User;
-use crate::http::extract::page::PageParams;
-use crate::http::extract::path::Id;
-use crate::http::extract::query::{Parameters, boolean, one_of};
+use crate::http::extract::page::{Page, PageParams};
+use crate::http::extract::path;
+use crate::http::extract::query::{Parameters, boolean, variant};
+use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
 use crate::http::problem::mapping::no_such_transaction;
+use crate::http::values::{Currency, Id, Kind, Money, Position, Status, Time, With};
+use crate::http::{Code, Shared};
 use axum::Json;
 use axum::extract::State;
-use axum::response::Response;
-use domain::transaction::{Kind, Status};
-use domain::{Recorded, Timestamp, TransactionId};
+use domain::{OfferId, Recorded, Timestamp, TransactionId};
 use projections::transaction::UserFilter;
 use projections::{SubscriptionView, TransactionView};
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 /// How many active subscriptions the overview shows at most; the list has all.
 const OVERVIEW_SUBSCRIPTIONS: u32 = 1000;
 
-/// The statuses by the names that clients write.
-pub(crate) const STATUSES: [(&str, Status); 4] = [
-    ("PENDING", Status::Pending),
-    ("PROCESSING", Status::Processing),
-    ("SUCCESS", Status::Success),
-    ("FAILED", Status::Failed),
-];
-const KINDS: [(&str, Kind); 3] =
-    [("activation", Kind::Activation), ("renewal", Kind::Renewal), ("partner", Kind::Partner)];
+/// An account at a glance.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Overview {
+    balance: Money,
+    currency: Currency,
+    /// The active ones.
+    #[schema(max_items = 1000)]
+    subscriptions: Vec<Subscription>,
+}
 
-/// `GET /account/`
-pub(crate) async fn overview(State(app): State<Shared>, user: User) -> Result<Json<Value>, Problem> {
+/// What is available.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Balance {
+    balance: Money,
+    currency: Currency,
+    /// When it last changed; null when it never did.
+    #[schema(required)]
+    updated_at: Option<Time>,
+}
+
+/// The offer as it was called when it was bought.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OfferName {
+    id: Id,
+    #[schema(example = "Mobile Month 20 GB")]
+    name: String,
+}
+
+/// An offer that the user has, or had.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Subscription {
+    id: Id,
+    offer_id: Id,
+    offer: OfferName,
+    activation_date: Time,
+    expiration_date: Time,
+    /// Whether the expiration date lies ahead at the moment of reading.
+    is_active: bool,
+    /// The transaction that began it.
+    transaction_id: Id,
+}
+
+/// A transaction: what a user or a partner asked for.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Transaction {
+    transaction_id: Id,
+    kind: Kind,
+    user_id: Id,
+    offer_id: Id,
+    offer: OfferName,
+    amount: Money,
+    status: Status,
+    /// The activation system's reference, once it succeeded.
+    #[schema(required, example = "EXT-1")]
+    reference: Option<String>,
+    /// Why it failed.
+    #[schema(required, example = json!(null))]
+    error_message: Option<String>,
+    created_at: Time,
+    updated_at: Time,
+    /// When it became final.
+    #[schema(required)]
+    completed_at: Option<Time>,
+    /// When the money went back.
+    #[schema(required, example = json!(null))]
+    refunded_at: Option<Time>,
+}
+
+/// A transaction with everything that happened to it.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct History {
+    /// In order.
+    #[schema(min_items = 1)]
+    history: Vec<HistoryEntry>,
+}
+
+/// An event of a transaction.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Happened)]
+#[serde(deny_unknown_fields)]
+struct HistoryEntry {
+    /// `ActivationRequested`, `Processing`, `Succeeded`, `Failed`, `Refunded`.
+    #[schema(example = "ActivationRequested")]
+    event: String,
+    at: Time,
+    position: Position,
+}
+
+pub(crate) type SubscriptionPage = Page<Subscription>;
+type TransactionPage = Page<Transaction>;
+type TransactionWithHistory = With<Transaction, History>;
+
+/// Balance and active subscriptions
+#[utoipa::path(get, path = "/account", security(("Bearer" = ["user"])),
+    responses((status = 200, description = "The caller's account.", body = Overview)))]
+pub(crate) async fn overview(State(app): State<Shared>, user: User) -> Result<Json<Overview>, Problem> {
     let now = app.clock.now();
     let balance = app.accounts.balance(user.id.into()).await?;
     let subscriptions =
         app.accounts.subscriptions(user.id, Some(true), now, None, OVERVIEW_SUBSCRIPTIONS).await?;
-    Ok(Json(json!({
-        "balance": balance.balance,
-        "currency": app.currency,
-        "subscriptions": subscriptions.items.iter().map(|item| subscription(item, now)).collect::<Vec<_>>(),
-    })))
+    Ok(Json(Overview {
+        balance: balance.balance.into(),
+        currency: Currency(app.currency.clone()),
+        subscriptions: subscriptions.items.iter().map(|view| Subscription::of(view, now)).collect(),
+    }))
 }
 
-/// `GET /account/balance/`: what is available now, from where it is judged.
-pub(crate) async fn balance(State(app): State<Shared>, user: User) -> Result<Json<Value>, Problem> {
+/// Balance
+///
+/// What is available; it shows a debit as soon as the POST that made it has answered.
+#[utoipa::path(get, path = "/account/balance", security(("Bearer" = ["user"])),
+    responses((status = 200, description = "The caller's balance.", body = Balance)))]
+pub(crate) async fn balance(State(app): State<Shared>, user: User) -> Result<Json<Balance>, Problem> {
     let balance = app.accounts.balance(user.id.into()).await?;
-    Ok(Json(json!({
-        "balance": balance.balance,
-        "currency": app.currency,
-        "updated_at": balance.updated_at,
-    })))
+    Ok(Json(Balance {
+        balance: balance.balance.into(),
+        currency: Currency(app.currency.clone()),
+        updated_at: balance.updated_at.map(Into::into),
+    }))
 }
 
-/// `GET /account/subscriptions/`
+/// Subscriptions, newest first
+#[utoipa::path(get, path = "/account/subscriptions", security(("Bearer" = ["user"])),
+    params(
+        ("is_active" = bool, Query, description = "Only those that have, or have not, ended."),
+        PageParams,
+    ),
+    responses((status = 200, description = "The caller's subscriptions.", body = SubscriptionPage)))]
 pub(crate) async fn subscriptions(
     State(app): State<Shared>,
     user: User,
     context: Context,
     parameters: Parameters,
-) -> Result<Response, Problem> {
+) -> Result<Json<SubscriptionPage>, Problem> {
     let (params, active) = PageParams::read(parameters, "subscriptions", |parameters| {
         parameters.optional("is_active", boolean)
     })?;
     let after = params.key(|key| key.parse().ok())?;
     let now = app.clock.now();
     let slice = app.accounts.subscriptions(user.id, active, now, after, params.limit).await?;
-    let items = slice.items.iter().map(|item| subscription(item, now)).collect();
-    Ok(params.answer(&context, items, slice.next.map(|key| key.to_string())))
+    let items = slice.items.iter().map(|view| Subscription::of(view, now));
+    Ok(Json(params.page(&context, items, slice.next.map(|key| key.to_string()))))
 }
 
-/// `GET /account/transactions/`
+/// Transactions, newest first
+#[utoipa::path(get, path = "/account/transactions", security(("Bearer" = ["user"])),
+    params(
+        ("status" = Status, Query, description = "Only those with this status."),
+        ("kind" = Kind, Query, description = "Only those of this kind."),
+        PageParams,
+    ),
+    responses((status = 200, description = "The caller's transactions, those that partners made included.",
+        body = TransactionPage)))]
 pub(crate) async fn transactions(
     State(app): State<Shared>,
     user: User,
     context: Context,
     parameters: Parameters,
-) -> Result<Response, Problem> {
+) -> Result<Json<TransactionPage>, Problem> {
     let (params, filter) = PageParams::read(parameters, "transactions", |parameters| UserFilter {
-        status: parameters.optional("status", one_of(&STATUSES)),
-        kind: parameters.optional("kind", one_of(&KINDS)),
+        status: parameters.optional("status", variant::<Status>).map(Into::into),
+        kind: parameters.optional("kind", variant::<Kind>).map(Into::into),
     })?;
     let after = params.key(|key| key.parse().ok())?;
     let slice = app.statuses.list_for_user(user.id, filter, after, params.limit).await?;
-    let items = slice.items.iter().map(transaction).collect();
-    Ok(params.answer(&context, items, slice.next.map(|key| key.to_string())))
+    let items = slice.items.iter().map(Transaction::from);
+    Ok(Json(params.page(&context, items, slice.next.map(|key| key.to_string()))))
 }
 
-/// `GET /account/transactions/{id}/`: with everything that happened to it.
+/// One transaction with its history
+#[utoipa::path(get, path = "/account/transactions/{id}", security(("Bearer" = ["user"])),
+    params(("id" = Id, Path, description = "The transaction.")),
+    responses((status = 200, description = "The transaction.", body = TransactionWithHistory)),
+    extensions(("x-refusals" = json!(refusals(&[Code::TransactionNotFound])))))]
 pub(crate) async fn transaction_detail(
     State(app): State<Shared>,
     user: User,
-    Id(id): Id<TransactionId>,
-) -> Result<Json<Value>, Problem> {
+    path::Id(id): path::Id<TransactionId>,
+) -> Result<Json<TransactionWithHistory>, Problem> {
     let known = app.statuses.find(id).await?;
     let known =
         known.filter(|known| known.view.request.user_id == user.id).ok_or_else(no_such_transaction)?;
-    let mut shown = transaction(&known.view);
-    shown["history"] = known.events.iter().map(happened).collect();
-    Ok(Json(shown))
+    let history = known.events.iter().map(HistoryEntry::from).collect();
+    Ok(Json(With { base: Transaction::from(&known.view), more: History { history } }))
 }
 
-/// A subscription as its owner sees it.
-pub(crate) fn subscription(view: &SubscriptionView, now: Timestamp) -> Value {
-    json!({
-        "id": view.subscription_id,
-        "offer_id": view.offer_id,
-        "offer": {"id": view.offer_id, "name": view.offer_name},
-        "activation_date": view.activation_date,
-        "expiration_date": view.expiration_date,
-        "is_active": view.is_active(now),
-        "transaction_id": view.transaction_id,
-    })
+impl OfferName {
+    fn new(id: OfferId, name: &str) -> Self {
+        Self { id: id.into(), name: name.to_owned() }
+    }
 }
 
-/// A transaction as its user sees it.
-pub(crate) fn transaction(view: &TransactionView) -> Value {
-    json!({
-        "transaction_id": view.transaction_id,
-        "kind": view.request.kind,
-        "user_id": view.request.user_id,
-        "offer_id": view.request.offer_id,
-        "offer": {"id": view.request.offer_id, "name": view.request.offer_name},
-        "amount": view.request.amount,
-        "status": view.status,
-        "reference": view.external_reference,
-        "error_message": view.error_message,
-        "created_at": view.created_at,
-        "updated_at": view.updated_at,
-        "completed_at": view.completed_at,
-        "refunded_at": view.refunded_at,
-    })
+impl Subscription {
+    pub(crate) fn of(view: &SubscriptionView, now: Timestamp) -> Self {
+        Self {
+            id: view.subscription_id.into(),
+            offer_id: view.offer_id.into(),
+            offer: OfferName::new(view.offer_id, &view.offer_name),
+            activation_date: view.activation_date.into(),
+            expiration_date: view.expiration_date.into(),
+            is_active: view.is_active(now),
+            transaction_id: view.transaction_id.into(),
+        }
+    }
 }
 
-fn happened(event: &Recorded) -> Value {
-    json!({"event": event.event_type, "at": event.recorded_at, "position": event.position})
+impl From<&TransactionView> for Transaction {
+    fn from(view: &TransactionView) -> Self {
+        let request = &view.request;
+        Self {
+            transaction_id: view.transaction_id.into(),
+            kind: request.kind.into(),
+            user_id: request.user_id.into(),
+            offer_id: request.offer_id.into(),
+            offer: OfferName::new(request.offer_id, &request.offer_name),
+            amount: request.amount.into(),
+            status: view.status.into(),
+            reference: view.external_reference.clone(),
+            error_message: view.error_message.clone(),
+            created_at: view.created_at.into(),
+            updated_at: view.updated_at.into(),
+            completed_at: view.completed_at.map(Into::into),
+            refunded_at: view.refunded_at.map(Into::into),
+        }
+    }
+}
+
+impl From<&Recorded> for HistoryEntry {
+    fn from(event: &Recorded) -> Self {
+        Self {
+            event: event.event_type.clone(),
+            at: event.recorded_at.into(),
+            position: Position(event.position),
+        }
+    }
 }

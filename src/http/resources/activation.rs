@@ -1,22 +1,59 @@
 //! `/activation`: buy an offer.
 
-use crate::app::activate::{Accepted, Activation};
+use crate::app::activate::{self, Activation};
 use crate::app::idempotency::IdempotentRequest;
-use crate::http::Shared;
 use crate::http::context::Context;
 use crate::http::extract::caller::User;
 use crate::http::extract::fields::Fields;
 use crate::http::extract::idempotency::{IdempotencyKeyHeader, REPLAYED};
-use crate::http::extract::values::uuid;
+use crate::http::extract::request::{Request, request};
+use crate::http::extract::rules::id;
+use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
+use crate::http::values::Id;
+use crate::http::{Code, Shared};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::OfferId;
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
-/// `POST /activation/`: 202 once the money is reserved.
+request! {
+    /// What is wanted.
+    ActivationRequest {
+        offer_id: OfferId = required(id::<OfferId>()),
+    }
+}
+
+/// A transaction has begun.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Accepted {
+    transaction_id: Id,
+    status: BeginStatus,
+    #[schema(example = "Activation process started")]
+    message: &'static str,
+}
+
+/// Every transaction begins so.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum BeginStatus {
+    Pending,
+}
+
+/// Buy an offer
+///
+/// Answers once the money is reserved; `Location` says where to see what becomes of it. A transaction that
+/// fails is refunded.
+#[utoipa::path(post, path = "/activation", security(("Bearer" = ["user"])),
+    params(IdempotencyKeyHeader),
+    request_body = ActivationRequest,
+    responses((status = 202, description = "Accepted.", body = Accepted, headers(("Location")))),
+    extensions(("x-refusals" =
+        json!(refusals(&[Code::InsufficientBalance, Code::OfferNotFound, Code::Conflict])))))]
 pub(crate) async fn activate(
     State(app): State<Shared>,
     user: User,
@@ -25,7 +62,7 @@ pub(crate) async fn activate(
     fields: Fields,
 ) -> Result<Response, Problem> {
     let answer = async {
-        let offer_id = OfferId(fields.read(|fields| fields.required("offer_id", uuid))?);
+        let ActivationRequest { offer_id } = Request::of(fields)?;
         let request = format!("POST /activation offer_id={offer_id}");
         let request = IdempotentRequest::new(user.id.0, key.map(Into::into), request);
         let activation = Activation { user_id: user.id, offer_id, request };
@@ -44,14 +81,14 @@ pub(crate) fn count(status: &'static str) {
     metrics::counter!("activation_requests_total", "status" => status).increment(1);
 }
 
-/// The answer to whoever has begun a purchase: where to see what becomes of it.
-pub(crate) fn accepted(accepted: Accepted) -> Response {
+/// The answer when a transaction has begun: where to see what becomes of it.
+pub(crate) fn accepted(accepted: activate::Accepted) -> Response {
     let id = accepted.transaction_id;
-    let body = json!({
-        "transaction_id": id,
-        "status": "PENDING",
-        "message": "Activation process started",
-    });
+    let body = Accepted {
+        transaction_id: id.into(),
+        status: BeginStatus::Pending,
+        message: "Activation process started",
+    };
     let location = format!("/api/v1/activation/status/{id}/");
     let mut response = (StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(body)).into_response();
     if accepted.replayed {

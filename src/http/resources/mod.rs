@@ -13,7 +13,7 @@
 //!    `#[schema(required)]`. A list is a `Page<T>`, which the operation names by an alias: `type OfferPage`.
 //! 3. **A handler** has a doc: the first line is the operation's summary (no full stop), the rest after an
 //!    empty line its description. `#[utoipa::path]` has the method, the path as the router has it (no slash
-//!    at the end), `security`, `params` (`PageParams`, `IdempotencyKey`, `("id" = Id, Path, …)`),
+//!    at the end), `security`, `params` (`PageParams`, `IdempotencyKeyHeader`, `("id" = Id, Path, …)`),
 //!    `request_body`, `responses` of success, and the codes of its own: `extensions(("x-refusals" =
 //!    json!(refusals(&[Code::OfferNotFound]))))`. What follows from these (401, 413, 503, headers, the
 //!    operation's id and tag) is added by `openapi::conventions`.

@@ -1,7 +1,6 @@
 //! `/partner`: systems that sell for people, each on its own float account. A user may activate and
 //! validate here too, for itself alone.
 
-use super::account::STATUSES;
 use super::activation::count;
 use crate::app::idempotency::IdempotentRequest;
 use crate::app::partner_activate::{Accepted, PartnerActivation, Reference};
@@ -12,11 +11,12 @@ use crate::http::extract::fields::Fields;
 use crate::http::extract::idempotency::{self, REPLAYED};
 use crate::http::extract::page::PageParams;
 use crate::http::extract::path::Id;
-use crate::http::extract::query::{Parameters, one_of, text};
+use crate::http::extract::query::{Parameters, text, variant};
 use crate::http::extract::values::{amount, line, uuid};
 use crate::http::problem::Problem;
 use crate::http::problem::code::Code;
 use crate::http::problem::mapping::no_such_callback;
+use crate::http::values::Status;
 use crate::identity::Caller;
 use crate::processors::callbacks::ValidateAnswer;
 use axum::Json;
@@ -170,7 +170,7 @@ pub(crate) async fn transactions(
     let (params, (partner_reference, status)) =
         PageParams::read(parameters, "partner_transactions", |parameters| {
             let reference = parameters.optional("partner_reference", text);
-            (reference, parameters.optional("status", one_of(&STATUSES)))
+            (reference, parameters.optional("status", variant::<Status>).map(Into::into))
         })?;
     let after = params.key(|key| key.parse().ok())?;
     if let Some(reference) = partner_reference {

@@ -1,36 +1,63 @@
 //! `/offers/expiring` and `/offers/renew`: what ends soon, and more of it.
 
-use super::account::subscription;
-use super::activation::{accepted, counted};
+use super::account::{Subscription, SubscriptionPage};
+use super::activation::{Accepted, accepted, counted};
 use crate::app::idempotency::IdempotentRequest;
 use crate::app::renew::{Renewal, Target};
-use crate::http::Shared;
 use crate::http::context::Context;
 use crate::http::extract::caller::User;
 use crate::http::extract::fields::Fields;
 use crate::http::extract::idempotency::IdempotencyKeyHeader;
 use crate::http::extract::page::PageParams;
 use crate::http::extract::query::{Parameters, integer};
-use crate::http::extract::values::uuid;
+use crate::http::extract::request::{Members, Request};
+use crate::http::extract::rules::id;
+use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
+use crate::http::values::Id;
+use crate::http::{Code, Shared};
+use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use domain::{OfferId, SubscriptionId, Timestamp};
 use projections::EndKey;
+use utoipa::ToSchema;
 
 /// How far ahead one may look, in days.
 const MAX_DAYS: i64 = 90;
 /// How far one looks when one does not say, in days.
 const DEFAULT_DAYS: u32 = 3;
 
-/// `GET /offers/expiring/?days=`: the caller's running subscriptions that end within `days`, soonest
-/// first.
+/// Days of 24 hours.
+#[derive(ToSchema)]
+#[schema(value_type = u32, minimum = 1, maximum = 90, default = 3)]
+#[expect(dead_code, reason = "shows a parameter of the query")]
+struct Days(u32);
+
+/// What is to go on: one of the two.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "shows the two forms of the body, which is read into a Target")]
+enum RenewalRequest {
+    Subscription { subscription_id: Id },
+    Offer { offer_id: Id },
+}
+
+/// What of mine ends soon, soonest first
+#[utoipa::path(get, path = "/offers/expiring", security(("Bearer" = ["user"])),
+    params(
+        ("days" = inline(Days), Query, description = "How far to look ahead."),
+        PageParams,
+    ),
+    responses((status = 200,
+        description = "The caller's active subscriptions that end within so many days.",
+        body = SubscriptionPage)))]
 pub(crate) async fn expiring(
     State(app): State<Shared>,
     user: User,
     context: Context,
     parameters: Parameters,
-) -> Result<Response, Problem> {
+) -> Result<Json<SubscriptionPage>, Problem> {
     let (params, days) = PageParams::read(parameters, "expiring", |parameters| {
         parameters.optional("days", integer(1..=MAX_DAYS))
     })?;
@@ -38,11 +65,23 @@ pub(crate) async fn expiring(
     let after = params.key(end_key)?;
     let now = app.clock.now();
     let slice = app.accounts.expiring(user.id, now, days, after, params.limit).await?;
-    let items = slice.items.iter().map(|item| subscription(item, now)).collect();
-    Ok(params.answer(&context, items, slice.next.map(|(end, id)| format!("{end}|{id}"))))
+    let items = slice.items.iter().map(|view| Subscription::of(view, now));
+    Ok(Json(params.page(&context, items, slice.next.map(|(end, id)| format!("{end}|{id}")))))
 }
 
-/// `POST /offers/renew/`: 202 once the money is reserved, like an activation.
+/// Renew a subscription
+///
+/// At today's price. Exactly one of the members says what is meant: a subscription, or of those to an offer
+/// the one that ends last. A running subscription is extended from its expiration date, one that has ended
+/// starts again now.
+#[utoipa::path(post, path = "/offers/renew", security(("Bearer" = ["user"])),
+    params(IdempotencyKeyHeader),
+    request_body = RenewalRequest,
+    responses((status = 202, description = "Accepted, like an activation.", body = Accepted,
+        headers(("Location")))),
+    extensions(("x-refusals" = json!(refusals(&[
+        Code::InsufficientBalance, Code::SubscriptionNotFound, Code::OfferNotFound, Code::Conflict,
+    ])))))]
 pub(crate) async fn renew(
     State(app): State<Shared>,
     user: User,
@@ -51,7 +90,7 @@ pub(crate) async fn renew(
     fields: Fields,
 ) -> Result<Response, Problem> {
     let answer = async {
-        let target = fields.read(target)?;
+        let target = Target::of(fields)?;
         let request = match target {
             Target::Offer(id) => format!("POST /offers/renew offer_id={id}"),
             Target::Subscription(id) => format!("POST /offers/renew subscription_id={id}"),
@@ -65,14 +104,19 @@ pub(crate) async fn renew(
 }
 
 /// Exactly one of the two members says what is meant.
-fn target(fields: &mut Fields) -> Target {
-    match (fields.has("offer_id"), fields.has("subscription_id")) {
-        (false, true) => Target::Subscription(SubscriptionId(fields.required("subscription_id", uuid))),
-        (offer, subscription) => {
-            if offer && subscription {
-                fields.refuse("subscription_id", "must not stand beside offer_id");
-            }
-            Target::Offer(OfferId(fields.required("offer_id", uuid)))
+impl Request for Target {
+    const STRICT: bool = false;
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let (offer, subscription) = (fields.has("offer_id"), fields.has("subscription_id"));
+        if offer && subscription {
+            fields.refuse("subscription_id", "must not stand beside offer_id");
+        }
+        let mut members = Members(fields);
+        if subscription && !offer {
+            members.required("subscription_id", &id::<SubscriptionId>()).map(Self::Subscription)
+        } else {
+            members.required("offer_id", &id::<OfferId>()).map(Self::Offer)
         }
     }
 }

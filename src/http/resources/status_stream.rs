@@ -4,7 +4,7 @@
 //! cut off says the last id it has (`Last-Event-ID`) and is told what came after. The stream ends with
 //! the final status. A client that has that already is answered 204, which stops its reconnecting.
 
-use super::status::shown;
+use super::status::StatusBody;
 use crate::app::status_watch::{Signal, StatusSubscription};
 use crate::http::Shared;
 use crate::http::problem::Problem;
@@ -15,7 +15,6 @@ use axum::response::{IntoResponse, Response};
 use domain::TransactionId;
 use futures::stream;
 use projections::transaction::TransactionHash;
-use serde_json::Value;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
@@ -126,6 +125,6 @@ impl Telling {
 }
 
 fn event(change: &TransactionHash) -> Event {
-    let data = Value::Object(shown(change)).to_string();
+    let data = serde_json::to_string(&StatusBody::from(change)).expect("strings are always JSON");
     Event::default().event("status").id(change.position().to_string()).data(data)
 }

@@ -1,10 +1,7 @@
 //! The operations of the API with their bodies: one file a resource, like the handlers.
 
-mod account;
-mod activation;
 mod admin;
 mod audit;
-mod offers;
 mod partner;
 pub(crate) mod values;
 
@@ -15,14 +12,8 @@ const API: &str = "/api/v1";
 
 /// Every operation of the service, in the order in which the document tells them.
 pub(crate) fn operations() -> Vec<Operation> {
-    let api: [(&str, Vec<Operation>); 6] = [
-        ("offers", offers::operations()),
-        ("account", account::operations()),
-        ("activation", activation::operations()),
-        ("partner", partner::operations()),
-        ("admin", admin::operations()),
-        ("audit", audit::operations()),
-    ];
+    let api: [(&str, Vec<Operation>); 3] =
+        [("partner", partner::operations()), ("admin", admin::operations()), ("audit", audit::operations())];
     let api = api.into_iter().flat_map(|(tag, operations)| {
         operations.into_iter().map(move |operation| operation.tagged(tag).under(API))
     });

@@ -1,10 +1,10 @@
 //! `/partner`
 
-use super::activation::BeginStatus;
 use super::values::{Amount, Currency, Id, Money, Status, Time, line, text};
 use crate::http::Code;
 use crate::http::openapi::headers::LOCATION;
 use crate::http::openapi::operation::{Caller, Operation, get, post};
+use crate::http::resources::activation::BeginStatus;
 use serde_json::json;
 use utoipa::ToSchema;
 

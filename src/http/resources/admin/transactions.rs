@@ -5,9 +5,10 @@ use crate::http::Shared;
 use crate::http::context::Context;
 use crate::http::extract::caller::Admin;
 use crate::http::extract::page::PageParams;
-use crate::http::extract::query::{Parameters, boolean, id, integer, one_of};
+use crate::http::extract::query::{Parameters, boolean, id, integer, variant};
 use crate::http::problem::Problem;
-use crate::http::resources::account::{STATUSES, transaction};
+use crate::http::resources::account::Transaction as Body;
+use crate::http::values::Status;
 use axum::extract::State;
 use axum::response::Response;
 use chrono::TimeDelta;
@@ -30,7 +31,7 @@ pub(crate) async fn list_all(
 ) -> Result<Response, Problem> {
     let now = app.clock.now();
     let (params, filter) = PageParams::read(parameters, "all_transactions", |parameters| AdminFilter {
-        status: parameters.optional("status", one_of(&STATUSES)),
+        status: parameters.optional("status", variant::<Status>).map(Into::into),
         user_id: parameters.optional("user_id", id),
         partner_id: parameters.optional("partner_id", id),
         in_doubt: parameters.optional("in_doubt", boolean),
@@ -55,7 +56,7 @@ fn before(now: Timestamp, age_s: i64) -> Timestamp {
 /// A purchase as its user sees it, and what only an operator does. `partner_validate_reference` is the
 /// one that a partner was told; `reference` is the activation system's.
 fn shown(view: &TransactionView, attempts: &[Attempt]) -> Value {
-    let mut shown = transaction(view);
+    let mut shown = json!(Body::from(view));
     shown["account_id"] = json!(view.request.account_id);
     shown["partner_id"] = json!(view.request.partner_id);
     shown["partner_reference"] = json!(view.request.partner_reference);

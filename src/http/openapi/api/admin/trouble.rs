@@ -3,12 +3,12 @@
 
 use super::Reason;
 use crate::http::Code;
-use crate::http::openapi::api::account::Transaction;
 use crate::http::openapi::api::partner::{CallbackStatus, CallbackType};
 use crate::http::openapi::api::values::{Id, Position, Status, Time, boolean, integer};
 use crate::http::openapi::headers::LOCATION;
 use crate::http::openapi::operation::{Caller, Operation, get, post};
 use crate::http::openapi::schemas::With;
+use crate::http::resources::account::Transaction;
 use utoipa::ToSchema;
 
 pub(crate) fn operations() -> Vec<Operation> {
@@ -52,7 +52,7 @@ fn callbacks() -> Vec<Operation> {
 
 fn parked() -> Vec<Operation> {
     vec![
-        get("/admin/parked/", "What could not be handled, oldest first")
+        get("/admin/parked/", "What could not be handled, newest first")
             .by(Caller::Admin)
             .lists::<Parked>("Messages that wait for a person."),
         get("/admin/parked/{id}/", "One parked message")
