@@ -1,9 +1,6 @@
 //! How it runs: one binary, its roles chosen by flag. The rooms, from the top floor down; who may import whom is
 //! in docs/ARCHITECTURE.md.
 
-// The package is a program, not a library for others: a doc comment stands where a name cannot say it.
-#![allow(missing_docs)]
-
 pub mod cli;
 pub mod devstack;
 pub mod runtime;

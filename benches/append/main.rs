@@ -5,7 +5,14 @@
 //! stock only stores the event. Private PostgreSQL, fsync on. `cargo bench --bench append`; the last
 //! line is for programs.
 
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "a bench that cannot go on ends")]
+#![expect(
+    clippy::allow_attributes,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a bench that cannot go on ends; its figures are small; stack.rs is the tests' too"
+)]
 
 mod contenders;
 mod measure;

@@ -89,7 +89,8 @@ pub async fn child(arguments: &[String]) {
     };
     let mut text = format!("{}", (measured.seconds * 1_000.0) as u32);
     for latency in measured.latencies_us {
-        text.push_str(&format!(" {latency}"));
+        text += " ";
+        text += &latency.to_string();
     }
     std::io::stdout().write_all(text.as_bytes()).unwrap();
 }

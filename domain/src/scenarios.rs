@@ -22,7 +22,9 @@ where
 /// The state that `history` leads to.
 pub(crate) fn state<A: Rules>(history: Vec<A::Event>) -> A {
     let mut state = A::default();
-    history.into_iter().for_each(|event| state.apply(event));
+    for event in history {
+        state.apply(event);
+    }
     state
 }
 

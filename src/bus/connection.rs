@@ -32,7 +32,7 @@ impl Link {
     /// Returns when the connection is lost: pending answers will never come.
     pub(super) async fn lost(&mut self) {
         if self.losses.changed().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -184,7 +184,6 @@ impl<H: History> Relay<H> {
 }
 
 /// Bytes as `f64` are exact up to 2⁵³.
-#[allow(clippy::cast_precision_loss)]
 fn measure(info: &Info) {
     metrics::gauge!("offers_stream_bytes").set(info.state.bytes as f64);
     metrics::gauge!("offers_stream_bytes_max").set(info.config.max_bytes as f64);

@@ -26,6 +26,7 @@ pub struct Status {
 }
 
 /// Inspects `dir` without changing anything.
+#[must_use]
 pub fn status(dir: &Path) -> Status {
     let ports = State::load(dir).ports;
     let mut names = cleanup::names(dir);

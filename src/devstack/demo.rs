@@ -41,6 +41,7 @@ impl Demo {
     }
 
     /// Reads the file in `dir`; `None` if nothing is ready there.
+    #[must_use]
     pub fn read(dir: &Path) -> Option<Demo> {
         serde_json::from_slice(&fs::read(Demo::path(dir)).ok()?).ok()
     }

@@ -18,11 +18,13 @@ pub struct Environment(BTreeMap<String, String>);
 
 impl Environment {
     /// The environment of the installation that runs on `dir`.
+    #[must_use]
     pub fn of(dir: &Path) -> Option<Environment> {
         serde_json::from_slice(&fs::read(path(dir)).ok()?).ok()
     }
 
     /// Without the variables of our own environment: those that the user has set stay.
+    #[must_use]
     pub fn missing(self) -> BTreeMap<String, String> {
         self.0.into_iter().filter(|(name, _)| env::var_os(name).is_none()).collect()
     }

@@ -277,7 +277,6 @@ impl EventLog {
 }
 
 /// Positions as Prometheus counts; exact up to 2⁵³.
-#[allow(clippy::cast_precision_loss)]
 fn position_metric(position: i64) -> f64 {
     position as f64
 }

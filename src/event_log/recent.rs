@@ -76,7 +76,6 @@ fn bytes(event: &Recorded) -> usize {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
     use domain::Timestamp;

@@ -128,7 +128,7 @@ async fn a_refused_connection_is_not_sent() {
 async fn a_server_that_never_answers_is_unknown_after_the_timeout() {
     let system = client_of(|stream, _| async move {
         let _held = stream;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     let started = Instant::now();
@@ -157,7 +157,7 @@ async fn a_drip_that_begins_with_a_whole_head_is_unknown_too() {
     let system = client_of(|mut stream, _| async move {
         let answer = http("200 OK", "", &activated(ID));
         let _ = stream.write_all(&answer[..answer.len() - 1]).await;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     assert_eq!(activate(&system).await, unknown("no answer within 400 ms"));

@@ -129,7 +129,7 @@ fn refuse_until(until: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Error> {
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
-        v4 => v4,
+        IpAddr::V4(_) => address.to_canonical(),
     }
 }
 

@@ -90,7 +90,6 @@ fn upkeep(metrics: &PrometheusHandle) {
 }
 
 /// As Prometheus counts; exact up to 2⁵³.
-#[allow(clippy::cast_precision_loss)]
 fn count(number: i64) -> f64 {
     number as f64
 }

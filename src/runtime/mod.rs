@@ -265,7 +265,7 @@ impl Drop for Service {
 /// Publishes the log until `term` ends.
 async fn relay(bus: Bus, log: EventLog, term: CancellationToken) {
     match bus.relay(log.clone()).await {
-        Ok(relay) => follow(log.feed(), relay, term).await,
+        Ok(relay) => Box::pin(follow(log.feed(), relay, term)).await,
         Err(cause) => tracing::error!(error = %chain(&cause), "the relay cannot start"),
     }
 }

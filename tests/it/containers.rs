@@ -7,8 +7,8 @@ mod running;
 
 use clap::{CommandFactory, Parser};
 use compose::{
-    Compose, Networks, Otherwise, Variables, demanded, example, filled, only_demanded, optional, root, text,
-    uses,
+    Compose, Networks, Otherwise, Service, Variables, demanded, example, filled, only_demanded, optional,
+    root, text, uses,
 };
 use offers::cli::Cli;
 use offers::config::parse_duration;
@@ -259,7 +259,7 @@ fn who_is_waited_for_can_say_that_the_time_has_come() {
 #[test]
 fn volumes_are_declared_and_used_and_mounted_files_are_there() {
     let [compose, _] = both();
-    let sources = compose.services.values().flat_map(|service| service.mounts());
+    let sources = compose.services.values().flat_map(Service::mounts);
     let (files, volumes): (Vec<_>, Vec<_>) = sources.partition(|(source, _)| source.starts_with("./"));
     let volumes: BTreeSet<String> = volumes.into_iter().map(|(source, _)| source.to_owned()).collect();
     assert_eq!(volumes, compose.volumes.into_keys().collect());

@@ -147,9 +147,7 @@ async fn a_restarted_system_remembers_what_it_did_and_what_it_must_never_do() {
     running.stop().await.unwrap();
     // A crash in the middle of a line: nobody was told of that effect.
     let mut text = std::fs::read_to_string(&log.0).unwrap();
-    text.push_str(&format!(
-        r#"{{"at":"2026-11-22T08:30:00.000000Z","effect":"activated","transaction_id":"{cut}"#
-    ));
+    text += &format!(r#"{{"at":"2026-11-22T08:30:00.000000Z","effect":"activated","transaction_id":"{cut}"#);
     std::fs::write(&log.0, text).unwrap();
 
     let running = simulator(Some(&log.0), Behaviour::default()).await;

@@ -45,7 +45,7 @@ type Told = (i64, Value);
 async fn next_event(stream: &mut Response, text: &mut String) -> Option<Told> {
     loop {
         if let Some((event, rest)) = text.clone().split_once("\n\n") {
-            *text = rest.to_owned();
+            rest.clone_into(text);
             if event.starts_with(':') {
                 continue;
             }

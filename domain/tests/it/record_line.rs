@@ -146,7 +146,7 @@ fn leads_back<A: Subject>(commands: Vec<A::Command>, metadata: &Metadata, wrap: 
     for (event, number) in Life::<A>::of(commands).history().into_iter().zip(1..) {
         let recorded = Recorded {
             position: number,
-            event_id: Uuid::from_u128(number as u128),
+            event_id: Uuid::from_u128(u128::try_from(number).expect("it counts from 1")),
             aggregate_type: A::TYPE.to_owned(),
             aggregate_id: Uuid::from_u128(7).to_string(),
             sequence: number,

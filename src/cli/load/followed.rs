@@ -139,7 +139,8 @@ mod tests {
             followed.accepted(one);
             while let Next::Look { accepted, is_first } = followed.next(now) {
                 looks += 1;
-                let is_final = now - accepted.at >= takes((accepted.at - start).as_millis() as u32);
+                let is_final =
+                    now - accepted.at >= takes(u32::try_from((accepted.at - start).as_millis()).unwrap());
                 followed.looked(accepted, is_first, is_final, now);
             }
         }

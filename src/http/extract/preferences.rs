@@ -81,7 +81,7 @@ mod tests {
 
     fn headers(name: HeaderName, lines: &[&str]) -> HeaderMap {
         let value = |line: &&str| HeaderValue::from_str(line).expect("a header's value");
-        HeaderMap::from_iter(lines.iter().map(|line| (name.clone(), value(line))))
+        lines.iter().map(|line| (name.clone(), value(line))).collect()
     }
 
     #[test]

@@ -28,7 +28,6 @@ async fn measure(pool: &PgPool) -> Result<(), sqlx::Error> {
     )
     .fetch_one(pool)
     .await?;
-    #[allow(clippy::cast_precision_loss, reason = "exact up to 2⁵³")]
     let [pending, parked] = [counts.0 as f64, counts.1 as f64];
     metrics::gauge!("offers_callbacks_pending").set(pending);
     metrics::gauge!("offers_callbacks_parked").set(parked);

@@ -4,6 +4,7 @@ use crate::config::Secret;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::extension::ClientId;
 use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
 use std::path::PathBuf;
 use url::{Host, Url};
 
@@ -99,7 +100,7 @@ fn host(url: &Url) -> Result<String, UrlError> {
 
 fn credentials(url: &Url) -> Result<Option<Credentials>, UrlError> {
     let decoded = |text: &str| {
-        percent_decode_str(text).decode_utf8().map(|text| text.into_owned()).map_err(|_| UrlError::Unreadable)
+        percent_decode_str(text).decode_utf8().map(Cow::into_owned).map_err(|_| UrlError::Unreadable)
     };
     match (url.username(), url.password()) {
         ("", None) => Ok(None),

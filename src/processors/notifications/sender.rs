@@ -275,7 +275,6 @@ impl Inner {
         Ok(())
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "a gauge")]
     async fn count_pending(&self) {
         match self.outbox.pending().await {
             Ok(pending) => metrics::gauge!("offers_mails_pending").set(pending as f64),

@@ -41,7 +41,8 @@ impl Tree {
         for (_, dir) in CRATES {
             collect(root, dir.trim_end_matches('/'), &mut files);
         }
-        let modules = files.keys().filter(|path| path.ends_with(".rs")).map(|path| module_of(path)).collect();
+        let modules =
+            files.keys().filter(|path| extension(path) == "rs").map(|path| module_of(path)).collect();
         let mut tree = Self { files, modules, sources: Vec::new() };
         let mut sources: Vec<Source> =
             tree.files.iter().map(|(path, text)| tree.source(path, text)).collect();
@@ -58,7 +59,7 @@ impl Tree {
     /// Reads `text` as if it stood in the file at `path`.
     pub fn source(&self, path: &str, text: &str) -> Source {
         let module = module_of(path);
-        if path.ends_with(".sql") {
+        if extension(path) == "sql" {
             let text =
                 text.lines().map(|line| line.split("--").next().unwrap()).collect::<Vec<_>>().join("\n");
             let texts = vec![text];
@@ -78,10 +79,14 @@ fn collect(root: &Path, dir: &str, files: &mut BTreeMap<String, String>) {
         let path = format!("{dir}/{}", entry.file_name().unwrap().to_str().unwrap());
         if entry.is_dir() {
             collect(root, &path, files);
-        } else if path.ends_with(".rs") || path.ends_with(".sql") {
+        } else if ["rs", "sql"].contains(&extension(&path)) {
             files.insert(path, fs::read_to_string(entry).unwrap());
         }
     }
+}
+
+fn extension(path: &str) -> &str {
+    path.rsplit_once('.').map_or("", |(_, extension)| extension)
 }
 
 /// `src/http/mod.rs` and `src/http.rs` are `offers::http`.

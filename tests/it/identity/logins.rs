@@ -150,7 +150,7 @@ async fn an_address_that_tries_everybody_is_blocked_for_every_name() {
     let guess = async |name: &str| f.identity.login(name, &"wrong horse".into(), home(), start()).await;
     guess("name1").await.expect_err("let in");
     sqlx::query("update login_failures set failures = array_fill(failures[1], array[$1])")
-        .bind(TRIES_PER_ADDRESS as i32 - 1)
+        .bind(i32::try_from(TRIES_PER_ADDRESS).unwrap() - 1)
         .execute(&f.owner)
         .await
         .unwrap();

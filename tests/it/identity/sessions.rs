@@ -30,7 +30,7 @@ async fn a_login_beyond_the_limit_ends_the_oldest_session() {
     )
     .bind(alice.id.0)
     .bind(after(1))
-    .bind(SESSIONS_MAX as i32 - 2)
+    .bind(i32::try_from(SESSIONS_MAX).unwrap() - 2)
     .execute(&f.owner)
     .await
     .unwrap();

@@ -25,12 +25,12 @@ impl History {
     pub fn new() -> Self {
         let now = Utc::now() - TimeDelta::hours(1);
         let mut history = Self { events: Vec::new(), offer: OfferId(Uuid::now_v7()), now };
-        let terms = history.terms("TV", 500);
+        let terms = Self::terms("TV", 500);
         history.commit(vec![(history.offer.0, Any::Offer(offer::Event::Created(terms)))], "{}");
         history
     }
 
-    pub fn terms(&self, name: &str, hundredths: i64) -> offer::Terms {
+    pub fn terms(name: &str, hundredths: i64) -> offer::Terms {
         let price = Money::from_hundredths(hundredths);
         offer::Terms { name: name.into(), description: String::new(), price, duration_days: DAYS }
     }

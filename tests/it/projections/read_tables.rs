@@ -294,7 +294,7 @@ async fn an_offer_keeps_what_a_change_does_not_name() {
     fixture.tables.apply(history.after(1)).await.unwrap();
     let readers = &fixture.readers;
     assert!(readers.offers_on_sale(None, 10).await.unwrap().items.is_empty());
-    let terms = history.terms("Radio", 0);
+    let terms = History::terms("Radio", 0);
     history.offer(offer::Event::Changed(terms.clone()));
     history.offer(offer::Event::Reactivated {});
     fixture.tables.apply(history.after(2)).await.unwrap();
