@@ -7,6 +7,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use std::collections::BTreeSet;
 use std::fmt;
+use strum::{EnumString, IntoStaticStr, VariantNames};
 use uuid::Uuid;
 
 /// Someone whose credentials were checked.
@@ -127,8 +128,22 @@ impl fmt::Display for KeyId {
 }
 
 /// What a user may do beyond looking at the catalogue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    IntoStaticStr,
+    EnumString,
+    VariantNames,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum Role {
     /// Buys offers for itself.
     User,
@@ -136,20 +151,6 @@ pub enum Role {
     Admin,
     /// Reads the whole history.
     Auditor,
-}
-
-impl Role {
-    const ALL: [Self; 3] = [Self::User, Self::Admin, Self::Auditor];
-
-    /// The name that requests, tokens and the database use.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Admin => "admin",
-            Self::Auditor => "auditor",
-        }
-    }
 }
 
 /// The roles of one user, each once, in a fixed order.
@@ -163,13 +164,13 @@ impl Roles {
     /// # Errors
     /// `Invalid` for a name that is no role, or for no name at all.
     pub fn parse<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, Error> {
-        let parsed: Option<BTreeSet<Role>> = names.into_iter().map(role_named).collect();
+        let parsed: Result<BTreeSet<Role>, _> = names.into_iter().map(str::parse).collect();
         match parsed {
-            Some(roles) if !roles.is_empty() => Ok(Self(roles)),
-            _ => Err(Error::Invalid(vec![FieldError {
-                field: "roles",
-                message: "must be one or more of user, admin, auditor".to_owned(),
-            }])),
+            Ok(roles) if !roles.is_empty() => Ok(Self(roles)),
+            _ => {
+                let message = format!("must be one or more of {}", Role::VARIANTS.join(", "));
+                Err(Error::Invalid(vec![FieldError { field: "roles", message }]))
+            }
         }
     }
 
@@ -181,7 +182,7 @@ impl Roles {
 
     /// Their names, as a response shows them.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.0.iter().map(|role| role.as_str())
+        self.0.iter().map(|role| role.into_str())
     }
 
     pub(super) fn stored(&self) -> Vec<&'static str> {
@@ -204,10 +205,6 @@ impl Roles {
     pub(super) fn from_names(names: Vec<String>) -> Result<Self, Error> {
         Self::parse(names.iter().map(String::as_str))
     }
-}
-
-fn role_named(name: &str) -> Option<Role> {
-    Role::ALL.into_iter().find(|role| role.as_str() == name)
 }
 
 #[cfg(test)]

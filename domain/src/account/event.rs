@@ -3,9 +3,10 @@
 use crate::{EVENT_VERSION, Money};
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
+use strum::AsRefStr;
 
 /// A fact about an account.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, AsRefStr)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type")]
 pub enum Event {
@@ -39,12 +40,7 @@ pub enum Kind {
 
 impl DomainEvent for Event {
     fn event_type(&self) -> String {
-        match self {
-            Self::Opened { .. } => "Opened",
-            Self::Credited { .. } => "Credited",
-            Self::Debited { .. } => "Debited",
-        }
-        .to_owned()
+        self.as_ref().to_owned()
     }
 
     fn event_version(&self) -> String {

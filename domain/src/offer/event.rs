@@ -4,9 +4,10 @@ use super::DURATION_DAYS;
 use crate::{EVENT_VERSION, Money};
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
+use strum::AsRefStr;
 
 /// A fact about an offer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, AsRefStr)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type")]
 pub enum Event {
@@ -43,13 +44,7 @@ impl Terms {
 
 impl DomainEvent for Event {
     fn event_type(&self) -> String {
-        match self {
-            Self::Created(_) => "Created",
-            Self::Changed(_) => "Changed",
-            Self::Deactivated {} => "Deactivated",
-            Self::Reactivated {} => "Reactivated",
-        }
-        .to_owned()
+        self.as_ref().to_owned()
     }
 
     fn event_version(&self) -> String {

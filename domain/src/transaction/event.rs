@@ -3,9 +3,10 @@
 use crate::{AccountId, EVENT_VERSION, Money, OfferId, PartnerId, SubscriptionId, UserId};
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
+use strum::{AsRefStr, EnumString, IntoStaticStr, VariantNames};
 
 /// A fact about a transaction.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, AsRefStr)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type")]
 pub enum Event {
@@ -86,9 +87,23 @@ impl ActivationRequested {
 }
 
 /// Which way a purchase came about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    AsRefStr,
+    EnumString,
+    IntoStaticStr,
+    VariantNames,
+)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Kind {
     /// A user bought.
     Activation,
@@ -98,28 +113,9 @@ pub enum Kind {
     Partner,
 }
 
-impl Kind {
-    /// As events, tables and clients write it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Activation => "activation",
-            Self::Renewal => "renewal",
-            Self::Partner => "partner",
-        }
-    }
-}
-
 impl DomainEvent for Event {
     fn event_type(&self) -> String {
-        match self {
-            Self::ActivationRequested(_) => "ActivationRequested",
-            Self::Processing { .. } => "Processing",
-            Self::Succeeded { .. } => "Succeeded",
-            Self::Failed { .. } => "Failed",
-            Self::Refunded { .. } => "Refunded",
-        }
-        .to_owned()
+        self.as_ref().to_owned()
     }
 
     fn event_version(&self) -> String {

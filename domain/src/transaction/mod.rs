@@ -18,6 +18,7 @@ use crate::postings::transfer;
 use crate::{Entry, Ledger, Rules, rules};
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
+use strum::{AsRefStr, EnumString, IntoStaticStr, VariantNames};
 use uuid::Uuid;
 
 /// The state of one purchase.
@@ -92,8 +93,22 @@ impl Transaction {
 
 /// What clients see of the state; only moves forward. Without an order: both ends are final, and
 /// neither is later than the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    AsRefStr,
+    EnumString,
+    IntoStaticStr,
+    VariantNames,
+)]
 #[serde(rename_all = "UPPERCASE")]
+#[strum(serialize_all = "UPPERCASE")]
 pub enum Status {
     /// Accepted, the money is reserved.
     Pending,
@@ -103,19 +118,6 @@ pub enum Status {
     Success,
     /// Final: not done, the money is back.
     Failed,
-}
-
-impl Status {
-    /// As clients and tables write it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "PENDING",
-            Self::Processing => "PROCESSING",
-            Self::Success => "SUCCESS",
-            Self::Failed => "FAILED",
-        }
-    }
 }
 
 impl Rules for Transaction {

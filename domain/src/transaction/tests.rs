@@ -3,6 +3,7 @@
 use super::{ActivationRequested, Command, Error, Event, Kind, Status, Transaction};
 use crate::scenarios::{scenarios, state, variants};
 use crate::{AccountId, Money, OfferId, PartnerId, SubscriptionId, UserId};
+use strum::VariantNames;
 use uuid::Uuid;
 
 variants!(STATES, state_of of Transaction:
@@ -264,23 +265,25 @@ scenarios! { Transaction:
 fn each_state_shows_its_status_and_what_was_asked_for() {
     let of = |history| {
         let state = state::<Transaction>(history);
-        (state.status().map(Status::as_str), state.is_final(), state.request().cloned())
+        (state.status().map(|status| status.as_ref().to_owned()), state.is_final(), state.request().cloned())
     };
     assert_eq!(of(nothing()), (None, false, None));
-    assert_eq!(of(pending()), (Some("PENDING"), false, Some(purchase())));
-    assert_eq!(of(processing()), (Some("PROCESSING"), false, Some(purchase())));
-    assert_eq!(of(succeeded()), (Some("SUCCESS"), true, Some(purchase())));
-    assert_eq!(of(failed()), (Some("FAILED"), true, Some(purchase())));
+    assert_eq!(of(pending()), (Some("PENDING".to_owned()), false, Some(purchase())));
+    assert_eq!(of(processing()), (Some("PROCESSING".to_owned()), false, Some(purchase())));
+    assert_eq!(of(succeeded()), (Some("SUCCESS".to_owned()), true, Some(purchase())));
+    assert_eq!(of(failed()), (Some("FAILED".to_owned()), true, Some(purchase())));
 }
 
 #[test]
 fn a_status_is_written_in_one_way() {
-    for status in [Status::Pending, Status::Processing, Status::Success, Status::Failed] {
-        let json = serde_json::to_string(&status).expect("a status is JSON");
-        assert_eq!(json, format!("\"{}\"", status.as_str()));
+    assert_eq!(Status::VARIANTS, ["PENDING", "PROCESSING", "SUCCESS", "FAILED"]);
+    assert_eq!(Kind::VARIANTS, ["activation", "renewal", "partner"]);
+    for name in Status::VARIANTS {
+        let status: Status = name.parse().expect("the name of a status");
+        assert_eq!(serde_json::to_string(&status).expect("a status is JSON"), format!("{name:?}"));
     }
-    for kind in [Kind::Activation, Kind::Renewal, Kind::Partner] {
-        let json = serde_json::to_string(&kind).expect("a kind is JSON");
-        assert_eq!(json, format!("\"{}\"", kind.as_str()));
+    for name in Kind::VARIANTS {
+        let kind: Kind = name.parse().expect("the name of a kind");
+        assert_eq!(serde_json::to_string(&kind).expect("a kind is JSON"), format!("{name:?}"));
     }
 }

@@ -3,9 +3,10 @@
 use crate::{EVENT_VERSION, OfferId, Timestamp, TransactionId, UserId};
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
+use strum::AsRefStr;
 
 /// A fact about a subscription.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, AsRefStr)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type")]
 pub enum Event {
@@ -51,13 +52,7 @@ pub struct Period {
 
 impl DomainEvent for Event {
     fn event_type(&self) -> String {
-        match self {
-            Self::Activated(_) => "Activated",
-            Self::Renewed(_) => "Renewed",
-            Self::ExpirySoon { .. } => "ExpirySoon",
-            Self::Expired { .. } => "Expired",
-        }
-        .to_owned()
+        self.as_ref().to_owned()
     }
 
     fn event_version(&self) -> String {

@@ -1,6 +1,6 @@
 //! How is it going? The Redis hash `transaction:{id}`: its fields, and reading it.
 
-use super::{Change, TransactionView, is_final, status_named};
+use super::{Change, TransactionView, is_final};
 use domain::transaction::Status;
 use domain::{PartnerId, TransactionId, UserId};
 use std::collections::HashMap;
@@ -96,7 +96,7 @@ impl TransactionHash {
         let required = ["offer_id", "amount", "created_at", "updated_at", "kind"];
         required.iter().try_for_each(|name| value(name).map(|_| ()))?;
         Some(Self {
-            status: status_named(value("status")?)?,
+            status: value("status")?.parse().ok()?,
             user_id: value("user_id")?.parse().ok()?,
             partner_id: value("partner_id").map(str::parse).transpose().ok()?,
             transaction_id: value("transaction_id")?.parse().ok()?,
@@ -128,10 +128,10 @@ pub(crate) fn fields(change: &Change) -> Vec<(&'static str, String)> {
         ("user_id", request.map(|request| request.user_id.to_string())),
         ("offer_id", request.map(|request| request.offer_id.to_string())),
         ("amount", request.map(|request| request.amount.to_string())),
-        ("status", progress.status.map(|status| status.as_str().to_owned())),
+        ("status", progress.status.map(|status| status.as_ref().to_owned())),
         ("created_at", begun.map(|begun| begun.at.to_string())),
         ("updated_at", Some(progress.updated_at.to_string())),
-        ("kind", request.map(|request| request.kind.as_str().to_owned())),
+        ("kind", request.map(|request| request.kind.as_ref().to_owned())),
         ("completed_at", progress.completed_at.map(|at| at.to_string())),
         ("reference", progress.external_reference.clone()),
         ("error_message", progress.error_message.clone()),

@@ -78,7 +78,7 @@ impl Readers {
         query.push(" and user_id = ").push_bind(user.0);
         with_status(&mut query, filter.status);
         if let Some(kind) = filter.kind {
-            query.push(" and kind = ").push_bind(kind.as_str());
+            query.push(" and kind = ").push_bind::<&str>(kind.into());
         }
         self.newest_first(query, after, limit).await
     }
@@ -158,7 +158,7 @@ fn select<'a>() -> QueryBuilder<'a, Postgres> {
 /// history.
 fn with_status(query: &mut QueryBuilder<'_, Postgres>, status: Option<Status>) {
     let Some(status) = status else { return };
-    query.push(" and status = ").push_bind(status.as_str());
+    query.push(" and status = ").push_bind::<&str>(status.into());
     query.push(match status {
         Status::Pending | Status::Processing => {
             " and transaction_id in (select transaction_id from read.unfinished)"

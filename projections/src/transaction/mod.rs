@@ -232,11 +232,6 @@ fn is_final(status: Status) -> bool {
     matches!(status, Status::Success | Status::Failed)
 }
 
-pub(crate) fn status_named(name: &str) -> Option<Status> {
-    let all = [Status::Pending, Status::Processing, Status::Success, Status::Failed];
-    all.into_iter().find(|status| status.as_str() == name)
-}
-
 /// The one member of the metadata that is shown.
 #[derive(Deserialize)]
 struct ShownMetadata {

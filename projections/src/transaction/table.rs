@@ -1,12 +1,13 @@
 //! The table `transactions`: a row for each purchase.
 
-use super::{Change, Progress, TransactionView, status_named};
+use super::{Change, Progress, TransactionView};
 use crate::Error;
 use crate::readers::{Column, moment, money};
-use domain::transaction::{ActivationRequested, Kind, Status};
+use domain::transaction::ActivationRequested;
 use domain::{AccountId, OfferId, PartnerId, SubscriptionId, TransactionId, UserId};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
+use std::str::FromStr;
 use uuid::Uuid;
 
 /// What `from_row` reads. By name, so that statements that are prepared when the tables are rebuilt with
@@ -47,8 +48,8 @@ async fn insert(connection: &mut PgConnection, rows: &[TransactionView]) -> Resu
         .bind(rows.column(|row| row.request.duration_days.cast_signed()))
         .bind(rows.column(|row| row.attempts.cast_signed()))
         .bind(rows.column(|row| row.request.amount.decimal()))
-        .bind(rows.column(|row| row.request.kind.as_str()))
-        .bind(rows.column(|row| row.status.as_str()))
+        .bind(rows.column(|row| row.request.kind.as_ref()))
+        .bind(rows.column(|row| row.status.as_ref()))
         .bind(rows.column(|row| row.request.offer_name.as_str()))
         .bind(rows.column(|row| row.request.reference.as_deref()))
         .bind(rows.column(|row| row.request.partner_reference.as_deref()))
@@ -70,7 +71,7 @@ async fn update(connection: &mut PgConnection, rows: &[(TransactionId, Progress)
         .bind(rows.column(|(_, moved)| moved.completed_at.map(domain::Timestamp::utc)))
         .bind(rows.column(|(_, moved)| moved.refunded_at.map(domain::Timestamp::utc)))
         .bind(rows.column(|(_, moved)| moved.attempts.map(u32::cast_signed)))
-        .bind(rows.column(|(_, moved)| moved.status.map(Status::as_str)))
+        .bind(rows.column(|(_, moved)| moved.status.as_ref().map(AsRef::<str>::as_ref)))
         .bind(rows.column(|(_, moved)| moved.external_reference.as_deref()))
         .bind(rows.column(|(_, moved)| moved.error_code.as_deref()))
         .bind(rows.column(|(_, moved)| moved.error_message.as_deref()))
@@ -100,7 +101,7 @@ pub(crate) fn from_row(row: &PgRow) -> Result<TransactionView, sqlx::Error> {
         transaction_id: TransactionId(row.try_get("transaction_id")?),
         request: request_from_row(row)?,
         callback_url: row.try_get("callback_url")?,
-        status: status(row.try_get("status")?)?,
+        status: variant(row.try_get("status")?)?,
         attempts: row.try_get::<i32, _>("attempts")?.cast_unsigned(),
         external_reference: row.try_get("external_reference")?,
         error_code: row.try_get("error_code")?,
@@ -119,7 +120,7 @@ pub(crate) fn from_row(row: &PgRow) -> Result<TransactionView, sqlx::Error> {
 
 fn request_from_row(row: &PgRow) -> Result<ActivationRequested, sqlx::Error> {
     Ok(ActivationRequested {
-        kind: kind(row.try_get("kind")?)?,
+        kind: variant(row.try_get("kind")?)?,
         user_id: UserId(row.try_get("user_id")?),
         account_id: AccountId(row.try_get("account_id")?),
         partner_id: row.try_get::<Option<Uuid>, _>("partner_id")?.map(PartnerId),
@@ -133,13 +134,7 @@ fn request_from_row(row: &PgRow) -> Result<ActivationRequested, sqlx::Error> {
     })
 }
 
-fn status(name: &str) -> Result<Status, sqlx::Error> {
-    status_named(name).ok_or_else(|| sqlx::Error::Decode(format!("{name:?} is no status").into()))
-}
-
-fn kind(text: &str) -> Result<Kind, sqlx::Error> {
-    [Kind::Activation, Kind::Renewal, Kind::Partner]
-        .into_iter()
-        .find(|kind| kind.as_str() == text)
-        .ok_or_else(|| sqlx::Error::Decode(format!("{text:?} is no kind of transaction").into()))
+/// Reads a column that holds the name of a variant.
+fn variant<T: FromStr<Err = strum::ParseError>>(name: &str) -> Result<T, sqlx::Error> {
+    name.parse().map_err(|unknown| sqlx::Error::Decode(Box::new(unknown)))
 }

@@ -113,17 +113,6 @@ pub(crate) fn variant<T: FromStr + VariantNames>(text: &str) -> Result<T, Expect
     text.parse().map_err(|_| format!("must be one of {}", T::VARIANTS.join(", ")))
 }
 
-/// One of `choices`, found by the name that clients write.
-pub(crate) fn one_of<T: Copy>(choices: &[(&'static str, T)]) -> impl Fn(&str) -> Result<T, Expected> {
-    move |text| {
-        let found = choices.iter().find(|(name, _)| *name == text);
-        found.map(|(_, choice)| *choice).ok_or_else(|| {
-            let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
-            format!("must be one of {}", names.join(", "))
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -174,7 +174,7 @@ impl ActivationProcessor {
             user_id: user_id.0,
             offer_id: offer_id.0,
             amount: amount.to_string(),
-            kind: kind.as_str(),
+            kind: kind.as_ref(),
         };
         let gauge = metrics::gauge!("offers_activation_calls_in_flight");
         gauge.increment(1);

@@ -127,7 +127,7 @@ impl AttemptContext {
 fn report(claimed: &Claimed, outcome: &AttemptResult) {
     let result = match outcome.status {
         Status::Pending => "failed",
-        status => status.as_str(),
+        status => status.into_str(),
     };
     metrics::counter!("offers_callbacks_total", "outcome" => result).increment(1);
     tracing::debug!(

@@ -100,7 +100,7 @@ pub(super) async fn finish(
     )
     .bind(claimed.id)
     .bind(claimed.claim)
-    .bind(outcome.status.as_str())
+    .bind(outcome.status.into_str())
     .bind(outcome.next_attempt_at)
     .bind(outcome.delivered_at)
     .bind(outcome.attempts)

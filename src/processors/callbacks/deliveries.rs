@@ -8,7 +8,7 @@ use projections::Slice;
 use serde::Serialize;
 use sqlx::postgres::PgRow;
 use sqlx::{QueryBuilder, Row};
-use std::str::FromStr;
+use strum::{EnumString, IntoStaticStr, VariantNames};
 use uuid::Uuid;
 
 /// Deliveries in one page.
@@ -17,8 +17,9 @@ const PAGE_MAX: u32 = 200;
 const COLUMNS: &str = "id, partner_id, event_id, type, transaction_id, url, status, attempts, next_attempt_at, \
                        last_status, last_error, last_response, created_at, delivered_at";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, IntoStaticStr, EnumString, VariantNames)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum Status {
     /// Waits for its first or next attempt.
     Pending,
@@ -28,32 +29,6 @@ pub enum Status {
     Parked,
     /// There is no endpoint (any more).
     Disabled,
-}
-
-impl Status {
-    /// The name in the table and for clients.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Delivered => "delivered",
-            Self::Parked => "parked",
-            Self::Disabled => "disabled",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a status is pending, delivered, parked or disabled")]
-pub struct UnknownStatus;
-
-impl FromStr for Status {
-    type Err = UnknownStatus;
-
-    fn from_str(text: &str) -> Result<Self, UnknownStatus> {
-        let all = [Self::Pending, Self::Delivered, Self::Parked, Self::Disabled];
-        all.into_iter().find(|status| status.as_str() == text).ok_or(UnknownStatus)
-    }
 }
 
 /// One delivery.
@@ -95,7 +70,7 @@ impl Callbacks {
         let limit = limit.clamp(1, PAGE_MAX);
         let mut query = QueryBuilder::new(format!("select {COLUMNS} from callback_deliveries where true"));
         if let Some(status) = status {
-            query.push(" and status = ").push_bind(status.as_str());
+            query.push(" and status = ").push_bind(status.into_str());
         }
         if let Some(id) = after {
             query.push(" and id < ").push_bind(id);
@@ -181,7 +156,8 @@ impl Callbacks {
 fn delivery(row: &PgRow) -> Result<Delivery, sqlx::Error> {
     let moment = |name| row.try_get::<DateTime<Utc>, _>(name).map(Timestamp::new);
     let status: &str = row.try_get("status")?;
-    let status = status.parse().map_err(|unknown| sqlx::Error::Decode(Box::<UnknownStatus>::new(unknown)))?;
+    let status =
+        status.parse().map_err(|unknown| sqlx::Error::Decode(Box::<strum::ParseError>::new(unknown)))?;
     let delivered_at: Option<DateTime<Utc>> = row.try_get("delivered_at")?;
     Ok(Delivery {
         id: row.try_get("id")?,

@@ -150,7 +150,7 @@ impl Enqueuer {
                 .bind(own_urls)
                 .bind(text(|new| &new.url))
                 .bind(text(|new| &new.body))
-                .bind(text(|new| new.status.as_str()))
+                .bind(text(|new| new.status.into_str()))
                 .execute(&mut *transaction)
                 .await?;
         }

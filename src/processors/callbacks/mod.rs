@@ -36,7 +36,7 @@ mod upkeep;
 mod url;
 
 pub use body::ValidateAnswer;
-pub use deliveries::{Delivery, Status, UnknownStatus};
+pub use deliveries::{Delivery, Status};
 pub use enqueuer::Enqueuer;
 pub use post::ClientError;
 pub use sender::Sender;

@@ -5,12 +5,14 @@ use domain::{Recorded, UserId};
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
 use std::time::Duration;
+use strum::{EnumString, IntoStaticStr};
 use uuid::Uuid;
 
 /// Characters of an error that are kept.
 const ERROR_LENGTH: usize = 300;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, EnumString)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub(super) enum Kind {
     /// A transaction succeeded: an activation or a renewal.
     Succeeded,
@@ -22,15 +24,6 @@ pub(super) enum Kind {
 
 impl Kind {
     pub(super) const ALL: [Self; 3] = [Self::Succeeded, Self::Failed, Self::ExpirySoon];
-
-    /// The name in the table and in metrics.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::ExpirySoon => "expiry_soon",
-        }
-    }
 
     /// The kind of mail for an event; `None` for most.
     pub(super) fn of(recorded: &Recorded) -> Option<Self> {
@@ -99,7 +92,7 @@ impl Outbox {
         .bind(notices.iter().map(|notice| notice.event_id).collect::<Vec<_>>())
         .bind(notices.iter().map(|notice| notice.user_id.0).collect::<Vec<_>>())
         .bind(notices.iter().map(|notice| notice.position).collect::<Vec<_>>())
-        .bind(notices.iter().map(|notice| notice.kind.as_str()).collect::<Vec<_>>())
+        .bind(notices.iter().map(|notice| notice.kind.into_str()).collect::<Vec<_>>())
         .bind(notices.iter().map(|notice| notice.aggregate_id).collect::<Vec<_>>())
         .bind(now)
         .execute(&self.pool)
@@ -210,13 +203,14 @@ impl Outbox {
 
 fn claimed(row: &PgRow) -> Result<Claimed, sqlx::Error> {
     let kind: &str = row.try_get("kind")?;
-    let known = Kind::ALL.into_iter().find(|known| known.as_str() == kind);
     Ok(Claimed {
         notice: Notice {
             event_id: row.try_get("event_id")?,
             user_id: UserId(row.try_get("user_id")?),
             position: row.try_get("position")?,
-            kind: known.ok_or_else(|| sqlx::Error::Decode(format!("no such kind of mail: {kind}").into()))?,
+            kind: kind
+                .parse()
+                .map_err(|unknown: strum::ParseError| sqlx::Error::Decode(Box::new(unknown)))?,
             aggregate_id: row.try_get("aggregate_id")?,
         },
         attempts: row.try_get::<i32, _>("attempts")?.cast_unsigned(),

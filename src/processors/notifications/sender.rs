@@ -258,7 +258,7 @@ impl Inner {
         let Notice { event_id, position, kind, aggregate_id, .. } = claimed.notice;
         let letter = Letter {
             position,
-            subject: format!("mail.{}", kind.as_str()),
+            subject: format!("mail.{}", kind.into_str()),
             event_id: Some(event_id),
             aggregate_id: Some(aggregate_id),
             attempts: i64::from(claimed.attempts),
@@ -299,7 +299,7 @@ async fn send_over(
 }
 
 fn count(notice: &Notice, outcome: &'static str) {
-    metrics::counter!("offers_mails_total", "mail" => notice.kind.as_str(), "outcome" => outcome)
+    metrics::counter!("offers_mails_total", "mail" => notice.kind.into_str(), "outcome" => outcome)
         .increment(1);
 }
 

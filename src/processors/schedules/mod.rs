@@ -171,7 +171,7 @@ impl Inner {
 fn report(run: &Run, now: Timestamp, took: Duration) {
     let Run { schedule, due_at, outcome, tally, error } = run;
     let lag = (now.utc() - due_at.utc()).to_std().unwrap_or_default();
-    let outcome = outcome.as_str();
+    let outcome = outcome.into_str();
     metrics::counter!("offers_schedule_runs_total", "schedule" => *schedule, "outcome" => outcome)
         .increment(1);
     metrics::gauge!("offers_schedule_lag_seconds", "schedule" => *schedule).set(lag.as_secs_f64());

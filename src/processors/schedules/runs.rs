@@ -3,6 +3,7 @@
 use super::due::History;
 use chrono::{DateTime, Duration, Utc};
 use sqlx::{PgPool, Row};
+use strum::IntoStaticStr;
 use uuid::Uuid;
 
 /// How long runs are kept. Must include the latest run of each schedule.
@@ -10,7 +11,8 @@ const KEPT: Duration = Duration::days(90);
 /// Characters of an error that are kept.
 const ERROR_LENGTH: usize = 500;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum RunOutcome {
     /// Everything that was due is done.
     Done,
@@ -18,16 +20,6 @@ pub enum RunOutcome {
     Failed,
     /// The scheduler was stopped; the next leader continues.
     Interrupted,
-}
-
-impl RunOutcome {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::Interrupted => "interrupted",
-        }
-    }
 }
 
 /// The subscriptions of a run.
@@ -117,7 +109,7 @@ impl Runs {
         )
         .bind(id)
         .bind(now)
-        .bind(outcome.as_str())
+        .bind(outcome.into_str())
         .bind(count(tally.found))
         .bind(count(tally.changed))
         .bind(count(tally.unchanged))

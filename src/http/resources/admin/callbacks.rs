@@ -7,11 +7,11 @@ use crate::http::extract::caller::Admin;
 use crate::http::extract::fields::Fields;
 use crate::http::extract::page::PageParams;
 use crate::http::extract::path::Id;
-use crate::http::extract::query::{Parameters, one_of};
+use crate::http::extract::query::{Parameters, variant};
 use crate::http::extract::values::parse_uuid;
 use crate::http::problem::Problem;
 use crate::http::problem::mapping::no_such_callback;
-use crate::processors::callbacks::{Delivery, Status};
+use crate::processors::callbacks::Delivery;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -20,12 +20,6 @@ use serde_json::json;
 use uuid::Uuid;
 
 /// The statuses by the names that clients write.
-const STATUSES: [(&str, Status); 4] = [
-    ("pending", Status::Pending),
-    ("delivered", Status::Delivered),
-    ("parked", Status::Parked),
-    ("disabled", Status::Disabled),
-];
 
 /// `GET /admin/callbacks/?status=`
 pub(crate) async fn list_all(
@@ -34,9 +28,8 @@ pub(crate) async fn list_all(
     context: Context,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let (params, status) = PageParams::read(parameters, "callbacks", |parameters| {
-        parameters.optional("status", one_of(&STATUSES))
-    })?;
+    let (params, status) =
+        PageParams::read(parameters, "callbacks", |parameters| parameters.optional("status", variant))?;
     let after = params.key(parse_uuid)?;
     let slice = app.callbacks.list(status, after, params.limit).await?;
     Ok(params.answer(&context, slice.items, slice.next.map(|id| id.to_string())))
