@@ -8,8 +8,7 @@ use super::Error;
 use super::activate::{Activations, on_sale};
 use super::idempotency::IdempotentRequest;
 use crate::event_log::{AggregateCommand, EventLog, ExecuteError, LogError, Plan};
-use crate::identity::{self, Caller};
-use crate::processors::callbacks::same_origin;
+use crate::identity::{self, CallbackUrl, Caller};
 use domain::offer::{Offer, Terms};
 use domain::transaction::{self, ActivationRequested, Command, Kind};
 use domain::{AccountId, Event, Metadata, Money, OfferId, PartnerId, Recorded, TransactionId, UserId};
@@ -135,9 +134,10 @@ impl Activations {
             Some(partner) => self.identity.get_partner(partner).await?.callback_url,
             None => None,
         };
-        match registered.is_some_and(|registered| same_origin(url, &registered)) {
-            true => Ok(()),
-            false => Err(Error::CallbackUrlNotAllowed),
+        let registered = registered.and_then(|registered| CallbackUrl::parse(&registered).ok());
+        match (CallbackUrl::parse(url), registered) {
+            (Ok(url), Some(registered)) if url.same_origin(&registered) => Ok(()),
+            _ => Err(Error::CallbackUrlNotAllowed),
         }
     }
 

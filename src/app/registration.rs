@@ -3,7 +3,7 @@
 
 use super::{Accounts, Error};
 use crate::clock::Clock;
-use crate::identity::{Actor, Identity, NewPartner, NewUser, User};
+use crate::identity::{Actor, CallbackUrl, Identity, NewPartner, NewUser, User};
 use domain::Metadata;
 use domain::account::Kind;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ impl Registration {
     pub async fn create_partner(
         &self,
         name: &str,
-        callback_url: Option<&str>,
+        callback_url: Option<&CallbackUrl>,
         by: &Actor,
         metadata: &Metadata,
     ) -> Result<NewPartner, Error> {

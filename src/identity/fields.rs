@@ -16,8 +16,6 @@ const EMAIL_MAX_CHARS: usize = 254;
 const PASSWORD_MIN_CHARS: usize = 8;
 /// Longest password: far above any passphrase, far below what would make hashing dear.
 const PASSWORD_MAX_CHARS: usize = 1024;
-/// Longest callback URL.
-const URL_MAX_CHARS: usize = 2048;
 /// Longest search text.
 const SEARCH_MAX_CHARS: usize = 150;
 
@@ -65,16 +63,6 @@ impl Check {
         if chars < min_chars || text.chars().count() > NAME_MAX_CHARS || text.contains(char::is_control) {
             let range = format!("{min_chars} to {NAME_MAX_CHARS}");
             self.refuse(field, format!("must be {range} characters without control characters"));
-        }
-    }
-
-    /// Only the shape: where a callback may really go is judged on the resolved address when it is sent.
-    pub(super) fn callback_url(&mut self, text: &str) {
-        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-        let authority = rest.and_then(|rest| rest.split(['/', '?']).next()).unwrap_or_default();
-        let clean = !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '#' || c == '\\');
-        if authority.is_empty() || authority.contains('@') || !clean || text.chars().count() > URL_MAX_CHARS {
-            self.refuse("callback_url", "must be an http or https URL without user name or #".to_owned());
         }
     }
 
@@ -146,17 +134,6 @@ mod tests {
         assert!(refused(|f| f.password(&"1234567".into())));
         assert!(refused(|f| f.password(&"x".repeat(1025).into())));
         assert!(refused(|f| f.password(&"1234567\0".into())));
-    }
-
-    #[test]
-    fn callback_urls_name_a_host_and_no_user() {
-        for good in ["https://p.example/hook?x=1", "http://127.0.0.1:9000", "https://p.example"] {
-            assert!(!refused(|f| f.callback_url(good)), "{good}");
-        }
-        for bad in ["", "ftp://x", "https://", "https:///x", "https://u:p@x/", "https://x/#f", "https://x/ y"]
-        {
-            assert!(refused(|f| f.callback_url(bad)), "{bad:?}");
-        }
     }
 
     #[test]

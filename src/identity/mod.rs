@@ -66,6 +66,7 @@
 mod access_token;
 mod audit;
 mod background;
+mod callback_url;
 mod caller;
 mod changes;
 mod error;
@@ -85,6 +86,7 @@ mod user;
 mod users;
 mod webhook_secrets;
 
+pub use callback_url::{CallbackUrl, InvalidCallbackUrl};
 pub use caller::{Actor, Caller, KeyId, Role, Roles, SessionId};
 pub use error::{Error, FieldError};
 pub use keyring::{KEYS_MAX, Keyring, KeyringError, SECRET_MIN_BYTES};

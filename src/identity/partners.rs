@@ -1,5 +1,6 @@
 //! Partners: systems that sell for users, each with keys, a float account and a callback URL.
 
+use super::callback_url::CallbackUrl;
 use super::caller::Actor;
 use super::error::Error;
 use super::fields::Check;
@@ -31,7 +32,7 @@ pub struct PartnerChange {
     /// 1 to 150 characters.
     pub name: Option<String>,
     /// `Some(None)` takes the URL away.
-    pub callback_url: Option<Option<String>>,
+    pub callback_url: Option<Option<CallbackUrl>>,
     /// Takes effect on every instance within a second.
     pub is_active: Option<bool>,
 }
@@ -53,18 +54,18 @@ impl Identity {
     pub async fn create_partner(
         &self,
         name: &str,
-        callback_url: Option<&str>,
+        callback_url: Option<&CallbackUrl>,
         by: &Actor,
         now: DateTime<Utc>,
     ) -> Result<NewPartner, Error> {
-        check(Some(name), callback_url)?;
+        check_name(name)?;
         let mut transaction = self.pool.begin().await?;
         let partner: Partner = sqlx::query_as(
             "insert into partners (id, name, callback_url, created_at) values ($1, $2, $3, $4) returning *",
         )
         .bind(Uuid::now_v7())
         .bind(name)
-        .bind(callback_url)
+        .bind(callback_url.map(CallbackUrl::as_str))
         .bind(now)
         .fetch_one(&mut *transaction)
         .await?;
@@ -112,7 +113,7 @@ impl Identity {
         by: &Actor,
         now: DateTime<Utc>,
     ) -> Result<Partner, Error> {
-        check(change.name.as_deref(), change.callback_url.as_ref().and_then(Option::as_deref))?;
+        change.name.as_deref().map_or(Ok(()), check_name)?;
         let mut transaction = self.pool.begin().await?;
         let before = partner::lock(&mut transaction, id).await?;
         let after = write(&mut transaction, id, change).await?;
@@ -167,14 +168,9 @@ impl Identity {
     }
 }
 
-fn check(name: Option<&str>, callback_url: Option<&str>) -> Result<(), Error> {
+fn check_name(name: &str) -> Result<(), Error> {
     let mut fields = Check::default();
-    if let Some(name) = name {
-        fields.line("name", name, 1);
-    }
-    if let Some(url) = callback_url {
-        fields.callback_url(url);
-    }
+    fields.line("name", name, 1);
     fields.done()
 }
 
@@ -195,7 +191,7 @@ async fn write(
     .bind(change.name.as_deref())
     .bind(change.is_active)
     .bind(change.callback_url.is_some())
-    .bind(change.callback_url.as_ref().and_then(Option::as_deref))
+    .bind(change.callback_url.as_ref().and_then(Option::as_ref).map(CallbackUrl::as_str))
     .fetch_one(connection)
     .await
 }

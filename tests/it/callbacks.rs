@@ -17,7 +17,7 @@ use domain::{AccountId, Metadata, Money, OfferId, PartnerId, TransactionId, User
 use offers::app::Resources;
 use offers::clock::Clock;
 use offers::event_log::{AggregateCommand, EventLog, Plan, Sink, SinkError};
-use offers::identity::{Actor, Identity};
+use offers::identity::{Actor, CallbackUrl, Identity};
 use offers::processors::callbacks::{Callbacks, Delivery, Enqueuer, Sender, Settings};
 use offers::runtime::Parts;
 use projections::{ReadTables, Readers, RedisHashes};
@@ -88,7 +88,8 @@ impl Fixture {
 
     async fn partner(&self, url: &str) -> Known {
         let by = Actor::system("test");
-        let new = self.identity.create_partner("P", Some(url), &by, self.clock.now().utc()).await.unwrap();
+        let url = CallbackUrl::parse(url).unwrap();
+        let new = self.identity.create_partner("P", Some(&url), &by, self.clock.now().utc()).await.unwrap();
         let amount = Money::from_hundredths(1_000_000);
         let credit = AggregateCommand::Account(new.partner.id.into(), account::Command::Credit { amount });
         self.execute(&Metadata::system("test"), credit).await;

@@ -12,8 +12,7 @@ use uuid::Uuid;
 use super::{AdminContext, Common};
 use crate::cli::admin;
 use crate::config::Secrets;
-use crate::identity::{Actor, KeyId, PAGE_MAX};
-use crate::processors::callbacks::valid_callback_url;
+use crate::identity::{Actor, CallbackUrl, KeyId, PAGE_MAX};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Verb {
@@ -27,8 +26,8 @@ pub(in crate::cli) enum Verb {
 pub(in crate::cli) struct Create {
     name: String,
     /// Where it is told what became of its purchases
-    #[arg(long)]
-    callback_url: Option<String>,
+    #[arg(long, value_parser = CallbackUrl::parse)]
+    callback_url: Option<CallbackUrl>,
     /// Why, in your words; it is kept with what is done
     #[arg(long)]
     reason: Option<String>,
@@ -67,11 +66,10 @@ pub(in crate::cli) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
 
 async fn create(args: Create) -> anyhow::Result<()> {
     let context = AdminContext::open(&args.common, Some(&args.secrets.webhook_key()?))?;
-    let url = args.callback_url.as_deref();
-    anyhow::ensure!(url.is_none_or(valid_callback_url), "the callback URL is not an http or https URL");
     let reason = args.reason.as_deref();
     let (by, metadata) = (admin::actor(reason), admin::metadata(reason));
-    let created = context.registration.create_partner(&args.name, url, &by, &metadata).await;
+    let created =
+        context.registration.create_partner(&args.name, args.callback_url.as_ref(), &by, &metadata).await;
     let new = created.map_err(admin::explain)?;
     context.print(&json!({
         "id": new.partner.id,

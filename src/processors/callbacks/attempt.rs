@@ -4,7 +4,8 @@ use super::claim::{self, AttemptResult, Claimed};
 use super::deliveries::Status;
 use super::post::{Answer, Message, Poster};
 use super::signature::signatures;
-use super::{Error, schedule, url};
+use super::target::target;
+use super::{Error, schedule};
 use crate::clock::Clock;
 use crate::identity::{self, Identity, Partner};
 use chrono::{DateTime, Utc};
@@ -35,7 +36,7 @@ impl AttemptContext {
         let outcome = match self.endpoint(claimed.partner_id).await? {
             Endpoint::Closed { why } => self.not_sent(claimed, why),
             Endpoint::Open { url } => {
-                let target = url::target(claimed.own_url.as_deref(), &url).to_owned();
+                let target = target(claimed.own_url.as_deref(), &url).to_owned();
                 let answer = self.send(claimed, &target).await?;
                 self.result_of(claimed, target, answer).await?
             }
@@ -101,9 +102,7 @@ impl AttemptContext {
     ) -> Result<bool, Error> {
         self.identity.disable_callback(claimed.partner_id, url, now).await?;
         match self.endpoint(claimed.partner_id).await? {
-            Endpoint::Open { url: registered } => {
-                Ok(url::target(claimed.own_url.as_deref(), &registered) == url)
-            }
+            Endpoint::Open { url: registered } => Ok(target(claimed.own_url.as_deref(), &registered) == url),
             Endpoint::Closed { why } => {
                 let disabled = claim::disable_waiting(&self.pool, claimed.partner_id, why, now).await?;
                 tracing::warn!(partner_id = %claimed.partner_id, disabled, "a partner's endpoint answered 410; its callbacks are disabled");

@@ -5,7 +5,7 @@
 //! and the same status.
 
 use super::deliveries::Status;
-use super::{body, url};
+use super::{body, target};
 use crate::clock::Clock;
 use crate::event_log::{Sink, SinkError};
 use crate::identity::{self, Identity, Partner};
@@ -190,7 +190,7 @@ fn delivery(
     else {
         return Ok(None);
     };
-    let own_url = view.callback_url.as_deref().filter(|own| url::same_origin(own, registered));
+    let own_url = target::allowed(view.callback_url.as_deref(), registered);
     Ok(Some(NewDelivery {
         partner: partner.id,
         event_id: event.event_id,

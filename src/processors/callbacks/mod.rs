@@ -11,12 +11,12 @@
 //!
 //! | request | call | refusals |
 //! | --- | --- | --- |
-//! | POST /partner/activate/ with `callback_url` | [`same_origin`] with the registered one | 400 `callback_url_not_allowed` |
+//! | POST /partner/activate/ with `callback_url` | [`CallbackUrl::same_origin`](crate::identity::CallbackUrl::same_origin) with the registered one | 400 `callback_url_not_allowed` |
 //! | GET /partner/validate/… | [`ValidateAnswer`] | |
 //! | POST /partner/callbacks/test/ | [`Callbacks::enqueue_ping`], 202 | `NoCallbackUrl`, `EndpointDisabled` |
 //! | GET /admin/callbacks/?status= | [`Callbacks::list`] | |
 //! | POST /admin/callbacks/{id}/resend/ | [`Callbacks::resend`], 202 | `DeliveryNotFound`: 404 |
-//! | POST, PATCH /admin/partners/ | [`valid_callback_url`] | 400 |
+//! | POST, PATCH /admin/partners/ | [`CallbackUrl`](crate::identity::CallbackUrl) | 400 |
 //!
 //! **Architecture Invariant:** no connection and no transaction of the database is held during a call to
 //! a receiver.
@@ -32,15 +32,14 @@ mod resolver;
 mod schedule;
 mod sender;
 mod signature;
+mod target;
 mod upkeep;
-mod url;
 
 pub use body::ValidateAnswer;
 pub use deliveries::{Delivery, Status};
 pub use enqueuer::Enqueuer;
 pub use post::ClientError;
 pub use sender::Sender;
-pub use url::{same_origin, valid_callback_url};
 
 use crate::clock::Clock;
 use crate::identity::{self, Identity};

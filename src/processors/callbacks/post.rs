@@ -3,7 +3,7 @@
 use super::Settings;
 use super::address::is_public;
 use super::resolver::{AddressRefused, PublicResolver};
-use super::url;
+use crate::identity::CallbackUrl;
 use crate::telemetry::chain;
 use crate::tls::http_client;
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
@@ -80,16 +80,16 @@ impl Poster {
 
     /// Sends one request, in at most the timeout.
     pub(super) async fn post(&self, message: Message<'_>) -> Answer {
-        let Some(url) = url::parse(message.url) else {
+        let Ok(url) = CallbackUrl::parse(message.url) else {
             return Answer::none("the URL is invalid");
         };
-        if !self.may_call(&url) {
+        if !self.may_call(url.url()) {
             return Answer::none(AddressRefused.to_string());
         }
         let deadline = Instant::now() + self.timeout;
         let call = self
             .client
-            .post(url)
+            .post(url.url().clone())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .header(WEBHOOK_ID, message.id.to_string())
             .header(WEBHOOK_TIMESTAMP, message.timestamp)

@@ -3,7 +3,7 @@
 use super::receiver::{Receiver, Reply};
 use super::{Fixture, succeeded, text};
 use chrono::TimeDelta;
-use offers::identity::{Actor, PartnerChange};
+use offers::identity::{Actor, CallbackUrl, PartnerChange};
 use offers::processors::callbacks::{Error, Status};
 use serde_json::json;
 use standardwebhooks::Webhook;
@@ -96,7 +96,8 @@ async fn what_was_delivered_can_be_sent_again_to_where_the_partner_is_now() {
     fixture.project_and_enqueue().await;
     let mut sender = fixture.sender();
     fixture.drain(&mut sender).await;
-    let moved = PartnerChange { callback_url: Some(Some(new.url.clone())), ..PartnerChange::default() };
+    let moved =
+        PartnerChange { callback_url: Some(CallbackUrl::parse(&new.url).ok()), ..PartnerChange::default() };
     let now = fixture.clock.now().utc();
     fixture.identity.update_partner(partner.id, &moved, &Actor::system("test"), now).await.unwrap();
 

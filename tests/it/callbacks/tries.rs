@@ -4,7 +4,7 @@ use super::receiver::{Receiver, Reply};
 use super::{CLAIM_OVER, Fixture, settings, succeeded};
 use crate::support::eventually::eventually;
 use chrono::TimeDelta;
-use offers::identity::{Actor, PartnerChange};
+use offers::identity::{Actor, CallbackUrl, PartnerChange};
 use offers::processors::callbacks::{Error, Settings, Status};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -85,7 +85,8 @@ async fn a_410_disables_the_endpoint_until_a_url_is_registered_again() {
     assert_eq!(fixture.drain(&mut sender).await, 0);
     assert_eq!(fixture.callbacks.list(Some(Status::Disabled), None, 50).await.unwrap().items.len(), 11);
 
-    let change = PartnerChange { callback_url: Some(Some(other.url.clone())), ..PartnerChange::default() };
+    let change =
+        PartnerChange { callback_url: Some(CallbackUrl::parse(&other.url).ok()), ..PartnerChange::default() };
     let now = fixture.clock.now().utc();
     fixture.identity.update_partner(partner.id, &change, &Actor::system("test"), now).await.unwrap();
     for delivery in disabled {

@@ -3,7 +3,7 @@
 use super::{OTHER_SECRET, admin, after, fixture, instance, start, text};
 use chrono::Utc;
 use futures::future::join_all;
-use offers::identity::{Caller, Error, Identity, LIVE_KEYS_MAX, OwnerKind, PartnerChange};
+use offers::identity::{CallbackUrl, Caller, Error, Identity, LIVE_KEYS_MAX, OwnerKind, PartnerChange};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
@@ -135,13 +135,20 @@ async fn a_webhook_secret_rotates_with_a_day_of_overlap() {
 async fn a_gone_endpoint_gets_no_callbacks_until_it_is_registered_again() {
     let f = fixture().await;
     let (old, new) = ("https://shop.example/a", "https://shop.example/b");
-    let made = f.identity.create_partner("Shop", Some(old), &admin(), start()).await.unwrap();
+    let made = f
+        .identity
+        .create_partner("Shop", Some(&CallbackUrl::parse(old).unwrap()), &admin(), start())
+        .await
+        .unwrap();
     let id = made.partner.id;
     f.identity.disable_callback(id, new, start()).await.unwrap();
     assert_eq!(f.identity.get_partner(id).await.unwrap().callback_disabled_at, None);
     f.identity.disable_callback(id, old, start()).await.unwrap();
     assert_eq!(f.identity.get_partner(id).await.unwrap().callback_disabled_at, Some(start()));
-    let change = PartnerChange { callback_url: Some(Some(new.to_owned())), ..PartnerChange::default() };
+    let change = PartnerChange {
+        callback_url: Some(Some(CallbackUrl::parse(new).unwrap())),
+        ..PartnerChange::default()
+    };
     let changed = f.identity.update_partner(id, &change, &admin(), start()).await.unwrap();
     assert_eq!((changed.callback_url.as_deref(), changed.callback_disabled_at), (Some(new), None));
     let removed = PartnerChange { callback_url: Some(None), ..PartnerChange::default() };

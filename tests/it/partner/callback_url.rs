@@ -3,14 +3,17 @@
 use super::{activate, float, get, is_replayed, wish, with};
 use crate::support::service::{Service, Shop, send};
 use domain::TransactionId;
-use offers::identity::{Actor, PartnerChange};
+use offers::identity::{Actor, CallbackUrl, PartnerChange};
 use reqwest::Method;
 use serde_json::json;
 
 const REGISTERED: &str = "https://shop.example/hooks?token=1";
 
 async fn register(service: &Service, shop: &Shop, url: Option<&str>) {
-    let change = PartnerChange { callback_url: Some(url.map(str::to_owned)), ..PartnerChange::default() };
+    let change = PartnerChange {
+        callback_url: Some(url.map(|url| CallbackUrl::parse(url).unwrap())),
+        ..PartnerChange::default()
+    };
     let now = service.app.clock.now().utc();
     service.app.identity.update_partner(shop.id, &change, &Actor::system("test"), now).await.unwrap();
 }

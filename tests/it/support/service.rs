@@ -12,7 +12,7 @@ use offers::app::{App, Resources, catalogue};
 use offers::clock::Clock;
 use offers::config::Protection;
 use offers::event_log::{AggregateCommand, Outcome, Plan};
-use offers::identity::{Actor, NewUser, Roles};
+use offers::identity::{Actor, CallbackUrl, NewUser, Roles};
 use offers::runtime;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
@@ -150,7 +150,9 @@ impl Service {
     /// The same, with a registered callback URL.
     pub async fn shop_at(&self, name: &str, hundredths: i64, url: Option<&str>) -> Shop {
         let now = self.app.clock.now().utc();
-        let new = self.app.identity.create_partner(name, url, &Actor::system("test"), now).await.unwrap();
+        let url = url.map(|url| CallbackUrl::parse(url).unwrap());
+        let new =
+            self.app.identity.create_partner(name, url.as_ref(), &Actor::system("test"), now).await.unwrap();
         let id = new.partner.id;
         self.app.accounts.open(id.into(), Kind::Partner, &Metadata::system("test")).await.unwrap();
         if hundredths > 0 {

@@ -10,8 +10,7 @@ use crate::http::extract::path::Id;
 use crate::http::extract::query::Parameters;
 use crate::http::extract::values::{Expected, boolean, line};
 use crate::http::problem::Problem;
-use crate::identity::{Partner, PartnerChange};
-use crate::processors::callbacks::valid_callback_url;
+use crate::identity::{CallbackUrl, Partner, PartnerChange};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -39,7 +38,7 @@ pub(crate) async fn create(
     })?;
     let metadata = Metadata { reason: reason.clone(), ..context.metadata(admin.actor().to_string()) };
     let by = admin.actor().because(reason);
-    let new = app.registration.create_partner(&name, url.as_deref(), &by, &metadata).await?;
+    let new = app.registration.create_partner(&name, url.as_ref(), &by, &metadata).await?;
     let body = json!({
         "id": new.partner.id,
         "name": new.partner.name,
@@ -104,11 +103,7 @@ fn shown(partner: &Partner) -> Value {
 }
 
 /// A URL that could be called; where it leads is judged when it is.
-fn callback_url(value: &RawValue) -> Result<String, Expected> {
+fn callback_url(value: &RawValue) -> Result<CallbackUrl, Expected> {
     let url = line(1..=MAX_URL)(value)?;
-    if valid_callback_url(&url) {
-        Ok(url)
-    } else {
-        Err("must be an http or https URL without a user".to_owned())
-    }
+    CallbackUrl::parse(&url).map_err(|_| "must be an http or https URL without a user".to_owned())
 }
