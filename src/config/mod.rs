@@ -15,6 +15,7 @@ pub use duration::{parse_duration, parse_lifetime};
 pub use protection::{Network, Origin, Protection, Rate, RateLimit};
 pub use secret::{Secret, SecretError};
 
+use crate::telemetry::LogFormat;
 use clap::{Args, ValueEnum};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -321,13 +322,4 @@ impl Mail {
     pub fn smtp_url(&self) -> Result<Option<Secret>, SecretError> {
         secret::optional("OFFERS_SMTP_URL", self.smtp_url.as_ref(), self.smtp_url_file.as_deref())
     }
-}
-
-/// How logs are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// One JSON object a line, for machines.
-    Json,
-    /// For a person in front of a terminal.
-    Text,
 }

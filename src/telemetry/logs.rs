@@ -3,12 +3,21 @@
 //! The fields of a JSON line are `timestamp`, `level`, `target`, `message`, those of the event, and
 //! under `span` those of the request: `request_id`, `trace_id`, `method`, `path`, `status`.
 
-use crate::config::LogFormat;
+use clap::ValueEnum;
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// What is logged unless `RUST_LOG` says otherwise.
 const DEFAULT_FILTER: &str = "info,async_nats=warn,sqlx=warn";
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line, for machines.
+    Json,
+    /// For a person in front of a terminal.
+    Text,
+}
 
 /// Logs to stderr from now on; a second call changes nothing.
 pub fn log_to_stderr(format: LogFormat) {

@@ -7,6 +7,6 @@ mod metrics;
 mod trace;
 
 pub use error_chain::chain;
-pub use logs::log_to_stderr;
+pub use logs::{LogFormat, log_to_stderr};
 pub use metrics::{Described, METRICS, Shape, Values, collect_metrics, manual};
 pub use trace::{Exporter, Kind, Span, TraceError, export_traces};
