@@ -59,7 +59,7 @@ impl Statuses {
                 tracing::debug!(error = %chain(&error), "a status is read without Redis");
             }
         }
-        let Some(Folded { transaction, listed }) = self.from_stream(id).await? else { return Ok(None) };
+        let Some(Folded { transaction, listed }) = self.read_stream(id).await? else { return Ok(None) };
         let hash = TransactionHash::from(&transaction.view);
         if listed && let Err(error) = self.hashes.write_back(&hash).await {
             tracing::debug!(error = %chain(&error), "a status was not written back");
@@ -96,7 +96,7 @@ impl Statuses {
 
     /// The transaction `id` with its history.
     pub async fn find(&self, id: TransactionId) -> Result<Option<TransactionWithHistory>, Error> {
-        let Some(Folded { transaction, listed }) = self.from_stream(id).await? else { return Ok(None) };
+        let Some(Folded { transaction, listed }) = self.read_stream(id).await? else { return Ok(None) };
         if listed {
             self.cover(std::slice::from_ref(&transaction.view)).await;
         }
@@ -180,7 +180,7 @@ impl Statuses {
     }
 
     /// The transaction `id` from its own stream, as far as the read tables are, but at least requested.
-    async fn from_stream(&self, id: TransactionId) -> Result<Option<Folded>, Error> {
+    async fn read_stream(&self, id: TransactionId) -> Result<Option<Folded>, Error> {
         let folded = |view, events, listed| {
             let transaction = TransactionWithHistory { view, events };
             Folded { transaction, listed }

@@ -182,7 +182,7 @@ impl Roles {
 
     /// Their names, as a response shows them.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.0.iter().map(|role| role.into_str())
+        self.0.iter().map(Role::into_str)
     }
 
     pub(super) fn stored(&self) -> Vec<&'static str> {

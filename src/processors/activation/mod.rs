@@ -104,7 +104,7 @@ impl ActivationProcessor {
         };
         let verdict = match self.attempt(id, cause).await {
             Ok(verdict) => verdict,
-            Err(error) => self.after_error(id, &error),
+            Err(error) => after_error(id, &error),
         };
         match &verdict {
             Verdict::Done => {}
@@ -232,30 +232,6 @@ impl ActivationProcessor {
         }
         Ok(Verdict::Done)
     }
-
-    /// What to do after the log refused an attempt.
-    fn after_error(&self, id: TransactionId, error: &ExecuteError) -> Verdict {
-        match error {
-            ExecuteError::Rejected(Rejection::Transaction(
-                Error::AlreadySucceeded | Error::AlreadyFailed,
-            )) => {
-                Verdict::Done // another process was faster
-            }
-            ExecuteError::Rejected(Rejection::Transaction(Error::NeverRequested)) => {
-                park("the log has no such transaction")
-            }
-            ExecuteError::Rejected(Rejection::Transaction(Error::AttemptOutOfOrder)) => {
-                Verdict::RetryAfter(LOG_RETRY)
-            }
-            ExecuteError::Rejected(rejection) => park(&rejection.to_string()),
-            ExecuteError::Log(LogError::Unreadable(unknown)) => park(&unknown.to_string()),
-            ExecuteError::Log(LogError::Broken { .. }) => park(&error.to_string()),
-            other => {
-                tracing::warn!(transaction_id = %id, error = %chain(&other), "cannot read or write the log for {id}; retrying: {other}");
-                Verdict::RetryAfter(LOG_RETRY)
-            }
-        }
-    }
 }
 
 /// The metadata of the attempt's events: with the trace context of `span`, or of the cause if tracing is off.
@@ -265,6 +241,28 @@ fn metadata(id: TransactionId, cause: &Cause, span: &Span) -> Metadata {
         causation_id: Some(cause.event_id.to_string()),
         traceparent: span.traceparent().or_else(|| cause.traceparent.clone()),
         ..Metadata::system("activation")
+    }
+}
+
+/// What to do after the log refused an attempt.
+fn after_error(id: TransactionId, error: &ExecuteError) -> Verdict {
+    match error {
+        ExecuteError::Rejected(Rejection::Transaction(Error::AlreadySucceeded | Error::AlreadyFailed)) => {
+            Verdict::Done // another process was faster
+        }
+        ExecuteError::Rejected(Rejection::Transaction(Error::NeverRequested)) => {
+            park("the log has no such transaction")
+        }
+        ExecuteError::Rejected(Rejection::Transaction(Error::AttemptOutOfOrder)) => {
+            Verdict::RetryAfter(LOG_RETRY)
+        }
+        ExecuteError::Rejected(rejection) => park(&rejection.to_string()),
+        ExecuteError::Log(LogError::Unreadable(unknown)) => park(&unknown.to_string()),
+        ExecuteError::Log(LogError::Broken { .. }) => park(&error.to_string()),
+        other => {
+            tracing::warn!(transaction_id = %id, error = %chain(&other), "cannot read or write the log for {id}; retrying: {other}");
+            Verdict::RetryAfter(LOG_RETRY)
+        }
     }
 }
 

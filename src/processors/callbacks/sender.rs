@@ -159,7 +159,7 @@ impl Sender {
                 self.slow_endpoints.remove(&partner);
             }
             Err(cause) => {
-                tracing::error!(error = %chain(&cause), "an attempt of a callback panicked")
+                tracing::error!(error = %chain(&cause), "an attempt of a callback panicked");
             }
         }
     }
@@ -173,7 +173,7 @@ async fn attempt(context: Arc<AttemptContext>, claimed: Claimed, longest: Durati
             tracing::warn!(delivery_id = %claimed.id, error = %chain(&cause), "cannot record the result of a callback; it will be sent again");
         }
         Err(_) => {
-            tracing::warn!(delivery_id = %claimed.id, "the database was too slow for a callback; it will be sent again")
+            tracing::warn!(delivery_id = %claimed.id, "the database was too slow for a callback; it will be sent again");
         }
     }
     Attempted { partner: claimed.partner_id.0, took: began.elapsed() }

@@ -102,7 +102,9 @@ impl Office {
     pub async fn states(&self) -> BTreeMap<String, usize> {
         let rows = sqlx::query("select state, count(*) as mails from sent_mail group by state");
         let rows = rows.fetch_all(&self.world.parts.pool).await.unwrap();
-        let counted = |row: &sqlx::postgres::PgRow| (row.get("state"), row.get::<i64, _>("mails") as usize);
+        let counted = |row: &sqlx::postgres::PgRow| {
+            (row.get("state"), usize::try_from(row.get::<i64, _>("mails")).unwrap())
+        };
         rows.iter().map(counted).collect()
     }
 

@@ -19,8 +19,6 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use uuid::Uuid;
 
-/// The statuses by the names that clients write.
-
 /// `GET /admin/callbacks/?status=`
 pub(crate) async fn list_all(
     State(app): State<Shared>,
