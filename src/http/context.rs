@@ -1,33 +1,26 @@
-//! What is known about a request beside what it asks for: its id, its trace, its path.
+//! What is known about a request in addition to what it asks for: its id, its trace, its path.
 //!
 //! The id is the caller's `X-Request-Id` when it is fit to be repeated, else a fresh one, and stands
 //! on every response. A W3C `traceparent` is kept as it came and passed on with the events.
 
-use super::middleware::security;
+use super::headers::{TRACEPARENT, X_REQUEST_ID};
 use axum::extract::{FromRequestParts, Request};
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::middleware::Next;
-use axum::response::Response;
 use domain::Metadata;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Instant;
-use tracing::Instrument;
 use uuid::Uuid;
 
-/// The header of a request's id.
-pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The longest request id that is taken over from a caller, in bytes.
 const MAX_REQUEST_ID: usize = 128;
 
 /// One request's id, trace and path; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Context(Arc<Known>);
+pub(super) struct Context(Arc<RequestInfo>);
 
 #[derive(Clone, Debug, Default)]
-struct Known {
+struct RequestInfo {
     request_id: String,
     traceparent: Option<String>,
     path: String,
@@ -35,9 +28,9 @@ struct Known {
 }
 
 impl Context {
-    fn of(request: &Request) -> Self {
+    pub(super) fn of(request: &Request) -> Self {
         let headers = request.headers();
-        Self(Arc::new(Known {
+        Self(Arc::new(RequestInfo {
             request_id: request_id(headers).unwrap_or_else(|| Uuid::now_v7().to_string()),
             traceparent: traceparent(headers),
             path: request.uri().path().to_owned(),
@@ -73,7 +66,7 @@ impl Context {
     #[must_use]
     pub(super) fn within(&self, traceparent: String) -> Self {
         tracing::Span::current().record("trace_id", trace_id(&traceparent));
-        Self(Arc::new(Known { traceparent: Some(traceparent), ..(*self.0).clone() }))
+        Self(Arc::new(RequestInfo { traceparent: Some(traceparent), ..(*self.0).clone() }))
     }
 
     /// What every event of this request says about who asked (`user:<id>`) and within which trace.
@@ -96,39 +89,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Context {
     }
 }
 
-/// Around everything: one span a request, its id on the response, and nothing kept by caches on the way
-/// unless a handler says so.
-pub(super) async fn around(mut request: Request, next: Next) -> Response {
-    let begun = Instant::now();
-    let context = Context::of(&request);
-    let id = HeaderValue::from_str(context.request_id()).expect("a request id is visible ASCII");
-    let span = tracing::info_span!(
-        "request",
-        request_id = context.request_id(),
-        trace_id = context.traceparent().map(trace_id),
-        method = %request.method(),
-        path = context.path(),
-        status = tracing::field::Empty,
-    );
-    request.extensions_mut().insert(context);
-    let mut response = next.run(request).instrument(span.clone()).await;
-    let headers = response.headers_mut();
-    headers.insert(X_REQUEST_ID, id);
-    security::protect(headers);
-    let status = response.status();
-    if status.is_server_error() || tracing::enabled!(tracing::Level::DEBUG) {
-        span.record("status", status.as_u16()); // writes the span's fields anew: only for who reads them
-    }
-    let elapsed_ms = begun.elapsed().as_millis();
-    span.in_scope(|| match status.is_server_error() {
-        true => tracing::warn!(elapsed_ms, "answered with a failure of ours"),
-        false => tracing::debug!(elapsed_ms, "answered"),
-    });
-    response
-}
-
 /// The part of a `traceparent` that all spans of one trace share.
-fn trace_id(traceparent: &str) -> &str {
+pub(super) fn trace_id(traceparent: &str) -> &str {
     traceparent.split('-').nth(1).unwrap_or_default()
 }
 
@@ -156,6 +118,7 @@ fn traceparent(headers: &HeaderMap) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::HeaderValue;
 
     fn traced(text: &'static str) -> Option<String> {
         traceparent(&HeaderMap::from_iter([(TRACEPARENT, HeaderValue::from_static(text))]))

@@ -1,10 +1,10 @@
 //! What holds for every request, shown on a few routes of its own.
 
-use super::around;
 use super::extract::fields::Fields;
 use super::extract::path::Id;
 use super::extract::values::line;
 use super::middleware::limits;
+use super::with_common_layers;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use axum::middleware::from_fn_with_state;
@@ -26,7 +26,7 @@ fn routes() -> Router {
         .route("/echo", post(echo))
         .route("/things/{id}", get(|Id(id): Id<Uuid>| async move { id.to_string() }))
         .route("/panics", get(panics));
-    around(routes)
+    with_common_layers(routes)
 }
 
 struct Answer {
@@ -150,7 +150,7 @@ async fn the_callers_request_id_is_kept_and_any_other_replaced() {
 async fn what_is_more_than_can_be_served_is_refused_at_once() {
     let full = Arc::new(Semaphore::new(0));
     let routes = Router::new().route("/", get(|| async {})).layer(from_fn_with_state(full, limits::shed));
-    let answer = answer_of(around(routes), asked("/")).await;
+    let answer = answer_of(with_common_layers(routes), asked("/")).await;
     assert_eq!((answer.status, answer.code()), (StatusCode::SERVICE_UNAVAILABLE, "overloaded".to_owned()));
     assert_eq!(answer.headers[header::RETRY_AFTER], "1");
 }
@@ -171,10 +171,13 @@ async fn who_only_waits_keeps_nobody_out() {
         .route("/waits", get(waits))
         .route("/works", get(|| async {}))
         .layer(from_fn_with_state(only_one.clone(), limits::shed));
-    let waiting = tokio::spawn(answer_of(around(routes.clone()), asked("/waits")));
+    let waiting = tokio::spawn(answer_of(with_common_layers(routes.clone()), asked("/waits")));
     begun.notified().await;
     for _ in 0..2 {
-        assert_eq!(answer_of(around(routes.clone()), asked("/works")).await.status, StatusCode::OK);
+        assert_eq!(
+            answer_of(with_common_layers(routes.clone()), asked("/works")).await.status,
+            StatusCode::OK
+        );
     }
     go_on.notify_one();
     assert_eq!(waiting.await.expect("no panic").status, StatusCode::OK);
@@ -189,7 +192,7 @@ async fn what_takes_too_long_is_ended_and_what_became_of_it_is_told() {
         .layer(from_fn_with_state(Duration::from_millis(20), limits::time_out));
     for (method, code) in [(Method::GET, "timeout"), (Method::POST, "outcome_unknown")] {
         let request = Request::builder().method(method).uri("/hangs").body(Body::empty());
-        let answer = answer_of(around(routes.clone()), request.expect("a request")).await;
+        let answer = answer_of(with_common_layers(routes.clone()), request.expect("a request")).await;
         assert_eq!((answer.status, answer.code()), (StatusCode::SERVICE_UNAVAILABLE, code.to_owned()));
         assert_eq!(answer.headers[header::RETRY_AFTER], "1");
     }

@@ -7,6 +7,7 @@ mod context;
 #[cfg(test)]
 mod edge_tests;
 mod extract;
+mod headers;
 mod middleware;
 mod openapi;
 mod problem;
@@ -24,7 +25,7 @@ use crate::config::Protection;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, patch, post};
-use middleware::{limits, observe, rate_limit, security};
+use middleware::{limits, observe, rate_limit, request_span, security};
 use resources::{account, activation, admin, audit, auth, health, offers, partner, renewals, status};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -42,18 +43,18 @@ type Shared = Arc<App>;
 
 /// The whole HTTP interface of `app`, behind `protection`.
 pub fn router(app: Arc<App>, protection: &Protection) -> Router {
-    let gate = Arc::new(rate_limit::Gate::new(app.clone(), protection));
+    let limiter = Arc::new(rate_limit::RateLimiter::new(app.clone(), protection));
     let slots = Arc::new(Semaphore::new(limits::MAX_IN_FLIGHT));
     let (api, _) = OpenApiRouter::new().nest(API, api()).split_for_parts();
     let api = api
         .layer(from_fn_with_state(limits::REQUEST_TIMEOUT, limits::time_out))
         .layer(from_fn_with_state(slots, limits::shed))
-        .layer(from_fn_with_state(gate, rate_limit::pass));
+        .layer(from_fn_with_state(limiter, rate_limit::enforce));
     let (beside, _) = watched().merge(openapi::routes()).split_for_parts();
     let routes = api.merge(beside).layer(from_fn(observe::measure));
-    let mut routes = around(routes.with_state(app));
-    if let Some(told) = security::strict_transport(protection) {
-        routes = routes.layer(from_fn_with_state(told, security::over_tls_alone));
+    let mut routes = with_common_layers(routes.with_state(app));
+    if let Some(value) = security::strict_transport(protection) {
+        routes = routes.layer(from_fn_with_state(value, security::send_strict_transport));
     }
     match security::cors(protection) {
         Some(pages) => routes.layer(pages),
@@ -61,9 +62,9 @@ pub fn router(app: Arc<App>, protection: &Protection) -> Router {
     }
 }
 
-/// What machines watch, alone: for an address that only they reach.
+/// Health and metrics alone: for an address that only monitoring reaches.
 pub fn watch_router(app: Arc<App>) -> Router {
-    around(watched().split_for_parts().0.with_state(app))
+    with_common_layers(watched().split_for_parts().0.with_state(app))
 }
 
 /// All routes, as the document describes them.
@@ -139,13 +140,13 @@ fn api() -> OpenApiRouter<Shared> {
         .route("/audit/transactions/{id}", get(audit::transaction))
 }
 
-/// What holds for every request to `routes`, from the inside out: a trailing slash means nothing, a
+/// The layers of every request to `routes`, from the inside out: a trailing slash means nothing, a
 /// panic is an answer, every error has one shape, every response an id.
-fn around(routes: Router) -> Router {
+fn with_common_layers(routes: Router) -> Router {
     let slash_or_not = NormalizePathLayer::trim_trailing_slash().layer(routes);
     Router::new()
         .fallback_service(slash_or_not)
         .layer(CatchPanicLayer::custom(problem::of_panic))
         .layer(from_fn(problem::render))
-        .layer(from_fn(context::around))
+        .layer(from_fn(request_span::request_span))
 }

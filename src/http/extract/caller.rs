@@ -1,7 +1,6 @@
 //! Who is calling, taken from the `Authorization` header before anything else is looked at.
 
 use crate::http::Shared;
-use crate::http::middleware::rate_limit::Known;
 use crate::http::problem::Problem;
 use crate::http::problem::code::Code;
 use crate::identity::Caller;
@@ -10,7 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use domain::{PartnerId, UserId};
 
-/// What the request says about its caller. Whoever names two callers names none: which one counts must not
+/// The value of `Authorization`. A request with two of them has no credentials: which one counts must not
 /// depend on who reads the headers, a proxy or we.
 pub(crate) fn credentials(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
@@ -20,11 +19,15 @@ pub(crate) fn credentials(headers: &HeaderMap) -> Option<&str> {
     }
 }
 
+/// The caller as the rate limiter found it; a handler need not check the credentials again.
+#[derive(Clone)]
+pub(crate) struct Authenticated(pub(crate) Result<Caller, Problem>);
+
 impl FromRequestParts<Shared> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
-        if let Some(Known(caller)) = parts.extensions.get() {
+        if let Some(Authenticated(caller)) = parts.extensions.get() {
             return caller.clone();
         }
         Ok(app.identity.authenticate(credentials(&parts.headers), app.clock.now().utc()).await?)

@@ -1,19 +1,17 @@
 //! The `Idempotency-Key` header (IETF draft `httpapi-idempotency-key-header`): what a client repeats
 //! so that a POST that moves money happens once.
 
+use crate::http::headers::IDEMPOTENCY_KEY;
 use crate::http::problem::Problem;
 use crate::http::problem::code::Code;
 use axum::extract::OptionalFromRequestParts;
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName};
 use domain::ids::IdempotencyKey;
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// On an answer that was given before.
-pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// The longest key, in bytes.
 const MAX_KEY: usize = 255;
 

@@ -1,15 +1,13 @@
-//! How a client wants a status told: when (`Prefer: wait=N`, RFC 7240) and as what (`Accept`).
+//! How a client wants a status answered: when (`Prefer: wait=N`, RFC 7240) and as what (`Accept`).
 
 use super::idempotency::unquote;
-use axum::http::{HeaderMap, HeaderName, header};
+use crate::http::headers::PREFER;
+use axum::http::{HeaderMap, header};
 use std::time::Duration;
 
-/// Says which preference was applied.
-pub(crate) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 /// The media type of a stream of events.
 pub(crate) const EVENT_STREAM: &str = "text/event-stream";
-const PREFER: HeaderName = HeaderName::from_static("prefer");
-/// The longest wait, in seconds; whoever asks for more gets this.
+/// The longest wait, in seconds; a longer one is cut to this.
 const MAX_WAIT_S: u64 = 30;
 
 /// How long the client wants the answer held back at most; `None` when it does not say, or not soundly.
@@ -49,7 +47,7 @@ fn media_range(text: &str) -> (String, u32) {
     (name, weight.map_or(1000, thousandths))
 }
 
-/// `1`, `0.5`, `0.125`; what is no weight counts as none.
+/// Parses a q-value (RFC 9110 §12.4.2) in thousandths; invalid values count as 0.
 fn thousandths(weight: &str) -> u32 {
     let (whole, fraction) = weight.split_once('.').unwrap_or((weight, ""));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
@@ -79,7 +77,7 @@ mod tests {
     use super::*;
     use axum::http::HeaderValue;
 
-    fn headers(name: HeaderName, lines: &[&str]) -> HeaderMap {
+    fn headers(name: axum::http::HeaderName, lines: &[&str]) -> HeaderMap {
         let value = |line: &&str| HeaderValue::from_str(line).expect("a header's value");
         lines.iter().map(|line| (name.clone(), value(line))).collect()
     }

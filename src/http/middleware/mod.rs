@@ -3,4 +3,5 @@
 pub(crate) mod limits;
 pub(crate) mod observe;
 pub(crate) mod rate_limit;
+pub(crate) mod request_span;
 pub(crate) mod security;

@@ -5,15 +5,16 @@
 
 use crate::config::Protection;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use std::time::Duration;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::rate_limit::{RATE_LIMIT, RATE_LIMIT_POLICY};
-use crate::http::context::X_REQUEST_ID;
-use crate::http::extract::idempotency::REPLAYED;
+use crate::http::headers::{
+    IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, LAST_EVENT_ID, PREFER, PREFERENCE_APPLIED, RATE_LIMIT,
+    RATE_LIMIT_POLICY, TRACEPARENT, X_REQUEST_ID,
+};
 
 /// Nothing is loaded, run, framed or sent anywhere.
 const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
@@ -35,13 +36,13 @@ pub(crate) fn strict_transport(protection: &Protection) -> Option<HeaderValue> {
 }
 
 /// Tells browsers to come over TLS alone.
-pub(crate) async fn over_tls_alone(
-    State(told): State<HeaderValue>,
+pub(crate) async fn send_strict_transport(
+    State(value): State<HeaderValue>,
     request: Request,
     next: Next,
 ) -> Response {
     let mut response = next.run(request).await;
-    response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, told);
+    response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value);
     response
 }
 
@@ -50,11 +51,10 @@ pub(crate) fn cors(protection: &Protection) -> Option<CorsLayer> {
     let origins = protection.cors_origins.iter().map(ToString::to_string);
     let origins: Vec<HeaderValue> =
         origins.map(|origin| HeaderValue::try_from(origin).expect("an origin is ASCII")).collect();
-    let lower = HeaderName::from_static;
-    let sent = [header::AUTHORIZATION, header::CONTENT_TYPE, lower("idempotency-key"), lower("prefer")];
-    let also_sent = [X_REQUEST_ID, lower("traceparent"), header::IF_NONE_MATCH, lower("last-event-id")];
-    let shown = [X_REQUEST_ID, REPLAYED, RATE_LIMIT, RATE_LIMIT_POLICY, header::RETRY_AFTER];
-    let also_shown = [header::LOCATION, header::ETAG, header::LINK, lower("preference-applied")];
+    let sent = [header::AUTHORIZATION, header::CONTENT_TYPE, IDEMPOTENCY_KEY, PREFER];
+    let also_sent = [X_REQUEST_ID, TRACEPARENT, header::IF_NONE_MATCH, LAST_EVENT_ID];
+    let shown = [X_REQUEST_ID, IDEMPOTENT_REPLAYED, RATE_LIMIT, RATE_LIMIT_POLICY, header::RETRY_AFTER];
+    let also_shown = [header::LOCATION, header::ETAG, header::LINK, PREFERENCE_APPLIED];
     (!origins.is_empty()).then(|| {
         CorsLayer::new()
             .allow_origin(AllowOrigin::list(origins))

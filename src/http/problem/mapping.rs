@@ -1,4 +1,4 @@
-//! What the refusals of the rooms behind become for a client. A failure of ours is logged here, once.
+//! Maps the errors of the layers below to problems. A failure of ours is logged here, once.
 
 use super::code::Code;
 use super::{FieldError, Problem};

@@ -5,9 +5,10 @@ use crate::app::idempotency::IdempotentRequest;
 use crate::http::context::Context;
 use crate::http::extract::caller::User;
 use crate::http::extract::fields::Fields;
-use crate::http::extract::idempotency::{IdempotencyKeyHeader, REPLAYED};
+use crate::http::extract::idempotency::IdempotencyKeyHeader;
 use crate::http::extract::request::{Request, request};
 use crate::http::extract::rules::id;
+use crate::http::headers::IDEMPOTENT_REPLAYED;
 use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
 use crate::http::values::Id;
@@ -92,7 +93,7 @@ pub(crate) fn accepted(accepted: activate::Accepted) -> Response {
     let location = format!("/api/v1/activation/status/{id}/");
     let mut response = (StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(body)).into_response();
     if accepted.replayed {
-        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
     }
     response
 }

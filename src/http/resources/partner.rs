@@ -8,11 +8,12 @@ use crate::http::Shared;
 use crate::http::context::Context;
 use crate::http::extract::caller::Partner;
 use crate::http::extract::fields::Fields;
-use crate::http::extract::idempotency::{self, REPLAYED};
+use crate::http::extract::idempotency;
 use crate::http::extract::page::PageParams;
 use crate::http::extract::path::Id;
 use crate::http::extract::query::{Parameters, text, variant};
 use crate::http::extract::values::{amount, line, uuid};
+use crate::http::headers::IDEMPOTENT_REPLAYED;
 use crate::http::problem::Problem;
 use crate::http::problem::code::Code;
 use crate::http::problem::mapping::no_such_callback;
@@ -122,7 +123,7 @@ fn accepted(accepted: &Accepted) -> Response {
     let location = format!("/api/v1/partner/validate/{reference}/");
     let mut response = (StatusCode::CREATED, [(header::LOCATION, location)], Json(body)).into_response();
     if accepted.replayed {
-        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
     }
     response
 }

@@ -7,9 +7,10 @@
 use super::status::StatusBody;
 use crate::app::status_watch::{Signal, StatusSubscription};
 use crate::http::Shared;
+use crate::http::headers::{LAST_EVENT_ID, X_ACCEL_BUFFERING};
 use crate::http::problem::Problem;
 use crate::http::problem::mapping::no_such_transaction;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use domain::TransactionId;
@@ -25,10 +26,6 @@ const COMMENT_EVERY: Duration = Duration::from_secs(15);
 /// How long one stream lasts at most: it was opened with a token that lives minutes. The client comes
 /// again by itself, with a new one.
 const MAX_AGE: Duration = Duration::from_secs(15 * 60);
-
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// Tells proxies (nginx) to pass events on as they come.
-const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Begins to tell how `id` is going, with what it is now or with what the client has not heard yet.
 pub(crate) async fn answer(

@@ -4,16 +4,16 @@
 //! for as long as the hop that says it is a proxy of ours.
 
 use crate::config::Network;
+use crate::http::headers::X_FORWARDED_FOR;
 use crate::identity::network;
 use axum::extract::{ConnectInfo, FromRequestParts, Request};
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName};
 use parking_lot::Mutex;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// How many hops are looked at: nobody has more proxies, and an attacker's list is not worth reading.
 const HOPS_MAX: usize = 16;
 /// How often an `X-Forwarded-For` that is not believed is logged; anybody can send one.

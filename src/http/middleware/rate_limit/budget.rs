@@ -1,8 +1,11 @@
 //! One rate for many keys: how much each of them has left.
 //!
 //! The generic cell rate algorithm: for each key one number is kept, the moment at which its budget
-//! will be whole again. A request moves it on by one interval, and is refused when that would be more
+//! will be full again. A request moves it on by one interval, and is refused when that would be more
 //! than a whole window ahead. So a key may spend everything at once, and then gets it back evenly.
+//!
+//! Not the crate `governor`: its map of keys has no bound between two sweeps, and a flood of addresses is
+//! what this is for. Here a bounded cache forgets the keys that were not seen lately.
 
 use crate::config::Rate;
 use quick_cache::sync::Cache;
@@ -22,20 +25,20 @@ pub(crate) struct Budgets<K> {
     rate: Rate,
     /// Nanoseconds between two requests at the steady rate.
     interval: u64,
-    /// When each key's budget is whole again, in nanoseconds since `began`.
-    whole_at: Cache<K, Arc<AtomicU64>>,
+    /// When each key's budget is full again, in nanoseconds since `began`.
+    full_at: Cache<K, Arc<AtomicU64>>,
     began: Instant,
 }
 
-/// How a budget stands after a request was charged to it, or refused.
+/// What is left of a budget after a request was charged to it or refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct Quota {
     pub(crate) name: &'static str,
     pub(crate) rate: Rate,
     /// Requests that may come at once now.
     pub(crate) remaining: u64,
-    /// Until the budget is whole again, when nothing more comes.
-    pub(crate) whole_in: Duration,
+    /// Until the budget is full again if nothing more comes.
+    pub(crate) full_in: Duration,
     /// Until one more request is let through; `None` when this one was.
     pub(crate) refused_for: Option<Duration>,
 }
@@ -43,36 +46,36 @@ pub(crate) struct Standing {
 impl<K: Copy + Eq + Hash> Budgets<K> {
     pub(crate) fn new(name: &'static str, rate: Rate, began: Instant) -> Self {
         let interval = nanoseconds(rate.window) / u64::from(rate.requests);
-        Self { name, rate, interval: interval.max(1), whole_at: Cache::new(KEYS_MAX), began }
+        Self { name, rate, interval: interval.max(1), full_at: Cache::new(KEYS_MAX), began }
     }
 
     /// Charges one request to `key`, unless it has nothing left.
-    pub(crate) fn take(&self, key: K, now: Instant) -> Standing {
+    pub(crate) fn take(&self, key: K, now: Instant) -> Quota {
         let now = nanoseconds(now.saturating_duration_since(self.began));
         let cell = self.cell(key);
         let mut known = cell.load(Ordering::Relaxed);
         loop {
-            let whole_at = known.max(now) + self.interval;
-            if whole_at - now > self.capacity() {
-                return self.standing(known.max(now), now);
+            let full_at = known.max(now) + self.interval;
+            if full_at - now > self.capacity() {
+                return self.quota(known.max(now), now);
             }
-            match cell.compare_exchange_weak(known, whole_at, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return Standing { refused_for: None, ..self.standing(whole_at, now) },
+            match cell.compare_exchange_weak(known, full_at, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Quota { refused_for: None, ..self.quota(full_at, now) },
                 Err(moved) => known = moved,
             }
         }
     }
 
-    /// How `key` stands, when it has nothing left.
-    pub(crate) fn spent(&self, key: K, now: Instant) -> Option<Standing> {
+    /// The quota of `key` if it is exhausted.
+    pub(crate) fn exhausted(&self, key: K, now: Instant) -> Option<Quota> {
         let now = nanoseconds(now.saturating_duration_since(self.began));
-        let whole_at = self.whole_at.get(&key)?.load(Ordering::Relaxed);
-        (whole_at.max(now) + self.interval - now > self.capacity()).then(|| self.standing(whole_at, now))
+        let full_at = self.full_at.get(&key)?.load(Ordering::Relaxed);
+        (full_at.max(now) + self.interval - now > self.capacity()).then(|| self.quota(full_at, now))
     }
 
     fn cell(&self, key: K) -> Arc<AtomicU64> {
         let fresh = || Ok::<_, std::convert::Infallible>(Arc::new(AtomicU64::new(0)));
-        let Ok(cell) = self.whole_at.get_or_insert_with(&key, fresh);
+        let Ok(cell) = self.full_at.get_or_insert_with(&key, fresh);
         cell
     }
 
@@ -80,14 +83,14 @@ impl<K: Copy + Eq + Hash> Budgets<K> {
         self.interval * u64::from(self.rate.requests)
     }
 
-    fn standing(&self, whole_at: u64, now: u64) -> Standing {
-        let owed = whole_at - now;
+    fn quota(&self, full_at: u64, now: u64) -> Quota {
+        let owed = full_at - now;
         let wait = (owed + self.interval).saturating_sub(self.capacity());
-        Standing {
+        Quota {
             name: self.name,
             rate: self.rate,
             remaining: self.capacity().saturating_sub(owed) / self.interval,
-            whole_in: Duration::from_nanos(owed),
+            full_in: Duration::from_nanos(owed),
             refused_for: Some(Duration::from_nanos(wait)),
         }
     }
@@ -112,12 +115,12 @@ mod tests {
         let budgets = budgets(began);
         let at = |milliseconds| began + Duration::from_millis(milliseconds);
         for left in [2, 1, 0] {
-            let standing = budgets.take(1, at(0));
-            assert_eq!((standing.remaining, standing.refused_for), (left, None));
+            let quota = budgets.take(1, at(0));
+            assert_eq!((quota.remaining, quota.refused_for), (left, None));
         }
         let refused = budgets.take(1, at(400));
         assert_eq!(refused.refused_for, Some(Duration::from_millis(600)));
-        assert_eq!((refused.remaining, refused.whole_in), (0, Duration::from_millis(2600)));
+        assert_eq!((refused.remaining, refused.full_in), (0, Duration::from_millis(2600)));
         assert!(budgets.take(1, at(999)).refused_for.is_some());
         assert!(budgets.take(1, at(1000)).refused_for.is_none(), "refusals cost nothing");
         assert!(budgets.take(1, at(1001)).refused_for.is_some());
@@ -128,10 +131,10 @@ mod tests {
     fn keys_are_counted_apart() {
         let began = Instant::now();
         let budgets = budgets(began);
-        assert!(budgets.spent(1, began).is_none());
+        assert!(budgets.exhausted(1, began).is_none());
         let first: Vec<_> = (0..3).map(|_| budgets.take(1, began).refused_for).collect();
         assert_eq!(first, [None; 3]);
-        assert!(budgets.spent(1, began).is_some() && budgets.spent(2, began).is_none());
+        assert!(budgets.exhausted(1, began).is_some() && budgets.exhausted(2, began).is_none());
         assert!(budgets.take(2, began).refused_for.is_none());
     }
 
@@ -153,6 +156,6 @@ mod tests {
         let budgets = budgets(began);
         let granted = (0..200_000).all(|key| budgets.take(key, began).refused_for.is_none());
         assert!(granted, "what is forgotten begins anew");
-        assert!(budgets.whole_at.len() <= KEYS_MAX);
+        assert!(budgets.full_at.len() <= KEYS_MAX);
     }
 }

@@ -7,9 +7,10 @@ use crate::http::Shared;
 use crate::http::context::Context;
 use crate::http::extract::caller::Admin;
 use crate::http::extract::fields::Fields;
-use crate::http::extract::idempotency::{IdempotencyKeyHeader, REPLAYED};
+use crate::http::extract::idempotency::IdempotencyKeyHeader;
 use crate::http::extract::path::Id;
 use crate::http::extract::values::{line, positive_amount, prose};
+use crate::http::headers::IDEMPOTENT_REPLAYED;
 use crate::http::problem::Problem;
 use crate::http::problem::mapping::no_such_account;
 use crate::identity::OwnerKind;
@@ -109,7 +110,7 @@ async fn answer(app: &Shared, adjustment: &Adjustment, metadata: Metadata) -> Re
     });
     let mut response = (StatusCode::CREATED, Json(body)).into_response();
     if receipt.replayed {
-        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(response)
 }
