@@ -137,7 +137,8 @@ pub struct Servers {
     /// Connections for reading. Too few: requests wait; too many: PostgreSQL slows down for all.
     #[arg(long, env = "OFFERS_DATABASE_CONNECTIONS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(4..=1000))]
     pub database_connections: u32,
-    /// Redis: `redis://:password@host:port/database`.
+    /// Redis: `redis://:password@host:port/database`, or `rediss://…` over TLS, to a server whose certificate this
+    /// machine trusts.
     #[arg(long, env = "OFFERS_REDIS_URL", hide_env_values = true)]
     redis_url: Option<Secret>,
     #[arg(long, env = "OFFERS_REDIS_URL_FILE", hide = true)]

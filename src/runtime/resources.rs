@@ -55,7 +55,8 @@ impl Parts {
         let (identity_settings, bus_options) = (identity_settings(config)?, bus_options(config)?);
         let redis_url = config.servers.redis_url()?;
         let hashes = RedisHashes::open(redis_url.expose(), config.status_ttl).map_err(|_| {
-            let why = "it is not of the form redis://user:password@host:port/database".to_owned();
+            let why = "it is not of the form redis://user:password@host:port/database (or rediss:// for TLS)"
+                .to_owned();
             StartError::Setting { name: "OFFERS_REDIS_URL", why }
         })?;
         let connect = database(&config.servers.database_url()?)?;

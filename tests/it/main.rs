@@ -39,6 +39,7 @@ mod partner;
 mod problems;
 mod projections;
 mod protection;
+mod redis_over_tls;
 mod renewals;
 mod schedules;
 mod start;
