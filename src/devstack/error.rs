@@ -21,7 +21,7 @@ pub enum Error {
         found: String,
     },
     /// Another process uses this data directory.
-    #[error("process {pid} already runs on {dir}: see ./dev status, end it with ./dev down")]
+    #[error("process {pid} already runs on {dir}; choose another directory with OFFERS_DATA_DIR")]
     AlreadyRunning { dir: PathBuf, pid: i32 },
     /// Another process holds the lock and has not written its pid yet.
     #[error("{0} is in use by another process")]

@@ -1,9 +1,9 @@
 //! The files of a data directory: ports and the cluster's path, passwords, secrets, and the lock.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -108,10 +108,15 @@ fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec_pretty(value).expect("strings, numbers and paths are always JSON")
 }
 
+/// Creates a directory that nobody else can look into.
+pub(crate) fn create_private_directory(dir: &Path) -> Result<(), Error> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).at(dir)
+}
+
 /// Writes a whole file or nothing: readers see the old content or the new.
 pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), Error> {
     if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).at(parent)?;
+        create_private_directory(parent)?;
     }
     let mut draft = path.as_os_str().to_owned();
     draft.push(".new");

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::error::{At, Error};
+use super::error::Error;
 use super::files::{self, Passwords};
 use super::probe::Probe;
 use super::process::Signal;
@@ -19,7 +19,7 @@ const SHUTDOWN: Duration = Duration::from_secs(10);
 /// How to start it: clients on `port`, monitoring on `monitor`.
 pub(crate) fn spec(dir: &Path, port: u16, monitor: u16, passwords: &Passwords) -> Result<ServiceSpec, Error> {
     let home = dir.join("nats");
-    std::fs::create_dir_all(&home).at(&home)?;
+    files::create_private_directory(&home)?;
     let config = home.join("nats.conf");
     files::replace(&config, CONFIGURATION.as_bytes(), 0o644)?;
     let (port_arg, monitor_arg) = (port.to_string(), monitor.to_string());

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::error::{At, Error};
+use super::error::Error;
 use super::files::{self, Passwords};
 use super::probe::Probe;
 use super::process::Signal;
@@ -19,7 +19,7 @@ const SHUTDOWN: Duration = Duration::from_secs(5);
 /// How to start it on `port`. The password is in a file, because every user can read arguments.
 pub(crate) fn spec(dir: &Path, port: u16, passwords: &Passwords) -> Result<ServiceSpec, Error> {
     let home = dir.join("redis");
-    std::fs::create_dir_all(&home).at(&home)?;
+    files::create_private_directory(&home)?;
     let config = home.join("redis.conf");
     files::replace(&config, configuration(port, passwords).as_bytes(), 0o600)?;
     Ok(ServiceSpec {

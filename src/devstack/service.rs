@@ -4,8 +4,9 @@
 //! `Service` ends it too, without waiting.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::error::{At, Error};
+use super::files::create_private_directory;
 use super::probe::Probe;
 use super::process::{PidFile, ProcessIdentity, Signal};
 use crate::backoff::{Backoff, Delays};
@@ -179,9 +181,9 @@ impl Supervisor {
     fn spawn(&self) -> Result<Child, Error> {
         let spawned = |source| Error::Spawn { name: self.name.to_owned(), source };
         if let Some(parent) = self.log.parent() {
-            fs::create_dir_all(parent).at(parent)?;
+            create_private_directory(parent)?;
         }
-        let log = OpenOptions::new().create(true).append(true).open(&self.log).at(&self.log)?;
+        let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.log).at(&self.log)?;
         let child = self.spec.command(log).and_then(|mut command| command.spawn()).map_err(spawned)?;
         if let Some(identity) = identity(&child) {
             self.pid_file.write(&identity).at(&self.spec.home)?;

@@ -116,7 +116,7 @@ impl Journal {
         stop: CancellationToken,
     ) -> io::Result<(Arc<Journal>, impl Future<Output = io::Result<()>> + use<>)> {
         let file = match path {
-            Some(path) => Some(File::options().create(true).append(true).open(path).await?),
+            Some(path) => Some(File::options().create(true).append(true).mode(0o600).open(path).await?),
             None => None,
         };
         let (progress, written) = watch::channel(0);

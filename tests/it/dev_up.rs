@@ -2,7 +2,8 @@
 
 use crate::support::http;
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -16,6 +17,13 @@ async fn everything_comes_up_and_a_service_that_is_killed_comes_back() {
     let demo = up.demo().unwrap();
     assert!(ready(&demo).await);
 
+    for name in ["log", "mail", "secrets"] {
+        for path in below(&up.dir.join(name)).into_iter().chain([up.dir.join(name)]) {
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "others can read {}", path.display());
+        }
+    }
+
     let before = up.pid("serve").unwrap();
     kill_process(before, Signal::KILL).unwrap();
     eventually("it has another process", async || up.pid("serve").is_some_and(|now| now != before)).await;
@@ -26,6 +34,30 @@ async fn everything_comes_up_and_a_service_that_is_killed_comes_back() {
     assert!(up.demo().is_none(), "nothing claims to be ready");
     assert!(!ready(&demo).await);
     assert_eq!(up.pid("postgres"), None);
+}
+
+#[test]
+fn demo_logins_are_offered_to_other_machines_only_when_asked() {
+    let up = |listen: &str| {
+        let dir = std::env::temp_dir().join(format!("offers-it-{}-up-nowhere", std::process::id()));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_offers"));
+        command.args(["dev", "up", "--listen", listen, "--data-dir"]).arg(&dir);
+        let output = command.output().unwrap();
+        assert!(!output.status.success() && !dir.exists());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    for listen in ["0.0.0.0:0", "192.0.2.1:8080", "[::]:0"] {
+        let said = up(listen);
+        assert!(said.contains("--expose-demo-logins") && said.contains(listen), "{said}");
+    }
+}
+
+/// Everything below `dir`.
+fn below(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| if path.is_dir() { [vec![path.clone()], below(&path)].concat() } else { vec![path] })
+        .collect()
 }
 
 #[tokio::test]

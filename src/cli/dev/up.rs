@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::ensure;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Directory;
@@ -22,6 +23,9 @@ pub(in crate::cli) struct Args {
     /// The service's address; port 0 chooses a free port and keeps it
     #[arg(long, env = "OFFERS_LISTEN", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
+    /// Lets other machines log in with the demo passwords, when the service listens on more than 127.0.0.1
+    #[arg(long)]
+    expose_demo_logins: bool,
     /// The activation system; simulated unless given
     #[arg(long, env = "OFFERS_EXTERNAL_URL")]
     external_url: Option<String>,
@@ -46,6 +50,12 @@ pub(in crate::cli) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    ensure!(
+        args.expose_demo_logins || args.listen.ip().is_loopback(),
+        "{} can be reached from other machines, and everybody knows the demo passwords; listen on 127.0.0.1, or add \
+         --expose-demo-logins",
+        args.listen
+    );
     let mut interruption = Interruption::listen()?;
     let dir = args.directory.dir.clone();
     let started = tokio::select! {
