@@ -12,6 +12,7 @@ mod load;
 mod migrate;
 mod rebuild;
 mod serve;
+mod settings;
 mod simulator;
 
 /// Sells prepaid offers; every cent and every step is an event in one verifiable log.
@@ -57,8 +58,7 @@ enum Verb {
 /// Does what the command line says; the exit code is the verb's own.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run(cli) {
+    match settings::read().and_then(run) {
         Ok(code) => code,
         Err(error) => {
             // For a person: the whole chain of causes, and no backtrace.

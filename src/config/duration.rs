@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Ten years. A lifetime much longer than this has no date on which it ends.
-const LIFETIME_MAX: Duration = Duration::from_secs(3_650 * 24 * 60 * 60);
+const LIFETIME_MAX: Duration = DAY.saturating_mul(3_650);
 
 /// Parses a duration. A bare number is refused, because its unit would be a guess.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
@@ -14,12 +15,20 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 
 /// Parses how long something lives: more than 0, and at most ten years.
 pub fn parse_lifetime(text: &str) -> Result<Duration, String> {
-    let duration = parse_duration(text)?;
-    let is_sane = !duration.is_zero() && duration <= LIFETIME_MAX;
-    if is_sane {
-        Ok(duration)
-    } else {
-        Err(format!("{text:?} is out of bounds: more than 0s, at most 3650d"))
+    lifetime_up_to(LIFETIME_MAX)(text)
+}
+
+/// A parser of how long something lives: more than 0, and at most `longest`, which is whole days.
+pub(super) fn lifetime_up_to(longest: Duration) -> impl Fn(&str) -> Result<Duration, String> + Clone {
+    move |text| {
+        let duration = parse_duration(text)?;
+        let is_sane = !duration.is_zero() && duration <= longest;
+        if is_sane {
+            Ok(duration)
+        } else {
+            let days = longest.as_secs() / DAY.as_secs();
+            Err(format!("{text:?} is out of bounds: more than 0s, at most {days}d"))
+        }
     }
 }
 

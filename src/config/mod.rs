@@ -8,12 +8,15 @@ mod currency;
 mod duration;
 mod protection;
 mod secret;
+mod unknown;
 
 pub use cron::CronExpression;
 pub use currency::parse_currency;
+use duration::{DAY, lifetime_up_to};
 pub use duration::{parse_duration, parse_lifetime};
 pub use protection::{Network, Origin, Protection, Rate, RateLimit};
 pub use secret::{Secret, SecretError};
+pub use unknown::{UnknownVariable, refuse_unknown_variables};
 
 use crate::telemetry::LogFormat;
 use clap::{Args, ValueEnum};
@@ -26,6 +29,11 @@ use std::time::Duration;
 
 /// Bytes that an event stream may have: some thousand purchases, and what NATS can count.
 const STREAM_BYTES: RangeInclusive<u64> = 10_000_000..=i64::MAX.cast_unsigned();
+
+/// An access token is not looked up anywhere: until it ends, a stolen one works.
+const ACCESS_TOKEN_TTL_MAX: Duration = DAY;
+/// Somebody who has not been here for a year can log in again.
+const REFRESH_TOKEN_TTL_MAX: Duration = DAY.saturating_mul(365);
 
 /// What the manual says beside the flags.
 pub const BESIDE_THE_FLAGS: &str = "\
@@ -244,10 +252,10 @@ impl Secrets {
 #[command(next_help_heading = "Tokens")]
 pub struct Tokens {
     /// How long an access token lives.
-    #[arg(long, env = "OFFERS_ACCESS_TOKEN_TTL", default_value = "5m", value_parser = parse_lifetime)]
+    #[arg(long, env = "OFFERS_ACCESS_TOKEN_TTL", default_value = "5m", value_parser = lifetime_up_to(ACCESS_TOKEN_TTL_MAX))]
     pub access_token_ttl: Duration,
     /// How long a refresh token lives.
-    #[arg(long, env = "OFFERS_REFRESH_TOKEN_TTL", default_value = "7d", value_parser = parse_lifetime)]
+    #[arg(long, env = "OFFERS_REFRESH_TOKEN_TTL", default_value = "7d", value_parser = lifetime_up_to(REFRESH_TOKEN_TTL_MAX))]
     pub refresh_token_ttl: Duration,
     /// The memory that hashing one password takes, in KiB (OWASP: 19,456). Less is for tests.
     #[arg(long, env = "OFFERS_PASSWORD_MEMORY_KIB", default_value_t = 19_456)]

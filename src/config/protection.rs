@@ -9,6 +9,10 @@ use std::str::FromStr;
 use std::time::Duration;
 use url::Url;
 
+/// The largest networks that are believed to be somebody's own: 10.0.0.0/8, and more than a provider gives.
+const PREFIX_MIN_V4: u8 = 8;
+const PREFIX_MIN_V6: u8 = 16;
+
 /// How callers are held in bounds.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Protection")]
@@ -104,7 +108,16 @@ impl FromStr for Network {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        network.map(Self).map_err(|_| format!("{text:?} is not a network like 10.0.0.0/8 or 2001:db8::/32"))
+        let network: IpNet =
+            network.map_err(|_| format!("{text:?} is not a network like 10.0.0.0/8 or 2001:db8::/32"))?;
+        let shortest = match network {
+            IpNet::V4(_) => PREFIX_MIN_V4,
+            IpNet::V6(_) => PREFIX_MIN_V6,
+        };
+        if network.prefix_len() < shortest {
+            return Err(format!("{text:?} is larger than any network of your own: at most a /{shortest}"));
+        }
+        Ok(Self(network))
     }
 }
 
@@ -152,7 +165,9 @@ mod tests {
         assert!(inside("10.0.0.0/8", "10.1.2.3") && !inside("10.0.0.0/8", "11.1.2.3"));
         assert!(inside("192.0.2.7", "192.0.2.7") && !inside("192.0.2.7", "192.0.2.8"));
         assert!(inside("2001:db8::/32", "2001:db8::1") && !inside("10.0.0.0/8", "::1"));
-        assert!("10.0.0.0/33".parse::<Network>().is_err() && "proxy".parse::<Network>().is_err());
+        for wrong in ["10.0.0.0/33", "proxy", "0.0.0.0/0", "::/0", "10.0.0.0/7", "2000::/15"] {
+            assert!(wrong.parse::<Network>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

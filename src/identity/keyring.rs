@@ -7,9 +7,12 @@
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
+use std::collections::BTreeSet;
 
 /// The shortest secret that is taken: as long as the hash, shorter ones can be guessed.
 pub const SECRET_MIN_BYTES: usize = 32;
+/// Different bytes that a secret has at least. A random one in hexadecimal has fewer once in 100,000 times.
+const DISTINCT_BYTES_MIN: usize = 8;
 /// Plenty for a rotation; a longer list is a mistake in the configuration.
 pub const KEYS_MAX: usize = 10;
 
@@ -44,6 +47,12 @@ pub enum KeyringError {
         /// Its place in the list, from 1.
         number: usize,
     },
+    /// Under [`DISTINCT_BYTES_MIN`] different bytes.
+    #[error("secret number {number} consists of fewer than {DISTINCT_BYTES_MIN} different characters")]
+    TooPlain {
+        /// Its place in the list, from 1.
+        number: usize,
+    },
     /// The same secret twice.
     #[error("secret number {number} was given before")]
     Repeated {
@@ -67,6 +76,9 @@ impl Keyring {
             if secret.len() < SECRET_MIN_BYTES {
                 return Err(KeyringError::TooShort { number });
             }
+            if secret.bytes().collect::<BTreeSet<u8>>().len() < DISTINCT_BYTES_MIN {
+                return Err(KeyringError::TooPlain { number });
+            }
             let key = Key::new(secret);
             if keys.iter().any(|earlier| earlier.id == key.id) {
                 return Err(KeyringError::Repeated { number });
@@ -78,6 +90,12 @@ impl Keyring {
             1..=KEYS_MAX => Ok(Self { keys }),
             _ => Err(KeyringError::TooMany),
         }
+    }
+
+    /// Whether a key is in both rings.
+    #[must_use]
+    pub fn shares_a_key_with(&self, other: &Self) -> bool {
+        self.keys.iter().any(|key| other.get(&key.id).is_some())
     }
 
     /// A ring that nobody else has: for what needs one and makes nothing with it.
@@ -149,6 +167,9 @@ mod tests {
         assert_eq!(ring(" , ").err(), Some(KeyringError::Empty));
         assert_eq!(ring("short").err(), Some(KeyringError::TooShort { number: 1 }));
         assert_eq!(ring(&format!("{NEW},{NEW}")).err(), Some(KeyringError::Repeated { number: 2 }));
+        for plain in ["a".repeat(32), "abc".repeat(20)] {
+            assert_eq!(ring(&format!("{NEW},{plain}")).err(), Some(KeyringError::TooPlain { number: 2 }));
+        }
         assert!(!format!("{:?}", ring(NEW)).contains(NEW));
     }
 

@@ -139,6 +139,10 @@ fn identity_settings(config: &Serve) -> Result<Settings, StartError> {
     };
     let tokens = ring("OFFERS_JWT_KEY", config.secrets.jwt_key()?)?;
     let webhooks = ring("OFFERS_WEBHOOK_KEY", config.secrets.webhook_key()?)?;
+    if tokens.shares_a_key_with(&webhooks) {
+        let why = "OFFERS_JWT_KEY has the same key in it; each needs one of its own".to_owned();
+        return Err(StartError::Setting { name: "OFFERS_WEBHOOK_KEY", why });
+    }
     let mut settings = Settings::new(tokens, webhooks);
     settings.access_lifetime = config.tokens.access_token_ttl;
     settings.refresh_lifetime = config.tokens.refresh_token_ttl;

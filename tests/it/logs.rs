@@ -118,7 +118,7 @@ fn a_database_that_cannot_be_used_is_named_without_its_password() {
             .env("OFFERS_NATS_URL", format!("nats://app:{secret}@127.0.0.1:1"))
             .env("OFFERS_EXTERNAL_URL", "http://127.0.0.1:1")
             .env("OFFERS_JWT_KEY", format!("{secret}-0123456789abcdef"))
-            .env("OFFERS_WEBHOOK_KEY", format!("{secret}-0123456789abcdef"))
+            .env("OFFERS_WEBHOOK_KEY", format!("{secret}-fedcba9876543210"))
             .stdin(Stdio::null())
             .output()
             .unwrap();

@@ -3,6 +3,7 @@
 use std::process::{Command, Output};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
+const OTHER_KEY: &str = "fedcba9876543210fedcba9876543210";
 
 /// `offers serve` with everything it must be told, changed by `with`.
 fn serve(with: &[(&str, &str)]) -> Output {
@@ -14,7 +15,7 @@ fn serve(with: &[(&str, &str)]) -> Output {
         ("OFFERS_NATS_URL", "nats://127.0.0.1:9"),
         ("OFFERS_EXTERNAL_URL", "http://127.0.0.1:9"),
         ("OFFERS_JWT_KEY", KEY),
-        ("OFFERS_WEBHOOK_KEY", KEY),
+        ("OFFERS_WEBHOOK_KEY", OTHER_KEY),
     ]);
     command.envs(with.iter().copied()).output().unwrap()
 }
@@ -36,6 +37,28 @@ fn an_absent_postgresql_is_named_without_its_password() {
 fn a_missing_secret_is_named() {
     let said = refusal(&[("OFFERS_JWT_KEY", "")]);
     assert!(said.contains("OFFERS_JWT_KEY is not set"), "{said}");
+}
+
+#[test]
+fn a_setting_that_cannot_be_meant_is_refused_by_name() {
+    for (name, value, why) in [
+        ("OFFERS_TRUSTED_PROXIES", "0.0.0.0/0", "larger than any network of your own"),
+        ("OFFERS_TRUSTED_PROXIES", "10.0.0.1,::/0", "larger than any network of your own"),
+        ("OFFERS_ACCESS_TOKEN_TTL", "3650d", "at most 1d"),
+        ("OFFERS_REFRESH_TOKEN_TTL", "366d", "at most 365d"),
+        ("OFFERS_JWT_KEY", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "fewer than 8 different characters"),
+        ("OFFERS_WEBHOOK_KEY", KEY, "OFFERS_JWT_KEY has the same key in it"),
+    ] {
+        let said = refusal(&[(name, value)]);
+        assert!(said.contains(name) && said.contains(why), "{name}: {said}");
+        assert!(!said.contains(KEY), "{said}");
+    }
+}
+
+#[test]
+fn a_misspelt_variable_is_refused_with_the_nearest_known_one() {
+    let said = refusal(&[("OFFERS_RATE_LIMT_USER", "1/1m")]);
+    assert!(said.contains("OFFERS_RATE_LIMT_USER") && said.contains("OFFERS_RATE_LIMIT_USER"), "{said}");
 }
 
 #[test]

@@ -309,7 +309,7 @@ fn assignment(line: &str) -> Option<(String, String)> {
 pub fn only_demanded() -> Variables {
     let mut variables = example();
     for (number, name) in demanded().into_iter().enumerate() {
-        variables.insert(name, format!("p{number:048x}"));
+        variables.insert(name, format!("p{number:016x}{}", "0123456789abcdef".repeat(2)));
     }
     variables.insert("OFFERS_EXTERNAL_URL".to_owned(), "http://simulator:8090".to_owned());
     variables

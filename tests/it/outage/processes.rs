@@ -19,6 +19,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Keys of this installation; nobody else's.
 const KEY: &str = "0123456789abcdef0123456789abcdef-tests";
+const WEBHOOK_KEY: &str = "fedcba9876543210fedcba9876543210-tests";
 /// Enough for every purchase of a test, in hundredths.
 const FUNDS: i64 = 100_000_000;
 
@@ -181,8 +182,8 @@ async fn seed(log: &EventLog, identity: &Identity) -> Members {
 }
 
 fn settings() -> Settings {
-    let ring = || Keyring::parse(&KEY.into()).unwrap();
-    Settings { password_cost: PasswordCost::weak_for_tests(), ..Settings::new(ring(), ring()) }
+    let [tokens, webhooks] = [KEY, WEBHOOK_KEY].map(|key| Keyring::parse(&key.into()).unwrap());
+    Settings { password_cost: PasswordCost::weak_for_tests(), ..Settings::new(tokens, webhooks) }
 }
 
 fn serve(corner: &Corner, listen: &str, external_url: &str, serving: &Serving) -> Child {
@@ -197,7 +198,7 @@ fn serve(corner: &Corner, listen: &str, external_url: &str, serving: &Serving) -
         ("OFFERS_EXTERNAL_URL", external_url),
         ("OFFERS_EXTERNAL_TIMEOUT", "2s"),
         ("OFFERS_JWT_KEY", KEY),
-        ("OFFERS_WEBHOOK_KEY", KEY),
+        ("OFFERS_WEBHOOK_KEY", WEBHOOK_KEY),
         ("OFFERS_RATE_LIMIT_USER", "off"),
         ("OFFERS_RATE_LIMIT_ADDRESS", "off"),
         ("RUST_LOG", "error"),
