@@ -3,12 +3,17 @@
 
     ./dev                                    # in another terminal
     python3 docs/examples/analyst.py         # reads .data/demo.json
+    python3 docs/examples/analyst.py .data/demo.json export.ndjson
+
+The stream keeps the newest events; older ones come from an export (the records of GET /api/v1/audit/events/ as
+application/x-ndjson, which an auditor may fetch). The second form reads the export first and goes on where it ends.
 
 Nothing but Python's standard library: `Nats` is as much of NATS's text protocol as reading takes. With
 a client library it is a dozen lines; docs/analysts.md shows them.
 """
 
 import json
+import re
 import socket
 import ssl
 import sys
@@ -26,7 +31,8 @@ NS = 1_000_000_000
 class Nats:
     """A connection that asks, and receives what was asked for."""
 
-    def __init__(self, url):
+    def __init__(self, url, api_prefix):
+        self.api_prefix = api_prefix
         at = urllib.parse.urlsplit(url)
         self.socket = socket.create_connection((at.hostname, at.port or 4222), ANSWER_TIMEOUT_S)
         info = json.loads(self.read_line().removeprefix("INFO "))
@@ -66,14 +72,17 @@ class Nats:
         sys.exit("the server hung up")
 
     def api(self, call, body):
-        self.ask(f"$JS.API.{call}", body)
+        self.ask(f"{self.api_prefix}.{call}", body)
         _, answer = self.receive()
         return sys.exit(f"{call}: {answer['error']['description']}") if "error" in answer else answer
 
 
 def events(nats, after=0):
     """Every event after the position `after` up to the newest, in order. Stops where one is missing."""
-    last = nats.api(f"STREAM.INFO.{STREAM}", {})["state"]["last_seq"]
+    state = nats.api(f"STREAM.INFO.{STREAM}", {})["state"]
+    first, last = state["first_seq"], state["last_seq"]
+    if after < last and after + 1 < first:
+        sys.exit(f"the stream begins at {first}: positions {after + 1} to {first - 1} have to come from an export")
     config = {
         "deliver_policy": "by_start_sequence",
         "opt_start_seq": after + 1,  # the sequence in the stream is the position
@@ -84,7 +93,7 @@ def events(nats, after=0):
     while after < last:
         batch = min(BATCH, last - after)
         more = {"batch": batch, "expires": ANSWER_TIMEOUT_S * NS}
-        nats.ask(f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{made['name']}", more)
+        nats.ask(f"{nats.api_prefix}.CONSUMER.MSG.NEXT.{STREAM}.{made['name']}", more)
         for _ in range(batch):
             headers, event = nats.receive()
             after += 1
@@ -93,12 +102,37 @@ def events(nats, after=0):
             yield event
 
 
+def exported(path):
+    """The events of an export, in the form of those of the stream."""
+    with open(path, encoding="utf-8") as file:
+        for record in map(json.loads, file):
+            names = [re.sub("(?<!^)(?=[A-Z])", "_", record[kind]).lower() for kind in ("aggregate_type", "event_type")]
+            yield {
+                "type": f"offers.{'.'.join(names)}.v1",
+                "position": record["position"],
+                "subject": record["aggregate_id"],
+                "data": record["payload"],
+            }
+
+
+def everything(nats, export):
+    """First what was exported, then the stream from the next position on: no gap, and nothing twice."""
+    position = 0
+    for event in exported(export) if export else []:
+        if event["position"] != position + 1:
+            sys.exit(f"position {position + 1} is missing in the export")
+        position += 1
+        yield event
+    yield from events(nats, position)
+
+
 def main():
     with open(sys.argv[1] if len(sys.argv) > 1 else ".data/demo.json", encoding="utf-8") as file:
-        nats = Nats(json.load(file)["analyst"]["nats_url"])
+        analyst = json.load(file)["analyst"]
+    nats = Nats(analyst["nats_url"], analyst["js_api_prefix"])
     pending = {}  # what was asked for, by transaction: Succeeded does not say it again
     sold, revenue, refunded, position = Counter(), Counter(), Decimal(0), 0
-    for event in events(nats):
+    for event in everything(nats, sys.argv[2] if len(sys.argv) > 2 else None):
         position, transaction, data = int(event["position"]), event["subject"], event["data"]
         if event["type"] == "offers.transaction.activation_requested.v1":
             pending[transaction] = (data["offer_name"], Decimal(data["amount"]))

@@ -24,6 +24,8 @@ pub struct Health {
     pub redis: Result<(), String>,
     /// Without it accepted work waits.
     pub nats: Result<(), String>,
+    /// What works, but should be changed.
+    pub notes: Vec<String>,
 }
 
 impl HealthChecks {
@@ -45,6 +47,7 @@ impl HealthChecks {
                 State::Connected => Ok(()),
                 State::Degraded(reason) => Err(reason),
             },
+            notes: self.bus.unfit_for_analysts().into_iter().collect(),
         }
     }
 }

@@ -10,6 +10,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 const RECONNECT: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+/// The prefix of the service's own inboxes. Not `_INBOX`: analysts hear those of the mirror's account.
+const INBOX_PREFIX: &str = "_OFFERS_INBOX";
+/// The oldest server that one message with a wildcard in its reply subject does not crash.
+const LEAST_VERSION: (i64, i64, i64) = (2, 9, 15);
 /// The limit for one attempt to connect.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Interval of pings to a silent server. Two unanswered ones end the connection.
@@ -55,6 +59,7 @@ pub(super) async fn connect(urls: &str, name: &str, health: HealthReporter) -> R
     let (lost, losses) = watch::channel(0);
     let mut options = ConnectOptions::new()
         .name(name)
+        .custom_inbox_prefix(INBOX_PREFIX)
         .retry_on_initial_connect()
         .max_reconnects(None)
         .reconnect_delay_callback(|attempts| RECONNECT.delay(u32::try_from(attempts).unwrap_or(u32::MAX)))
@@ -76,6 +81,18 @@ pub(super) async fn connect(urls: &str, name: &str, health: HealthReporter) -> R
     let servers: Vec<ServerAddr> = servers.into_iter().filter_map(without_credentials).collect();
     let client = options.connect(servers).await.map_err(Error::unreachable)?;
     Ok(Link { client, losses })
+}
+
+/// Says why the server must not be handed to analysts; `None` if it may, and before the first connection.
+pub(super) fn too_old(client: &Client) -> Option<String> {
+    let (major, minor, patch) = LEAST_VERSION;
+    let version = client.try_server_info()?.version;
+    let old = !client.is_server_compatible(major, minor, patch);
+    old.then(|| {
+        format!(
+            "nats-server {version} is too old to be handed to analysts: use {major}.{minor}.{patch} or newer"
+        )
+    })
 }
 
 fn note(health: &HealthReporter, event: &Event) {

@@ -104,6 +104,7 @@ impl Bus {
             lane_share: (in_flight / LANES).max(1),
             handler: Arc::new(handler),
             tasks: TaskTracker::new(),
+            was_open: false,
         };
         consumer.run(&self.0.health.reporter(Part::Consumer), &self.0.stop).await;
     }
@@ -118,13 +119,19 @@ struct Consumer<H> {
     lane_share: u32,
     handler: Arc<H>,
     tasks: TaskTracker,
+    /// Whether events were ever received.
+    was_open: bool,
 }
 
 impl<H: Handler> Consumer<H> {
     async fn run(mut self, health: &HealthReporter, stop: &tokio_util::sync::CancellationToken) {
         let mut delays = RECONNECT.delays();
         while let Some(Err(error)) = stop.run_until_cancelled(self.session(health, &mut delays)).await {
-            health.degraded(format_args!("cannot receive events: {error}"));
+            match error {
+                // As at every first start. The relay reports it if it cannot create the stream.
+                Error::Gone if !self.was_open => health.connecting("the stream does not exist yet"),
+                error => health.degraded(format_args!("cannot receive events: {error}")),
+            }
             stop.run_until_cancelled(sleep(delays.next_delay())).await;
         }
         self.tasks.close();
@@ -139,6 +146,7 @@ impl<H: Handler> Consumer<H> {
         self.link.forget_losses();
         let finished_before = self.handler.finished_before().await.map_err(Error::Log)?;
         self.open(finished_before).await?;
+        self.was_open = true;
         health.healthy();
         delays.reset();
         let mut link = self.link.clone();

@@ -1,8 +1,8 @@
-//! Decides, as pure functions, whether a stream is a true copy of the log up to some position.
+//! Decides, as pure functions, whether a stream is a true copy of the log's newest events.
 //!
-//! Each message is published on the condition that the last message is the event before it, at its own
-//! sequence. So a stream that starts at 1, has no holes and ends with the log's event is right in between
-//! too.
+//! The stream is a window: it begins at some position, and drops the oldest messages when it is full. Each message is
+//! published on the condition that the last message is the event before it, at its own sequence. So a stream that has
+//! no holes and ends with the log's event is right in between too.
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::stream;
@@ -15,14 +15,26 @@ pub(super) const POSITION: &str = "Offers-Position";
 /// The number of messages in a stream, and its first and last sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StreamState {
+    /// The sequence with which the stream was created.
+    pub(super) begin: u64,
+    /// The stream is so large that it may have dropped its oldest messages.
+    pub(super) full: bool,
     pub(super) messages: u64,
     pub(super) first: u64,
     pub(super) last: u64,
 }
 
-impl From<&stream::State> for StreamState {
-    fn from(state: &stream::State) -> Self {
-        Self { messages: state.messages, first: state.first_sequence, last: state.last_sequence }
+impl From<&stream::Info> for StreamState {
+    fn from(info: &stream::Info) -> Self {
+        let state = &info.state;
+        Self {
+            begin: info.config.first_sequence.unwrap_or(1).max(1),
+            // Well below the limit: messages differ in size, and the limit may have been raised a little.
+            full: i64::try_from(state.bytes).is_ok_and(|bytes| bytes > info.config.max_bytes / 2),
+            messages: state.messages,
+            first: state.first_sequence,
+            last: state.last_sequence,
+        }
     }
 }
 
@@ -74,14 +86,16 @@ impl fmt::Display for Divergence {
 }
 
 /// The part of the check that needs only the stream's state.
-pub(super) fn check_range(shape: &StreamState) -> Result<(), Divergence> {
-    match shape {
-        StreamState { messages: 0, last: 0, .. } => Ok(()),
-        StreamState { messages: 0, .. } => Err(Divergence::Purged),
-        StreamState { first, .. } if *first != 1 => Err(Divergence::Purged),
-        StreamState { messages, last, .. } if messages != last => Err(Divergence::Holed),
-        _ => Ok(()),
-    }
+pub(super) fn check_range(state: &StreamState) -> Result<(), Divergence> {
+    let StreamState { begin, full, messages, first, last } = *state;
+    let is_purged = if messages == 0 { last >= begin } else { first > begin && !full };
+    if is_purged { Err(Divergence::Purged) } else { check_holes(state) }
+}
+
+/// The part of that which holds for the mirror too: it has whatever the stream still had.
+pub(super) fn check_holes(state: &StreamState) -> Result<(), Divergence> {
+    let StreamState { messages, first, last, .. } = *state;
+    if messages > 0 && first + messages != last + 1 { Err(Divergence::Holed) } else { Ok(()) }
 }
 
 /// Compares the `last` message of a stream, at `sequence`, with the event that the log has there.
@@ -101,7 +115,7 @@ mod tests {
     use super::*;
 
     fn shape(messages: u64, first: u64, last: u64) -> StreamState {
-        StreamState { messages, first, last }
+        StreamState { begin: 1, full: false, messages, first, last }
     }
 
     #[test]
@@ -111,6 +125,22 @@ mod tests {
         assert_eq!(check_range(&shape(0, 10, 9)), Err(Divergence::Purged), "purged whole");
         assert_eq!(check_range(&shape(3, 7, 9)), Err(Divergence::Purged), "purged in part");
         assert_eq!(check_range(&shape(8, 1, 9)), Err(Divergence::Holed), "one message deleted");
+    }
+
+    #[test]
+    fn a_full_stream_has_dropped_its_oldest_messages() {
+        let full = |messages, first, last| StreamState { full: true, ..shape(messages, first, last) };
+        assert_eq!(check_range(&full(3, 7, 9)), Ok(()));
+        assert_eq!(check_range(&full(2, 7, 9)), Err(Divergence::Holed));
+        assert_eq!(check_range(&full(0, 10, 9)), Err(Divergence::Purged), "it never drops the newest");
+    }
+
+    #[test]
+    fn a_stream_may_be_created_to_begin_later() {
+        let later = |messages, first, last| StreamState { begin: 7, ..shape(messages, first, last) };
+        assert_eq!(check_range(&later(0, 7, 6)), Ok(()), "a new one");
+        assert_eq!(check_range(&later(3, 7, 9)), Ok(()));
+        assert_eq!(check_range(&later(2, 8, 9)), Err(Divergence::Purged));
     }
 
     #[test]

@@ -4,15 +4,17 @@
 //! the stream was created. If that is another time than the stream's, the mirror is recreated.
 
 use super::Options;
+use super::analyst_consumers::{MAX_CONSUMERS, free_places};
 use super::api::{ask, find};
+use super::connection::too_old;
 use super::error::Error;
 use super::health::HealthReporter;
-use super::integrity::{StreamState, check_range};
-use super::stream::unlimited;
+use super::integrity::{StreamState, check_holes};
+use super::stream::window;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::{Config, DeleteStatus, External, Info, Source};
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -20,13 +22,17 @@ use tokio::time::timeout;
 const API_PREFIX: &str = "OFFERSJS.API";
 /// The prefix of the subjects that deliver to the mirror, as exported by the stream's account (nats.conf).
 const DELIVER_PREFIX: &str = "offers.mirror.deliver";
-/// Consumers that analysts may have on the mirror.
-const MAX_CONSUMERS: i32 = 64;
 /// How often the mirror is inspected.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
+/// How often a mirror that lags is inspected.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// A mirror that lags and does not move for this long is recreated. Must be longer than the server's own
-/// delays between attempts to reach the stream.
+/// delays between attempts to reach the stream: after a restart these are 10 to 12 s.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
+/// The same for a mirror that is quickly copied and that nobody reads: recreating it costs nothing.
+const SMALL_STALLED_AFTER: Duration = Duration::from_secs(4);
+/// Bytes of a mirror that is copied in a few seconds.
+const SMALL: u64 = 100_000_000;
 
 /// The stream to mirror, as the relay saw it last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +46,10 @@ pub(super) struct Original {
 pub(super) struct Mirror {
     context: Context,
     config: Config,
-    /// The last sequence, and when it was seen first.
-    progress: (u64, Instant),
+    /// While the mirror lags: its last sequence, and when it was seen first.
+    lag: Option<(u64, Instant)>,
+    /// The log says that the server is too old for analysts.
+    logged_age: bool,
 }
 
 impl Mirror {
@@ -59,9 +67,9 @@ impl Mirror {
             allow_direct: true,
             deny_delete: true,
             deny_purge: true,
-            ..unlimited(options.stream_bytes)
+            ..window(options.stream_bytes)
         };
-        Self { context, config, progress: (0, Instant::now()) }
+        Self { context, config, lag: None, logged_age: false }
     }
 
     /// Keeps the mirror equal to the original until the sender of `original` is gone.
@@ -78,7 +86,8 @@ impl Mirror {
                     Err(error) => health.degraded(format_args!("cannot keep the analysts' mirror: {error}")),
                 }
             }
-            if let Ok(Err(_)) = timeout(LOOK_EVERY, original.changed()).await {
+            let interval = if self.lag.is_some() { LOOK_AGAIN } else { LOOK_EVERY };
+            if let Ok(Err(_)) = timeout(interval, original.changed()).await {
                 health.healthy(); // the relay ended in this process: another one keeps the mirror now
                 return;
             }
@@ -87,10 +96,16 @@ impl Mirror {
 
     async fn look(&mut self, original: &Original) -> Result<(), Error> {
         let name = self.config.name.clone();
+        if let Some(why) = too_old(&self.context.client()).filter(|_| !self.logged_age) {
+            self.logged_age = true;
+            tracing::info!("{why}"); // no warning: the service itself works with it
+        }
         let info: Option<Info> = find(&self.context, format!("STREAM.INFO.{name}"), &json!({})).await?;
         let Some(info) = info else { return self.create(original).await };
         match self.divergence(&info, original) {
-            None => Ok(()),
+            None => {
+                free_places(&self.context, &name, info.state.consumer_count, SystemTime::now().into()).await
+            }
             Some(why) => {
                 tracing::warn!(stream = name, why, "recreating the mirror: {why}");
                 metrics::counter!("offers_mirror_rebuilds_total").increment(1);
@@ -102,27 +117,39 @@ impl Mirror {
 
     async fn create(&mut self, original: &Original) -> Result<(), Error> {
         let config = Config { description: Some(description(original)), ..self.config.clone() };
-        self.progress = (0, Instant::now());
+        self.lag = None;
         let _: Info = ask(&self.context, format!("STREAM.CREATE.{}", config.name), &config).await?;
         Ok(())
     }
 
+    fn is_stalled(&mut self, info: &Info, last: u64, wanted: u64) -> bool {
+        let since = match self.lag {
+            _ if last >= wanted => {
+                self.lag = None;
+                return false;
+            }
+            Some((seen, since)) if seen == last => since,
+            _ => self.lag.insert((last, Instant::now())).1,
+        };
+        let unread = info.state.consumer_count == 0 && info.state.bytes <= SMALL;
+        since.elapsed() > if unread { SMALL_STALLED_AFTER } else { STALLED_AFTER }
+    }
+
     fn divergence(&mut self, info: &Info, original: &Original) -> Option<&'static str> {
-        let shape = StreamState::from(&info.state);
-        if shape.last != self.progress.0 {
-            self.progress = (shape.last, Instant::now());
-        }
+        let shape = StreamState::from(info);
+        let stalled = self.is_stalled(info, shape.last, original.last);
         let settings = |config: &Config| {
             let source = config.mirror.as_ref().map(|mirror| (mirror.name.clone(), mirror.external.clone()));
-            (source, config.max_bytes, config.max_consumers, config.deny_delete, config.deny_purge)
+            let bounds = (config.discard, config.max_bytes, config.max_consumers);
+            (source, bounds, config.deny_delete, config.deny_purge)
         };
         if info.config.description.as_deref() != Some(&*description(original)) {
             Some("the stream was recreated")
         } else if settings(&info.config) != settings(&self.config) {
             Some("its configuration is different")
-        } else if check_range(&shape).is_err() {
+        } else if check_holes(&shape).is_err() {
             Some("messages in it are gone")
-        } else if shape.last < original.last && self.progress.1.elapsed() > STALLED_AFTER {
+        } else if stalled {
             Some("it does not follow the stream any more")
         } else {
             None

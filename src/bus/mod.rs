@@ -11,6 +11,7 @@
 //! service starts, accepts and finishes work; it only says `degraded`.
 
 mod ack;
+mod analyst_consumers;
 mod api;
 mod cloud_event;
 mod connection;
@@ -20,6 +21,7 @@ mod error;
 mod health;
 mod integrity;
 mod mirror;
+mod old_consumers;
 mod pipeline;
 mod relay;
 mod stream;
@@ -62,7 +64,7 @@ pub struct Options {
     pub stream: String,
     /// The prefix of every subject.
     pub subjects: String,
-    /// The limit of the stream, in bytes. Too little: the relay waits when the stream is full. Twice this
+    /// The limit of the stream, in bytes: then it drops the oldest messages. Twice this
     /// must fit into the server's `max_file` if there is a mirror, or the server refuses to create them.
     pub stream_bytes: u64,
 }
@@ -108,6 +110,14 @@ impl Bus {
     #[must_use]
     pub fn state(&self) -> State {
         self.0.health.state()
+    }
+
+    /// Why analysts must not be let onto the server, if so: one older than 2.9.15 ends at a single message whose
+    /// reply subject has a wildcard.
+    #[must_use]
+    pub fn unfit_for_analysts(&self) -> Option<String> {
+        self.0.options.analytics_url.as_ref()?;
+        connection::too_old(&self.0.link.client)
     }
 
     /// Whether events come from the log to processors, as far as this process knows.

@@ -27,11 +27,18 @@ const REBUILDS: usize = 3;
 
 /// The part of the log that the relay compares the stream with.
 pub trait History: Send + Sync + 'static {
+    /// The position of the last event; 0 in an empty log.
+    fn head(&self) -> impl Future<Output = Result<i64, LogError>> + Send;
+
     /// The id of the event at `position`; `None` beyond the head.
     fn event_id_at(&self, position: i64) -> impl Future<Output = Result<Option<Uuid>, LogError>> + Send;
 }
 
 impl History for EventLog {
+    fn head(&self) -> impl Future<Output = Result<i64, LogError>> + Send {
+        EventLog::head(self)
+    }
+
     async fn event_id_at(&self, position: i64) -> Result<Option<Uuid>, LogError> {
         let page = self.page(position - 1, MAX_COMMIT_EVENTS).await?;
         Ok(page.first().map(|event| event.event_id))
@@ -82,7 +89,7 @@ impl<H: History> Relay<H> {
     async fn find_checkpoint(&mut self) -> Result<i64, Error> {
         self.pipeline = None;
         for _ in 0..REBUILDS {
-            let info = self.stream.open().await?;
+            let info = self.open().await?;
             match self.check(&info).await? {
                 Ok(position) => {
                     self.saw(&info);
@@ -94,8 +101,13 @@ impl<H: History> Relay<H> {
         Err(Error::Refused("the stream diverges from the log as soon as it is created".into()))
     }
 
+    async fn open(&self) -> Result<Info, Error> {
+        let head = self.history.head().await.map_err(|cause| Error::Log(cause.into()))?;
+        self.stream.open(head).await
+    }
+
     async fn check(&self, info: &Info) -> Result<Result<i64, Divergence>, Error> {
-        let shape = StreamState::from(&info.state);
+        let shape = StreamState::from(info);
         let Ok(position) = i64::try_from(shape.last) else { return Ok(Err(Divergence::Ahead)) };
         if let Err(divergence) = check_range(&shape) {
             return Ok(Err(divergence));
@@ -108,8 +120,11 @@ impl<H: History> Relay<H> {
         if position == 0 {
             return Ok(Ok(0));
         }
-        let last = self.stream.message_id(shape.last).await?;
         let logged = self.history.event_id_at(position).await.map_err(|cause| Error::Log(cause.into()))?;
+        if shape.messages == 0 {
+            return Ok(logged.map(|_| position).ok_or(Divergence::Ahead));
+        }
+        let last = self.stream.message_id(shape.last).await?;
         Ok(check_tail(shape.last, last, logged).map(|()| position))
     }
 
@@ -133,8 +148,8 @@ impl<H: History> Relay<H> {
 
     /// Checks that the stream has no holes and still ends at `position`.
     async fn inspect(&mut self, position: i64) -> Result<(), Error> {
-        let info = self.stream.open().await?;
-        let shape = StreamState::from(&info.state);
+        let info = self.open().await?;
+        let shape = StreamState::from(&info);
         if let Err(why) = check_range(&shape) {
             return Err(Error::OutOfStep { position, why: why.to_string() });
         }

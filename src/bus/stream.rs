@@ -12,6 +12,9 @@ use async_nats::jetstream::stream::{
 use serde::Deserialize;
 use serde_json::json;
 
+/// No event takes fewer bytes in the stream: so many events are sure to fill it.
+const LEAST_EVENT_BYTES: i64 = 400;
+
 /// The stream. It may not exist on the server yet.
 pub(super) struct Stream {
     context: Context,
@@ -24,7 +27,7 @@ impl Stream {
             name: options.stream.clone(),
             subjects: vec![format!("{}.>", options.subjects)],
             duplicate_window: DUPLICATE_WINDOW,
-            ..unlimited(options.stream_bytes)
+            ..window(options.stream_bytes)
         };
         Self { context, config }
     }
@@ -33,20 +36,22 @@ impl Stream {
         &self.config.name
     }
 
-    /// Creates the stream, or updates its configuration, where necessary.
-    pub(super) async fn open(&self) -> Result<Info, Error> {
+    /// Creates the stream, or updates its configuration, where necessary. A new stream begins so that the newest events
+    /// of a log that ends at `head` fill it.
+    pub(super) async fn open(&self, head: i64) -> Result<Info, Error> {
         match self.info().await? {
-            None => self.create().await,
+            None => self.create(head).await,
             Some(info) if !can_update(&info.config, &self.config) => {
                 tracing::warn!(
                     stream = self.name(),
                     "recreating the stream: its configuration cannot be changed to ours"
                 );
                 self.delete().await?;
-                self.create().await
+                self.create(head).await
             }
             Some(info) if !is_up_to_date(&info.config, &self.config) => {
-                let config = Config { num_replicas: info.config.num_replicas, ..self.config.clone() };
+                let Config { num_replicas, first_sequence, .. } = info.config; // not ours to change
+                let config = Config { num_replicas, first_sequence, ..self.config.clone() };
                 ask(&self.context, format!("STREAM.UPDATE.{}", self.name()), &config).await
             }
             Some(info) => Ok(info),
@@ -57,9 +62,13 @@ impl Stream {
         find(&self.context, format!("STREAM.INFO.{}", self.name()), &json!({})).await
     }
 
-    async fn create(&self) -> Result<Info, Error> {
-        tracing::info!(stream = self.name(), "creating the stream");
-        ask(&self.context, format!("STREAM.CREATE.{}", self.name()), &self.config).await
+    async fn create(&self, head: i64) -> Result<Info, Error> {
+        // Older servers begin at 1 and drop what does not fit.
+        let knows_first = self.context.client().is_server_compatible(2, 10, 0);
+        let begin = if knows_first { beginning(head, self.config.max_bytes) } else { 1 };
+        tracing::info!(stream = self.name(), begin, "creating the stream");
+        let config = Config { first_sequence: (begin > 1).then_some(begin), ..self.config.clone() };
+        ask(&self.context, format!("STREAM.CREATE.{}", self.name()), &config).await
     }
 
     /// Deletes the stream, if it exists, with all that the server remembers of it.
@@ -82,13 +91,12 @@ impl Stream {
     }
 }
 
-/// The configuration that the stream and its mirror share: messages are kept for ever, and refused when
-/// there are `bytes` of them.
-pub(super) fn unlimited(bytes: u64) -> Config {
+/// The configuration that the stream and its mirror share: the newest `bytes` are kept, the oldest dropped.
+pub(super) fn window(bytes: u64) -> Config {
     Config {
         retention: RetentionPolicy::Limits,
         storage: StorageType::File,
-        discard: DiscardPolicy::New,
+        discard: DiscardPolicy::Old,
         max_bytes: i64::try_from(bytes).unwrap_or(i64::MAX),
         max_messages: -1,
         max_messages_per_subject: -1,
@@ -97,6 +105,11 @@ pub(super) fn unlimited(bytes: u64) -> Config {
         num_replicas: 1,
         ..Config::default()
     }
+}
+
+/// The position from which on the events up to `head` fill `bytes`, or the first.
+fn beginning(head: i64, bytes: i64) -> u64 {
+    u64::try_from(head - bytes / LEAST_EVENT_BYTES + 1).unwrap_or(1).max(1)
 }
 
 /// Whether an update can turn `actual` into `wanted`: the server never changes these.
@@ -115,4 +128,17 @@ fn is_up_to_date(actual: &Config, wanted: &Config) -> bool {
         )
     };
     settings(actual) == settings(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_stream_begins_with_the_newest_events_that_fill_it() {
+        assert_eq!(beginning(0, 4_000), 1);
+        assert_eq!(beginning(10, 4_000), 1);
+        assert_eq!(beginning(11, 4_000), 2);
+        assert_eq!(beginning(1_000_000, i64::MAX), 1);
+    }
 }

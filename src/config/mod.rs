@@ -168,7 +168,7 @@ pub struct Servers {
     /// What the subjects of the events begin with.
     #[arg(long, env = "OFFERS_NATS_SUBJECTS", default_value = "offers.events", hide = true)]
     pub nats_subjects: String,
-    /// The most bytes of the event stream on NATS; the analysts' mirror takes as many again.
+    /// How many bytes of the newest events the stream on NATS keeps; the analysts' mirror takes as many again.
     #[arg(long, env = "OFFERS_NATS_STREAM_BYTES", default_value_t = 1_500_000_000, value_parser = clap::value_parser!(u64).range(STREAM_BYTES))]
     pub nats_stream_bytes: u64,
 }

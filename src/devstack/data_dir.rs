@@ -136,6 +136,7 @@ impl<'a> DataDir<'a> {
                 user: "analyst".to_owned(),
                 password: passwords.nats_analyst.clone(),
                 nats_url: nats("analyst", &passwords.nats_analyst),
+                js_api_prefix: nats::READERS_API_PREFIX.to_owned(),
             }),
         }
     }

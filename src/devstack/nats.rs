@@ -1,4 +1,4 @@
-//! The private nats-server, with JetStream and both accounts of `nats.conf`.
+//! The private nats-server, with JetStream and the accounts of `nats.conf`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,6 +12,8 @@ use super::service::ServiceSpec;
 
 /// The same file as in a deployment; addresses and the data directory are overridden here.
 const CONFIGURATION: &str = include_str!("../../nats.conf");
+/// The prefix of the JetStream API for analysts (`imports` of READERS in nats.conf).
+pub(crate) const READERS_API_PREFIX: &str = "EVENTS.API";
 /// It reads its streams before it answers.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const SHUTDOWN: Duration = Duration::from_secs(10);

@@ -54,4 +54,6 @@ pub struct Analyst {
     pub password: String,
     /// With the credentials.
     pub nats_url: String,
+    /// The prefix of the JetStream API in the analysts' account.
+    pub js_api_prefix: String,
 }

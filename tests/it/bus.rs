@@ -1,6 +1,7 @@
 //! The bus on a real nats-server: the relay, what heals, and the consumer.
 
 mod analyst;
+mod attack;
 mod consumer;
 mod divergence;
 mod example;
@@ -19,6 +20,9 @@ use uuid::Uuid;
 
 /// Enough for a test, little enough that many fit beside each other.
 const STREAM_BYTES: u64 = 32_000_000;
+
+/// So little that some hundred events fill it.
+const WINDOW_BYTES: u64 = 300_000;
 
 /// A log, a bus, and a client that looks at the stream from outside. Everything ends with it.
 struct Fixture {
@@ -48,6 +52,17 @@ impl Fixture {
         let corner = Stack::get().await.corner().await;
         let options =
             Options { analytics_url: Some(server.url("analytics_admin")), ..Options::new(server.url("app")) };
+        Fixture::with(&corner.database_url, options).await
+    }
+
+    /// The same, with a stream that is soon full.
+    async fn windowed(server: &NatsServer) -> Fixture {
+        let corner = Stack::get().await.corner().await;
+        let options = Options {
+            analytics_url: Some(server.url("analytics_admin")),
+            stream_bytes: WINDOW_BYTES,
+            ..Options::new(server.url("app"))
+        };
         Fixture::with(&corner.database_url, options).await
     }
 

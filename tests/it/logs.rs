@@ -1,8 +1,11 @@
 //! What stands in the logs: fixed names, and no secret.
 
 use crate::outage::processes::{Serving, System};
+use crate::support::eventually::eventually;
 use crate::support::http;
+use crate::support::nats_server::NatsServer;
 use crate::support::service::PASSWORD;
+use async_nats::jetstream;
 use offers::clock::Clock;
 use offers::identity::Actor;
 use secrecy::ExposeSecret;
@@ -52,6 +55,31 @@ async fn logs_are_json_with_fixed_names_and_without_secrets() {
         if line["span"].is_object() && line["span"]["name"] == "request" {
             assert!(line["span"]["request_id"].is_string(), "{line}");
         }
+    }
+}
+
+/// No server has anything yet: not the stream, not the mirror, not the consumers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clean_start_warns_of_nothing() {
+    let (file, nats) = (LogFile::new("clean"), NatsServer::start().await);
+    let environment = vec![
+        ("RUST_LOG", "info".to_owned()),
+        ("OFFERS_NATS_URL", nats.url("app")),
+        ("OFFERS_NATS_ANALYTICS_URL", nats.url("analytics_admin")),
+        ("OFFERS_NATS_STREAM", "OFFERS_EVENTS".to_owned()),
+        ("OFFERS_NATS_SUBJECTS", "offers.events".to_owned()),
+    ];
+    let system = System::start_with(&[], Serving { environment, log: Some(file.0.clone()) }).await;
+    let analytics = jetstream::new(nats.client("analytics_admin").await);
+    eventually("everything works", async || {
+        let ready = http().get(format!("{}/readyz", system.url)).send().await.unwrap();
+        let ready: Value = ready.json().await.unwrap();
+        ready["status"] == "ok" && analytics.get_stream("OFFERS_EVENTS").await.is_ok()
+    })
+    .await;
+    for line in file.text().lines() {
+        let level = &serde_json::from_str::<Value>(line).unwrap()["level"];
+        assert!(level == "INFO", "{line}");
     }
 }
 

@@ -134,7 +134,9 @@ fn welcome(demo: &Demo, dir: &Path) -> String {
         format!("  redis           {}", demo.redis_url),
         format!("  nats            {}", demo.nats_url),
     ];
-    lines.extend(demo.analyst.iter().map(|analyst| format!("  nats (analyst)  {}", analyst.nats_url)));
+    lines.extend(demo.analyst.iter().map(|analyst| {
+        format!("  nats (analyst)  {} (JetStream API prefix {})", analyst.nats_url, analyst.js_api_prefix)
+    }));
     lines.push(format!("  external        {}", demo.external_url));
     lines.push(format!("  all of it       {}", dir.join("demo.json").display()));
     lines.push(format!("  logs            {}", dir.join("log").display()));

@@ -29,7 +29,7 @@ pub(crate) fn document() -> Value {
             "schemas": schemas(),
             "securitySchemes": {"analyst": {
                 "type": "userPassword",
-                "description": "The user of the account ANALYTICS; under ./dev it stands in demo.json.",
+                "description": "The user of the account READERS; under ./dev it stands in demo.json.",
             }},
         },
     })
@@ -39,8 +39,8 @@ fn server() -> Value {
     json!({
         "host": "{host}:{port}",
         "protocol": "nats",
-        "description": "The account ANALYTICS, which holds a mirror of the stream OFFERS_EVENTS under the same \
-                        name. It reads; it can publish, delete and purge nothing.",
+        "description": "The account READERS, which reads a mirror of the stream OFFERS_EVENTS by the API \
+                        prefix EVENTS.API. It can publish, delete and purge nothing.",
         "variables": {"host": {"default": "127.0.0.1"}, "port": {"default": "4222"}},
         "security": [{"$ref": "#/components/securitySchemes/analyst"}],
     })

@@ -3,20 +3,23 @@
 use super::{Fixture, everything};
 use crate::support::eventually::eventually;
 use crate::support::nats_server::NatsServer;
-use async_nats::Client;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull, push};
-use async_nats::jetstream::{self, Context};
+use async_nats::jetstream::{self, Context, Message};
 use domain::Recorded;
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
+use offers::bus::State;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 pub(super) const NAME: &str = "OFFERS_EVENTS";
+/// The prefix of the JetStream API for analysts.
+pub(super) const API_PREFIX: &str = "EVENTS.API";
 
-/// What an analyst is not allowed to ask is not answered; this is long enough to be sure.
-const NO_ANSWER: Duration = Duration::from_millis(300);
+/// JetStream as an analyst sees it.
+pub(super) async fn analyst(server: &NatsServer) -> Context {
+    jetstream::with_prefix(server.client("analyst").await, API_PREFIX)
+}
 
-async fn until_mirrored(admin: &Context, log: &[Recorded]) {
+pub(super) async fn until_mirrored(admin: &Context, log: &[Recorded]) {
     let length = log.len() as u64;
     eventually("the mirror has everything", async || {
         let Ok(mirror) = admin.get_stream(NAME).await else { return false };
@@ -32,7 +35,7 @@ async fn until_mirrored(admin: &Context, log: &[Recorded]) {
 }
 
 /// A filled stream with its mirror.
-async fn mirrored(server: &NatsServer) -> (Fixture, Context) {
+pub(super) async fn mirrored(server: &NatsServer) -> (Fixture, Context) {
     let fixture = Fixture::on(server).await;
     fixture.append(150).await;
     fixture.relay().await;
@@ -46,20 +49,15 @@ async fn mirrored(server: &NatsServer) -> (Fixture, Context) {
 async fn an_analyst_reads_every_event_from_the_first() {
     let server = NatsServer::start().await;
     let (fixture, _) = mirrored(&server).await;
-    let analyst = jetstream::new(server.client("analyst").await);
+    let log = everything(&fixture.log).await;
+    let analyst = analyst(&server).await;
     let mirror = analyst.get_stream(NAME).await.unwrap();
 
-    let config = push::OrderedConfig { deliver_subject: analyst.client().new_inbox(), ..Default::default() };
-    let ordered = mirror.create_consumer(config).await.unwrap();
-    let mut messages = ordered.messages().await.unwrap();
-    for event in everything(&fixture.log).await {
-        let message = messages.next().await.unwrap().unwrap();
-        let body: Value = serde_json::from_slice(&message.payload).unwrap();
-        assert_eq!(
-            (&body["id"], &body["position"]),
-            (&json!(event.event_id), &json!(event.position.to_string()))
-        );
-    }
+    let pushing = push::OrderedConfig { deliver_subject: analyst.client().new_inbox(), ..Default::default() };
+    let pushing = mirror.create_consumer(pushing).await.unwrap();
+    is_everything(pushing.messages().await.unwrap(), &log).await;
+    let ordered = mirror.create_consumer(pull::OrderedConfig::default()).await.unwrap();
+    is_everything(ordered.messages().await.unwrap(), &log).await;
 
     let pulling = pull::Config { deliver_policy: DeliverPolicy::All, ..Default::default() };
     let pulling = mirror.create_consumer(pulling).await.unwrap();
@@ -69,6 +67,36 @@ async fn an_analyst_reads_every_event_from_the_first() {
         assert_eq!(message.info().unwrap().stream_sequence, position);
         message.ack().await.unwrap();
     }
+}
+
+/// Reads `messages` up to the end of `log`, and compares.
+async fn is_everything<E: std::fmt::Debug>(
+    messages: impl Stream<Item = Result<Message, E>> + Unpin,
+    log: &[Recorded],
+) {
+    let messages: Vec<_> = messages.take(log.len()).collect().await;
+    for (message, event) in messages.into_iter().zip(log) {
+        let body: Value = serde_json::from_slice(&message.unwrap().payload).unwrap();
+        assert_eq!(
+            (&body["id"], &body["position"]),
+            (&json!(event.event_id), &json!(event.position.to_string()))
+        );
+    }
+}
+
+/// More than the server sends before it wants to hear that the client follows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_pushes_does_not_stall() {
+    let server = NatsServer::start().await;
+    let (fixture, admin) = mirrored(&server).await;
+    fixture.append(6_000).await;
+    let log = everything(&fixture.log).await;
+    until_mirrored(&admin, &log).await;
+    let analyst = analyst(&server).await;
+    let mirror = analyst.get_stream(NAME).await.unwrap();
+    let pushing = push::OrderedConfig { deliver_subject: analyst.client().new_inbox(), ..Default::default() };
+    let pushing = mirror.create_consumer(pushing).await.unwrap();
+    is_everything(pushing.messages().await.unwrap(), &log).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,71 +123,11 @@ async fn the_mirror_goes_on_after_a_restart_of_nats() {
     until_mirrored(&admin, &everything(&fixture.log).await).await;
 }
 
-/// Asks, and says whether anything but a refusal came back.
-async fn is_granted(analyst: &Client, subject: &str, payload: Value) -> bool {
-    let request = analyst.request(subject.to_owned(), payload.to_string().into());
-    match tokio::time::timeout(NO_ANSWER, request).await {
-        Ok(Ok(answer)) => {
-            serde_json::from_slice::<Value>(&answer.payload).is_ok_and(|answer| answer["error"].is_null())
-        }
-        Ok(Err(_)) | Err(_) => false,
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_analyst_can_change_nothing() {
-    let server = NatsServer::start().await;
-    let (fixture, admin) = mirrored(&server).await;
-    let log = everything(&fixture.log).await;
-    let analyst = server.client("analyst").await;
-
-    let form = json!({ "name": NAME, "subjects": ["offers.events.>"], "max_msgs": 1 });
-    let consumer =
-        json!({ "stream_name": NAME, "config": { "deliver_subject": "offers.events.account.credited" } });
-    for (subject, payload) in [
-        (format!("$JS.API.STREAM.PURGE.{NAME}"), json!({})),
-        (format!("$JS.API.STREAM.DELETE.{NAME}"), json!({})),
-        (format!("$JS.API.STREAM.UPDATE.{NAME}"), form.clone()),
-        (format!("$JS.API.STREAM.CREATE.{NAME}"), form.clone()),
-        ("$JS.API.STREAM.CREATE.MINE".into(), json!({ "name": "MINE", "subjects": ["offers.events.>"] })),
-        (format!("$JS.API.STREAM.MSG.DELETE.{NAME}"), json!({ "seq": 1 })),
-        (format!("$JS.API.STREAM.SNAPSHOT.{NAME}"), json!({ "deliver_subject": "_INBOX.x" })),
-        (format!("$JS.API.CONSUMER.DELETE.{NAME}.x"), json!({})),
-        (format!("OFFERSJS.API.CONSUMER.CREATE.{NAME}"), consumer.clone()),
-        ("offers.events.account.credited".into(), json!({ "type": "Credited", "amount": "1000000.00" })),
-        ("offers.mirror.deliver.x".into(), json!({})),
-    ] {
-        assert!(!is_granted(&analyst, &subject, payload).await, "{subject} is granted");
-    }
-
-    // Answers and deliveries into foreign subjects stay in the analysts' account, where no stream listens.
-    let info = format!("$JS.API.STREAM.INFO.{NAME}");
-    analyst.publish_with_reply(info, "offers.events.account.credited", "".into()).await.unwrap();
-    let create = format!("$JS.API.CONSUMER.CREATE.{NAME}");
-    analyst
-        .publish_with_reply(create, "offers.events.account.credited", consumer.to_string().into())
-        .await
-        .unwrap();
-    let next = json!({ "seq": 1 }).to_string();
-    let get = format!("$JS.API.STREAM.MSG.GET.{NAME}");
-    analyst.publish_with_reply(get, "offers.events.account.credited", next.into()).await.unwrap();
-    analyst.request("$JS.API.INFO", "".into()).await.unwrap(); // all of it was processed
-
-    fixture.append(10).await; // would be refused by the fence if anything had slipped in
-    fixture.until_copied().await;
-    let log_now = everything(&fixture.log).await;
-    assert_eq!(log_now[..150], log[..]);
-    until_mirrored(&admin, &log_now).await;
-    let born = fixture.outside.get_stream(NAME).await.unwrap().cached_info().created;
-    let description = admin.get_stream(NAME).await.unwrap().cached_info().config.description.clone();
-    assert!(description.unwrap().ends_with(&born.to_string()), "it was made anew");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_number_of_analysts_consumers_is_bounded() {
     let server = NatsServer::start().await;
     let (_fixture, _) = mirrored(&server).await;
-    let analyst = jetstream::new(server.client("analyst").await);
+    let analyst = analyst(&server).await;
     let mirror = analyst.get_stream(NAME).await.unwrap();
     let mut made = 0;
     while mirror
@@ -171,4 +139,16 @@ async fn the_number_of_analysts_consumers_is_bounded() {
         assert!(made <= 64, "no bound");
     }
     assert!(made >= 32, "too few: {made}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_any_analyst_could_end_is_named() {
+    let server = NatsServer::start().await;
+    let fixture = Fixture::on(&server).await;
+    eventually("the bus is connected", async || fixture.bus.state() == State::Connected).await;
+    let client = server.client("analyst").await;
+    let named = fixture.bus.unfit_for_analysts();
+    assert_eq!(named.is_none(), client.is_server_compatible(2, 9, 15), "{named:?}");
+    let version = client.server_info().version;
+    assert!(named.is_none_or(|why| why.contains(&version) && why.contains("2.9.15")));
 }

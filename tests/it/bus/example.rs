@@ -1,6 +1,6 @@
 //! What docs/analysts.md promises, done by a program that shares no code with the service.
 
-use super::analyst::NAME;
+use super::analyst::{API_PREFIX, NAME};
 use crate::outage::processes::{Serving, System};
 use crate::support::eventually::eventually;
 use crate::support::http;
@@ -51,12 +51,16 @@ async fn the_example_finds_the_revenue_of_each_offer_as_an_analyst() {
     .await;
 
     let file = std::env::temp_dir().join(format!("offers-analyst-{}.json", std::process::id()));
-    std::fs::write(&file, json!({"analyst": {"nats_url": nats.url("analyst")}}).to_string()).unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples/analyst.py");
-    let run = Command::new("python3").arg(script).arg(&file).kill_on_drop(true).output().await.unwrap();
+    let analyst = json!({ "nats_url": nats.url("analyst"), "js_api_prefix": API_PREFIX });
+    std::fs::write(&file, json!({ "analyst": analyst }).to_string()).unwrap();
+    let export = std::env::temp_dir().join(format!("offers-analyst-{}.ndjson", std::process::id()));
+    std::fs::write(&export, everything_exported(&system).await).unwrap();
+    let from_stream = run_example(&[&file]).await;
+    let from_both = run_example(&[&file, &export]).await;
     let _ = std::fs::remove_file(&file);
-    let (said, failed) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
-    assert!(run.status.success(), "{said}{failed}");
+    let _ = std::fs::remove_file(&export);
+    assert_eq!(from_stream, from_both);
+    let said = from_stream;
 
     let [name, price, other, other_price, refund] = terms(&system, first, second, refused).await;
     let lines: Vec<Vec<&str>> = said.lines().map(|line| line.split_whitespace().collect()).collect();
@@ -65,6 +69,23 @@ async fn the_example_finds_the_revenue_of_each_offer_as_an_analyst() {
     assert!(has(&format!("{name} 2 {twice}")) && has(&format!("{other} 1 {other_price}")), "{said}");
     assert!(has(&format!("refunded {refund}, not decided yet 0")), "{said}");
     assert!(has(&format!("positions 1 to {head}, none missing")), "{said}");
+}
+
+/// What the example says when it is given these files.
+async fn run_example(files: &[&Path]) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples/analyst.py");
+    let run = Command::new("python3").arg(script).args(files).kill_on_drop(true).output().await.unwrap();
+    let (said, failed) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    assert!(run.status.success(), "{said}{failed}");
+    said.into_owned()
+}
+
+/// All records, as an auditor fetches them.
+async fn everything_exported(system: &System) -> String {
+    let token = system.log_in("auditor").await;
+    let all = http().get(format!("{}/api/v1/audit/events/?after=0", system.url));
+    let all = all.bearer_auth(token).header("accept", "application/x-ndjson").send().await.unwrap();
+    all.error_for_status().unwrap().text().await.unwrap()
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Publishing: in log order, once, whatever is killed in between.
 
-use super::Fixture;
+use super::{Fixture, WINDOW_BYTES};
 use crate::support::eventually::eventually;
 use crate::support::nats_server::NatsServer;
 use crate::support::stack::Stack;
+use async_nats::jetstream;
 use domain::{AccountId, Metadata, Money, Recorded, account};
 use offers::bus::{Bus, History, Options, State};
 use offers::event_log::{AggregateCommand, LogError, Plan, Sink};
@@ -121,30 +122,65 @@ async fn without_nats_the_bus_opens_at_once_and_says_degraded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_stream_makes_the_relay_wait_until_there_is_room() {
+async fn the_stream_and_its_mirror_keep_the_newest_events() {
     let server = NatsServer::start().await;
-    let fixture = Fixture::on(&server).await;
-    let small = Options { stream_bytes: 100_000, ..fixture.options.clone() };
-    let cramped = Bus::open(small, &fixture.stop).await.unwrap();
-    let first = fixture.stop.child_token();
-    let relay = cramped.relay(fixture.log.clone()).await.unwrap();
-    fixture.append(500).await;
-    let following = tokio::spawn(offers::event_log::follow(fixture.log.feed(), relay, first.clone()));
-    eventually(
-        "the relay says that the stream is full",
-        async || matches!(cramped.state(), State::Degraded(reason) if reason.contains("is full")),
-    )
-    .await;
-    first.cancel();
-    following.await.unwrap();
-    fixture.relay().await; // configured with more room
-    fixture.until_copied().await;
+    let fixture = Fixture::windowed(&server).await;
+    let admin = jetstream::new(server.client("analytics_admin").await);
+    let relay = fixture.relay().await;
+    fixture.append(1_000).await;
+    let (born, first) = until_newest(&fixture, &admin, 1_000).await;
+    assert!(first > 1, "nothing was dropped");
+    relay.cancel();
+
+    fixture.relay().await;
+    fixture.append(1_000).await;
+    let (still, later) = until_newest(&fixture, &admin, 2_000).await;
+    assert_eq!(still, born, "a window is no reason to make the stream anew");
+    assert!(later > first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_stream_is_filled_with_the_events_that_it_can_keep() {
+    let server = NatsServer::start().await;
+    let fixture = Fixture::windowed(&server).await;
+    let admin = jetstream::new(server.client("analytics_admin").await);
+    fixture.append(2_000).await;
+    fixture.relay().await;
+    let (born, first) = until_newest(&fixture, &admin, 2_000).await;
+    fixture.outside.delete_stream("OFFERS_EVENTS").await.unwrap();
+    fixture.append(10).await;
+    let (again, later) = until_newest(&fixture, &admin, 2_010).await;
+    assert_ne!(again, born);
+    assert!(later.abs_diff(first) < 100, "{first} and {later}");
+    let config = fixture.outside.get_stream("OFFERS_EVENTS").await.unwrap().cached_info().config.clone();
+    let begins_late = server.client("app").await.is_server_compatible(2, 10, 0);
+    assert_eq!(config.first_sequence.is_some_and(|first| first > 1), begins_late);
+}
+
+/// Waits until stream and mirror end with `last`; when the stream was made, and its first message.
+async fn until_newest(fixture: &Fixture, admin: &jetstream::Context, last: u64) -> (String, u64) {
+    for context in [&fixture.outside, admin] {
+        eventually("the newest event is there", async || {
+            let Ok(stream) = context.get_stream("OFFERS_EVENTS").await else { return false };
+            stream.cached_info().state.last_sequence == last
+        })
+        .await;
+        let info = context.get_stream("OFFERS_EVENTS").await.unwrap().cached_info().clone();
+        assert_eq!(info.state.messages, last - info.state.first_sequence + 1, "no holes");
+        assert!(info.state.bytes <= WINDOW_BYTES);
+    }
+    let info = fixture.outside.get_stream("OFFERS_EVENTS").await.unwrap().cached_info().clone();
+    (info.created.to_string(), info.state.first_sequence)
 }
 
 /// A log that knows only the ids of its events.
 struct Remembered(Vec<Uuid>);
 
 impl History for Remembered {
+    async fn head(&self) -> Result<i64, LogError> {
+        Ok(i64::try_from(self.0.len()).unwrap())
+    }
+
     async fn event_id_at(&self, position: i64) -> Result<Option<Uuid>, LogError> {
         Ok(self.0.get(usize::try_from(position - 1).unwrap()).copied())
     }

@@ -214,7 +214,7 @@ impl Machine {
     async fn until_the_analyst_has_a_mirror(&self) {
         let password = &settings(&self.compose, "nats")["NATS_ANALYST_PASSWORD"];
         let url = format!("nats://analyst:{password}@127.0.0.1:{}", self.port("nats", 4222));
-        let analyst = jetstream::new(connect(&url).await);
+        let analyst = jetstream::with_prefix(connect(&url).await, "EVENTS.API");
         eventually("there is a mirror", async || analyst.get_stream("OFFERS_EVENTS").await.is_ok()).await;
     }
 }
