@@ -4,11 +4,13 @@
 //! before it acts, so a second delivery does nothing.
 //! - `activation` drives transactions, `callbacks` tells partners and `notifications` tells users the outcome,
 //!   `schedules` records what is due by time;
+//! - `announcer` follows the log and queues the callbacks and mails;
 //! - `parked` keeps messages that cannot be handled, until an operator requeues them.
 //!
 //! **Architecture Invariant:** NATS decides when something is done, never whether it is done.
 
 mod activation;
+mod announcer;
 pub mod callbacks;
 pub mod notifications;
 mod parked;
@@ -17,4 +19,5 @@ pub mod schedules;
 pub use activation::{
     ActivationProcessor, Cause, DEFAULT_CALLS, RequeuedActivations, Sweeper, consume_activations,
 };
+pub use announcer::Announcer;
 pub use parked::{Parked, ParkedError, ParkedMessage};

@@ -33,6 +33,8 @@ const MIGRATIONS: &[(&str, &str)] = embed! {
     "0040_callbacks"
     "0050_schedule_runs"
     "0051_sent_mail"
+    "0052_mail_checkpoint"
+    "0053_sent_mail_claims"
 };
 
 /// Why the schema could not be brought up to date.

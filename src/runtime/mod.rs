@@ -13,7 +13,7 @@ use crate::config::{Role, SecretError, Serve};
 use crate::event_log::{self, EventLog, Leadership, follow};
 use crate::identity;
 use crate::processors::callbacks;
-use crate::processors::notifications;
+use crate::processors::notifications::{self, Notifications};
 use crate::processors::{RequeuedActivations, Sweeper, consume_activations};
 use crate::telemetry::chain;
 use crate::{http, telemetry};
@@ -126,17 +126,23 @@ impl Service {
             stop,
             end,
         };
-        if let Some(mail) = mail {
-            service.tasks.spawn(mail.run(parts.resources.bus.clone(), service.stop.clone()));
+        if let Some(mail) = mail.clone() {
+            service.tasks.spawn(mail.run(service.stop.clone()));
         }
         for role in config.roles() {
-            service.begin(role, config, &parts).await?;
+            service.begin(role, config, &parts, mail.as_ref()).await?;
         }
         service.watch(config, &parts).await?;
         Ok(service)
     }
 
-    async fn begin(&mut self, role: Role, config: &Serve, parts: &Parts) -> Result<(), StartError> {
+    async fn begin(
+        &mut self,
+        role: Role,
+        config: &Serve,
+        parts: &Parts,
+        mail: Option<&Notifications>,
+    ) -> Result<(), StartError> {
         match role {
             Role::Api => self.serve_http(config, parts).await?,
             Role::Relay => {
@@ -156,7 +162,7 @@ impl Service {
             }
             Role::Processor => {
                 self.process(config, parts)?;
-                self.tell_partners(config, parts)?;
+                self.announce(config, parts, mail)?;
             }
             Role::Scheduler => {
                 let scheduler = parts.scheduler();
@@ -199,16 +205,20 @@ impl Service {
         Ok(())
     }
 
-    /// Queues callbacks on one instance, sends them on every one.
-    fn tell_partners(&self, config: &Serve, parts: &Parts) -> Result<(), StartError> {
-        let Resources { log, readers, hashes, callbacks, .. } = parts.resources.clone();
+    /// Queues callbacks and mail on one instance, sends callbacks on every one.
+    fn announce(
+        &self,
+        config: &Serve,
+        parts: &Parts,
+        mail: Option<&Notifications>,
+    ) -> Result<(), StartError> {
+        let Resources { log, callbacks, bus, .. } = parts.resources.clone();
         let allow_private = config.callbacks.callback_allow_private;
         let settings = callbacks::Settings { allow_private, ..callbacks::Settings::default() };
         self.tasks.spawn(callbacks.sender(&settings)?.run(self.stop.clone()));
-        self.lead(event_log::Role::Callbacks, parts, move |term| {
-            let enqueuer = callbacks.enqueuer(readers.clone(), hashes.clone());
-            follow(log.feed(), enqueuer, term)
-        });
+        let announcer = parts.announcer(mail);
+        self.lead(event_log::Role::Callbacks, parts, move |term| follow(log.feed(), announcer.clone(), term));
+        self.tasks.spawn(async move { bus.delete_consumers(&notifications::OLD_CONSUMERS).await });
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use crate::identity::{Identity, Keyring, PasswordCost, Settings};
 use crate::processors::callbacks::Callbacks;
 use crate::processors::notifications::{self, Notifications};
 use crate::processors::schedules::Scheduler;
-use crate::processors::{ActivationProcessor, Parked};
+use crate::processors::{ActivationProcessor, Announcer, Parked};
 use metrics_exporter_prometheus::PrometheusHandle;
 use projections::{HashProjector, ReadCheckpoint, ReadTables, Readers, RedisHashes};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -116,6 +116,14 @@ impl Parts {
         let Resources { log, clock, .. } = self.resources.clone();
         let calls = usize::from(self.config.activation.external_calls);
         Ok(ActivationProcessor::new(log, activation_system(&self.config)?, clock, calls))
+    }
+
+    /// Queues callbacks, and mail if it is on.
+    #[must_use]
+    pub fn announcer(&self, mail: Option<&Notifications>) -> Announcer {
+        let Resources { readers, hashes, callbacks, .. } = self.resources.clone();
+        let callbacks = callbacks.enqueuer(readers, hashes);
+        Announcer::new(self.pool.clone(), callbacks, mail.map(Notifications::intake))
     }
 
     /// Mail to users. The first call on a log records where mail begins.

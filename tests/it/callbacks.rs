@@ -18,9 +18,10 @@ use offers::app::Resources;
 use offers::clock::Clock;
 use offers::event_log::{AggregateCommand, EventLog, Plan, Sink, SinkError};
 use offers::identity::{Actor, CallbackUrl, Identity};
-use offers::processors::callbacks::{Callbacks, Delivery, Enqueuer, Sender, Settings};
+use offers::processors::Announcer;
+use offers::processors::callbacks::{Callbacks, Delivery, Sender, Settings};
 use offers::runtime::Parts;
-use projections::{ReadTables, Readers, RedisHashes};
+use projections::{ReadTables, Readers};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
 use std::sync::Arc;
@@ -34,10 +35,10 @@ const TIMEOUT: Duration = Duration::from_millis(1_500);
 const CLAIM_OVER: TimeDelta = TimeDelta::minutes(5);
 
 struct Fixture {
+    parts: Parts,
     log: EventLog,
     tables: ReadTables,
     readers: Readers,
-    hashes: RedisHashes,
     redis_url: String,
     identity: Arc<Identity>,
     callbacks: Callbacks,
@@ -59,17 +60,17 @@ impl Fixture {
         let (clock, stop) = (Clock::standing_at(Utc::now()), CancellationToken::new());
         let config = config::serve(&corner, &["--database-connections", "12"]);
         let parts = Parts::open(&config, clock.clone(), metrics(), &stop, &stop).await.unwrap();
-        let Resources { log, readers, hashes, callbacks, identity, .. } = parts.resources.clone();
+        let Resources { log, readers, callbacks, identity, .. } = parts.resources.clone();
         Fixture {
             log,
             tables: parts.read_tables(),
             readers,
-            hashes,
             redis_url: corner.redis_url,
             callbacks,
             identity,
             clock,
-            pool: parts.pool,
+            pool: parts.pool.clone(),
+            parts,
             _ends: stop.drop_guard(),
         }
     }
@@ -82,8 +83,8 @@ impl Fixture {
         self.callbacks.sender(settings).unwrap()
     }
 
-    fn enqueuer(&self) -> Enqueuer {
-        self.callbacks.enqueuer(self.readers.clone(), self.hashes.clone())
+    fn announcer(&self) -> Announcer {
+        self.parts.announcer(None)
     }
 
     async fn partner(&self, url: &str) -> Known {
@@ -129,13 +130,13 @@ impl Fixture {
 
     /// Takes the log's pages from where it stands, as `follow` does.
     async fn enqueue(&self) -> Result<(), SinkError> {
-        let mut enqueuer = self.enqueuer();
+        let mut announcer = self.announcer();
         loop {
-            let page = self.log.page(enqueuer.checkpoint().await?, 100).await.unwrap();
+            let page = self.log.page(announcer.checkpoint().await?, 100).await.unwrap();
             if page.is_empty() {
                 return Ok(());
             }
-            enqueuer.apply(&page).await?;
+            announcer.apply(&page).await?;
         }
     }
 

@@ -1,4 +1,4 @@
-//! Mail, from events on a real NATS to a mail server of the test's own.
+//! Mail, from events in the log to a mail server of the test's own.
 
 mod encrypted;
 pub mod mail_server;
@@ -11,12 +11,16 @@ use domain::transaction::{ActivationRequested, Kind};
 use domain::{AccountId, PartnerId, SubscriptionId, UserId, user_offer};
 use mail_server::{MailServer, Mood};
 use offers::bus::Letter;
-use offers::event_log::AggregateCommand;
+use offers::event_log::{AggregateCommand, Sink};
 use offers::identity::{Actor, UserChange};
 use offers::processors::Parked;
-use office::{Office, STREAM_BYTES, events_of, office, send_all};
-use sqlx::Row;
+use office::{Office, events_of, office, send_all};
+use sqlx::{Connection, Executor, PgConnection, Row};
+use tokio::time::timeout;
 use uuid::Uuid;
+
+/// How long an announcer is watched that must not go on.
+const TOO_EARLY: std::time::Duration = std::time::Duration::from_millis(300);
 
 async fn announce(world: &World, subscription: SubscriptionId) {
     let state = world.log.reload::<user_offer::UserOffer>(subscription.0).await.unwrap().state;
@@ -88,7 +92,7 @@ async fn an_hour_without_a_mail_server_delays_mail_and_nothing_else() {
     server.stop().await;
     for minute in 0..60 {
         world.buy(alice, 30).await;
-        office.until_noted(minute + 1).await; // the messages are acknowledged all the same
+        office.until_noted(minute + 1).await; // whether mail can be sent or not
         send_all(&[&sender]).await;
         world.clock.advance(Duration::minutes(1));
     }
@@ -113,7 +117,6 @@ async fn whatever_is_delivered_again_is_mailed_once() {
     let (office, server) = office().await;
     let notifications = office.notifications().await;
     let sender = notifications.sender();
-    office.relay().await;
     office.hear(&notifications);
     let alice = office.rich("alice").await;
     for _ in 0..20 {
@@ -122,22 +125,50 @@ async fn whatever_is_delivered_again_is_mailed_once() {
     office.until_noted(20).await;
     send_all(&[&sender]).await;
 
-    // Another process with the same consumer, a consumer made anew, a stream made anew.
+    // Another process follows too, and the log is read again from the start.
     office.hear(&office.notifications().await);
-    let stream = office.outside.get_stream_no_info(&office.stream).await.unwrap();
-    // nats-server 2.9 may refuse while it writes the consumer's state.
-    eventually("the consumer is deleted", async || stream.delete_consumer("mail-succeeded").await.is_ok())
-        .await;
     office.world.buy(alice, 30).await;
     office.until_noted(21).await;
-    office.until_heard().await;
-    office.outside.delete_stream(&office.stream).await.unwrap();
+    let rewind = sqlx::query("update mail_checkpoint set position = 0");
+    rewind.execute(&office.world.parts.pool).await.unwrap();
     office.world.buy(alice, 30).await;
     office.until_noted(22).await;
     office.until_heard().await;
     send_all(&[&sender]).await;
     assert_eq!(events_of(&server.received()), office.told_events().await);
     assert_eq!(office.states().await, [("sent".to_owned(), 22)].into());
+}
+
+/// Mails were noted by consumers of NATS, in any order, when the version before was stopped.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_installation_that_is_upgraded_forgets_nobody() {
+    const MIGRATION: &str = include_str!("../../migrations/0052_mail_checkpoint.sql");
+    let (office, _server) = office().await;
+    let alice = office.rich("alice").await;
+    let start = office.world.log.head().await.unwrap();
+    office.open().await;
+    for _ in 0..3 {
+        office.world.buy(alice, 30).await;
+    }
+    office.until_noted(3).await;
+
+    let mut owner = PgConnection::connect(&office.world.corner.database_owner_url).await.unwrap();
+    let forgotten = "delete from sent_mail
+         where position = (select position from sent_mail order by position offset 1 limit 1) returning position";
+    let forgotten: i64 = sqlx::query_scalar(forgotten).fetch_one(&mut owner).await.unwrap();
+    let began = sqlx::query("insert into mail_start (position) values ($1)").bind(start);
+    began.execute(&mut owner).await.unwrap();
+    let data = MIGRATION.find("insert into").unwrap();
+    let upgrade = format!(
+        "begin; delete from mail_checkpoint; {}; commit",
+        MIGRATION[data..].trim_end_matches([';', '\n'])
+    );
+    owner.execute(sqlx::raw_sql(&upgrade)).await.unwrap();
+    office.hear(&office.notifications().await);
+    office.until_noted(3).await;
+    office.until_heard().await;
+    let noted = sqlx::query("select 1 from sent_mail where position = $1").bind(forgotten);
+    assert!(noted.fetch_optional(&office.world.parts.pool).await.unwrap().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,16 +190,16 @@ async fn what_happened_before_mail_was_switched_on_is_not_mailed() {
 async fn nobody_is_told_before_the_read_tables_show_it() {
     let server = MailServer::start().await;
     let moment = "2026-03-01T09:00:00Z".parse().unwrap();
-    let office = Office::unprojected(moment, &server.url(), STREAM_BYTES).await;
-    let sender = office.open().await;
+    let office = Office::unprojected(moment, &server.url()).await;
+    let notifications = office.notifications().await;
+    let sender = notifications.sender();
     let alice = office.rich("alice").await;
     office.world.buy(alice, 30).await;
-    eventually("the message waits with the consumer", async || {
-        let Ok(stream) = office.outside.get_stream(&office.stream).await else { return false };
-        stream.consumer_info("mail-succeeded").await.is_ok_and(|info| info.num_ack_pending == 1)
-    })
-    .await;
+    let mut announcer = office.announcer(&notifications);
+    let page = office.world.log.page(announcer.checkpoint().await.unwrap(), 100).await.unwrap();
+    assert!(timeout(TOO_EARLY, announcer.apply(&page)).await.is_err(), "it waits for the read tables");
     assert_eq!(office.states().await, [].into());
+    office.hear(&notifications);
     office.world.project();
     office.until_noted(1).await;
     assert_eq!(send_all(&[&sender]).await, 1);
@@ -244,9 +275,10 @@ async fn many_senders_send_each_mail_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_mail_is_parked_at_once_and_sent_when_a_person_says_so() {
     let (office, server) = office().await;
-    office.relay().await;
     let (world, parked) = (&office.world, Parked::new(office.world.parts.pool.clone()));
-    tokio::spawn(office.notifications().await.run(office.bus.clone(), world.stop.clone()));
+    let notifications = office.notifications().await;
+    office.hear(&notifications);
+    tokio::spawn(notifications.run(world.stop.clone()));
     let alice = office.rich("alice").await;
     server.set(Mood::Answers("550 5.1.1 <alice@example.com> is not known here"));
     world.buy(alice, 30).await;
@@ -270,9 +302,9 @@ async fn a_refused_mail_is_parked_at_once_and_sent_when_a_person_says_so() {
 async fn a_message_that_could_not_be_noted_is_noted_when_a_person_says_so() {
     let (office, server) = office().await;
     let (world, parked) = (&office.world, Parked::new(office.world.parts.pool.clone()));
-    tokio::spawn(office.notifications().await.run(office.bus.clone(), world.stop.clone()));
+    tokio::spawn(office.notifications().await.run(world.stop.clone()));
     let alice = office.rich("alice").await;
-    world.buy(alice, 30).await; // nothing is published: the bus is not needed for this
+    world.buy(alice, 30).await; // nothing follows the log here
     let position_of = async |name| {
         let all = world.everything().await;
         all.iter().find(|event| event.event_type == name).unwrap().position
@@ -294,7 +326,7 @@ async fn a_message_that_could_not_be_noted_is_noted_when_a_person_says_so() {
     eventually("it is sent", async || office.states().await == [("sent".to_owned(), 1)].into()).await;
     eventually("the other one waits again", async || {
         let waiting = parked.waiting(None, 10).await.unwrap();
-        waiting.iter().any(|letter| letter.reason == "nobody is told of the event there")
+        waiting.iter().any(|letter| letter.reason == "there is no mail for the event at this position")
     })
     .await;
     assert_eq!(events_of(&server.received()), office.told_events().await);

@@ -1,5 +1,6 @@
 //! What happened to a purchase: pure, from events to what is shown.
 
+mod buyers;
 mod by_partners;
 mod hash;
 mod lists;

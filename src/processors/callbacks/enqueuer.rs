@@ -1,20 +1,20 @@
-//! Follows the log and adds a delivery for each final event; one active instance at a time.
+//! Adds a delivery for each final event, as a part of the announcer, which follows the log.
 //!
-//! Its checkpoint moves in the SQL transaction that adds the deliveries, so a replay adds nothing twice. It
+//! The checkpoint moves in the SQL transaction that adds the deliveries, so a replay adds nothing twice. A delivery
 //! never runs ahead of the read tables and the hashes: a partner that hears of a success finds the subscription
 //! and the same status.
 
 use super::deliveries::Status;
 use super::{body, target};
 use crate::clock::Clock;
-use crate::event_log::{Sink, SinkError};
+use crate::event_log::SinkError;
 use crate::identity::{self, Identity, Partner};
 use crate::telemetry::chain;
 use cqrs_es::Aggregate;
 use domain::transaction::{self, Transaction};
 use domain::{Event, PartnerId, Recorded, Timestamp, TransactionId};
 use projections::{Readers, RedisHashes, TransactionView};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,20 +25,16 @@ use uuid::Uuid;
 /// How long a page waits for the read tables before it is read again.
 const READ_TABLES_WAIT: Duration = Duration::from_secs(10);
 
-/// Between two pages: each costs a commit, and a callback goes over the internet anyway.
-const REST: Duration = Duration::from_millis(25);
-
 #[derive(Debug, thiserror::Error)]
 enum EnqueueError {
-    #[error("another enqueuer is running: the checkpoint is no longer {0}")]
-    Overtaken(i64),
     #[error("the event at position {0} has no transaction id")]
     NoId(i64),
     #[error("the read tables do not show the transaction of position {0} as final")]
     NotFinal(i64),
 }
 
-/// Adds a delivery for every final event of a partner's transaction.
+/// Adds a delivery for every final event of a partner's transaction. Cheap to clone.
+#[derive(Clone)]
 pub struct Enqueuer {
     pub(super) pool: PgPool,
     pub(super) identity: Arc<Identity>,
@@ -56,7 +52,7 @@ struct Final {
     at: Timestamp,
 }
 
-struct NewDelivery {
+pub(in crate::processors) struct NewDelivery {
     partner: PartnerId,
     event_id: Uuid,
     r#type: &'static str,
@@ -68,36 +64,20 @@ struct NewDelivery {
     status: Status,
 }
 
-impl Sink for Enqueuer {
-    const REST: Duration = REST;
-
-    fn name(&self) -> &'static str {
-        "callbacks"
-    }
-
-    async fn checkpoint(&mut self) -> Result<i64, SinkError> {
-        let position = sqlx::query_scalar("select position from callback_checkpoint");
-        Ok(position.fetch_one(&self.pool).await?)
-    }
-
-    async fn apply(&mut self, page: &[Recorded]) -> Result<(), SinkError> {
-        let (Some(first), Some(last)) = (page.first(), page.last()) else { return Ok(()) };
-        let finals = finals(page)?;
-        let deliveries = match finals.is_empty() {
-            true => Vec::new(),
-            false => self.deliveries(&finals, last.position).await?,
-        };
-        self.write(first.position - 1, last.position, &deliveries).await?;
-        if !deliveries.is_empty() {
-            self.due.notify_one();
-        }
-        Ok(())
-    }
-}
-
 impl Enqueuer {
-    async fn deliveries(&self, finals: &[Final], last: i64) -> Result<Vec<NewDelivery>, SinkError> {
-        self.readers.checkpoint().wait_for(last, Instant::now() + READ_TABLES_WAIT).await?;
+    /// How far the log has been read for callbacks.
+    pub(in crate::processors) async fn checkpoint(&self) -> Result<i64, sqlx::Error> {
+        sqlx::query_scalar("select position from callback_checkpoint").fetch_one(&self.pool).await
+    }
+
+    /// The deliveries of the final events in `page`, as soon as the read tables show them.
+    pub(in crate::processors) async fn deliveries(
+        &self,
+        page: &[Recorded],
+    ) -> Result<Vec<NewDelivery>, SinkError> {
+        let finals = finals(page)?;
+        let Some(last) = finals.last() else { return Ok(Vec::new()) };
+        self.readers.checkpoint().wait_for(last.position, Instant::now() + READ_TABLES_WAIT).await?;
         let ids: Vec<_> = finals.iter().map(|event| event.transaction).collect();
         let views = self.readers.transactions_by_partners(&ids).await?;
         if let Err(cause) = self.hashes.keep_up_with(&views).await {
@@ -106,7 +86,7 @@ impl Enqueuer {
         let views: HashMap<_, _> = views.into_iter().map(|view| (view.transaction_id, view)).collect();
         let mut partners = HashMap::new();
         let mut deliveries = Vec::new();
-        for event in finals {
+        for event in &finals {
             let Some(view) = views.get(&event.transaction) else { continue };
             let Some(id) = view.request.partner_id else { continue };
             let partner = match partners.get(&id) {
@@ -126,12 +106,18 @@ impl Enqueuer {
         }
     }
 
-    async fn write(&self, from: i64, to: i64, deliveries: &[NewDelivery]) -> Result<(), SinkError> {
-        let mut transaction = self.pool.begin().await?;
+    /// Adds `deliveries` and moves the checkpoint. False, and nothing is written, if it was not at `from`.
+    pub(in crate::processors) async fn write(
+        &self,
+        connection: &mut PgConnection,
+        from: i64,
+        to: i64,
+        deliveries: &[NewDelivery],
+    ) -> Result<bool, sqlx::Error> {
         let moved = sqlx::query("update callback_checkpoint set position = $2 where position = $1");
-        let moved = moved.bind(from).bind(to).execute(&mut *transaction).await?;
+        let moved = moved.bind(from).bind(to).execute(&mut *connection).await?;
         if moved.rows_affected() != 1 {
-            return Err(EnqueueError::Overtaken(from).into());
+            return Ok(false);
         }
         if !deliveries.is_empty() {
             let column = |value: fn(&NewDelivery) -> Uuid| deliveries.iter().map(value).collect::<Vec<_>>();
@@ -151,11 +137,15 @@ impl Enqueuer {
                 .bind(text(|new| &new.url))
                 .bind(text(|new| &new.body))
                 .bind(text(|new| new.status.into_str()))
-                .execute(&mut *transaction)
+                .execute(connection)
                 .await?;
         }
-        transaction.commit().await?;
-        Ok(())
+        Ok(true)
+    }
+
+    /// Wakes this process's sender.
+    pub(in crate::processors) fn wake_sender(&self) {
+        self.due.notify_one();
     }
 }
 

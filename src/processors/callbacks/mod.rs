@@ -1,6 +1,6 @@
 //! Callbacks to partners when a transaction of theirs is final (Standard Webhooks).
 //!
-//! - `enqueuer` follows the log and adds one durable delivery for each final event; one active instance;
+//! - `enqueuer` adds one durable delivery for each final event, as a part of the announcer;
 //! - `sender` claims deliveries that are due and attempts them; any number of senders may run. `attempt` is one
 //!   attempt, `post` its HTTP request, `schedule` the delays;
 //! - `address` and `resolver` keep the requests out of our own network;
@@ -110,8 +110,7 @@ impl Callbacks {
         Self { pool, identity, clock, due: Arc::new(Notify::new()) }
     }
 
-    /// The follower of the log. Only one instance may run it (`event_log::Role::Callbacks`): two would reject
-    /// each other's pages.
+    /// A part of the announcer.
     #[must_use]
     pub fn enqueuer(&self, readers: Readers, hashes: RedisHashes) -> Enqueuer {
         let Self { pool, identity, clock, due } = self.clone();

@@ -1,117 +1,96 @@
-//! Receives the events that lead to mail, and adds each once to the outbox.
+//! Adds the events that lead to mail to the outbox, as a part of the announcer, which follows the log.
+//!
+//! The checkpoint moves in the SQL transaction that adds the rows. A mail never runs ahead of the read tables: a user
+//! who reads it must find its content in the lists.
 
-use super::collector::Collector;
 use super::outbox::{Kind, Notice, Outbox};
-use crate::bus::{Bus, Delivery, Handler, Letter, Subscription, Verdict};
-use crate::event_log::{EventLog, LogError};
-use crate::processors::Parked;
-use crate::telemetry::chain;
-use domain::UserId;
-use domain::transaction::Transaction;
-use domain::user_offer::UserOffer;
+use crate::clock::Clock;
+use crate::event_log::SinkError;
+use domain::{Event, Recorded, TransactionId, user_offer};
 use projections::Readers;
+use sqlx::PgConnection;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::Instant;
-use uuid::Uuid;
 
-/// Events of one kind that this process handles at the same time; they share statements.
-const IN_FLIGHT: u32 = 128;
-/// The limit for handling one event.
-const ACK_WAIT: Duration = Duration::from_secs(60);
-/// How long an event waits for the read tables before its message is delayed.
+/// How long a page waits for the read tables before it is read again.
 const READ_TABLES_WAIT: Duration = Duration::from_secs(10);
-/// The delay of an event that the read tables do not show yet.
-const BEHIND_RETRY: Duration = Duration::from_secs(1);
-/// The delay while PostgreSQL does not answer.
-const DATABASE_RETRY: Duration = Duration::from_secs(5);
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// Durable consumers that received these events before mail followed the log. Messages may still be parked under
+/// these names.
+pub const OLD_CONSUMERS: [&str; 3] = ["mail-succeeded", "mail-failed", "mail-expiry-soon"];
 
-/// Handles events of one kind.
-pub(super) struct Intake {
-    pub(super) kind: Kind,
-    pub(super) log: EventLog,
-    pub(super) readers: Readers,
-    pub(super) collector: Collector,
+#[derive(Debug, thiserror::Error)]
+enum IntakeError {
+    #[error("the event at position {0} has no aggregate id")]
+    NoId(i64),
+    #[error("the read tables do not show the transaction of position {0}")]
+    NoTransaction(i64),
+}
+
+/// Adds a notice for every event that leads to mail. Cheap to clone.
+#[derive(Clone)]
+pub struct Intake {
     pub(super) outbox: Outbox,
-    pub(super) parked: Parked,
+    pub(super) readers: Readers,
+    pub(super) clock: Clock,
+    pub(super) due: Arc<Notify>,
 }
 
 impl Intake {
-    /// Handles every event of its kind until the bus stops.
-    pub(super) async fn run(self, bus: Bus) {
-        let subscription = Subscription {
-            durable: consumer(self.kind).to_owned(),
-            event: self.kind.event(),
-            in_flight: IN_FLIGHT,
-            ack_wait: ACK_WAIT,
-        };
-        bus.consume(subscription, self).await;
+    pub(in crate::processors) async fn checkpoint(&self) -> Result<i64, sqlx::Error> {
+        self.outbox.checkpoint().await
     }
-}
 
-/// The name of the consumer of `kind`, in NATS and in the table of parked messages.
-pub(super) fn consumer(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Succeeded => "mail-succeeded",
-        Kind::Failed => "mail-failed",
-        Kind::ExpirySoon => "mail-expiry-soon",
-    }
-}
-
-/// The user of an event of `kind`; `None` if the log has no such aggregate.
-pub(super) async fn user_of(log: &EventLog, kind: Kind, id: Uuid) -> Result<Option<UserId>, LogError> {
-    match kind {
-        Kind::Succeeded | Kind::Failed => {
-            let user = |state: Transaction| state.request().map(|request| request.user_id);
-            match user(log.load(id).await?.state) {
-                None => Ok(user(log.reload(id).await?.state)),
-                known => Ok(known),
+    /// The notices of the events in `page`, as soon as the read tables show them.
+    pub(in crate::processors) async fn notices(&self, page: &[Recorded]) -> Result<Vec<Notice>, SinkError> {
+        let events: Vec<_> = page.iter().filter_map(|event| Some((event, Kind::of(event)?))).collect();
+        let Some((last, _)) = events.last() else { return Ok(Vec::new()) };
+        self.readers.checkpoint().wait_for(last.position, Instant::now() + READ_TABLES_WAIT).await?;
+        let mut transactions = Vec::new();
+        for (event, kind) in &events {
+            if *kind != Kind::ExpirySoon {
+                transactions.push(TransactionId(id_of(event)?));
             }
         }
-        Kind::ExpirySoon => {
-            let user = |state: UserOffer| match state {
-                UserOffer::Subscribed(subscribed) => Some(subscribed.user_id),
-                UserOffer::None => None,
+        let buyers = self.readers.buyers(&transactions).await?;
+        let mut notices = Vec::with_capacity(events.len());
+        for (event, kind) in events {
+            let (position, event_id, aggregate_id) = (event.position, event.event_id, id_of(event)?);
+            let user_id = match Event::decode(event)? {
+                Event::UserOffer(user_offer::Event::ExpirySoon { user_id, .. }) => Some(user_id),
+                _ => buyers.get(&TransactionId(aggregate_id)).copied(),
             };
-            match user(log.load(id).await?.state) {
-                None => Ok(user(log.reload(id).await?.state)),
-                known => Ok(known),
-            }
+            let user_id = user_id.ok_or(IntakeError::NoTransaction(position))?;
+            notices.push(Notice { event_id, user_id, position, kind, aggregate_id });
         }
+        Ok(notices)
+    }
+
+    /// Adds `notices` and moves the checkpoint. False, and nothing is written, if it was not at `from`.
+    pub(in crate::processors) async fn write(
+        &self,
+        connection: &mut PgConnection,
+        from: i64,
+        to: i64,
+        notices: &[Notice],
+    ) -> Result<bool, sqlx::Error> {
+        if !Outbox::advance(&mut *connection, from, to).await? {
+            return Ok(false);
+        }
+        if !notices.is_empty() {
+            Outbox::add(connection, notices, self.clock.now().utc()).await?;
+        }
+        Ok(true)
+    }
+
+    /// Wakes this process's sender.
+    pub(in crate::processors) fn wake_sender(&self) {
+        self.due.notify_one();
     }
 }
 
-impl Handler for Intake {
-    async fn handle(&self, delivery: Delivery) -> Verdict {
-        // A user who reads the mail must find its content in the lists.
-        let deadline = Instant::now() + READ_TABLES_WAIT;
-        if self.readers.checkpoint().wait_for(delivery.position, deadline).await.is_err() {
-            return Verdict::RetryAfter(BEHIND_RETRY);
-        }
-        let user_id = match user_of(&self.log, self.kind, delivery.aggregate_id).await {
-            Ok(Some(user)) => user,
-            Ok(None) => return Verdict::Park { reason: "the log has no such aggregate".to_owned() },
-            Err(cause) => {
-                tracing::warn!(position = delivery.position, error = %chain(&cause), "cannot read an event for mail; its message will be delivered again");
-                return Verdict::RetryAfter(DATABASE_RETRY);
-            }
-        };
-        let Delivery { event_id, position, aggregate_id, .. } = delivery;
-        match self.collector.add(Notice { event_id, user_id, position, kind: self.kind, aggregate_id }).await
-        {
-            true => Verdict::Done,
-            false => Verdict::RetryAfter(DATABASE_RETRY),
-        }
-    }
-
-    async fn park(&self, letter: Letter) -> Result<(), BoxError> {
-        Ok(self.parked.keep(consumer(self.kind), &letter).await?)
-    }
-
-    /// Events before mail was switched on lead to no mail.
-    async fn finished_before(&self) -> Result<i64, BoxError> {
-        let head = self.log.head().await?;
-        Ok(self.outbox.start(head).await? + 1)
-    }
+fn id_of(event: &Recorded) -> Result<uuid::Uuid, IntakeError> {
+    event.aggregate_uuid().map_err(|_| IntakeError::NoId(event.position))
 }

@@ -1,10 +1,10 @@
 //! Mail to users: the outcome of their transactions, and subscriptions that end soon.
 //!
-//! - `intake` receives the events from the bus and adds each once to the `outbox` (`collector` adds many with
-//!   one statement);
+//! - `intake` finds the events in the log, as a part of the announcer, and adds each once to the `outbox`;
 //! - `sender` claims mails that are due and sends them; any number of senders may run. `compose` and `text`
 //!   write a mail, `smtp` and `directory` deliver it, `retries` has the delays between attempts, `breaker`
-//!   stops attempts while the server is unavailable, and `pace` limits the rate.
+//!   stops attempts while the server is unavailable, and `pace` limits the rate; `recorder` records the
+//!   results of many with one statement.
 //!
 //! A mail server that does not work delays mail and nothing else. An event that is delivered again is found in
 //! the outbox, so no mail is sent twice for it; how SMTP itself can duplicate a mail is described in `sender`.
@@ -13,13 +13,13 @@
 //! address is read for each attempt, and not stored.
 
 mod breaker;
-mod collector;
 mod compose;
 mod destination;
 mod directory;
 mod intake;
 mod outbox;
 mod pace;
+mod recorder;
 mod requeued;
 mod retries;
 mod sender;
@@ -27,24 +27,22 @@ mod smtp;
 mod text;
 
 pub use destination::UrlError;
+pub use intake::{Intake, OLD_CONSUMERS};
 pub use sender::{Error, Sender};
 
 use super::Parked;
-use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::config::{Mail, SecretError};
 use crate::event_log::{EventLog, LogError};
 use crate::identity::Identity;
 use breaker::Breaker;
-use collector::Collector;
 use compose::Composer;
 use destination::Destination;
-use futures::future::join_all;
-use intake::Intake;
 use lettre::message::Mailbox;
-use outbox::{Kind, Outbox};
+use outbox::Outbox;
 use pace::Pace;
 use projections::Readers;
+use recorder::Recorder;
 use requeued::RequeuedMails;
 use sqlx::PgPool;
 use std::sync::Arc;
@@ -133,25 +131,16 @@ impl Notifications {
         Ok(Self { sources, settings, outbox, due: Arc::default() })
     }
 
-    /// Receives events, sends mail and reopens requeued mails, until `stop` and the end of `bus`.
-    pub async fn run(self, bus: Bus, stop: CancellationToken) {
-        let requeued = self.requeued().run(stop.clone());
-        tokio::join!(self.receive(bus), self.sender().run(stop), requeued);
+    /// Sends mail and reopens requeued mails, until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        tokio::join!(self.requeued().run(stop.clone()), self.sender().run(stop));
     }
 
-    /// Adds events to the outbox until the bus stops.
-    pub async fn receive(&self, bus: Bus) {
-        let Sources { log, readers, pool, clock, .. } = &self.sources;
-        let collector = Collector::start(self.outbox.clone(), clock.clone(), self.due.clone());
-        let intakes = Kind::ALL.map(|kind| Intake {
-            kind,
-            log: log.clone(),
-            readers: readers.clone(),
-            collector: collector.clone(),
-            outbox: self.outbox.clone(),
-            parked: Parked::new(pool.clone()),
-        });
-        join_all(intakes.map(|intake| intake.run(bus.clone()))).await;
+    /// A part of the announcer.
+    #[must_use]
+    pub fn intake(&self) -> Intake {
+        let Sources { readers, clock, .. } = self.sources.clone();
+        Intake { outbox: self.outbox.clone(), readers, clock, due: self.due.clone() }
     }
 
     #[must_use]
@@ -160,6 +149,7 @@ impl Notifications {
         let Settings { destination, from, connections, per_second } = self.settings.clone();
         Sender::new(sender::Inner {
             outbox: self.outbox.clone(),
+            recorder: Recorder::start(self.outbox.clone(), clock.clone()),
             composer: Composer { log, readers, identity, currency, from },
             destination,
             parked: Parked::new(pool),
@@ -173,7 +163,7 @@ impl Notifications {
 
     fn requeued(&self) -> RequeuedMails {
         let Sources { log, pool, clock, .. } = self.sources.clone();
-        let (outbox, due) = (self.outbox.clone(), self.due.clone());
-        RequeuedMails { log, outbox, parked: Parked::new(pool), clock, due }
+        let (intake, outbox, due) = (self.intake(), self.outbox.clone(), self.due.clone());
+        RequeuedMails { log, intake, outbox, parked: Parked::new(pool), clock, due }
     }
 }

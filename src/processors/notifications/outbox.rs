@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use domain::{Recorded, UserId};
 use sqlx::postgres::PgRow;
-use sqlx::{PgPool, Row};
+use sqlx::{PgConnection, PgPool, Row};
 use std::time::Duration;
 use strum::{EnumString, IntoStaticStr};
 use uuid::Uuid;
@@ -43,7 +43,7 @@ impl Kind {
 
 /// A user is to be notified of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Notice {
+pub(in crate::processors) struct Notice {
     pub(super) event_id: Uuid,
     pub(super) user_id: UserId,
     pub(super) position: i64,
@@ -59,7 +59,15 @@ pub(super) struct Claimed {
     pub(super) attempts: u32,
 }
 
-/// The tables `sent_mail` and `mail_start`.
+/// A mail in its final state.
+pub(super) struct Finished {
+    pub(super) notice: Notice,
+    /// `sent`, `skipped` or `parked`.
+    pub(super) state: &'static str,
+    pub(super) why: Option<String>,
+}
+
+/// The tables `sent_mail` and `mail_checkpoint`.
 #[derive(Clone, Debug)]
 pub(super) struct Outbox {
     pool: PgPool,
@@ -70,18 +78,36 @@ impl Outbox {
         Self { pool }
     }
 
-    /// The position after which events lead to mail: `head` on the first call ever.
-    pub(super) async fn start(&self, head: i64) -> Result<i64, sqlx::Error> {
-        sqlx::query("insert into mail_start (position) values ($1) on conflict do nothing")
-            .bind(head)
-            .execute(&self.pool)
-            .await?;
-        sqlx::query_scalar("select position from mail_start").fetch_one(&self.pool).await
+    /// Sets the checkpoint to `head` on the first call ever.
+    pub(super) async fn start(&self, head: i64) -> Result<(), sqlx::Error> {
+        let start = sqlx::query("insert into mail_checkpoint (position) values ($1) on conflict do nothing");
+        start.bind(head).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// The position up to which the log was read for mail.
+    pub(super) async fn checkpoint(&self) -> Result<i64, sqlx::Error> {
+        sqlx::query_scalar("select position from mail_checkpoint").fetch_one(&self.pool).await
+    }
+
+    /// Moves the checkpoint; false if it was not at `from`.
+    pub(super) async fn advance(
+        connection: &mut PgConnection,
+        from: i64,
+        to: i64,
+    ) -> Result<bool, sqlx::Error> {
+        let moved = sqlx::query("update mail_checkpoint set position = $2 where position = $1");
+        let moved = moved.bind(from).bind(to).execute(connection).await?;
+        Ok(moved.rows_affected() == 1)
     }
 
     /// Adds the notices that are not in the table yet.
-    pub(super) async fn add(&self, notices: &[Notice], now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
-        let added = sqlx::query(
+    pub(super) async fn add(
+        connection: &mut PgConnection,
+        notices: &[Notice],
+        now: DateTime<Utc>,
+    ) -> Result<(), sqlx::Error> {
+        sqlx::query(
             "insert into sent_mail (event_id, user_id, position, kind, aggregate_id, state,
                                     next_attempt_at, created_at)
              select event_id, user_id, position, kind, aggregate_id, 'pending', $6, $6
@@ -95,9 +121,14 @@ impl Outbox {
         .bind(notices.iter().map(|notice| notice.kind.into_str()).collect::<Vec<_>>())
         .bind(notices.iter().map(|notice| notice.aggregate_id).collect::<Vec<_>>())
         .bind(now)
-        .execute(&self.pool)
+        .execute(connection)
         .await?;
-        Ok(added.rows_affected())
+        Ok(())
+    }
+
+    /// The same, apart from the checkpoint.
+    pub(super) async fn add_late(&self, notices: &[Notice], now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+        Self::add(&mut *self.pool.acquire().await?, notices, now).await
     }
 
     /// Claims up to `limit` notices that are due, for `held_for`; then other senders may claim them.
@@ -108,10 +139,11 @@ impl Outbox {
         limit: u8,
     ) -> Result<Vec<Claimed>, sqlx::Error> {
         let rows = sqlx::query(
-            "update sent_mail set attempts = attempts + 1, next_attempt_at = $2
+            "update sent_mail set attempts = attempts + 1, claimed_until = $2
              where (event_id, user_id) in (
                  select event_id, user_id from sent_mail
                  where state = 'pending' and next_attempt_at <= $1
+                   and (claimed_until is null or claimed_until <= $1)
                  order by next_attempt_at limit $3 for update skip locked)
              returning event_id, user_id, position, kind, aggregate_id, attempts",
         )
@@ -124,37 +156,34 @@ impl Outbox {
     }
 
     /// Releases claimed notices that were not attempted.
-    pub(super) async fn release(&self, untried: &[Claimed], now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    pub(super) async fn release(&self, untried: &[Claimed]) -> Result<(), sqlx::Error> {
         if untried.is_empty() {
             return Ok(());
         }
         sqlx::query(
-            "update sent_mail set attempts = attempts - 1, next_attempt_at = $2
-             where event_id = any($1) and state = 'pending'",
+            "update sent_mail set attempts = attempts - 1, claimed_until = null
+             where event_id = any($1) and finished_at is null",
         )
         .bind(untried.iter().map(|claimed| claimed.notice.event_id).collect::<Vec<_>>())
-        .bind(now)
         .execute(&self.pool)
         .await?;
         Ok(())
     }
 
-    /// Sets the final state: `sent`, `skipped` or `parked`.
-    pub(super) async fn finish(
-        &self,
-        notice: &Notice,
-        state: &str,
-        why: Option<&str>,
-        now: DateTime<Utc>,
-    ) -> Result<(), sqlx::Error> {
+    /// Sets the final state, unless another sender did.
+    ///
+    /// By the key: with `state = 'pending'` here the planner may walk all pending mails by their own index instead.
+    pub(super) async fn finish(&self, mails: &[Finished], now: DateTime<Utc>) -> Result<(), sqlx::Error> {
         sqlx::query(
-            "update sent_mail set state = $3, last_error = $4, finished_at = $5
-             where event_id = $1 and user_id = $2 and state = 'pending'",
+            "update sent_mail set state = finished.state, last_error = finished.why, finished_at = $5
+             from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) as finished (event_id, user_id, state, why)
+             where sent_mail.event_id = finished.event_id and sent_mail.user_id = finished.user_id
+               and sent_mail.finished_at is null",
         )
-        .bind(notice.event_id)
-        .bind(notice.user_id.0)
-        .bind(state)
-        .bind(why.map(shortened))
+        .bind(mails.iter().map(|mail| mail.notice.event_id).collect::<Vec<_>>())
+        .bind(mails.iter().map(|mail| mail.notice.user_id.0).collect::<Vec<_>>())
+        .bind(mails.iter().map(|mail| mail.state).collect::<Vec<_>>())
+        .bind(mails.iter().map(|mail| mail.why.as_deref().map(shortened)).collect::<Vec<_>>())
         .bind(now)
         .execute(&self.pool)
         .await?;
@@ -169,8 +198,8 @@ impl Outbox {
         next: DateTime<Utc>,
     ) -> Result<(), sqlx::Error> {
         sqlx::query(
-            "update sent_mail set next_attempt_at = $3, last_error = $4
-             where event_id = $1 and user_id = $2 and state = 'pending'",
+            "update sent_mail set next_attempt_at = $3, last_error = $4, claimed_until = null
+             where event_id = $1 and user_id = $2 and finished_at is null",
         )
         .bind(notice.event_id)
         .bind(notice.user_id.0)
@@ -184,7 +213,8 @@ impl Outbox {
     /// Makes a parked or skipped notice pending again.
     pub(super) async fn reopen(&self, event_id: Uuid, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
         sqlx::query(
-            "update sent_mail set state = 'pending', attempts = 0, next_attempt_at = $2, finished_at = null
+            "update sent_mail set state = 'pending', attempts = 0, next_attempt_at = $2, finished_at = null,
+                                  claimed_until = null
              where event_id = $1 and state in ('parked', 'skipped')",
         )
         .bind(event_id)

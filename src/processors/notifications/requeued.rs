@@ -1,7 +1,7 @@
 //! Handles requeued messages: reopens a parked mail, or adds a notice for a message that could not be handled.
 
-use super::intake::{consumer, user_of};
-use super::outbox::{Kind, Notice, Outbox};
+use super::intake::{Intake, OLD_CONSUMERS};
+use super::outbox::Outbox;
 use super::sender::PARKED_AS;
 use crate::clock::Clock;
 use crate::event_log::EventLog;
@@ -24,6 +24,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// Polls for requeued messages of mail.
 pub(super) struct RequeuedMails {
     pub(super) log: EventLog,
+    pub(super) intake: Intake,
     pub(super) outbox: Outbox,
     pub(super) parked: Parked,
     pub(super) clock: Clock,
@@ -32,7 +33,7 @@ pub(super) struct RequeuedMails {
 
 impl RequeuedMails {
     pub(super) async fn run(self, stop: CancellationToken) {
-        let [succeeded, failed, expiry_soon] = Kind::ALL.map(consumer);
+        let [succeeded, failed, expiry_soon] = OLD_CONSUMERS;
         let consumers = [PARKED_AS, succeeded, failed, expiry_soon];
         while !stop.is_cancelled() {
             match self.parked.take_requeued(&consumers, BATCH).await {
@@ -70,15 +71,11 @@ impl RequeuedMails {
         // The event at the message's position in the log, whatever the message says.
         let page = self.log.page(message.position - 1, 1).await?;
         let Some(recorded) = page.first() else { return Ok(Some("the log has no such position")) };
-        let Some(kind) = Kind::of(recorded) else {
+        let notices = self.intake.notices(std::slice::from_ref(recorded)).await?;
+        if notices.is_empty() {
             return Ok(Some("there is no mail for the event at this position"));
-        };
-        let aggregate_id = recorded.aggregate_uuid()?;
-        let Some(user_id) = user_of(&self.log, kind, aggregate_id).await? else {
-            return Ok(Some("the log has no such aggregate"));
-        };
-        let (event_id, position) = (recorded.event_id, recorded.position);
-        self.outbox.add(&[Notice { event_id, user_id, position, kind, aggregate_id }], now).await?;
+        }
+        self.outbox.add_late(&notices, now).await?;
         Ok(None)
     }
 }

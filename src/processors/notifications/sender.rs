@@ -7,8 +7,9 @@ use super::breaker::Breaker;
 use super::compose::{ComposeError, Composed, Composer};
 use super::destination::{Destination, Server};
 use super::directory;
-use super::outbox::{Claimed, Notice, Outbox};
+use super::outbox::{Claimed, Finished, Notice, Outbox};
 use super::pace::Pace;
+use super::recorder::Recorder;
 use super::retries::delay_after;
 use super::smtp::{Connection, SendError};
 use crate::bus::Letter;
@@ -48,6 +49,7 @@ pub struct Sender(Arc<Inner>);
 
 pub(super) struct Inner {
     pub(super) outbox: Outbox,
+    pub(super) recorder: Recorder,
     pub(super) composer: Composer,
     pub(super) destination: Destination,
     pub(super) parked: Parked,
@@ -63,6 +65,8 @@ pub(super) struct Inner {
 pub enum Error {
     #[error("cannot read or write the table of mails")]
     Outbox(#[from] sqlx::Error),
+    #[error("cannot record what became of a mail")]
+    Record(#[from] Arc<sqlx::Error>),
     #[error(transparent)]
     Parked(#[from] ParkedError),
     #[error("cannot write a mail")]
@@ -158,7 +162,7 @@ impl Inner {
             settled += u32::from(matches!(fate, Ok(SendResult::Settled)));
             if stop.is_cancelled() || !matches!(fate, Ok(SendResult::Settled)) {
                 let untried = claimed.get(index + 1..).unwrap_or_default();
-                self.outbox.release(untried, self.clock.now().utc()).await?;
+                self.outbox.release(untried).await?;
                 return fate.map(|_| settled);
             }
         }
@@ -182,7 +186,7 @@ impl Inner {
                 return Ok(SendResult::Settled);
             }
             Err(ComposeError::Unavailable(cause)) => {
-                self.outbox.release(std::slice::from_ref(claimed), self.clock.now().utc()).await?;
+                self.outbox.release(std::slice::from_ref(claimed)).await?;
                 return Err(Error::Compose(cause));
             }
         };
@@ -227,7 +231,8 @@ impl Inner {
         let mut attempts_left = RECORD_ATTEMPTS;
         loop {
             attempts_left -= 1;
-            match self.outbox.finish(notice, "sent", None, self.clock.now().utc()).await {
+            let sent = Finished { notice: *notice, state: "sent", why: None };
+            match self.recorder.record(sent).await {
                 Ok(()) => break,
                 Err(cause) if attempts_left == 0 => {
                     let event_id = notice.event_id;
@@ -270,7 +275,7 @@ impl Inner {
     }
 
     async fn finish(&self, notice: &Notice, state: &'static str, why: &str) -> Result<(), Error> {
-        self.outbox.finish(notice, state, Some(why), self.clock.now().utc()).await?;
+        self.recorder.record(Finished { notice: *notice, state, why: Some(why.to_owned()) }).await?;
         count(notice, state);
         Ok(())
     }

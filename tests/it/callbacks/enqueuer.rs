@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// How long an enqueuer is watched that must not go on.
+/// How long an announcer is watched that must not go on.
 const TOO_EARLY: Duration = Duration::from_millis(300);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,13 +114,13 @@ async fn replaying_the_log_enqueues_nothing_twice() {
     fixture.project_and_enqueue().await;
     assert_eq!(fixture.deliveries().await.len(), 3);
     let page = fixture.log.page(0, 100).await.unwrap();
-    assert!(fixture.enqueuer().apply(&page).await.is_err(), "the checkpoint has moved on");
+    assert!(fixture.announcer().apply(&page).await.is_err(), "the checkpoint has moved on");
 
     let rewind = sqlx::query("update callback_checkpoint set position = 0");
     rewind.execute(&fixture.pool).await.unwrap();
     fixture.enqueue().await.unwrap();
     assert_eq!(fixture.deliveries().await.len(), 3);
-    assert_eq!(fixture.enqueuer().checkpoint().await.unwrap(), fixture.log.head().await.unwrap());
+    assert_eq!(fixture.announcer().checkpoint().await.unwrap(), fixture.log.head().await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,11 +142,11 @@ async fn nobody_is_told_before_the_read_tables_know() {
     let partner = fixture.partner("http://p.example/").await;
     fixture.sell(partner.id, None, succeeded()).await;
     let page = fixture.log.page(0, 100).await.unwrap();
-    let too_early = timeout(TOO_EARLY, fixture.enqueuer().apply(&page)).await;
+    let too_early = timeout(TOO_EARLY, fixture.announcer().apply(&page)).await;
     assert!(too_early.is_err(), "it waits for the read tables");
     assert!(fixture.deliveries().await.is_empty());
     let stop = CancellationToken::new();
-    tokio::spawn(follow(fixture.log.feed(), fixture.enqueuer(), stop.clone()));
+    tokio::spawn(follow(fixture.log.feed(), fixture.announcer(), stop.clone()));
     fixture.project().await;
     eventually("the delivery is there", async || fixture.deliveries().await.len() == 1).await;
     stop.cancel();

@@ -1,25 +1,21 @@
-//! Mail around a `World`: the bus, the users with their addresses, and what sends.
+//! Mail around a `World`: the users with their addresses, and what sends.
 
 use super::mail_server::{MailServer, Received};
 use crate::schedules::world::World;
 use crate::support::config;
 use crate::support::eventually::eventually;
-use async_nats::jetstream::{self, Context};
 use chrono::{DateTime, Utc};
 use domain::UserId;
-use offers::bus::Bus;
 use offers::config::Mail;
 use offers::event_log::follow;
 use offers::identity::{Actor, Identity, NewUser, Roles};
+use offers::processors::Announcer;
 use offers::processors::notifications::{Notifications, Sender, Settings};
 use sqlx::Row;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Enough for a test, little enough that many fit beside each other.
-pub const STREAM_BYTES: u64 = 32_000_000;
 /// Everybody's password.
 const PASSWORD: &str = "correct horse battery";
 
@@ -27,35 +23,21 @@ const PASSWORD: &str = "correct horse battery";
 pub struct Office {
     pub world: World,
     pub identity: Arc<Identity>,
-    pub bus: Bus,
-    pub stream: String,
-    /// NATS as seen from outside.
-    pub outside: Context,
     url: String,
 }
 
 impl Office {
-    /// With read tables and a stream that follow the log, and mail that goes to `url`.
+    /// With read tables that follow the log, and mail that goes to `url`.
     pub async fn at(moment: DateTime<Utc>, url: &str) -> Office {
-        let office = Office::unprojected(moment, url, STREAM_BYTES).await;
+        let office = Office::unprojected(moment, url).await;
         office.world.project();
         office
     }
 
     /// With read tables that stay as they are until `world.project()`.
-    pub async fn unprojected(moment: DateTime<Utc>, url: &str, stream_bytes: u64) -> Office {
-        let world = World::with(moment, &["--nats-stream-bytes", &stream_bytes.to_string()]).await;
-        let outside = jetstream::new(crate::support::nats_server::connect(&world.corner.nats_url).await);
-        let (identity, bus) = (world.parts.resources.identity.clone(), world.parts.resources.bus.clone());
-        Office { identity, bus, stream: world.corner.stream.clone(), outside, url: url.to_owned(), world }
-    }
-
-    /// Publishes the log from now on.
-    pub async fn relay(&self) -> CancellationToken {
-        let stop = self.world.stop.child_token();
-        let relay = self.bus.relay(self.world.log.clone()).await.unwrap();
-        tokio::spawn(follow(self.world.log.feed(), relay, stop.clone()));
-        stop
+    pub async fn unprojected(moment: DateTime<Utc>, url: &str) -> Office {
+        let world = World::unprojected(moment).await;
+        Office { identity: world.parts.resources.identity.clone(), url: url.to_owned(), world }
     }
 
     /// Mail as in one process. The first one says where mail begins.
@@ -63,17 +45,21 @@ impl Office {
         self.world.parts.notifications(settings(&self.url)).await.unwrap()
     }
 
-    /// Publishes, hears, and gives what sends.
+    /// Follows the log for mail, and gives what sends.
     pub async fn open(&self) -> Sender {
         let notifications = self.notifications().await;
-        self.relay().await;
         self.hear(&notifications);
         notifications.sender()
     }
 
+    /// Follows the log for mail.
     pub fn hear(&self, notifications: &Notifications) {
-        let (notifications, bus) = (notifications.clone(), self.bus.clone());
-        tokio::spawn(async move { notifications.receive(bus).await });
+        let announcer = self.announcer(notifications);
+        tokio::spawn(follow(self.world.log.feed(), announcer, self.world.stop.clone()));
+    }
+
+    pub fn announcer(&self, notifications: &Notifications) -> Announcer {
+        self.world.parts.announcer(Some(notifications))
     }
 
     /// Somebody with plenty of money and an address.
@@ -108,18 +94,15 @@ impl Office {
         rows.iter().map(counted).collect()
     }
 
-    /// Waits until nothing is left on the way from the stream.
+    /// Waits until the log has been read for mail up to its head.
     pub async fn until_heard(&self) {
-        for durable in ["mail-succeeded", "mail-failed", "mail-expiry-soon"] {
-            eventually("every message is acknowledged", async || {
-                let Ok(stream) = self.outside.get_stream(&self.stream).await else { return false };
-                let head = self.world.log.head().await.unwrap();
-                let copied = i64::try_from(stream.cached_info().state.last_sequence) == Ok(head);
-                let consumer = stream.consumer_info(durable).await;
-                copied && consumer.is_ok_and(|info| info.num_ack_pending == 0 && info.num_pending == 0)
-            })
-            .await;
-        }
+        let head = self.world.log.head().await.unwrap();
+        eventually("the log has been read for mail", async || {
+            let position =
+                sqlx::query("select position from mail_checkpoint").fetch_one(&self.world.parts.pool).await;
+            position.unwrap().get::<i64, _>("position") == head
+        })
+        .await;
     }
 
     /// The ids of the events that users are told of, sorted.

@@ -25,8 +25,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 const PERIOD: u32 = 30;
 /// The hour at which ends are announced.
 const ANNOUNCED_AT: i64 = 8;
-/// What the stream may hold of each user's two years, in bytes.
-const STREAM_BYTES_PER_USER: u64 = 400_000;
 /// How often one run may fail.
 const FAILURES: u32 = 5;
 /// How near an announced end is.
@@ -86,9 +84,7 @@ impl Year {
     async fn begin(users: usize) -> Year {
         let start: Moment = "2026-01-01T00:00:00Z".parse().unwrap();
         let mail_server = MailServer::start().await;
-        let office =
-            Office::unprojected(start, &mail_server.url(), STREAM_BYTES_PER_USER * users as u64).await;
-        office.world.project();
+        let office = Office::at(start, &mail_server.url()).await;
         let senders = [office.open().await, office.notifications().await.sender()];
         let world = &office.world;
         let mut random = StdRng::seed_from_u64(7);
