@@ -203,7 +203,7 @@ impl Identity {
         let rotated = sqlx::query_scalar(
             "update sessions
              set generation = generation + 1, rotated_at = $3, expires_at = $4, key_id = $5
-             where id = $1 and generation = $2 and ended_at is null
+             where id = $1 and generation = $2 and num_nulls(ended_at) = 1 -- not the index of live sessions
              returning key_id",
         )
         .bind(presented.session.0)
