@@ -13,7 +13,7 @@
 
 use super::api::{ask, find};
 use super::connection::Link;
-use super::delivery::{Delivery, Letter, Verdict};
+use super::delivery::{Delivery, UndeliverableMessage, Verdict};
 use super::error::Error;
 use super::health::HealthReporter;
 use super::{Bus, Part, context, subjects};
@@ -72,7 +72,7 @@ pub trait Handler: Send + Sync + 'static {
     /// delivered again.
     fn park(
         &self,
-        letter: Letter,
+        message: UndeliverableMessage,
     ) -> impl Future<Output = Result<(), Box<dyn std::error::Error + Send + Sync>>> + Send;
 
     /// A position before which everything is finished for good.
@@ -255,28 +255,28 @@ async fn answer(handler: &impl Handler, message: &jetstream::Message, finished_b
     let delivery = match Delivery::read(message) {
         Ok(delivery) if delivery.position < finished_before => return AckKind::Ack,
         Ok(delivery) => delivery,
-        Err(letter) => return park(handler, letter).await,
+        Err(message) => return park(handler, message).await,
     };
-    let letter = |reason| Letter { reason, ..Letter::about(&delivery) };
+    let undeliverable = |reason| UndeliverableMessage { reason, ..UndeliverableMessage::about(&delivery) };
     // A panic is a defect: another delivery would panic again.
     let handled = AssertUnwindSafe(handler.handle(delivery.clone())).catch_unwind().await;
     match handled {
         Ok(Verdict::Done) => AckKind::Ack,
         Ok(Verdict::RetryAfter(delay)) => AckKind::Nak(Some(delay)),
-        Ok(Verdict::Park { reason }) => park(handler, letter(reason)).await,
-        Err(_) => park(handler, letter("handling it panicked".to_owned())).await,
+        Ok(Verdict::Park { reason }) => park(handler, undeliverable(reason)).await,
+        Err(_) => park(handler, undeliverable("handling it panicked".to_owned())).await,
     }
 }
 
-async fn park(handler: &impl Handler, letter: Letter) -> AckKind {
+async fn park(handler: &impl Handler, message: UndeliverableMessage) -> AckKind {
     tracing::error!(
-        position = letter.position,
-        subject = letter.subject,
-        reason = letter.reason,
+        position = message.position,
+        subject = message.subject,
+        reason = message.reason,
         "parking a message that cannot be handled"
     );
     metrics::counter!("offers_parked_total").increment(1);
-    match handler.park(letter).await {
+    match handler.park(message).await {
         Ok(()) => AckKind::Term,
         Err(cause) => {
             tracing::error!(error = %chain(&*cause), "cannot park a message; it will be delivered again");

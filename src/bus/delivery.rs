@@ -38,7 +38,7 @@ pub enum Verdict {
 
 /// A message that cannot be handled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Letter {
+pub struct UndeliverableMessage {
     /// Its sequence in the stream: the event's position in the log.
     pub position: i64,
     /// Its subject.
@@ -53,8 +53,8 @@ pub struct Letter {
     pub reason: String,
 }
 
-impl Letter {
-    /// A letter about `delivery`, without a reason yet.
+impl UndeliverableMessage {
+    /// `delivery`, without a reason yet.
     pub(super) fn about(delivery: &Delivery) -> Self {
         Self {
             position: delivery.position,
@@ -68,10 +68,10 @@ impl Letter {
 }
 
 impl Delivery {
-    /// Reads `message`; what cannot be read is a letter.
-    pub(super) fn read(message: &Message) -> Result<Self, Letter> {
+    /// Reads `message`; a message that cannot be read is undeliverable.
+    pub(super) fn read(message: &Message) -> Result<Self, UndeliverableMessage> {
         let (position, attempts) = sequence_and_attempts(message);
-        let unread = |reason: String| Letter {
+        let unread = |reason: String| UndeliverableMessage {
             position,
             subject: message.subject.to_string(),
             event_id: None,

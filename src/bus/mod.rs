@@ -30,7 +30,7 @@ mod subjects;
 pub use cloud_event::{Envelope, NotAnEvent};
 pub use connection::check_urls;
 pub use consumer::{Handler, Subscription};
-pub use delivery::{Delivery, Letter, Verdict};
+pub use delivery::{Delivery, UndeliverableMessage, Verdict};
 pub use error::Error;
 pub use health::{Part, State};
 pub use relay::{History, Relay};

@@ -13,6 +13,7 @@ mod activation;
 mod announcer;
 pub mod callbacks;
 pub mod notifications;
+mod outcome;
 mod parked;
 pub mod schedules;
 
@@ -20,4 +21,5 @@ pub use activation::{
     ActivationProcessor, Cause, DEFAULT_CALLS, RequeuedActivations, Sweeper, consume_activations,
 };
 pub use announcer::Announcer;
+pub use outcome::{Outcome, Unhandled};
 pub use parked::{Parked, ParkedError, ParkedMessage};

@@ -1,6 +1,6 @@
 //! Messages that cannot be handled. They wait for an operator.
 
-use crate::bus::Letter;
+use super::Unhandled;
 use chrono::{DateTime, Utc};
 use domain::Timestamp;
 use sqlx::postgres::PgRow;
@@ -52,8 +52,8 @@ impl Parked {
         Self { pool }
     }
 
-    /// Keeps `letter` from `consumer`. Parking a message twice resets it to waiting.
-    pub async fn keep(&self, consumer: &str, letter: &Letter) -> Result<(), ParkedError> {
+    /// Keeps what `consumer` could not handle. Parking a message twice resets it to waiting.
+    pub async fn keep(&self, consumer: &str, unhandled: &Unhandled) -> Result<(), ParkedError> {
         sqlx::query(
             "insert into parked (id, consumer, position, subject, event_id, aggregate_id, reason, attempts) \
              values ($1, $2, $3, $4, $5, $6, $7, $8) \
@@ -64,12 +64,12 @@ impl Parked {
         )
         .bind(Uuid::now_v7())
         .bind(consumer)
-        .bind(letter.position)
-        .bind(&letter.subject)
-        .bind(letter.event_id)
-        .bind(letter.aggregate_id)
-        .bind(shortened(&letter.reason))
-        .bind(letter.attempts)
+        .bind(unhandled.position)
+        .bind(&unhandled.subject)
+        .bind(unhandled.event_id)
+        .bind(unhandled.aggregate_id)
+        .bind(shortened(&unhandled.reason))
+        .bind(unhandled.attempts)
         .execute(&self.pool)
         .await?;
         Ok(())

@@ -10,10 +10,9 @@ use chrono::Duration;
 use domain::transaction::{ActivationRequested, Kind};
 use domain::{AccountId, PartnerId, SubscriptionId, UserId, user_offer};
 use mail_server::{MailServer, Mood};
-use offers::bus::Letter;
 use offers::event_log::{AggregateCommand, Sink};
 use offers::identity::{Actor, UserChange};
-use offers::processors::Parked;
+use offers::processors::{Parked, Unhandled};
 use office::{Office, events_of, office, send_all};
 use sqlx::{Connection, Executor, PgConnection, Row};
 use tokio::time::timeout;
@@ -310,7 +309,7 @@ async fn a_message_that_could_not_be_noted_is_noted_when_a_person_says_so() {
         all.iter().find(|event| event.event_type == name).unwrap().position
     };
     for name in ["Succeeded", "Credited"] {
-        let letter = Letter {
+        let unhandled = Unhandled {
             position: position_of(name).await,
             subject: "a poisoned one".into(),
             event_id: None,
@@ -318,7 +317,7 @@ async fn a_message_that_could_not_be_noted_is_noted_when_a_person_says_so() {
             attempts: 1,
             reason: "it cannot be read".into(),
         };
-        parked.keep("mail-succeeded", &letter).await.unwrap();
+        parked.keep("mail-succeeded", &unhandled).await.unwrap();
     }
     for letter in parked.waiting(None, 10).await.unwrap() {
         parked.requeue(letter.id, "user:root").await.unwrap().unwrap();

@@ -4,10 +4,9 @@ use crate::support::eventually::eventually;
 use crate::support::service::{Person, Service, Setting, Shop, send};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{OfferId, TransactionId};
-use offers::bus::Letter;
 use offers::clock::Clock;
 use offers::external::{ActivationSystem, Settings};
-use offers::processors::{ActivationProcessor, RequeuedActivations};
+use offers::processors::{ActivationProcessor, RequeuedActivations, Unhandled};
 use offers::simulator;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -108,7 +107,7 @@ async fn an_operator_sees_callbacks_and_sends_them_again() {
 
 /// Parks a message about the event at `position`, as a processor does.
 async fn park(service: &Service, position: i64) -> Uuid {
-    let letter = Letter {
+    let unhandled = Unhandled {
         position,
         subject: "offers.events.transaction.activation_requested".to_owned(),
         event_id: None,
@@ -116,7 +115,7 @@ async fn park(service: &Service, position: i64) -> Uuid {
         reason: "not an event".to_owned(),
         attempts: 1,
     };
-    service.app.parked.keep("activation", &letter).await.unwrap();
+    service.app.parked.keep("activation", &unhandled).await.unwrap();
     service.app.parked.waiting(None, 1).await.unwrap()[0].id
 }
 

@@ -6,8 +6,8 @@
 use crate::support::service::{Person, Reply, Service, Shop, send};
 use domain::{OfferId, SubscriptionId, TransactionId};
 use futures::future::join_all;
-use offers::bus::Letter;
 use offers::identity::{Actor, KeyId};
+use offers::processors::Unhandled;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -205,7 +205,7 @@ impl World {
         let sold = send(service.request_by(&shops[0], Method::POST, "/partner/activate/").json(&body)).await;
         service.all_listed().await;
         let (app, now) = (&service.app, service.app.clock.now().utc());
-        let letter = Letter {
+        let unhandled = Unhandled {
             position: 1,
             subject: "offers.events.offer.created".to_owned(),
             event_id: None,
@@ -213,7 +213,7 @@ impl World {
             reason: "for tests".to_owned(),
             attempts: 1,
         };
-        app.parked.keep("activation", &letter).await.unwrap();
+        app.parked.keep("activation", &unhandled).await.unwrap();
         Self {
             key: app.identity.create_key(shops[1].id, &Actor::system("test"), now).await.unwrap().key_id,
             callback: app.callbacks.enqueue_ping(shops[0].id).await.unwrap(),

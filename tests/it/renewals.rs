@@ -7,10 +7,9 @@ use domain::user_offer::{self, UserOffer};
 use domain::{Money, OfferId, SubscriptionId, Timestamp, TransactionId, transaction};
 use futures::future::join_all;
 use offers::app::catalogue::Change;
-use offers::bus::Verdict;
 use offers::event_log::{AggregateCommand, Plan};
 use offers::external::{ActivationSystem, Settings};
-use offers::processors::ActivationProcessor;
+use offers::processors::{ActivationProcessor, Outcome};
 use offers::simulator::{self, Behaviour, Running};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -73,7 +72,7 @@ async fn that_rejects(offer: OfferId) -> Running {
 
 async fn drive(processor: &ActivationProcessor, reply: &Reply) {
     let id = TransactionId(reply.id("transaction_id"));
-    eventually("the renewal is final", async || processor.drive(id, None).await == Verdict::Done).await;
+    eventually("the renewal is final", async || processor.drive(id, None).await == Outcome::Done).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Hands requested activations from the bus to the processor.
 
-use crate::bus::{Bus, Delivery, Handler, Letter, Subscription, Verdict};
+use crate::bus::{Bus, Delivery, Handler, Subscription, UndeliverableMessage, Verdict};
 use crate::processors::{ActivationProcessor, Cause, Parked};
 use domain::TransactionId;
 use projections::Readers;
@@ -35,6 +35,17 @@ pub async fn consume_activations(
     bus.consume(subscription, Requested { processor, parked, readers }).await;
 }
 
+impl From<&Delivery> for Cause {
+    fn from(delivery: &Delivery) -> Self {
+        Self {
+            event_id: delivery.event_id,
+            requested_at: delivery.recorded_at,
+            correlation_id: delivery.correlation_id.clone(),
+            traceparent: delivery.traceparent.clone(),
+        }
+    }
+}
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 struct Requested {
@@ -46,11 +57,11 @@ struct Requested {
 impl Handler for Requested {
     async fn handle(&self, delivery: Delivery) -> Verdict {
         let cause = Cause::from(&delivery);
-        self.processor.drive(TransactionId(delivery.aggregate_id), Some(cause)).await
+        self.processor.drive(TransactionId(delivery.aggregate_id), Some(cause)).await.into()
     }
 
-    async fn park(&self, letter: Letter) -> Result<(), BoxError> {
-        Ok(self.parked.keep(NAME, &letter).await?)
+    async fn park(&self, message: UndeliverableMessage) -> Result<(), BoxError> {
+        Ok(self.parked.keep(NAME, &message.into()).await?)
     }
 
     async fn finished_before(&self) -> Result<i64, BoxError> {

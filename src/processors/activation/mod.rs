@@ -14,12 +14,10 @@ pub use requeue::RequeuedActivations;
 pub use sweeper::Sweeper;
 
 use crate::backoff::{Backoff, jittered};
-use crate::bus::{Delivery, Verdict};
 use crate::clock::Clock;
-use crate::event_log::{
-    AggregateCommand, EventLog, ExecuteError, LogError, Outcome, Plan, Rejection, StreamId,
-};
+use crate::event_log::{self, AggregateCommand, EventLog, ExecuteError, LogError, Plan, Rejection, StreamId};
 use crate::external::{Activation, ActivationSystem, Request};
+use crate::processors::Outcome;
 use crate::telemetry::{Kind, Span, chain};
 use attempts::InFlight;
 use domain::transaction::{ActivationRequested, Command, Error, Transaction};
@@ -51,17 +49,6 @@ pub struct Cause {
     pub correlation_id: Option<String>,
     /// W3C trace context.
     pub traceparent: Option<String>,
-}
-
-impl From<&Delivery> for Cause {
-    fn from(delivery: &Delivery) -> Self {
-        Self {
-            event_id: delivery.event_id,
-            requested_at: delivery.recorded_at,
-            correlation_id: delivery.correlation_id.clone(),
-            traceparent: delivery.traceparent.clone(),
-        }
-    }
 }
 
 /// Drives transactions. Cheap to clone; clones share the table of running attempts.
@@ -97,30 +84,30 @@ impl ActivationProcessor {
     ///
     /// Safe to call any number of times: nothing happens if the transaction is final, being attempted in
     /// this process or delayed.
-    pub async fn drive(&self, id: TransactionId, cause: Option<Cause>) -> Verdict {
+    pub async fn drive(&self, id: TransactionId, cause: Option<Cause>) -> Outcome {
         let mut lease = match self.0.in_flight.begin(id) {
             Ok(lease) => lease,
-            Err(wait) => return Verdict::RetryAfter(wait),
+            Err(wait) => return Outcome::RetryAfter(wait),
         };
-        let verdict = match self.attempt(id, cause).await {
-            Ok(verdict) => verdict,
+        let outcome = match self.attempt(id, cause).await {
+            Ok(outcome) => outcome,
             Err(error) => after_error(id, &error),
         };
-        match &verdict {
-            Verdict::Done => {}
-            Verdict::RetryAfter(delay) => lease.delay_next(*delay),
-            Verdict::Park { .. } => lease.delay_next(PARKED_DELAY),
+        match &outcome {
+            Outcome::Done => {}
+            Outcome::RetryAfter(delay) => lease.delay_next(*delay),
+            Outcome::Park { .. } => lease.delay_next(PARKED_DELAY),
         }
-        verdict
+        outcome
     }
 
     /// Drives without the delay of an earlier attempt.
-    pub async fn drive_now(&self, id: TransactionId) -> Verdict {
+    pub async fn drive_now(&self, id: TransactionId) -> Outcome {
         self.0.in_flight.clear_delay(id);
         self.drive(id, None).await
     }
 
-    async fn attempt(&self, id: TransactionId, cause: Option<Cause>) -> Result<Verdict, ExecuteError> {
+    async fn attempt(&self, id: TransactionId, cause: Option<Cause>) -> Result<Outcome, ExecuteError> {
         let Inner { log, calls, .. } = &*self.0;
         let state = match log.load::<Transaction>(id.0).await?.state {
             Transaction::None => log.reload::<Transaction>(id.0).await?.state,
@@ -130,7 +117,7 @@ impl ActivationProcessor {
             Transaction::None => return Ok(park("the log has no such transaction")),
             Transaction::Pending { request } => (request, 1),
             Transaction::Processing { request, attempt } => (request, attempt + 1),
-            Transaction::Succeeded { .. } | Transaction::Failed { .. } => return Ok(Verdict::Done),
+            Transaction::Succeeded { .. } | Transaction::Failed { .. } => return Ok(Outcome::Done),
         };
         let Some(cause) = self.cause_of(id, cause).await? else {
             return Ok(park("the log has no such transaction"));
@@ -142,11 +129,11 @@ impl ActivationProcessor {
         let intent =
             Plan::new().command(AggregateCommand::Transaction(id, Command::BeginAttempt { attempt: number }));
         match log.commit(&metadata, intent).await? {
-            Outcome::Committed(_) => {
+            event_log::Outcome::Committed(_) => {
                 self.call(Attempt { id, number, request, cause, metadata }, permit).await
             }
             // Another process has just started this attempt; if it dies, the next attempt is ours.
-            Outcome::Unchanged => Ok(Verdict::RetryAfter(retry_delay(number))),
+            event_log::Outcome::Unchanged => Ok(Outcome::RetryAfter(retry_delay(number))),
         }
     }
 
@@ -167,7 +154,7 @@ impl ActivationProcessor {
     }
 
     /// Calls the activation system and records a definite answer.
-    async fn call(&self, attempt: Attempt, permit: SemaphorePermit<'_>) -> Result<Verdict, ExecuteError> {
+    async fn call(&self, attempt: Attempt, permit: SemaphorePermit<'_>) -> Result<Outcome, ExecuteError> {
         let ActivationRequested { user_id, offer_id, amount, kind, .. } = &*attempt.request;
         let request = Request {
             transaction_id: attempt.id.0,
@@ -188,17 +175,17 @@ impl ActivationProcessor {
                 let command = AggregateCommand::Transaction(attempt.id, Command::Fail { code, message });
                 self.finish(&attempt, Plan::new().command(command), "FAILED").await
             }
-            Activation::RetryAfter(wait) => Ok(Verdict::RetryAfter(wait.max(retry_delay(attempt.number)))),
-            Activation::Pending => Ok(Verdict::RetryAfter(retry_delay(attempt.number))),
+            Activation::RetryAfter(wait) => Ok(Outcome::RetryAfter(wait.max(retry_delay(attempt.number)))),
+            Activation::Pending => Ok(Outcome::RetryAfter(retry_delay(attempt.number))),
             Activation::NotSent { detail } | Activation::Unknown { detail } => {
                 let (id, number) = (attempt.id, attempt.number);
                 tracing::info!(transaction_id = %id, attempt = number, detail, "attempt {number} of {id}: {detail}");
-                Ok(Verdict::RetryAfter(retry_delay(number)))
+                Ok(Outcome::RetryAfter(retry_delay(number)))
             }
         }
     }
 
-    async fn succeed(&self, attempt: &Attempt, reference: String) -> Result<Verdict, ExecuteError> {
+    async fn succeed(&self, attempt: &Attempt, reference: String) -> Result<Outcome, ExecuteError> {
         let (id, at) = (attempt.id, self.0.clock.now());
         let ActivationRequested { user_id, offer_id, duration_days, subscription_id, .. } = &*attempt.request;
         let (transaction_id, duration_days) = (id, *duration_days);
@@ -223,14 +210,14 @@ impl ActivationProcessor {
         attempt: &Attempt,
         plan: Plan,
         status: &'static str,
-    ) -> Result<Verdict, ExecuteError> {
+    ) -> Result<Outcome, ExecuteError> {
         let outcome = self.0.log.commit(&attempt.metadata, plan).await?;
-        if let Outcome::Committed(committed) = outcome {
+        if let event_log::Outcome::Committed(committed) = outcome {
             let took = committed.recorded_at.utc() - attempt.cause.requested_at.utc();
             let took = took.to_std().unwrap_or_default().as_secs_f64();
             metrics::histogram!("activation_processing_seconds", "status" => status).record(took);
         }
-        Ok(Verdict::Done)
+        Ok(Outcome::Done)
     }
 }
 
@@ -245,29 +232,29 @@ fn metadata(id: TransactionId, cause: &Cause, span: &Span) -> Metadata {
 }
 
 /// What to do after the log refused an attempt.
-fn after_error(id: TransactionId, error: &ExecuteError) -> Verdict {
+fn after_error(id: TransactionId, error: &ExecuteError) -> Outcome {
     match error {
         ExecuteError::Rejected(Rejection::Transaction(Error::AlreadySucceeded | Error::AlreadyFailed)) => {
-            Verdict::Done // another process was faster
+            Outcome::Done // another process was faster
         }
         ExecuteError::Rejected(Rejection::Transaction(Error::NeverRequested)) => {
             park("the log has no such transaction")
         }
         ExecuteError::Rejected(Rejection::Transaction(Error::AttemptOutOfOrder)) => {
-            Verdict::RetryAfter(LOG_RETRY)
+            Outcome::RetryAfter(LOG_RETRY)
         }
         ExecuteError::Rejected(rejection) => park(&rejection.to_string()),
         ExecuteError::Log(LogError::Unreadable(unknown)) => park(&unknown.to_string()),
         ExecuteError::Log(LogError::Broken { .. }) => park(&error.to_string()),
         other => {
             tracing::warn!(transaction_id = %id, error = %chain(&other), "cannot read or write the log for {id}; retrying: {other}");
-            Verdict::RetryAfter(LOG_RETRY)
+            Outcome::RetryAfter(LOG_RETRY)
         }
     }
 }
 
-fn park(reason: &str) -> Verdict {
-    Verdict::Park { reason: reason.to_owned() }
+fn park(reason: &str) -> Outcome {
+    Outcome::Park { reason: reason.to_owned() }
 }
 
 /// The label of the answer in metrics.

@@ -2,9 +2,8 @@
 //! transaction.
 
 use super::consumer;
-use crate::bus::Verdict;
 use crate::event_log::{EventLog, LogError};
-use crate::processors::{ActivationProcessor, Parked, ParkedMessage};
+use crate::processors::{ActivationProcessor, Outcome, Parked, ParkedMessage};
 use crate::telemetry::chain;
 use cqrs_es::Aggregate;
 use domain::TransactionId;
@@ -51,8 +50,8 @@ impl RequeuedActivations {
     async fn handle(&self, message: ParkedMessage) {
         let reason = match self.transaction(&message).await {
             Ok(Some(id)) => match self.processor.drive_now(id).await {
-                Verdict::Done | Verdict::RetryAfter(_) => return, // done, or retried by the sweeper
-                Verdict::Park { reason } => reason,
+                Outcome::Done | Outcome::RetryAfter(_) => return, // done, or retried by the sweeper
+                Outcome::Park { reason } => reason,
             },
             Ok(None) => "the log has no transaction at this position".to_owned(),
             Err(error) => chain(&error),

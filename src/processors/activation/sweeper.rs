@@ -2,9 +2,9 @@
 //! causes a delay and no loss. A transaction that cannot be handled is parked, as its message would be.
 
 use super::{RETRY, consumer};
-use crate::bus::{Bus, Letter, Verdict};
+use crate::bus::Bus;
 use crate::clock::Clock;
-use crate::processors::{ActivationProcessor, Parked};
+use crate::processors::{ActivationProcessor, Outcome, Parked, Unhandled};
 use crate::telemetry::chain;
 use futures::StreamExt;
 use projections::Readers;
@@ -75,9 +75,9 @@ impl Sweeper {
 
     async fn drive(&self, unfinished: Unfinished) {
         let Unfinished { transaction_id: id, position, attempts, .. } = unfinished;
-        let Verdict::Park { reason } = self.processor.drive(id, None).await else { return };
+        let Outcome::Park { reason } = self.processor.drive(id, None).await else { return };
         tracing::error!(transaction_id = %id, reason, "{id} cannot be driven: {reason}");
-        let letter = Letter {
+        let unhandled = Unhandled {
             position,
             subject: "sweeper".to_owned(),
             event_id: None,
@@ -85,7 +85,7 @@ impl Sweeper {
             attempts: i64::from(attempts),
             reason,
         };
-        if let Err(error) = self.parked.keep(consumer::NAME, &letter).await {
+        if let Err(error) = self.parked.keep(consumer::NAME, &unhandled).await {
             tracing::error!(error = %chain(&error), transaction_id = %id, "cannot park {id}");
         }
     }

@@ -12,9 +12,8 @@ use super::pace::Pace;
 use super::recorder::Recorder;
 use super::retries::delay_after;
 use super::smtp::{Connection, SendError};
-use crate::bus::Letter;
 use crate::clock::Clock;
-use crate::processors::{Parked, ParkedError};
+use crate::processors::{Parked, ParkedError, Unhandled};
 use crate::telemetry::chain;
 use futures::future::join_all;
 use lettre::Message;
@@ -261,7 +260,7 @@ impl Inner {
     /// Parks the mail, then sets its state: in this order, so that a crash parks it twice rather than never.
     async fn park(&self, claimed: &Claimed, why: &str) -> Result<(), Error> {
         let Notice { event_id, position, kind, aggregate_id, .. } = claimed.notice;
-        let letter = Letter {
+        let unhandled = Unhandled {
             position,
             subject: format!("mail.{}", kind.into_str()),
             event_id: Some(event_id),
@@ -269,7 +268,7 @@ impl Inner {
             attempts: i64::from(claimed.attempts),
             reason: why.to_owned(),
         };
-        self.parked.keep(PARKED_AS, &letter).await?;
+        self.parked.keep(PARKED_AS, &unhandled).await?;
         tracing::error!(%event_id, reason = why, "parking the mail of {event_id}");
         self.finish(&claimed.notice, "parked", why).await
     }

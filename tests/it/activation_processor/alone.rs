@@ -6,9 +6,9 @@ use chrono::{DateTime, Days, Utc};
 use domain::user_offer::{self, UserOffer};
 use domain::{Metadata, Money, SubscriptionId, TransactionId};
 use futures::future::join_all;
-use offers::bus::Verdict;
 use offers::clock::Clock;
 use offers::event_log::StreamId;
+use offers::processors::Outcome;
 use offers::simulator::Behaviour;
 use serde_json::json;
 use std::collections::HashSet;
@@ -21,7 +21,7 @@ async fn a_success_and_the_subscription_it_pays_for_are_one_commit() {
     let fixture = Fixture::at(Clock::standing_at(moment), Behaviour::default()).await;
     let user = fixture.user().await;
     let id = fixture.buy(user).await;
-    assert_eq!(fixture.processor().drive(id, None).await, Verdict::Done);
+    assert_eq!(fixture.processor().drive(id, None).await, Outcome::Done);
 
     let events = fixture.events(id).await;
     let names: Vec<_> = events.iter().map(|event| event.event_type.as_str()).collect();
@@ -54,7 +54,7 @@ async fn a_refused_activation_gives_the_money_back_in_the_same_commit() {
     let user = fixture.user().await;
     let id = fixture.buy(user).await;
     assert_eq!(fixture.balance(user).await, Money::from_hundredths(99_000));
-    assert_eq!(fixture.processor().drive(id, None).await, Verdict::Done);
+    assert_eq!(fixture.processor().drive(id, None).await, Outcome::Done);
     let events = fixture.events(id).await;
     let names: Vec<_> = events.iter().map(|event| event.event_type.as_str()).collect();
     assert_eq!(names, ["ActivationRequested", "Processing", "Failed", "Refunded"]);
@@ -68,7 +68,7 @@ async fn a_renewal_extends_the_subscription_and_two_at_once_add_up() {
     let user = fixture.user().await;
     let first = fixture.accept(purchase(user)).await;
     let processor = fixture.processor();
-    assert_eq!(processor.drive(first, None).await, Verdict::Done);
+    assert_eq!(processor.drive(first, None).await, Outcome::Done);
     let subscription = SubscriptionId::started_by(first);
     let end = async || match fixture.log.reload::<UserOffer>(subscription.0).await.unwrap().state {
         UserOffer::Subscribed(now) => now.expires_at,
@@ -80,7 +80,7 @@ async fn a_renewal_extends_the_subscription_and_two_at_once_add_up() {
         fixture.accept(renewal(user, subscription)).await,
     ];
     for verdict in join_all(renewals.map(|id| processor.drive(id, None))).await {
-        assert_eq!(verdict, Verdict::Done);
+        assert_eq!(verdict, Outcome::Done);
     }
     assert_eq!(end().await, before.plus_days(60));
 }
@@ -91,15 +91,15 @@ async fn what_is_not_certain_stays_processing_and_is_asked_again_with_the_same_k
     let user = fixture.user().await;
     let id = fixture.buy(user).await;
     let processor = fixture.processor();
-    let Verdict::RetryAfter(rest) = processor.drive(id, None).await else { panic!("it is down") };
+    let Outcome::RetryAfter(rest) = processor.drive(id, None).await else { panic!("it is down") };
     assert!(rest >= Duration::from_millis(800) && rest <= Duration::from_millis(1_200), "{rest:?}");
     assert_eq!(fixture.names(id).await, ["ActivationRequested", "Processing"]);
     assert_eq!(fixture.balance(user).await, Money::from_hundredths(99_000));
-    assert!(matches!(processor.drive(id, None).await, Verdict::RetryAfter(_)), "it rests");
+    assert!(matches!(processor.drive(id, None).await, Outcome::RetryAfter(_)), "it rests");
     assert_eq!(fixture.names(id).await.len(), 2, "no attempt while it rests");
 
     fixture.control(json!({ "down": false })).await;
-    eventually("it is done", async || processor.drive(id, None).await == Verdict::Done).await;
+    eventually("it is done", async || processor.drive(id, None).await == Outcome::Done).await;
     assert_eq!(fixture.names(id).await, ["ActivationRequested", "Processing", "Processing", "Succeeded"]);
     assert_eq!(fixture.activations(), [(id.to_string(), 1)].into());
 }
@@ -110,8 +110,8 @@ async fn a_pending_activation_is_done_once_it_is_answered() {
     let fixture = Fixture::new(pending).await;
     let id = fixture.buy(fixture.user().await).await;
     let processor = fixture.processor();
-    assert!(matches!(processor.drive(id, None).await, Verdict::RetryAfter(_)));
-    eventually("it is done", async || processor.drive(id, None).await == Verdict::Done).await;
+    assert!(matches!(processor.drive(id, None).await, Outcome::RetryAfter(_)));
+    eventually("it is done", async || processor.drive(id, None).await == Outcome::Done).await;
     assert_eq!(fixture.names(id).await.last().map(String::as_str), Some("Succeeded"));
 }
 
@@ -121,11 +121,11 @@ async fn a_second_drive_of_the_same_purchase_returns_at_once() {
     let id = fixture.buy(fixture.user().await).await;
     let processor = fixture.processor();
     let (one, other) = tokio::join!(processor.drive(id, None), processor.drive(id, None));
-    assert_eq!(one, Verdict::Done);
-    assert!(matches!(other, Verdict::RetryAfter(_)));
+    assert_eq!(one, Outcome::Done);
+    assert!(matches!(other, Outcome::RetryAfter(_)));
     assert_eq!(fixture.names(id).await, ["ActivationRequested", "Processing", "Succeeded"]);
     let length = super::everything(&fixture.log).await.len();
-    assert_eq!(processor.drive(id, None).await, Verdict::Done, "final: nothing to do");
+    assert_eq!(processor.drive(id, None).await, Outcome::Done, "final: nothing to do");
     assert_eq!(super::everything(&fixture.log).await.len(), length);
 }
 
@@ -151,6 +151,6 @@ async fn two_processes_that_drive_the_same_purchases_do_each_once() {
 async fn a_purchase_that_the_log_does_not_know_is_parked() {
     let fixture = Fixture::new(Behaviour::default()).await;
     let unknown = TransactionId(Uuid::now_v7());
-    assert!(matches!(fixture.processor().drive(unknown, None).await, Verdict::Park { .. }));
+    assert!(matches!(fixture.processor().drive(unknown, None).await, Outcome::Park { .. }));
     assert!(fixture.activations().is_empty());
 }

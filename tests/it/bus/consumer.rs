@@ -3,7 +3,7 @@
 use super::{Fixture, everything};
 use crate::support::eventually::eventually;
 use crate::support::nats_server::NatsServer;
-use offers::bus::{Delivery, Handler, Letter, Subscription, Verdict};
+use offers::bus::{Delivery, Handler, Subscription, UndeliverableMessage, Verdict};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ type Boxed = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Clone)]
 struct Counter {
     seen: Arc<Mutex<HashMap<i64, u32>>>,
-    letters: Arc<Mutex<Vec<Letter>>>,
+    parked: Arc<Mutex<Vec<UndeliverableMessage>>>,
     finished_before: Arc<AtomicI64>,
     verdict: fn(&Delivery) -> Verdict,
 }
@@ -24,7 +24,7 @@ impl Counter {
     fn new(verdict: fn(&Delivery) -> Verdict) -> Counter {
         Counter {
             seen: Arc::default(),
-            letters: Arc::default(),
+            parked: Arc::default(),
             finished_before: Arc::new(AtomicI64::new(1)),
             verdict,
         }
@@ -45,8 +45,8 @@ impl Handler for Counter {
         (self.verdict)(&delivery)
     }
 
-    async fn park(&self, letter: Letter) -> Result<(), Boxed> {
-        self.letters.lock().unwrap().push(letter);
+    async fn park(&self, message: UndeliverableMessage) -> Result<(), Boxed> {
+        self.parked.lock().unwrap().push(message);
         Ok(())
     }
 
@@ -120,9 +120,9 @@ async fn a_message_that_cannot_be_handled_is_parked_once() {
     fixture.append(10).await;
     parking.until_seen(10).await;
     until_acknowledged(&fixture).await;
-    let mut letters = parking.letters.lock().unwrap().clone();
-    letters.sort_by_key(|letter| letter.position);
-    let about: Vec<_> = letters.iter().map(|letter| (letter.position, letter.reason.as_str())).collect();
+    let mut parked = parking.parked.lock().unwrap().clone();
+    parked.sort_by_key(|message| message.position);
+    let about: Vec<_> = parked.iter().map(|message| (message.position, message.reason.as_str())).collect();
     assert_eq!(about, [(3, "no such thing"), (4, "handling it panicked")]);
 }
 
@@ -138,9 +138,9 @@ async fn a_poisoned_message_is_parked_and_the_next_ones_are_handled() {
     fixture.outside.publish(poisoned, "{]".into()).await.unwrap().await.unwrap();
     consume(&fixture, &counter);
     counter.until_seen(5).await;
-    eventually("it is parked", async || counter.letters.lock().unwrap().len() == 1).await;
+    eventually("it is parked", async || counter.parked.lock().unwrap().len() == 1).await;
     until_acknowledged(&fixture).await;
-    assert_eq!(counter.letters.lock().unwrap()[0].position, 6);
+    assert_eq!(counter.parked.lock().unwrap()[0].position, 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]
