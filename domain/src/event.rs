@@ -29,7 +29,7 @@ fn push_snake_case(name: &mut String, pascal_case: &str) {
 /// An event of any aggregate.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// Of a purchase.
+    /// Of a transaction.
     Transaction(transaction::Event),
     /// Of a subscription.
     UserOffer(user_offer::Event),

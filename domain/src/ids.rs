@@ -1,4 +1,4 @@
-//! The ids: UUIDs, each kind a type of its own so that none is taken for another.
+//! The ids: UUIDs, each kind with its own type, so that the compiler refuses a mix-up.
 //!
 //! Version 7 where the id is fresh, version 5 where it is derived, so that a repeat finds what the
 //! first try made.
@@ -55,7 +55,7 @@ id!(
     OfferId
 );
 id!(
-    /// One purchase: an activation or a renewal, from request to final status.
+    /// A transaction: an activation or a renewal, from request to final status.
     TransactionId
 );
 id!(

@@ -1,4 +1,4 @@
-//! What is known about an event beside its payload: who, why, and the chain it belongs to.
+//! What is known about an event in addition to its payload: the actor, the reason, the trace.
 
 use serde::{Deserialize, Serialize};
 

@@ -36,7 +36,7 @@ impl Money {
     }
 
     /// An amount as a client writes it: `^[0-9]{1,8}(\.[0-9]{1,2})?$`, judged on the text, so that
-    /// no conversion can bend it (`1e18`, `+1`, `1.` and `NaN` are none).
+    /// no conversion can bend it (`1e18`, `+1`, `1.` and `NaN` are refused).
     ///
     /// # Errors
     /// `MoneyError` for any other text.
@@ -71,7 +71,7 @@ impl Money {
         self < Self::ZERO
     }
 
-    /// The sum, or `None` when no balance could hold it.
+    /// The sum, or `None` if it is larger than a balance can be.
     #[must_use]
     pub fn checked_add(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).and_then(|sum| Self::try_from(sum).ok())

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 /// An aggregate whose rule is a pure function.
 pub trait Rules: Aggregate<Services = ()> + Clone {
-    /// What `command` leads to in this state: the new events, none when it repeats what has already
+    /// The new events that `command` leads to in this state: an empty list if it repeats what has already
     /// happened, or why it cannot be.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! What the payload of each event is, as JSON Schemas, for those who read the log from outside.
 //!
 //! They come from the types themselves, closed: a member more or less is another event. They describe
-//! what is written; what is read back is read by the types, which pass over members they do not know.
+//! what is written. Reading is more tolerant: the types ignore members that they do not know.
 
 use crate::account::{self, Account};
 use crate::offer::{self, Offer};
@@ -57,12 +57,13 @@ fn of<E: JsonSchema>(aggregate_type: &'static str) -> Vec<EventSchema> {
     variants.into_iter().map(one).collect()
 }
 
-/// What is not there is left out of a payload, never written as null.
+/// An absent value is left out of a payload, never written as null: `["string", "null"]` becomes `"string"`.
 fn without_null(schema: &mut Value) {
-    for member in schema["properties"].as_object_mut().into_iter().flat_map(|members| members.values_mut()) {
-        if let Some([only, Value::String(null)]) = member["type"].as_array().map(Vec::as_slice)
-            && null == "null"
-        {
+    let Some(members) = schema["properties"].as_object_mut() else { return };
+    for member in members.values_mut() {
+        let Some(types) = member["type"].as_array_mut() else { continue };
+        types.retain(|name| name != "null");
+        if let [only] = types.as_slice() {
             member["type"] = only.clone();
         }
     }

@@ -45,9 +45,6 @@ impl ReadCheckpoint {
     }
 
     /// Asks the table.
-    ///
-    /// # Errors
-    /// `Database`.
     pub async fn read(&self) -> Result<i64, Error> {
         let row = sqlx::query("select position from read.checkpoint").fetch_one(&self.0.pool).await?;
         let position = row.try_get("position")?;
@@ -79,15 +76,15 @@ impl ReadCheckpoint {
         }
     }
 
-    /// Asks the table unless somebody else is asking or just has. That PostgreSQL does not answer is not
-    /// told here: it shows as being behind.
+    /// Asks the table unless another waiter is asking or just has. If PostgreSQL does not answer, that is not
+    /// reported here: the tables then count as behind.
     async fn ask_for_all(&self) {
         let Ok(mut asked) = self.0.asked.try_lock() else { return };
         if asked.is_some_and(|last| last.elapsed() < POLL) {
             return;
         }
         if let Err(cause) = self.read().await {
-            tracing::debug!(error = %cause, "the read tables' checkpoint could not be read");
+            tracing::debug!(error = %cause, "cannot read the read tables' checkpoint; retrying");
         }
         *asked = Some(Instant::now());
     }

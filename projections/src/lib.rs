@@ -1,6 +1,6 @@
-//! What people ask: the read tables and the Redis hashes, each with its writer and its reader.
+//! The answers to queries: the read tables and the Redis hashes, each with its writer and its reader.
 //!
-//! Everything here is derived from the log and can be thrown away. What an event changes is said once,
+//! Everything here is derived from the log and can be thrown away. What an event changes is written once,
 //! in `transaction`, `subscription` and `offer`, as pure functions; the read tables, the hashes and the
 //! status that is read from a stream all use them, so that they cannot disagree.
 //!

@@ -1,6 +1,6 @@
 //! A page of events, folded in memory: several events of one thing become one change.
 
-use crate::statement_entry::{self, Posting};
+use crate::statement_entry::{self, StatementEntry};
 use crate::{Error, offer, subscription, transaction};
 use domain::{Event, OfferId, Recorded, SubscriptionId, TransactionId};
 use std::collections::HashMap;
@@ -18,8 +18,8 @@ pub(crate) struct Page {
     pub(crate) transactions: Vec<transaction::Change>,
     pub(crate) subscriptions: Vec<subscription::Change>,
     pub(crate) offers: Vec<offer::Change>,
-    /// The entries of its postings.
-    pub(crate) postings: Vec<Posting>,
+    /// What it moves on accounts.
+    pub(crate) entries: Vec<StatementEntry>,
     /// Successes whose request is older than the page: their amount has to be looked up.
     pub(crate) unpriced: Vec<(i64, TransactionId)>,
 }
@@ -44,7 +44,7 @@ impl Page {
             transactions: folding.transactions.changes,
             subscriptions: folding.subscriptions.changes,
             offers: folding.offers.changes,
-            postings: folding.postings,
+            entries: folding.entries,
             unpriced: folding.unpriced,
         }))
     }
@@ -55,7 +55,7 @@ struct Folding {
     transactions: Changes<TransactionId, transaction::Change>,
     subscriptions: Changes<SubscriptionId, subscription::Change>,
     offers: Changes<OfferId, offer::Change>,
-    postings: Vec<Posting>,
+    entries: Vec<StatementEntry>,
     unpriced: Vec<(i64, TransactionId)>,
 }
 
@@ -76,7 +76,7 @@ impl Folding {
                 Ok(())
             }
             Event::Account(event) => {
-                self.postings.extend(statement_entry::of_account(id, &event, recorded.position));
+                self.entries.extend(statement_entry::of_account(id, &event, recorded.position));
                 Ok(())
             }
         }
@@ -91,7 +91,7 @@ impl Folding {
         let change = self.transactions.of(id, || transaction::Change::begin(id, recorded));
         let request = change.requested.as_ref().map(|requested| &requested.request);
         match statement_entry::of_transaction(request, &event, recorded.position) {
-            Some(postings) => self.postings.extend(postings),
+            Some(entries) => self.entries.extend(entries),
             None => self.unpriced.push((recorded.position, id)),
         }
         change.add(event, recorded)

@@ -28,7 +28,7 @@ impl Readers {
     /// Reads the database at `url` on few connections, for a command-line tool.
     ///
     /// # Errors
-    /// `Database` when `url` is none of PostgreSQL.
+    /// `Database` if `url` is not a PostgreSQL URL.
     pub fn at(url: &str) -> Result<Self, Error> {
         let pool = PgPoolOptions::new().max_connections(TOOL_CONNECTIONS).connect_lazy(url)?;
         Ok(Self::new(pool.clone(), ReadCheckpoint::new(pool)))
@@ -47,7 +47,7 @@ impl Readers {
 
 /// A part of a list, and where the next part begins.
 ///
-/// Lists are walked by a key that never changes, so whoever walks one while rows are added skips and
+/// Lists are walked by a key that never changes, so a client that walks one while rows are added skips and
 /// repeats nothing that was there at the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slice<T, K> {

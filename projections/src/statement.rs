@@ -1,8 +1,8 @@
-//! What did an account have at any moment? The table `statement` keeps every entry of every posting; a
+//! What did an account have at any moment? The table `statement` keeps every entry; a
 //! balance as of a position is a sum over a range of its key.
 
 use crate::readers::{Column, Readers};
-use crate::statement_entry::{self, Posting};
+use crate::statement_entry::{self, StatementEntry};
 use crate::{Error, transaction};
 use domain::{Money, TransactionId};
 use rust_decimal::Decimal;
@@ -16,23 +16,23 @@ pub use crate::statement_entry::{FUNDING, HOLDING, REVENUE};
 /// the transactions come first.
 pub(crate) async fn write(
     connection: &mut PgConnection,
-    mut postings: Vec<Posting>,
+    mut entries: Vec<StatementEntry>,
     unpriced: &[(i64, TransactionId)],
 ) -> Result<(), Error> {
     if !unpriced.is_empty() {
-        postings.extend(price(connection, unpriced).await?);
+        entries.extend(price(connection, unpriced).await?);
     }
-    if postings.is_empty() {
+    if entries.is_empty() {
         return Ok(());
     }
     sqlx::query(
         "insert into statement (account_id, position, ordinal, amount) \
          select * from unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::numeric[])",
     )
-    .bind(postings.column(|posting| posting.account))
-    .bind(postings.column(|posting| posting.position))
-    .bind(postings.column(|posting| posting.ordinal))
-    .bind(postings.column(|posting| posting.amount.decimal()))
+    .bind(entries.column(|entry| entry.account))
+    .bind(entries.column(|entry| entry.position))
+    .bind(entries.column(|entry| entry.ordinal))
+    .bind(entries.column(|entry| entry.amount.decimal()))
     .execute(connection)
     .await?;
     Ok(())
@@ -41,25 +41,22 @@ pub(crate) async fn write(
 async fn price(
     connection: &mut PgConnection,
     unpriced: &[(i64, TransactionId)],
-) -> Result<Vec<Posting>, Error> {
+) -> Result<Vec<StatementEntry>, Error> {
     let rows = transaction::load(connection, &unpriced.column(|(_, id)| id.0)).await?;
     let views: HashMap<_, _> = rows.into_iter().map(|view| (view.transaction_id, view)).collect();
-    let mut postings = Vec::with_capacity(unpriced.len() * 2);
+    let mut entries = Vec::with_capacity(unpriced.len() * 2);
     for (position, id) in unpriced {
         let missing =
             Error::Broken { position: *position, why: "a success of a transaction that has no row" };
         let request = &views.get(id).ok_or(missing)?.request;
-        postings.extend(statement_entry::of_success(request, *position));
+        entries.extend(statement_entry::of_success(request, *position));
     }
-    Ok(postings)
+    Ok(entries)
 }
 
 impl Readers {
     /// What `account` had once the event at `position` was in, folded from its entries. Right up to the
     /// read tables' checkpoint.
-    ///
-    /// # Errors
-    /// `Database`.
     pub async fn balance_at(&self, account: Uuid, position: i64) -> Result<Money, Error> {
         let sum: Decimal = sqlx::query(
             "select coalesce(sum(amount), 0) as balance from read.statement \

@@ -1,21 +1,21 @@
-//! The entries of an event's posting, as the statement keeps them: whatever `domain` says.
+//! The entries of the statement: what an event moves, one account each. `domain` says which.
 
 use domain::account::{self, Account};
 use domain::transaction::{self, ActivationRequested, Transaction};
 use domain::{Entry, Ledger, Money, Rules};
 use uuid::Uuid;
 
-/// The account of what was paid in from outside and paid out to it. No owner has such an id: theirs are
+/// The account of the money that was paid in from outside and paid out. No owner has such an id: theirs are
 /// UUIDs of version 5 or 7.
 pub const FUNDING: Uuid = Uuid::from_u128(1);
-/// The account of what is reserved for transactions that are not final.
+/// The account of the money that is reserved for transactions that are not final.
 pub const HOLDING: Uuid = Uuid::from_u128(2);
-/// The account of what was earned.
+/// The account of the money that was earned.
 pub const REVENUE: Uuid = Uuid::from_u128(3);
 
 /// One entry of the event at `position`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Posting {
+pub(crate) struct StatementEntry {
     pub(crate) account: Uuid,
     pub(crate) position: i64,
     /// 0, 1 … among the event's entries.
@@ -25,7 +25,7 @@ pub(crate) struct Posting {
 }
 
 /// The entries of something that happens to the account `id`.
-pub(crate) fn of_account(id: Uuid, event: &account::Event, position: i64) -> Vec<Posting> {
+pub(crate) fn of_account(id: Uuid, event: &account::Event, position: i64) -> Vec<StatementEntry> {
     numbered(Account::default().postings(id, event), position)
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn of_transaction(
     request: Option<&ActivationRequested>,
     event: &transaction::Event,
     position: i64,
-) -> Option<Vec<Posting>> {
+) -> Option<Vec<StatementEntry>> {
     match event {
         transaction::Event::Succeeded { .. } => request.map(|request| of_success(request, position)),
         _ => Some(numbered(Transaction::None.postings(Uuid::nil(), event), position)),
@@ -43,20 +43,20 @@ pub(crate) fn of_transaction(
 }
 
 /// The entries of a success: the amount is the request's.
-pub(crate) fn of_success(request: &ActivationRequested, position: i64) -> Vec<Posting> {
+pub(crate) fn of_success(request: &ActivationRequested, position: i64) -> Vec<StatementEntry> {
     let state = Transaction::Pending { request: Box::new(request.clone()) };
     let success = transaction::Event::Succeeded { reference: String::new() };
     numbered(state.postings(Uuid::nil(), &success), position)
 }
 
-fn numbered(entries: Vec<Entry>, position: i64) -> Vec<Posting> {
-    let posting = |(ordinal, entry): (i16, Entry)| Posting {
+fn numbered(entries: Vec<Entry>, position: i64) -> Vec<StatementEntry> {
+    let numbered = |(ordinal, entry): (i16, Entry)| StatementEntry {
         account: account_of(entry.ledger),
         position,
         ordinal,
         amount: entry.amount,
     };
-    (0..).zip(entries).map(posting).collect()
+    (0..).zip(entries).map(numbered).collect()
 }
 
 fn account_of(ledger: Ledger) -> Uuid {

@@ -73,7 +73,7 @@ async fn fold_to(check: &mut Check, log: &EventLog, position: i64) -> anyhow::Re
 
 fn report(check: &Check) -> ExitCode {
     let differences = check.differences();
-    for difference in &differences.told {
+    for difference in &differences.examples {
         println!("{difference}");
     }
     println!("{}", check.summary());

@@ -7,7 +7,6 @@ use rust_decimal::Decimal;
 /// An account as it stands now.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Balance {
-    /// Available.
     pub balance: Money,
     /// When it last moved; `None` when it never did.
     pub updated_at: Option<Timestamp>,
@@ -15,9 +14,6 @@ pub struct Balance {
 
 impl EventLog {
     /// What `account` has available; 0.00 when it was never paid into.
-    ///
-    /// # Errors
-    /// `Unavailable` when PostgreSQL is.
     pub async fn balance(&self, account: AccountId) -> Result<Balance, LogError> {
         let query = sqlx::query_as::<_, (Decimal, chrono::DateTime<chrono::Utc>)>(
             "select balance, updated_at from accounts where account_id = $1",
@@ -31,9 +27,6 @@ impl EventLog {
 
     /// All accounts that ever moved, and the position of the last event that is in them: for comparing
     /// them with a fold of the log.
-    ///
-    /// # Errors
-    /// `Unavailable` when PostgreSQL is.
     pub async fn balances(&self) -> Result<(i64, Vec<(AccountId, Money)>), LogError> {
         // One statement, so one snapshot.
         let query = sqlx::query_as::<_, (i64, Option<uuid::Uuid>, Option<Decimal>)>(

@@ -1,4 +1,4 @@
-//! What is asked of the log: some events for some streams, all or none.
+//! A commit: events for some streams, accepted whole or not at all.
 
 use cqrs_es::Aggregate;
 use domain::{AccountId, Money, Recorded, Timestamp};
@@ -8,12 +8,10 @@ use uuid::Uuid;
 /// The most events of one commit; a page is never smaller, so every reader can take a whole commit.
 pub const MAX_COMMIT_EVENTS: usize = 64;
 
-/// One aggregate's events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StreamId {
     /// The aggregate's type, such as `Transaction`.
     pub aggregate_type: &'static str,
-    /// Which one.
     pub aggregate_id: Uuid,
 }
 
@@ -44,10 +42,8 @@ pub struct NewEvent {
     pub payload: String,
 }
 
-/// Events for one stream.
 #[derive(Clone, Debug)]
 pub struct StreamWrite {
-    /// Which stream.
     pub stream: StreamId,
     /// The sequence of its last event as the decision saw it; 0 for a new one.
     pub expected_version: i64,
@@ -55,7 +51,7 @@ pub struct StreamWrite {
     pub events: Vec<NewEvent>,
 }
 
-/// What is accepted whole or not at all.
+/// Events that are accepted whole or not at all.
 #[derive(Clone, Debug, Default)]
 pub struct Commit {
     /// New events, 1 to `MAX_COMMIT_EVENTS` in all.
@@ -121,11 +117,8 @@ impl Commit {
 /// Where an accepted commit stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Committed {
-    /// The position of its first event.
     pub first: i64,
-    /// The position of its last event.
     pub last: i64,
-    /// When it was appended.
     pub recorded_at: Timestamp,
     /// The balances of the accounts it moved, right after it.
     pub balances: Vec<(AccountId, Money)>,

@@ -9,13 +9,13 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// The log could not read or write.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// PostgreSQL does not answer. Nothing was written; repeat.
+    /// PostgreSQL does not answer. Nothing was written; retry.
     #[error("the event log is unavailable")]
     Unavailable(#[source] Cause),
-    /// More is waiting than the queue holds. Nothing was written; repeat later.
+    /// The queue is full. Nothing was written; retry later.
     #[error("the event log has too much to do")]
     Overloaded,
-    /// It was not reached in time. Nothing was written; repeat.
+    /// The commit waited too long for its turn. Nothing was written; retry.
     #[error("the event log did not come to it in time")]
     Timeout,
     /// The answer to a COMMIT was lost and could not be looked up: it may have been written. Repeat
@@ -24,12 +24,7 @@ pub enum LogError {
     OutcomeUnknown,
     /// History itself is wrong here. Stop; a person must look.
     #[error("the event log is broken at position {position}: {why}")]
-    Broken {
-        /// The first wrong position.
-        position: i64,
-        /// What is wrong.
-        why: String,
-    },
+    Broken { position: i64, why: String },
     /// An event that this version does not know. Stop.
     #[error(transparent)]
     Unreadable(#[from] UnknownEvent),
@@ -72,46 +67,33 @@ pub enum AppendError {
     /// The first event is in the log already.
     #[error("event {0} was accepted before")]
     Repeated(Uuid),
-    /// The log could not do it.
     #[error(transparent)]
     Log(#[from] LogError),
 }
 
-/// A rule said no.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    /// Of a purchase.
     #[error(transparent)]
     Transaction(#[from] transaction::Error),
-    /// Of a subscription.
     #[error(transparent)]
     UserOffer(#[from] user_offer::Error),
-    /// Of the catalogue.
     #[error(transparent)]
     Offer(#[from] offer::Error),
-    /// Of an account.
     #[error(transparent)]
     Account(#[from] account::Error),
 }
 
-/// Why a plan was not carried out.
+/// Why a plan was not committed.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecuteError {
-    /// A rule said no.
     #[error(transparent)]
     Rejected(#[from] Rejection),
     /// An account would fall below zero.
     #[error("account {account} has too little money")]
-    InsufficientFunds {
-        /// Whose.
-        account: AccountId,
-    },
+    InsufficientFunds { account: AccountId },
     /// An account would hold more than a balance can.
     #[error("account {account} cannot hold that much")]
-    BalanceTooLarge {
-        /// Whose.
-        account: AccountId,
-    },
+    BalanceTooLarge { account: AccountId },
     /// It was accepted before, as this event.
     #[error("event {event_id} was accepted before")]
     Repeated {
@@ -121,7 +103,6 @@ pub enum ExecuteError {
     /// The race was lost more often than the bound allows.
     #[error("others were faster, too often")]
     Conflict,
-    /// The log could not do it.
     #[error(transparent)]
     Log(#[from] LogError),
 }

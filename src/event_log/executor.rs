@@ -26,7 +26,6 @@ const TRIES: u32 = 16;
 /// The longest pause before another try, per earlier try; the real one is random.
 const RETRY_PAUSE: Duration = Duration::from_millis(4);
 
-/// An aggregate's state.
 #[derive(Clone, Debug)]
 pub struct Loaded<A> {
     pub state: A,
@@ -36,7 +35,6 @@ pub struct Loaded<A> {
     pub(super) may_be_stale: bool,
 }
 
-/// How a plan ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// Its events are in the log.
@@ -227,14 +225,12 @@ fn outcome_label(outcome: &Result<Outcome, ExecuteError>) -> &'static str {
     }
 }
 
-/// All commands of a plan, decided.
 struct Decided {
     steps: Vec<Step>,
     expected_versions: Vec<(StreamId, i64)>,
     first_event_id: Option<Uuid>,
 }
 
-/// One command, decided.
 struct Step {
     stream: StreamId,
     /// Before the events.

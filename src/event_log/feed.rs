@@ -23,11 +23,11 @@ use uuid::Uuid;
 const TIMER: Duration = Duration::from_secs(1);
 /// The least time between two notices to other processes.
 const NOTICE_PAUSE: Duration = Duration::from_millis(5);
-/// How long a broken listener rests before it connects again.
+/// The pause before a broken listener connects again.
 const LISTEN_PAUSE: Duration = Duration::from_secs(1);
 /// Before a follower starts again after an error.
 const RESTART: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
-/// A sink that had nothing to do for this long is told so.
+/// After this long without events, `Sink::idle` is called.
 const IDLE: Duration = Duration::from_secs(2);
 /// The channel of `NOTIFY`.
 const CHANNEL: &str = "offers_events";
@@ -59,7 +59,7 @@ impl Wake {
 }
 
 /// Tells other processes, off the commit path: a lost notice costs them a timer's tick. It carries this
-/// process's name, so that its own echo wakes nobody.
+/// process's name, so that its own notice wakes none of its followers.
 async fn notify(pool: PgPool, mut own: watch::Receiver<()>, name: String) {
     while own.changed().await.is_ok() {
         let notice = sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(&name);
@@ -104,7 +104,6 @@ pub struct Feed {
 }
 
 impl EventLog {
-    /// A new reader.
     #[must_use]
     pub fn feed(&self) -> Feed {
         let Wake { own, others } = &self.0.wake;
@@ -114,9 +113,6 @@ impl EventLog {
 
 impl Feed {
     /// The next page after the position `after` (see `EventLog::page`); waits until there is one.
-    ///
-    /// # Errors
-    /// As `EventLog::page`.
     pub async fn next(&mut self, after: i64, limit: usize) -> Result<Vec<Recorded>, LogError> {
         loop {
             self.own.mark_unchanged();
@@ -151,9 +147,8 @@ pub trait Sink: Send {
     /// For logs and metrics.
     fn name(&self) -> &'static str;
 
-    /// How long it rests after a page, so that the next one is worth its while. Nothing when somebody
-    /// waits for it.
-    const REST: Duration = Duration::ZERO;
+    /// The delay after a page, so that the next page has more events. Zero if a caller waits for this sink.
+    const PAGE_DELAY: Duration = Duration::ZERO;
 
     /// The position of the last event that is in it.
     fn checkpoint(&mut self) -> impl Future<Output = Result<i64, SinkError>> + Send;
@@ -203,14 +198,14 @@ async fn follow_once<S: Sink>(
         after = page.last().map_or(after, |event| event.position);
         delays.reset();
         progress.reached(after);
-        rest(S::REST).await;
+        pause(S::PAGE_DELAY).await;
     }
 }
 
 /// Even a sleep of no time takes a millisecond.
-async fn rest(pause: Duration) {
-    if !pause.is_zero() {
-        sleep(pause).await;
+async fn pause(delay: Duration) {
+    if !delay.is_zero() {
+        sleep(delay).await;
     }
 }
 
@@ -260,9 +255,6 @@ impl Followers {
 
 impl EventLog {
     /// Shows the log's head, how far what this process feeds is behind it, and what waits to be written.
-    ///
-    /// # Errors
-    /// `Unavailable` when PostgreSQL is.
     pub async fn measure(&self) -> Result<(), LogError> {
         let head = self.head().await?;
         metrics::gauge!("offers_log_head").set(position_metric(head));

@@ -1,4 +1,4 @@
-//! One active instance a role: whoever holds the session's advisory lock works, the others stand by.
+//! One active instance a role: the holder of the session's advisory lock works, the others stand by.
 //!
 //! Losing the lock unnoticed for a moment is harmless: every sink refuses a page that does not start at
 //! its own checkpoint.
@@ -52,7 +52,6 @@ pub struct Leadership {
 }
 
 impl Leadership {
-    /// Prepares to lead `role`.
     #[must_use]
     pub fn new(connect: PgConnectOptions, role: Role) -> Self {
         let name = format!("offers leader {role:?}");

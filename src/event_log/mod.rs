@@ -3,12 +3,12 @@
 //! Commands become events in one gapless, totally ordered log; everything else is derived from it.
 //! - `judge` decides, purely, which of a batch of commits are accepted;
 //! - `writer` puts them into one short SQL transaction (group commit);
-//! - `executor` turns a plan (commands to aggregates) into one commit;
+//! - `executor` turns a plan (commands to aggregates) into one commit; `state_cache` spares it the streams;
 //! - `read` and `feed` give history back, page by page, and stop at the first hole; `recent` spares
 //!   followers the table for what this process has just appended.
 //!
-//! **Architecture Invariant:** positions are 1, 2, 3 … without gaps, and whoever reads in their order
-//! sees every event once. Nobody outside this room names the table.
+//! **Architecture Invariant:** positions are 1, 2, 3 … without gaps, so a reader in that order
+//! sees every event once. Only this room names the table.
 
 mod accounts;
 mod commit;
@@ -86,7 +86,7 @@ impl EventLog {
     /// Opens the log at `url` for a tool that reads it, on few connections; ends with `stop`.
     ///
     /// # Errors
-    /// `Unavailable` when `url` is none of PostgreSQL.
+    /// `Unavailable` if `url` is not a PostgreSQL URL.
     pub fn at(url: &str, stop: &CancellationToken) -> Result<Self, LogError> {
         let connect: PgConnectOptions = url.parse()?;
         let pool = PgPoolOptions::new().max_connections(TOOL_CONNECTIONS).connect_lazy_with(connect.clone());

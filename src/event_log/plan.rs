@@ -5,7 +5,6 @@ use cqrs_es::Aggregate;
 use domain::{AccountId, OfferId, SubscriptionId, TransactionId, account, offer, transaction, user_offer};
 use uuid::Uuid;
 
-/// One command to one aggregate.
 #[derive(Clone, Debug)]
 pub enum AggregateCommand {
     Transaction(TransactionId, transaction::Command),

@@ -20,7 +20,6 @@ const COLUMNS: &str = "position, event_id, aggregate_type, aggregate_id, sequenc
 pub struct Filter {
     /// Such as `Transaction`.
     pub aggregate_type: Option<String>,
-    /// Which one.
     pub aggregate_id: Option<String>,
     /// Such as `Succeeded`.
     pub event_type: Option<String>,
@@ -36,7 +35,7 @@ impl Filter {
 
 impl EventLog {
     /// The events after the position `after`, in order, at most `limit` (raised to a whole commit's
-    /// bound): contiguous, and cut after a whole commit, so nobody sees half of one. Empty at the head.
+    /// bound): contiguous, and cut after a whole commit, so no reader sees half a commit. Empty at the head.
     ///
     /// # Errors
     /// `Broken` when a position is missing; `Unavailable` when PostgreSQL is.
@@ -55,18 +54,12 @@ impl EventLog {
     }
 
     /// The position of the last event, 0 when there is none.
-    ///
-    /// # Errors
-    /// `Unavailable` when PostgreSQL is.
     pub async fn head(&self) -> Result<i64, LogError> {
         let head = sqlx::query_scalar("select position from events order by position desc limit 1");
         Ok(head.fetch_optional(&self.0.pool).await?.unwrap_or(0))
     }
 
     /// The event with this id.
-    ///
-    /// # Errors
-    /// `Unavailable` when PostgreSQL is.
     pub async fn find(&self, event_id: Uuid) -> Result<Option<Recorded>, LogError> {
         let query = format!("select {COLUMNS} from events where event_id = $1");
         let row = sqlx::query(&query).bind(event_id).fetch_optional(&self.0.pool).await?;
@@ -74,24 +67,18 @@ impl EventLog {
     }
 
     /// The request that has our reference for partners, `REF-…`.
-    ///
-    /// # Errors
-    /// `Unavailable` when PostgreSQL is.
     pub async fn find_by_reference(&self, reference: &str) -> Result<Option<Recorded>, LogError> {
         let query = format!(
             "select {COLUMNS} from events where aggregate_type = 'Transaction' \
              and event_type = 'ActivationRequested' and payload ->> 'reference' = $1"
         );
-        // Planned anew each time: a plan made while the table was small reads all of it.
+        // Planned again each time: a plan made while the table was small would read the whole table.
         let query = sqlx::query(&query).bind(reference).persistent(false);
         let row = query.fetch_optional(&self.0.pool).await?;
         row.as_ref().map(recorded).transpose()
     }
 
     /// All events of one aggregate, in order.
-    ///
-    /// # Errors
-    /// `Unavailable` when PostgreSQL is.
     pub async fn stream(&self, stream: StreamId) -> Result<Vec<Recorded>, LogError> {
         let query = format!(
             "select {COLUMNS} from events where aggregate_type = $1 and aggregate_id = $2 order by sequence"
@@ -105,9 +92,6 @@ impl EventLog {
     }
 
     /// All events of several aggregates, in log order.
-    ///
-    /// # Errors
-    /// `Unavailable` when PostgreSQL is.
     pub async fn streams(&self, streams: &[StreamId]) -> Result<Vec<Recorded>, LogError> {
         let (types, ids): (Vec<&str>, Vec<String>) =
             streams.iter().map(|stream| (stream.aggregate_type, stream.aggregate_id.to_string())).unzip();
@@ -116,15 +100,12 @@ impl EventLog {
              (select * from unnest($1::text[], $2::text[])) order by position"
         );
         let query = sqlx::query(&query).bind(types).bind(ids);
-        // Planned anew each time: a plan made while the table was small reads all of it.
+        // Planned again each time: a plan made while the table was small would read the whole table.
         let rows = query.persistent(false).fetch_all(&self.0.pool).await?;
         rows.iter().map(recorded).collect()
     }
 
     /// When the event at `position` was recorded; `None` when there is none.
-    ///
-    /// # Errors
-    /// `Unavailable` when PostgreSQL is.
     pub async fn recorded_at(&self, position: i64) -> Result<Option<Timestamp>, LogError> {
         let query = sqlx::query_scalar("select recorded_at from events where position = $1");
         Ok(query.bind(position).fetch_optional(&self.0.pool).await?.map(Timestamp::new))
@@ -150,9 +131,6 @@ impl EventLog {
     }
 
     /// The events after the position `after` that fit `filter`, in order, at most `limit`.
-    ///
-    /// # Errors
-    /// `Unavailable` when PostgreSQL is.
     pub async fn search(&self, filter: &Filter, after: i64, limit: i64) -> Result<Vec<Recorded>, LogError> {
         let mut query = QueryBuilder::new(format!("select {COLUMNS} from events where position > "));
         query.push_bind(after);

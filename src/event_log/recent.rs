@@ -11,10 +11,10 @@ use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Events that are kept at most: some seconds of a busy system. Who is further behind reads the table,
+/// The most events that are kept: some seconds of a busy system. A follower that is further behind reads the table,
 /// in larger pages.
 const EVENTS: usize = 8_192;
-/// Bytes of payload and metadata that are kept at most.
+/// The most bytes of payload and metadata that are kept.
 const BYTES: usize = 16 * 1024 * 1024;
 
 /// The last appended events, one after the other without a hole.
@@ -28,8 +28,8 @@ struct Window {
 }
 
 impl Recent {
-    /// Adds what was just committed. When it does not follow upon what is here (somebody else has
-    /// appended), the window begins anew.
+    /// Adds what was just committed. If it does not follow the last event here (another process has
+    /// appended), the window starts again with it.
     pub(super) fn add(&self, events: Vec<Recorded>) {
         let mut window = self.window();
         let Some(first) = events.first().map(|event| event.position) else { return };
@@ -46,7 +46,7 @@ impl Recent {
         }
     }
 
-    /// Forgets everything: it is not known any more what the table holds.
+    /// Forgets everything. Called when the table may no longer hold these events.
     pub(super) fn forget(&self) {
         *self.window() = Window::default();
     }

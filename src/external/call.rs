@@ -10,7 +10,7 @@ pub(super) struct Call {
     name: &'static str,
     begun: Instant,
     span: Span,
-    /// What is sent along: our span; when tracing is off the caller's, or else a trace of the purchase.
+    /// What is sent along: our span; when tracing is off, the caller's or else a trace of the transaction.
     traceparent: String,
 }
 
@@ -41,7 +41,7 @@ impl Call {
     }
 }
 
-/// A new span of the trace that all calls about the purchase `id` have in common, recorded by nobody here:
+/// A new span of the trace that all calls about the transaction `id` have in common; this process does not record it:
 /// so the other side can tell its calls apart and together even when no request brought a trace.
 fn one_of_trace(id: Uuid) -> String {
     let (_, span) = Uuid::now_v7().as_u64_pair();

@@ -27,8 +27,8 @@ pub struct Settings {
     /// From the start of a call to the last byte of its answer. Must stay below the consumer's ack
     /// wait, or the message comes back while its call is still under way.
     pub timeout: Duration,
-    /// Calls that the caller has under way at a time: as many idle connections are kept, so that none
-    /// is opened anew under a steady load. This client does not queue; the caller keeps to the bound.
+    /// Calls that the caller has under way at a time. As many idle connections are kept, so that no connection
+    /// is opened again under a steady load. This client does not queue; the caller keeps to the bound.
     pub max_in_flight: usize,
 }
 
@@ -45,9 +45,7 @@ impl Settings {
 pub struct Request<'a> {
     /// Also the idempotency key: the same on every attempt.
     pub transaction_id: Uuid,
-    /// For whom.
     pub user_id: Uuid,
-    /// What.
     pub offer_id: Uuid,
     /// The price paid, two places: `"19.99"`.
     pub amount: String,
@@ -58,7 +56,6 @@ pub struct Request<'a> {
 /// What is known after asking for an activation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Activation {
-    /// Done.
     Activated {
         /// The activation system's own name for it.
         reference: String,
@@ -69,27 +66,19 @@ pub enum Activation {
     Rejected {
         /// Stable, what a program switches on.
         code: String,
-        /// For people.
         message: String,
     },
     /// Not taken; come back after this long.
     RetryAfter(Duration),
     /// The connection was refused: not done, repeat at will.
-    NotSent {
-        /// Short, for people.
-        detail: String,
-    },
+    NotSent { detail: String },
     /// May have been done: look it up before anything else.
-    Unknown {
-        /// Short, for people.
-        detail: String,
-    },
+    Unknown { detail: String },
 }
 
 /// What is known after looking an activation up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LookUp {
-    /// Done.
     Activated {
         /// The activation system's own name for it.
         reference: String,
@@ -100,7 +89,6 @@ pub enum LookUp {
     Rejected {
         /// Stable, what a program switches on.
         code: String,
-        /// For people.
         message: String,
     },
     /// The activation system has never seen it: send it (again), with the same key.
@@ -108,10 +96,7 @@ pub enum LookUp {
     /// Nothing was learnt; ask again after this long.
     RetryAfter(Duration),
     /// Nothing was learnt.
-    Unanswered {
-        /// Short, for people.
-        detail: String,
-    },
+    Unanswered { detail: String },
 }
 
 /// What is known after asking that an activation never be done.
@@ -127,10 +112,7 @@ pub enum Cancellation {
     /// Nothing was learnt; ask again after this long.
     RetryAfter(Duration),
     /// It may be cancelled or not; ask again.
-    Unanswered {
-        /// Short, for people.
-        detail: String,
-    },
+    Unanswered { detail: String },
 }
 
 /// The activation system, as seen from here. Cheap to clone; clones share their connections.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-/// Without a `Retry-After`, or one that says nothing.
+/// The delay if `Retry-After` is missing or cannot be read.
 const DEFAULT: Duration = Duration::from_secs(1);
 
-/// A paying customer waits: nobody may send us away for longer.
+/// The longest delay that is obeyed: a paying customer waits.
 const LONGEST: Duration = Duration::from_secs(5 * 60);
 
 /// How long to stay away, at most five minutes.

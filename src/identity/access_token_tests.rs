@@ -1,4 +1,4 @@
-//! What an access token says, and what is not taken for one.
+//! What an access token says, and what is refused as one.
 
 use super::*;
 use base64::Engine as _;

@@ -1,4 +1,4 @@
-//! Threads for work that burns a core and that nobody minds waiting a little longer for.
+//! Threads for work that uses a whole core and can wait a little longer.
 //!
 //! They stand behind everything else that wants a core: a flood of logins then costs those who log in
 //! time, and nobody else.
@@ -21,7 +21,7 @@ type Job = Box<dyn FnOnce() + Send>;
 pub(super) struct Background(mpsc::Sender<Job>);
 
 impl Background {
-    /// `number` threads. The queue has no bound of its own: whoever uses it brings one.
+    /// `number` threads. The queue has no bound of its own: its users have one.
     ///
     /// # Errors
     /// The system has no more threads.
@@ -35,7 +35,7 @@ impl Background {
         Ok(Self(jobs))
     }
 
-    /// Does `job` and says what came of it; `None` when it panicked.
+    /// Runs `job` and returns its result; `None` if it panicked.
     pub(super) async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let (answer, result) = oneshot::channel();
         let job = move || drop(answer.send(job())); // a caller that left wants no answer

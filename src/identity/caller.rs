@@ -1,4 +1,4 @@
-//! Who is calling, and what that lets them do.
+//! The caller of a request, and what it may do.
 
 use super::error::{Error, FieldError};
 use domain::{PartnerId, UserId};

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-/// Why identity refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No token and no key: log in first.
     #[error("authentication credentials were not provided")]
     NotAuthenticated,
-    /// Not a token or key of ours, or one that has been ended: log in again.
+    /// Not one of our tokens or keys, or its session has ended: log in again.
     #[error("the token or key is not valid")]
     TokenInvalid,
     /// Was good once: an access token can be renewed by a refresh, a refresh token only by a login.
@@ -17,7 +16,7 @@ pub enum Error {
     /// A refresh token that had been replaced came back: two parties hold this session, so it has ended.
     #[error("the refresh token was used before, so its session has ended")]
     TokenReused,
-    /// Unknown name, wrong password or disabled user; which of them is nobody's business.
+    /// Unknown name, wrong password or disabled user; the caller must not learn which.
     #[error("no active account was found with these credentials")]
     InvalidCredentials,
     /// Too many failed logins: come back after `retry_after`.

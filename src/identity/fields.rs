@@ -16,7 +16,6 @@ const EMAIL_MAX_CHARS: usize = 254;
 const PASSWORD_MIN_CHARS: usize = 8;
 /// Longest password: far above any passphrase, far below what would make hashing dear.
 const PASSWORD_MAX_CHARS: usize = 1024;
-/// Longest search text.
 const SEARCH_MAX_CHARS: usize = 150;
 
 /// Collects everything that is wrong, so that a form is corrected in one go.
@@ -36,7 +35,7 @@ impl Check {
         }
     }
 
-    /// One that mail can be sent to: judged by the library that sends it.
+    /// An address that mail can be sent to, as the library that sends it judges.
     pub(super) fn email(&mut self, text: &str) {
         let usable = text.parse::<Address>().is_ok();
         let clean = !text.contains(|c: char| c.is_whitespace() || c.is_control());

@@ -29,17 +29,11 @@ impl Identity {
 
     /// Reads what other instances have changed: one beat of [`Self::run`]. Do it once before serving,
     /// so that no ended session is let in by a process that has just started.
-    ///
-    /// # Errors
-    /// `Unavailable`.
     pub async fn read_changes(&self) -> Result<(), Error> {
         self.changes.poll(&self.pool).await
     }
 
     /// Deletes failures, changes and sessions that no longer matter: the other beat of [`Self::run`].
-    ///
-    /// # Errors
-    /// `Unavailable`.
     pub async fn purge(&self, now: DateTime<Utc>) -> Result<(), Error> {
         throttle::purge(&self.pool, now).await?;
         changes::purge(&self.pool, self.keep_changes).await?;
@@ -63,7 +57,7 @@ impl Identity {
         loop {
             ticks.tick().await;
             if let Err(error) = self.purge(clock()).await {
-                tracing::warn!(error = %chain(&error), "old sessions were not purged");
+                tracing::warn!(error = %chain(&error), "cannot purge old sessions; retrying at the next turn");
             }
         }
     }

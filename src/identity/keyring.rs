@@ -38,10 +38,8 @@ pub enum KeyringError {
     /// There is no secret in it.
     #[error("no secret was given")]
     Empty,
-    /// More than [`KEYS_MAX`].
     #[error("more than {KEYS_MAX} secrets were given")]
     TooMany,
-    /// Under [`SECRET_MIN_BYTES`].
     #[error("secret number {number} is shorter than {SECRET_MIN_BYTES} bytes")]
     TooShort {
         /// Its place in the list, from 1.
@@ -53,7 +51,6 @@ pub enum KeyringError {
         /// Its place in the list, from 1.
         number: usize,
     },
-    /// The same secret twice.
     #[error("secret number {number} was given before")]
     Repeated {
         /// Its place in the list, from 1.
@@ -98,7 +95,7 @@ impl Keyring {
         self.keys.iter().any(|key| other.get(&key.id).is_some())
     }
 
-    /// A ring that nobody else has: for what needs one and makes nothing with it.
+    /// A random ring, for tools that need a ring and make no tokens with it.
     pub(super) fn random() -> Self {
         let secret: [u8; SECRET_MIN_BYTES] = rand::random();
         Self { keys: vec![Key::new(&secret.map(|byte| format!("{byte:02x}")).concat())] }

@@ -1,46 +1,11 @@
 //! Users, passwords, sessions, tokens, partner keys.
 //!
-//! Personal data and secrets live in these tables and never in an event. Nothing here knows HTTP, and
-//! nothing here reads a clock: `now` is an argument. Ids of users and partners are also the ids of
-//! their accounts, which are opened by events elsewhere.
+//! Personal data and secrets are in these tables and never in an event. Nothing here knows HTTP, and
+//! nothing here reads a clock: `now` is an argument. The id of a user or partner is also the id of its
+//! account, which an event opens (`app::registration`).
 //!
-//! # Which call serves which request
-//!
-//! | request | call | then |
-//! | --- | --- | --- |
-//! | any, with `Authorization` | [`Identity::authenticate`] | a [`Caller`]: `is_admin`, `may_audit`, `id` (owner of idempotency keys), `actor` |
-//! | POST /auth/login/ | [`Identity::login`] with the client's address | a [`Grant`] |
-//! | GET /auth/profile/ | [`Identity::get_user`] with the caller's id | |
-//! | POST /auth/refresh/ | [`Identity::refresh`] | a [`Grant`] |
-//! | POST /auth/logout/ | [`Identity::logout`] | |
-//! | POST /admin/users/ | [`Identity::create_user`] | open the account, then [`Identity::confirm_user`], then 201. Cut off before that, the same request goes on where it stopped |
-//! | GET /admin/users/?q= | [`Identity::find_users`] | |
-//! | GET, PATCH /admin/users/{id}/ | [`Identity::get_user`], [`Identity::update_user`] | |
-//! | …/admin/accounts/{owner_id}/… | [`Identity::owner_kind`] | `kind`, or 404 |
-//! | POST /admin/partners/ | [`Identity::create_partner`] | open the float account, 201 |
-//! | GET /admin/partners/ | [`Identity::list_partners`] | |
-//! | GET, PATCH /admin/partners/{id}/ | [`Identity::get_partner`], [`Identity::update_partner`] | |
-//! | POST, GET …/keys/ | [`Identity::create_key`], [`Identity::list_keys`] | |
-//! | DELETE …/keys/{key_id}/ | [`Identity::revoke_key`] | 204 |
-//! | POST …/webhook-secret/ | [`Identity::rotate_webhook_secret`] | |
-//! | POST /partner/activate/ | [`Identity::get_user`] | `user_not_found` |
-//! | a callback is due | [`Identity::get_partner`], [`Identity::webhook_secrets`] | one signature for each secret |
-//! | a callback is answered 410 | [`Identity::disable_callback`] | |
-//!
-//! A process that serves any of these runs [`Identity::run`] beside it, and calls
-//! [`Identity::read_changes`] once before it says that it is ready.
-//!
-//! | [`Error`] | answer |
-//! | --- | --- |
-//! | `NotAuthenticated`, `TokenInvalid`, `TokenExpired`, `TokenReused`, `InvalidCredentials` | 401 with the code of that name |
-//! | `RateLimited` | 429 `rate_limited`, `Retry-After` rounded up |
-//! | `Invalid` | 400 `invalid_request` with `errors` |
-//! | `UsernameTaken` | 409 `username_taken` |
-//! | `TooManyKeys` | 409 `conflict` |
-//! | `UserNotFound`, `PartnerNotFound`, `KeyNotFound` | 404 `user_not_found`, `partner_not_found`, `key_not_found` |
-//! | `Overloaded` | 503 `overloaded` |
-//! | `Unavailable` | 503 `unavailable` |
-//! | `KeyRetired`, `Hashing` | 500, and a line in the log |
+//! A service that authenticates runs [`Identity::run`] in the background, and calls [`Identity::read_changes`]
+//! once before it reports that it is ready.
 //!
 //! # What ends when
 //!
@@ -209,7 +174,7 @@ impl Identity {
     /// service's `webhook_keys` it makes no webhook secrets that could be used either.
     ///
     /// # Errors
-    /// `Unavailable` when `url` is none of PostgreSQL.
+    /// `Unavailable` if `url` is not a PostgreSQL URL.
     pub fn at(url: &str, webhook_keys: Option<Keyring>) -> Result<Self, Error> {
         let pool = PgPoolOptions::new().max_connections(TOOL_CONNECTIONS).connect_lazy(url)?;
         Self::new(pool, &Settings::new(Keyring::random(), webhook_keys.unwrap_or_else(Keyring::random)))
@@ -234,7 +199,7 @@ impl Identity {
         }
     }
 
-    /// The user that an access token speaks for. Asks nobody.
+    /// The user that an access token speaks for; without a query.
     ///
     /// # Errors
     /// `TokenInvalid`, also when its session has ended; `TokenExpired`, also when the user's roles have

@@ -3,13 +3,11 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-/// The longest page.
 pub const PAGE_MAX: usize = 200;
 
 /// The last row that was seen: its creation time, then its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
-    /// When the row was made, to the microsecond as it is stored.
     pub created: DateTime<Utc>,
     /// Tells rows of the same microsecond apart.
     pub id: Uuid,

@@ -16,7 +16,6 @@ use sqlx::{FromRow, PgConnection, Row};
 pub struct Partner {
     /// Also the id of its float account.
     pub id: PartnerId,
-    /// For people.
     pub name: String,
     /// Where callbacks go; none are sent without one.
     pub callback_url: Option<String>,
@@ -24,7 +23,6 @@ pub struct Partner {
     pub callback_disabled_at: Option<DateTime<Utc>>,
     /// The keys of an inactive partner are refused.
     pub is_active: bool,
-    /// When the partner was made.
     pub created_at: DateTime<Utc>,
 }
 

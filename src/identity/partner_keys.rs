@@ -44,16 +44,13 @@ const KEY_CHARS: usize = 80;
 pub struct IssuedKey {
     /// What the key is called when it is listed or revoked.
     pub key_id: KeyId,
-    /// The key itself.
     pub api_key: SecretString,
 }
 
 /// What a list of keys shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyInfo {
-    /// What the key is called.
     pub key_id: KeyId,
-    /// When it was made.
     pub created_at: DateTime<Utc>,
     /// Refused since then.
     pub revoked_at: Option<DateTime<Utc>>,
@@ -74,7 +71,7 @@ impl FromRow<'_, PgRow> for KeyInfo {
 
 /// A live key of an active partner, as it was read.
 #[derive(Debug, Clone)]
-struct Known {
+struct CachedKey {
     partner: PartnerId,
     hash: [u8; 32],
     loaded: Polls,
@@ -83,7 +80,7 @@ struct Known {
 
 /// The keys that this process has seen.
 #[derive(Debug)]
-pub(super) struct KeyCache(Cache<KeyId, Known>);
+pub(super) struct KeyCache(Cache<KeyId, CachedKey>);
 
 impl KeyCache {
     pub(super) fn new() -> Self {
@@ -108,7 +105,7 @@ impl FromRow<'_, PgRow> for Stored {
 }
 
 impl Identity {
-    /// The partner that `key` belongs to. Usually asks nobody; a revoked key is refused within a second
+    /// The partner that `key` belongs to. Usually without a query; a revoked key is refused within a second
     /// on every instance.
     ///
     /// # Errors
@@ -116,12 +113,12 @@ impl Identity {
     pub async fn verify_api_key(&self, key: &str, now: DateTime<Utc>) -> Result<Caller, Error> {
         let id = parse(key).ok_or(Error::TokenInvalid)?;
         let hash: [u8; 32] = Sha256::digest(key).into();
-        let known = match self.cached(id) {
-            Some(known) if matches(&known.hash, &hash) => known,
+        let cached = match self.cached(id) {
+            Some(cached) if matches(&cached.hash, &hash) => cached,
             Some(_) => return Err(Error::TokenInvalid),
             None => self.load(id, &hash, now).await?,
         };
-        Ok(Caller::Partner { id: known.partner, key: id })
+        Ok(Caller::Partner { id: cached.partner, key: id })
     }
 
     /// Makes another key.
@@ -210,14 +207,14 @@ impl Identity {
         Ok(())
     }
 
-    fn cached(&self, id: KeyId) -> Option<Known> {
-        let known = self.key_cache.0.get(&id)?;
-        let is_fresh = known.loaded_at.elapsed() < CACHED_FOR
-            && self.changes.trusts(known.loaded, id.0, known.partner.0);
-        is_fresh.then_some(known)
+    fn cached(&self, id: KeyId) -> Option<CachedKey> {
+        let cached = self.key_cache.0.get(&id)?;
+        let is_fresh = cached.loaded_at.elapsed() < CACHED_FOR
+            && self.changes.trusts(cached.loaded, id.0, cached.partner.0);
+        is_fresh.then_some(cached)
     }
 
-    async fn load(&self, id: KeyId, presented: &[u8; 32], now: DateTime<Utc>) -> Result<Known, Error> {
+    async fn load(&self, id: KeyId, presented: &[u8; 32], now: DateTime<Utc>) -> Result<CachedKey, Error> {
         let (loaded, loaded_at) = (self.changes.now(), Instant::now());
         let stored: Stored = sqlx::query_as(
             "select k.partner_id, k.key_hash, k.last_used_at
@@ -235,9 +232,9 @@ impl Identity {
         if stored.last_used_at.is_none_or(|last| now - last >= LAST_USED_STEP) {
             self.note_use(id, now).await?;
         }
-        let known = Known { partner: PartnerId(stored.partner_id), hash, loaded, loaded_at };
-        self.key_cache.0.insert(id, known.clone());
-        Ok(known)
+        let cached = CachedKey { partner: PartnerId(stored.partner_id), hash, loaded, loaded_at };
+        self.key_cache.0.insert(id, cached.clone());
+        Ok(cached)
     }
 
     async fn note_use(&self, id: KeyId, now: DateTime<Utc>) -> Result<(), Error> {

@@ -20,24 +20,22 @@ use uuid::Uuid;
 pub struct NewPartner {
     /// The partner; its float account is still to be opened, which can be repeated at will.
     pub partner: Partner,
-    /// Its first key.
     pub key: IssuedKey,
     /// What its callbacks are signed with.
     pub webhook_secret: SecretString,
 }
 
-/// What is to change; `None` stays as it is.
+/// The changes to a partner; `None` leaves a field as it is.
 #[derive(Debug, Clone, Default)]
 pub struct PartnerChange {
     /// 1 to 150 characters.
     pub name: Option<String>,
-    /// `Some(None)` takes the URL away.
+    /// `Some(None)` removes the URL.
     pub callback_url: Option<Option<CallbackUrl>>,
     /// Takes effect on every instance within a second.
     pub is_active: Option<bool>,
 }
 
-/// Whose an account is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnerKind {
     /// A user's.
@@ -79,9 +77,6 @@ impl Identity {
     }
 
     /// All partners, newest first.
-    ///
-    /// # Errors
-    /// `Unavailable`.
     pub async fn list_partners(&self, after: Option<Cursor>, limit: usize) -> Result<Page<Partner>, Error> {
         let partners = sqlx::query_as(
             "select * from partners where (created_at, id) < (coalesce($1, 'infinity'), $2)
@@ -133,9 +128,6 @@ impl Identity {
 
     /// Sends no more callbacks to `url`, because it answered that it is gone; unless the partner has
     /// registered another one meanwhile.
-    ///
-    /// # Errors
-    /// `Unavailable`.
     pub async fn disable_callback(&self, id: PartnerId, url: &str, now: DateTime<Utc>) -> Result<(), Error> {
         sqlx::query(
             "update partners set callback_disabled_at = $3
@@ -149,10 +141,7 @@ impl Identity {
         Ok(())
     }
 
-    /// Whose account `owner` is; `None` when it is nobody's.
-    ///
-    /// # Errors
-    /// `Unavailable`.
+    /// The kind of owner that `owner` is; `None` if there is no such user or partner.
     pub async fn owner_kind(&self, owner: Uuid) -> Result<Option<OwnerKind>, Error> {
         let (is_user, is_partner): (bool, bool) = sqlx::query_as(
             "select exists (select from users where id = $1), exists (select from partners where id = $1)",

@@ -20,9 +20,7 @@ const WAITING_MAX: usize = 256;
 /// What a guess costs, and a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PasswordCost {
-    /// Memory of one hash.
     pub memory_kib: u32,
-    /// Passes over that memory.
     pub iterations: u32,
     /// Lanes; one, because the cores are shared by logins already.
     pub lanes: u32,
@@ -43,7 +41,6 @@ impl PasswordCost {
     }
 }
 
-/// Hashes and checks passwords.
 #[derive(Debug)]
 pub(super) struct Hasher {
     params: Params,
@@ -114,7 +111,7 @@ impl Turn {
         self.run(move || hash(&params, password.expose_secret().as_bytes())).await
     }
 
-    /// Whether `password` is the one behind `stored`; never, but after the same work, for `None`.
+    /// Whether `password` matches `stored`. For `None` it does the same work and says no.
     ///
     /// # Errors
     /// `Hashing` when `stored` cannot be read.

@@ -83,7 +83,7 @@ pub(super) struct State {
     pub(super) ended: bool,
 }
 
-/// What is to be done about a genuine token.
+/// How to treat a genuine token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// It is the latest one: make its successor.
@@ -92,9 +92,8 @@ pub(super) enum Verdict {
     RepeatSuccessor,
     /// It was used before: somebody else may hold its successor.
     Reused,
-    /// Its session is over.
     Ended,
-    /// Nobody used it in time.
+    /// It expired.
     Expired,
 }
 

@@ -26,7 +26,6 @@ const PURGE_MAX_ROWS: i64 = 10_000;
 pub struct Grant {
     /// Who logged in.
     pub user: UserId,
-    /// The access token.
     pub access: SecretString,
     /// The refresh token; the one it replaces works no more.
     pub refresh: SecretString,
@@ -150,7 +149,7 @@ impl Identity {
     /// Ends the session of a refresh token, whichever of its tokens it is. Ending it twice is fine.
     ///
     /// # Errors
-    /// `TokenInvalid` for what is no token of ours, `Unavailable`.
+    /// `TokenInvalid` if `token` is not one of our tokens, `Unavailable`.
     pub async fn logout(&self, token: &SecretString, now: DateTime<Utc>) -> Result<(), Error> {
         let presented = Presented::parse(token.expose_secret()).ok_or(Error::TokenInvalid)?;
         let (session, _) = self.genuine_session(&presented).await?;

@@ -8,7 +8,7 @@
 //! when the last one failed: fewer than there are turns. 1,000 tries against 20 accounts are 200 to 220
 //! guesses on four cores.
 //!
-//! Who is blocked is remembered in process, so that a flood costs neither a hash nor a query.
+//! Blocked names and addresses are kept in memory, so that a flood costs neither a hash nor a query.
 
 use super::error::Error;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -60,7 +60,7 @@ impl Throttle {
         Self { blocked_until: Cache::new(REMEMBERED_MAX) }
     }
 
-    /// Refuses whom this process knows to be blocked; asks nobody.
+    /// Refuses a name or address that this process knows to be blocked; without a query.
     pub(super) fn check_remembered(&self, guess: Guess, now: DateTime<Utc>) -> Result<(), Error> {
         for (key, _) in guess.limits() {
             if let Some(until) = self.blocked_until.get(&key) {

@@ -25,13 +25,10 @@ pub struct User {
     pub first_name: String,
     /// May be empty.
     pub last_name: String,
-    /// At least one.
     pub roles: Roles,
     /// A disabled user cannot log in and has no live session.
     pub is_active: bool,
-    /// When the user was made.
     pub date_joined: DateTime<Utc>,
-    /// The latest login.
     pub last_login: Option<DateTime<Utc>>,
 }
 
@@ -42,7 +39,6 @@ pub struct NewUser {
     pub username: String,
     /// 8 to 1024 characters.
     pub password: SecretString,
-    /// A mail address.
     pub email: String,
     /// May be empty.
     pub first_name: String,
@@ -52,7 +48,7 @@ pub struct NewUser {
     pub roles: Roles,
 }
 
-/// What is to change; `None` stays as it is.
+/// The changes to a user; `None` leaves a field as it is.
 #[derive(Clone, Default)]
 pub struct UserChange {
     /// `false` ends all sessions.
@@ -61,7 +57,6 @@ pub struct UserChange {
     pub roles: Option<Roles>,
     /// A new password ends all sessions.
     pub password: Option<SecretString>,
-    /// A mail address.
     pub email: Option<String>,
 }
 

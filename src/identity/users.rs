@@ -153,7 +153,7 @@ impl Identity {
     }
 }
 
-/// `None` when the name is taken.
+/// `None` if the name is taken.
 async fn insert(
     connection: &mut PgConnection,
     new: &NewUser,

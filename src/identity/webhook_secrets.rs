@@ -17,7 +17,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-/// How long the replaced secret still signs beside the new one.
+/// How long the replaced secret still signs in addition to the new one.
 pub const SECRET_OVERLAP: TimeDelta = TimeDelta::hours(24);
 
 const PURPOSE: &str = "offers webhook secret v1";

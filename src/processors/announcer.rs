@@ -12,7 +12,7 @@ use sqlx::PgPool;
 use std::time::Duration;
 
 /// The pause between two pages: each costs a commit, and nobody waits for a callback or a mail in milliseconds.
-const REST: Duration = Duration::from_millis(25);
+const PAGE_DELAY: Duration = Duration::from_millis(25);
 
 /// Another announcer was at work.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,7 @@ impl Announcer {
 }
 
 impl Sink for Announcer {
-    const REST: Duration = REST;
+    const PAGE_DELAY: Duration = PAGE_DELAY;
 
     fn name(&self) -> &'static str {
         "callbacks"

@@ -1,6 +1,6 @@
 //! An account: what came in from outside and went out again.
 //!
-//! Purchases are not here but in their transactions, so that buyers do not queue on one stream.
+//! Purchases are events of transactions, not of accounts, so that buyers do not queue on one stream.
 //! Whether there is enough money is judged by the log, which sees both.
 
 mod command;
@@ -19,7 +19,7 @@ use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The state of one account. One that was never opened stands at 0.00 and may be paid into.
+/// The state of one account. An account that was never opened has 0.00 and can be credited.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum Account {
     /// Not opened yet.

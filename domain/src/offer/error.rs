@@ -12,10 +12,10 @@ pub enum Error {
     /// A price below zero, no name, or a duration that is not 1 to 3650 days.
     #[error("an offer has a name, a price of 0.00 or more and a duration of 1 to 3650 days")]
     UnsoundTerms,
-    /// Nobody can buy it today.
+    /// It is not on sale.
     #[error("this offer is not on sale")]
     NotOnSale,
-    /// Whoever buys has another price in mind.
+    /// The buyer expects another price.
     #[error("this offer has another price")]
     AnotherPrice,
 }

@@ -21,7 +21,7 @@ pub enum Event {
     Reactivated {},
 }
 
-/// What is sold, for how much, for how long.
+/// The terms of an offer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Terms {

@@ -1,4 +1,4 @@
-//! Something that can be bought: its terms, and whether it is sold today.
+//! An offer of the catalogue: its terms, and whether it is on sale.
 
 mod command;
 mod error;
@@ -26,7 +26,7 @@ pub enum Offer {
     None,
     /// On sale.
     Active(Terms),
-    /// Not on sale; what was bought goes on.
+    /// Not on sale; existing subscriptions continue.
     Inactive(Terms),
 }
 
@@ -42,7 +42,7 @@ impl Offer {
 }
 
 impl Offer {
-    /// The terms on which it is sold now, to somebody who expects `price` (`None`: whatever it is).
+    /// The terms on which it is sold now, to a buyer who expects `price` (`None`: any price).
     ///
     /// # Errors
     /// `NotOnSale`, `AnotherPrice`.

@@ -40,7 +40,7 @@ pub enum Event {
 }
 
 /// What was asked for, with the offer's name, price and duration as they were then.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ActivationRequested {
     /// Which way it came about.
@@ -52,10 +52,10 @@ pub struct ActivationRequested {
     /// Who asked, when a partner did.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub partner_id: Option<PartnerId>,
-    /// What is extended, when it is a renewal.
+    /// The subscription that a renewal extends.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub subscription_id: Option<SubscriptionId>,
-    /// What is bought.
+    /// The offer that is bought.
     pub offer_id: OfferId,
     /// Its name then.
     pub offer_name: String,
@@ -74,7 +74,8 @@ pub struct ActivationRequested {
 }
 
 impl ActivationRequested {
-    /// Nobody pays for another, nobody is paid for buying, and a renewal names what it extends.
+    /// The payer is the user or the partner that asked, the amount is not negative, and a renewal (and
+    /// nothing else) names a subscription.
     pub(super) fn is_sound(&self) -> bool {
         let payer = self.partner_id.map_or(AccountId::from(self.user_id), AccountId::from);
         let by_partner = self.partner_id.is_some();
@@ -86,7 +87,7 @@ impl ActivationRequested {
     }
 }
 
-/// Which way a purchase came about.
+/// How a transaction was requested.
 #[derive(
     Clone,
     Copy,
@@ -109,7 +110,7 @@ pub enum Kind {
     Activation,
     /// A user extends a subscription.
     Renewal,
-    /// It came through the partners' door.
+    /// A partner bought for a user.
     Partner,
 }
 

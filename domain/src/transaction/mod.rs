@@ -1,4 +1,4 @@
-//! One purchase, from the request to its final status.
+//! A transaction: what a user or a partner asked for, from the request to its final status.
 //!
 //! `None → Pending → Processing → Succeeded | Failed`; the money is reserved by the first event and
 //! earned or given back by the last. A failure and its refund are one decision, so they are one
@@ -21,13 +21,13 @@ use serde::{Deserialize, Serialize};
 use strum::{AsRefStr, EnumString, IntoStaticStr, VariantNames};
 use uuid::Uuid;
 
-/// The state of one purchase.
+/// The state of a transaction.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum Transaction {
     /// Nothing was asked for yet.
     #[default]
     None,
-    /// The money is reserved; nobody outside was told.
+    /// The money is reserved; the external system has not been asked yet.
     Pending {
         /// What was asked for.
         request: Box<ActivationRequested>,
@@ -154,7 +154,7 @@ impl Rules for Transaction {
                 Event::Refunded { account_id: request.account_id, amount: request.amount },
             ]),
             (Self::Pending { .. }, Command::Succeed { .. } | Command::Fail { .. }) => {
-                Err(Error::NotProcessing) // nobody was asked, so nobody can have answered
+                Err(Error::NotProcessing) // no attempt has begun, so there can be no answer
             }
 
             (Self::Succeeded { reference: known, .. }, Command::Succeed { reference })

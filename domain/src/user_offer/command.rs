@@ -11,7 +11,7 @@ pub enum Command {
         user_id: UserId,
         /// Of what.
         offer_id: OfferId,
-        /// The purchase that pays for it.
+        /// The transaction that pays for it.
         transaction_id: TransactionId,
         /// How long, in days of 24 hours.
         duration_days: u32,
@@ -20,7 +20,7 @@ pub enum Command {
     },
     /// Extend it from its end, or from `at` when it has ended.
     Renew {
-        /// The purchase that pays for it.
+        /// The transaction that pays for it.
         transaction_id: TransactionId,
         /// How long, in days of 24 hours.
         duration_days: u32,

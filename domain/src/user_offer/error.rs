@@ -6,7 +6,7 @@ pub enum Error {
     /// There is no such subscription.
     #[error("this subscription was never activated")]
     NeverActivated,
-    /// Another purchase has started it.
+    /// Another transaction has started it.
     #[error("this subscription was started by another transaction")]
     AlreadyActivated,
 }

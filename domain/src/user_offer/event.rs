@@ -42,7 +42,7 @@ pub struct Period {
     pub user_id: UserId,
     /// Of what.
     pub offer_id: OfferId,
-    /// The purchase that paid.
+    /// The transaction that paid.
     pub transaction_id: TransactionId,
     /// From when.
     pub starts_at: Timestamp,

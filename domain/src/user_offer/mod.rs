@@ -33,7 +33,7 @@ pub struct Subscribed {
     pub offer_id: OfferId,
     /// When it ends or ended.
     pub expires_at: Timestamp,
-    /// Every purchase that is already in it, so that none counts twice.
+    /// Every transaction that is already in it, so that no transaction counts twice.
     pub paid_by: Vec<TransactionId>,
     /// The owner was told that this end is near.
     pub announced: bool,
@@ -78,7 +78,7 @@ impl Rules for UserOffer {
                 Self::Subscribed(now),
                 Command::Activate { transaction_id, .. } | Command::Renew { transaction_id, .. },
             ) if now.paid_by.contains(&transaction_id) => {
-                Ok(vec![]) // that purchase is already in it
+                Ok(vec![]) // that transaction is already in it
             }
             (Self::Subscribed(_), Command::Activate { .. }) => Err(Error::AlreadyActivated),
             (Self::Subscribed(now), Command::Renew { transaction_id, duration_days, at }) => {

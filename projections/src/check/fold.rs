@@ -1,7 +1,7 @@
 //! The state of everything, folded from the events. Small: a final transaction is a digest of its row.
 
 use crate::page::Page;
-use crate::statement_entry::{self, FUNDING, HOLDING, Posting, REVENUE};
+use crate::statement_entry::{self, FUNDING, HOLDING, REVENUE, StatementEntry};
 use crate::{Error, OfferView, SubscriptionView, TransactionView, offer, subscription, transaction};
 use domain::transaction::ActivationRequested;
 use domain::{Money, OfferId, Recorded, SubscriptionId, TransactionId};
@@ -47,10 +47,10 @@ impl Fold {
                 why: "the page does not follow on the last one",
             });
         }
-        self.post(&page.postings)?;
+        self.post(&page.entries)?;
         for (position, id) in &page.unpriced {
-            let postings = statement_entry::of_success(self.request(*id, *position)?, *position);
-            self.post(&postings)?;
+            let entries = statement_entry::of_success(self.request(*id, *position)?, *position);
+            self.post(&entries)?;
         }
         let ended = self.transactions(page.transactions)?;
         self.subscriptions(&page.subscriptions)?;
@@ -80,11 +80,11 @@ impl Fold {
         )
     }
 
-    fn post(&mut self, postings: &[Posting]) -> Result<(), Error> {
-        for posting in postings {
-            let (sum, count) = self.accounts.entry(posting.account).or_default();
-            *sum = sum.checked_add(posting.amount).ok_or(Error::Broken {
-                position: posting.position,
+    fn post(&mut self, entries: &[StatementEntry]) -> Result<(), Error> {
+        for entry in entries {
+            let (sum, count) = self.accounts.entry(entry.account).or_default();
+            *sum = sum.checked_add(entry.amount).ok_or(Error::Broken {
+                position: entry.position,
                 why: "a balance beyond what any balance can hold",
             })?;
             *count += 1;
@@ -170,20 +170,9 @@ impl<T> Held<T> {
     }
 }
 
-/// Tells one row from another; good within this process.
+/// Distinguishes a row from any other, within this process.
 pub(super) fn digest(view: &TransactionView) -> u64 {
-    let TransactionView { transaction_id, request, callback_url, status, attempts, .. } = view;
-    let TransactionView { external_reference, error_code, error_message, pending_reason, .. } = view;
-    let TransactionView { created_at, updated_at, completed_at, refunded_at, .. } = view;
-    let TransactionView { created_position, position, .. } = view;
-    let ActivationRequested { kind, user_id, account_id, partner_id, subscription_id, offer_id, .. } =
-        request;
-    let ActivationRequested { offer_name, duration_days, amount, partner_reference, reference, .. } = request;
     let mut hasher = DefaultHasher::new();
-    (transaction_id, callback_url, status, attempts).hash(&mut hasher);
-    (external_reference, error_code, error_message, pending_reason).hash(&mut hasher);
-    (created_at, updated_at, completed_at, refunded_at, created_position, position).hash(&mut hasher);
-    (kind, user_id, account_id, partner_id, subscription_id, offer_id).hash(&mut hasher);
-    (offer_name, duration_days, amount, partner_reference, reference).hash(&mut hasher);
+    view.hash(&mut hasher);
     hasher.finish()
 }

@@ -1,4 +1,4 @@
-//! Is everything that is derived what the events say? Folds the whole log in memory and compares.
+//! Does everything derived agree with the events? Folds the whole log in memory and compares.
 //!
 //! The fold is made of the same pure changes as the read tables, but nothing is read back from a table:
 //! whatever went wrong in a statement, a checkpoint or a disk shows.
@@ -13,8 +13,8 @@ use domain::{AccountId, Money, Recorded};
 use fold::Fold;
 use std::fmt;
 
-/// Differences that are told; the others are counted.
-const MAX_TOLD: usize = 50;
+/// Differences that are described; the others are only counted.
+const MAX_EXAMPLES: usize = 50;
 
 /// A check under way. Feed it every event from the first on.
 #[derive(Debug, Default)]
@@ -67,11 +67,11 @@ impl Check {
     }
 }
 
-/// What is not as the events say.
+/// Where derived data and events differ.
 #[derive(Debug, Default)]
 pub struct Differences {
     /// The first ones, a sentence each.
-    pub told: Vec<String>,
+    pub examples: Vec<String>,
     /// How many there are in all.
     pub count: u64,
 }
@@ -79,8 +79,8 @@ pub struct Differences {
 impl Differences {
     fn add(&mut self, difference: fmt::Arguments<'_>) {
         self.count += 1;
-        if self.told.len() < MAX_TOLD {
-            self.told.push(difference.to_string());
+        if self.examples.len() < MAX_EXAMPLES {
+            self.examples.push(difference.to_string());
         }
     }
 }

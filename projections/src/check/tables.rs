@@ -24,9 +24,6 @@ pub struct Snapshot {
 
 impl Readers {
     /// Takes a snapshot of the read tables; it holds a connection until it is dropped.
-    ///
-    /// # Errors
-    /// `Database`.
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
         let mut sql = self.pool().begin().await?;
         sqlx::query("set transaction isolation level repeatable read, read only").execute(&mut *sql).await?;
@@ -38,9 +35,6 @@ impl Readers {
 
 impl Check {
     /// Compares every row of `snapshot` with the fold, and every hash of a transaction there is.
-    ///
-    /// # Errors
-    /// `Database`, `Redis`.
     pub async fn compare_read_tables(
         &mut self,
         mut snapshot: Snapshot,
@@ -98,7 +92,7 @@ impl Check {
         Ok(())
     }
 
-    /// `same`: `None` when the fold knows no such thing.
+    /// `same` is `None` if there are no events.
     fn judge(&mut self, what: &str, id: Uuid, same: Option<bool>) {
         match same {
             Some(true) => {}

@@ -1,5 +1,5 @@
-//! A connection to Redis that fails fast: an absent Redis costs a request at most its timeout, and
-//! those that follow at once nothing at all.
+//! A connection to Redis that fails fast: if Redis is absent, a request loses at most its timeout, and the
+//! requests right after it lose nothing.
 
 use crate::Error;
 use parking_lot::Mutex;
@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
-/// How long nobody asks after a failure: a Redis that hangs must not slow every request down.
-const REST: Duration = Duration::from_millis(200);
+/// After a failure every question is refused for this long: a Redis that hangs must not slow down every request.
+const FAILURE_PAUSE: Duration = Duration::from_millis(200);
 /// Commands that may wait in the connection.
 const QUEUE: usize = 1_024;
 
@@ -21,8 +21,7 @@ const QUEUE: usize = 1_024;
 pub(super) struct Connection {
     manager: ConnectionManager,
     timeout: Duration,
-    /// Until when nobody asks.
-    resting: Arc<Mutex<Option<Instant>>>,
+    paused_until: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Connection {
@@ -34,7 +33,7 @@ impl Connection {
             .set_response_timeout(Some(limit))
             .set_pipeline_buffer_size(QUEUE);
         let manager = ConnectionManager::new_lazy_with_config(Client::open(url)?, config)?;
-        Ok(Self { manager, timeout: limit, resting: Arc::default() })
+        Ok(Self { manager, timeout: limit, paused_until: Arc::default() })
     }
 
     /// Asks `question`.
@@ -42,30 +41,29 @@ impl Connection {
         &self,
         question: impl AsyncFnOnce(ConnectionManager) -> RedisResult<T>,
     ) -> Result<T, Error> {
-        if self.rests() {
+        if self.is_paused() {
             return Err(io_error(io::ErrorKind::NotConnected, "Redis failed a moment ago"));
         }
         let answer = timeout(self.timeout, question(self.manager.clone())).await;
         match answer {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(cause)) => {
-                self.rest();
+                self.pause();
                 Err(cause.into())
             }
             Err(_) => {
-                self.rest();
+                self.pause();
                 Err(io_error(io::ErrorKind::TimedOut, "Redis did not answer in time"))
             }
         }
     }
 
-    fn rests(&self) -> bool {
-        let resting = self.resting.lock();
-        resting.is_some_and(|until| Instant::now() < until)
+    fn is_paused(&self) -> bool {
+        self.paused_until.lock().is_some_and(|until| Instant::now() < until)
     }
 
-    fn rest(&self) {
-        *self.resting.lock() = Some(Instant::now() + REST);
+    fn pause(&self) {
+        *self.paused_until.lock() = Some(Instant::now() + FAILURE_PAUSE);
     }
 }
 

@@ -62,7 +62,7 @@ struct Copy<'a> {
 }
 
 impl Copy<'_> {
-    /// Removes the checkpoint first: without it nobody trusts the rest.
+    /// Removes the checkpoint first: without it no reader trusts the hashes.
     async fn clear(&self) -> Result<(), Error> {
         self.remove(vec![CHECKPOINT.into()]).await?;
         for pattern in ["transaction:*", "offer:*"] {

@@ -32,19 +32,19 @@ const REQUEST_TIMEOUT: Duration = Duration::from_millis(250);
 pub struct RedisHashes {
     connection: Connection,
     ttl: Duration,
-    /// What clients of this process have been told may stem from positions up to here: a Redis that is
-    /// not as far has been away, and its hashes would make a status go back.
-    told: Arc<AtomicI64>,
+    /// This process has served statuses up to this position. If Redis is behind it, Redis has lost data,
+    /// and its hashes would make a status go back.
+    newest_served_position: Arc<AtomicI64>,
 }
 
 impl RedisHashes {
     /// Connects when first needed, so an absent Redis is no error here. Final hashes expire after `ttl`.
     ///
     /// # Errors
-    /// `Redis` when `url` is none of Redis.
+    /// `Redis` if `url` is not a Redis URL.
     pub fn open(url: &str, ttl: Duration) -> Result<Self, Error> {
         let connection = Connection::open(url, REQUEST_TIMEOUT)?;
-        Ok(Self { connection, ttl, told: Arc::default() })
+        Ok(Self { connection, ttl, newest_served_position: Arc::default() })
     }
 
     /// Whether Redis answers.
@@ -55,8 +55,8 @@ impl RedisHashes {
         self.connection.ask(async |mut redis| redis::cmd("PING").exec_async(&mut redis).await).await
     }
 
-    /// The hash of `id`; `None` when it has to be read from the transaction's stream, because there is
-    /// none or because Redis is further back than it was.
+    /// The hash of `id`; `None` if it must be read from the transaction's stream, because there is
+    /// no hash or because Redis has lost data.
     ///
     /// # Errors
     /// `Redis` when it does not answer within `REQUEST_TIMEOUT`: read the stream.
@@ -66,18 +66,18 @@ impl RedisHashes {
         let (checkpoint, found): (Option<i64>, HashMap<String, String>) =
             self.connection.ask(async |mut redis| both.query_async(&mut redis).await).await?;
         let Some(checkpoint) = checkpoint else { return Ok(None) };
-        let told = self.told.fetch_max(checkpoint, Ordering::Relaxed);
-        Ok(if checkpoint < told { None } else { TransactionHash::read(found) })
+        let newest_served = self.newest_served_position.fetch_max(checkpoint, Ordering::Relaxed);
+        Ok(if checkpoint < newest_served { None } else { TransactionHash::read(found) })
     }
 
-    /// Whether whoever reads a hash now sees everything up to `position`.
+    /// Whether a reader of a hash now sees everything up to `position`.
     ///
     /// # Errors
     /// `Redis` when it does not answer, and `Behind` when it is further back than it was: then nobody
     /// reads hashes, until it comes back.
     pub async fn contain(&self, position: i64) -> Result<bool, Error> {
         let checkpoint = self.checkpoint().await?;
-        match checkpoint < self.told.load(Ordering::Relaxed) {
+        match checkpoint < self.newest_served_position.load(Ordering::Relaxed) {
             true => Err(Error::Behind { position, waited: Duration::ZERO }),
             false => Ok(checkpoint >= position),
         }
@@ -93,7 +93,7 @@ impl RedisHashes {
         let Some(newest) = views.iter().map(|view| view.position).max() else { return Ok(()) };
         let kept_up = self.write_newer(views).await;
         if kept_up.is_err() {
-            self.told.fetch_max(newest, Ordering::Relaxed);
+            self.newest_served_position.fetch_max(newest, Ordering::Relaxed);
         }
         kept_up
     }
@@ -109,7 +109,7 @@ impl RedisHashes {
         self.connection.ask(async |mut redis| write.invoke_async::<i64>(&mut redis).await).await.map(|_| ())
     }
 
-    /// How far the hashes are; 0 when nobody has said.
+    /// The position of the last event in the hashes; 0 without a checkpoint.
     async fn checkpoint(&self) -> Result<i64, Error> {
         let get = async |mut redis| redis::cmd("GET").arg(CHECKPOINT).query_async(&mut redis).await;
         Ok(self.connection.ask::<Option<i64>>(get).await?.unwrap_or(0))
@@ -125,7 +125,7 @@ impl RedisHashes {
         let written =
             self.connection.ask(async |mut redis| write.invoke_async::<i64>(&mut redis).await).await;
         if written.is_err() {
-            self.told.fetch_max(hash.position(), Ordering::Relaxed);
+            self.newest_served_position.fetch_max(hash.position(), Ordering::Relaxed);
         }
         written.map(|_| ())
     }

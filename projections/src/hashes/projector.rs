@@ -30,7 +30,7 @@ impl HashProjector {
     /// after `ttl`.
     ///
     /// # Errors
-    /// `Redis` when `url` is none of Redis.
+    /// `Redis` if `url` is not a Redis URL.
     pub fn open(url: &str, readers: Readers, ttl: Duration) -> Result<Self, Error> {
         Ok(Self { connection: Connection::open(url, WRITE_TIMEOUT)?, readers, ttl })
     }

@@ -10,7 +10,7 @@ static WRITE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("writ
 static CLEAR: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("clear.lua")));
 static FINISH_COPY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("finish_copy.lua")));
 
-/// What must be so for a write to happen, and what is so afterwards.
+/// The checkpoint that a write expects, and the one that it sets.
 pub(super) struct Guard<'a> {
     key: &'a str,
     expected: String,

@@ -11,9 +11,6 @@ pub type NameKey = (String, OfferId);
 
 impl Readers {
     /// The offer `id`, on sale or not.
-    ///
-    /// # Errors
-    /// `Database`.
     pub async fn offer(&self, id: OfferId) -> Result<Option<OfferView>, Error> {
         let row = sqlx::query(&format!("select {COLUMNS} from read.offers where offer_id = $1"))
             .bind(id.0)
@@ -23,9 +20,6 @@ impl Readers {
     }
 
     /// The offers on sale, by name; those after the key `after`.
-    ///
-    /// # Errors
-    /// `Database`.
     pub async fn offers_on_sale(
         &self,
         after: Option<NameKey>,

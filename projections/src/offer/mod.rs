@@ -1,4 +1,4 @@
-//! What is sold: pure, from events to what is shown.
+//! An offer as it is shown, folded from its events by pure functions.
 
 mod hash;
 mod lists;

@@ -20,7 +20,7 @@ pub(crate) const NEXT: &str = "read_next";
 
 /// How long the projector waits for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// What the writing connection is told; times in milliseconds. Planning is pinned to the indexes: a plan
+/// Settings of the writing connection; times in milliseconds. Planning is pinned to the indexes: a plan
 /// that is cached while the tables are small would read all of them when they no longer are.
 const SETTINGS: [(&str, &str); 8] = [
     ("application_name", "offers-projector"),
@@ -43,7 +43,7 @@ pub struct ReadTables {
 
 impl ReadTables {
     /// The live tables, written on a connection of its own, made like `connect` when first needed.
-    /// `checkpoint` is the process's own: whoever waits on it hears of every page at once.
+    /// `checkpoint` is the process's own, so that its waiters hear of every page at once.
     #[must_use]
     pub fn live(connect: &PgConnectOptions, checkpoint: ReadCheckpoint) -> Self {
         Self::of(LIVE, connect, checkpoint)
@@ -59,9 +59,6 @@ impl ReadTables {
     }
 
     /// The position of the last event that is in the tables.
-    ///
-    /// # Errors
-    /// `Database`.
     pub async fn checkpoint(&self) -> Result<i64, Error> {
         let position = read_checkpoint(&mut *self.pool.acquire().await?).await?;
         self.checkpoint.reached(position);
@@ -90,7 +87,7 @@ async fn write(sql: &mut PgConnection, page: Page) -> Result<(), Error> {
     transaction::write(sql, page.transactions).await?;
     subscription::write(sql, &page.subscriptions).await?;
     offer::write(sql, &page.offers).await?;
-    statement::write(sql, page.postings, &page.unpriced).await
+    statement::write(sql, page.entries, &page.unpriced).await
 }
 
 /// Moves the checkpoint. First of all, because its row is also the lock between projectors.

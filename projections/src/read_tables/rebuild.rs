@@ -1,4 +1,4 @@
-//! Makes the read tables anew beside the live ones and lets them take their place.
+//! Builds new read tables next to the live ones, then switches to them.
 //!
 //! The same DDL and the same writer, in another schema. Readers notice nothing: the switch renames two
 //! schemas in one transaction, at a moment when the new ones have come as far as the live ones.
@@ -30,9 +30,6 @@ pub struct Rebuild {
 impl Rebuild {
     /// Makes the empty tables; `owner_url` is the database as the role that owns it. A rebuild that was
     /// left unfinished is thrown away.
-    ///
-    /// # Errors
-    /// `Database`.
     pub async fn begin(owner_url: &str) -> Result<Self, Error> {
         let owner: PgConnectOptions = owner_url.parse()?;
         let mut sql = PgConnection::connect_with(&owner).await?;
@@ -46,9 +43,6 @@ impl Rebuild {
     }
 
     /// The position of the last event in the new tables.
-    ///
-    /// # Errors
-    /// `Database`.
     pub async fn checkpoint(&self) -> Result<i64, Error> {
         self.next.checkpoint().await
     }
@@ -61,11 +55,8 @@ impl Rebuild {
         self.next.apply(events).await
     }
 
-    /// Holds the live tables where they are: nobody writes to them until the hold is switched or dropped.
-    /// `None` when somebody reads them for longer than the switch may wait: try again.
-    ///
-    /// # Errors
-    /// `Database`.
+    /// Stops all writing to the live tables until the hold is switched or dropped.
+    /// `None` if a reader holds them for longer than the switch may wait: try again.
     pub async fn hold(&self) -> Result<Option<Held>, Error> {
         let mut sql = PgConnection::connect_with(&self.owner).await?;
         let begin = format!(

@@ -11,9 +11,6 @@ pub type EndKey = (Timestamp, SubscriptionId);
 
 impl Readers {
     /// The subscription `id`.
-    ///
-    /// # Errors
-    /// `Database`.
     pub async fn subscription(&self, id: SubscriptionId) -> Result<Option<SubscriptionView>, Error> {
         let mut query = select();
         query.push(" and subscription_id = ").push_bind(id.0);
@@ -22,9 +19,6 @@ impl Readers {
 
     /// The subscriptions of `user`, newest first; those after the key `after`. With `active`, only
     /// those whose end does, or does not, lie ahead of `now`.
-    ///
-    /// # Errors
-    /// `Database`.
     pub async fn subscriptions_of_user(
         &self,
         user: UserId,
@@ -49,9 +43,6 @@ impl Readers {
 
     /// The active subscriptions of `user` that end within `days` from `now`, soonest first; those after
     /// the key `after`.
-    ///
-    /// # Errors
-    /// `Database`.
     pub async fn expiring(
         &self,
         user: UserId,
@@ -68,9 +59,6 @@ impl Readers {
     }
 
     /// The subscription of `user` to `offer` that ends last.
-    ///
-    /// # Errors
-    /// `Database`.
     pub async fn latest_subscription(
         &self,
         user: UserId,
@@ -83,9 +71,6 @@ impl Readers {
     }
 
     /// Subscriptions of anybody that run, end by `end` and whose owner was not told yet, soonest first.
-    ///
-    /// # Errors
-    /// `Database`.
     pub async fn to_announce(
         &self,
         now: Timestamp,
@@ -101,9 +86,6 @@ impl Readers {
     }
 
     /// Subscriptions of anybody whose end has come by `now` and was not recorded yet, oldest end first.
-    ///
-    /// # Errors
-    /// `Database`.
     pub async fn to_expire(
         &self,
         now: Timestamp,

@@ -1,4 +1,4 @@
-//! What a user has of an offer: pure, from events to what is shown.
+//! A subscription as it is shown, folded from its events by pure functions.
 
 mod lists;
 mod table;

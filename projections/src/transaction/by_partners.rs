@@ -1,4 +1,4 @@
-//! Which of these purchases did partners make? Asked by whoever tells partners about them.
+//! Which of these transactions did partners request? For the callbacks.
 
 use super::{COLUMNS, TransactionView, from_row};
 use crate::{Error, Readers};
@@ -9,9 +9,6 @@ impl Readers {
     /// Those of `ids` that a partner asked for, in no order.
     ///
     /// By the key: with `partner_id is not null` the planner may walk the index of all partners' transactions instead.
-    ///
-    /// # Errors
-    /// `Database`.
     pub async fn transactions_by_partners(
         &self,
         ids: &[TransactionId],

@@ -85,7 +85,7 @@ impl TransactionHash {
         &self.fields
     }
 
-    /// What `HGETALL` gave; `None` when that is no whole hash of ours.
+    /// From the answer to `HGETALL`; `None` if a field is missing.
     pub(crate) fn read(mut found: HashMap<String, String>) -> Option<Self> {
         let fields = FIELDS.into_iter().filter_map(|name| Some((name, found.remove(name)?))).collect();
         Self::whole(fields)

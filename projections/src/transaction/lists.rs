@@ -1,4 +1,4 @@
-//! Which purchases are there? One by id or reference, and the lists, newest first.
+//! Which transactions are there? One by id or reference, and the lists, newest first.
 //!
 //! The lists' key is the position of the first event: unique, and it never changes.
 
@@ -9,7 +9,7 @@ use domain::transaction::{Kind, Status};
 use domain::{PartnerId, Timestamp, TransactionId, UserId};
 use sqlx::{Postgres, QueryBuilder};
 
-/// What a user may narrow the list of own purchases by.
+/// The filters of a user's list of transactions.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UserFilter {
     /// Only those.
@@ -18,7 +18,7 @@ pub struct UserFilter {
     pub kind: Option<Kind>,
 }
 
-/// What a partner may narrow the list of its purchases by.
+/// The filters of a partner's list of transactions.
 #[derive(Clone, Debug, Default)]
 pub struct PartnerFilter {
     /// The partner's own reference.
@@ -27,7 +27,7 @@ pub struct PartnerFilter {
     pub status: Option<Status>,
 }
 
-/// What an administrator may narrow the list of all purchases by.
+/// The filters of an administrator's list of transactions.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AdminFilter {
     /// Only those.
@@ -44,29 +44,20 @@ pub struct AdminFilter {
 
 impl Readers {
     /// The transaction `id`.
-    ///
-    /// # Errors
-    /// `Database`.
     pub async fn transaction(&self, id: TransactionId) -> Result<Option<TransactionView>, Error> {
         let mut query = select();
         query.push(" and transaction_id = ").push_bind(id.0);
         Ok(self.newest_first(query, None, 1).await?.items.pop())
     }
 
-    /// The transaction with our reference `REF-…`, whoever's it is.
-    ///
-    /// # Errors
-    /// `Database`.
+    /// The transaction with our reference `REF-…`, of any partner.
     pub async fn transaction_by_reference(&self, reference: &str) -> Result<Option<TransactionView>, Error> {
         let mut query = select();
         query.push(" and reference = ").push_bind(reference);
         Ok(self.newest_first(query, None, 1).await?.items.pop())
     }
 
-    /// The purchases made for `user`, by anybody, newest first; those after the key `after`.
-    ///
-    /// # Errors
-    /// `Database`.
+    /// The transactions for `user`, also those of partners, newest first, after the key `after`.
     pub async fn transactions_of_user(
         &self,
         user: UserId,
@@ -83,10 +74,7 @@ impl Readers {
         self.newest_first(query, after, limit).await
     }
 
-    /// The purchases made by `partner`, newest first; those after the key `after`.
-    ///
-    /// # Errors
-    /// `Database`.
+    /// The transactions of `partner`, newest first, after the key `after`.
     pub async fn transactions_of_partner(
         &self,
         partner: PartnerId,
@@ -103,10 +91,7 @@ impl Readers {
         self.newest_first(query, after, limit).await
     }
 
-    /// All purchases, newest first; those after the key `after`.
-    ///
-    /// # Errors
-    /// `Database`.
+    /// All transactions, newest first, after the key `after`.
     pub async fn transactions(
         &self,
         filter: AdminFilter,

@@ -1,4 +1,4 @@
-//! What happened to a purchase: pure, from events to what is shown.
+//! A transaction as it is shown, folded from its events by pure functions.
 
 mod buyers;
 mod by_partners;
@@ -21,8 +21,8 @@ use domain::transaction::{ActivationRequested, Event, Status};
 use domain::{Recorded, Timestamp, TransactionId};
 use serde::Deserialize;
 
-/// Everything that is shown of one purchase, on every channel.
-#[derive(Clone, Debug, PartialEq)]
+/// A transaction as it is shown, on every channel.
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct TransactionView {
     /// Which one.
     pub transaction_id: TransactionId,
@@ -112,7 +112,7 @@ pub(crate) struct Requested {
     pub(crate) position: i64,
 }
 
-/// What moves; `None` where it has not.
+/// The fields that change; `None` where they do not.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Progress {
     pub(crate) status: Option<Status>,

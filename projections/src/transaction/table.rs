@@ -1,4 +1,4 @@
-//! The table `transactions`: a row for each purchase.
+//! The table `transactions`: a row for each.
 
 use super::{Change, Progress, TransactionView};
 use crate::Error;

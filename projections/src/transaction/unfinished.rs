@@ -1,4 +1,4 @@
-//! Which purchases are not final yet? The table `unfinished` holds only those: a few rows that come
+//! Which transactions are not final yet? The table `unfinished` holds only those: a few rows that come
 //! and go, so that asking is cheap however long history is.
 
 use super::Change;
@@ -11,14 +11,14 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// A purchase that somebody should look at.
+/// A transaction that is not final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unfinished {
     /// Which one.
     pub transaction_id: TransactionId,
     /// The position of its request.
     pub position: i64,
-    /// How often it was tried; 0 when nobody has begun.
+    /// How often it was tried; 0 before the first attempt.
     pub attempts: u32,
     /// When something last happened to it.
     pub updated_at: Timestamp,
@@ -27,11 +27,11 @@ pub struct Unfinished {
 /// How much is on its way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// Purchases without a final status.
+    /// Transactions without a final status.
     pub unfinished: i64,
     /// When the oldest of them was requested.
     pub oldest: Option<Timestamp>,
-    /// Purchases of whose outcome nothing certain is known.
+    /// Transactions whose outcome is unknown.
     pub in_doubt: i64,
 }
 
@@ -70,9 +70,6 @@ impl Readers {
     /// Transactions that were requested after the position `after` and to which nothing has happened
     /// for `age` plus the delay after their last attempt: `delay.start()`, doubled with each further
     /// attempt, up to `delay.end()`; 0 before the first one. Oldest first, at most `limit`.
-    ///
-    /// # Errors
-    /// `Database`.
     pub async fn unfinished(
         &self,
         now: Timestamp,
@@ -103,9 +100,6 @@ impl Readers {
     }
 
     /// How much is on its way.
-    ///
-    /// # Errors
-    /// `Database`.
     pub async fn backlog(&self) -> Result<Backlog, Error> {
         let row = sqlx::query(include_str!("backlog.sql")).fetch_one(self.pool()).await?;
         let oldest: Option<DateTime<Utc>> = row.try_get("oldest")?;
@@ -116,11 +110,8 @@ impl Readers {
         })
     }
 
-    /// A position before which no purchase was requested that is not final now. Never beyond what the
+    /// Every transaction that was requested before this position is final. Never beyond what the
     /// read tables have seen.
-    ///
-    /// # Errors
-    /// `Database`.
     pub async fn finished_before(&self) -> Result<i64, Error> {
         let query = "select least((select min(created_position) from read.unfinished), \
                      (select position + 1 from read.checkpoint))";

@@ -28,7 +28,6 @@ use tokio_util::sync::CancellationToken;
 /// Without it nothing can be written, so it is a reason not to start.
 const THREADS: &str = "a process that starts can make one more thread";
 
-/// Bounds of the writer.
 #[derive(Clone, Debug)]
 pub struct WriterOptions {
     /// Commits that may wait; one more is refused as overloaded.

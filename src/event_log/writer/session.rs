@@ -23,7 +23,7 @@ const LOOK_UP_TRIES: u32 = 5;
 /// The pause between two such tries.
 const LOOK_UP_PAUSE: Duration = Duration::from_millis(500);
 
-/// The advisory lock of the log: whoever holds it is the only writer.
+/// The advisory lock of the log: its holder is the only writer.
 const LOCK: &str = "begin; select pg_advisory_xact_lock(7306066398)";
 
 /// What keeps a stalled writer from blocking all others, and pins the plans: planned while the tables
@@ -115,7 +115,7 @@ impl Session {
     }
 
     /// Which of the accepted commits are in the log. Takes the lock first, so that the old backend, if
-    /// it still works on the COMMIT, has finished. `None`: could not be found out.
+    /// it still works on the COMMIT, has finished. `None` if that cannot be found out.
     async fn look_up(&mut self, judged: &Judged) -> Option<HashSet<Uuid>> {
         let ids: Vec<Uuid> = judged.accepted_ids().collect();
         for _ in 0..LOOK_UP_TRIES {
