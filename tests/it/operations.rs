@@ -157,7 +157,7 @@ async fn a_requeued_message_drives_its_purchase_again() {
         service.post(&root, &requeue(offers_event), &json!({"reason": "once more"})).await.status,
         202
     );
-    let again = "the log has no purchase at this position";
+    let again = "the log has no transaction at this position";
     let waits = async || {
         let waiting = service.walk(&root, "/admin/parked/").await;
         waiting.len() == 1 && waiting[0]["id"] == json!(offers_event) && waiting[0]["reason"] == again
