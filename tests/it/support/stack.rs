@@ -1,12 +1,13 @@
 //! The servers that all tests (and benches) of one run share, and a corner of them for each test.
 //!
 //! They run in a process of their own that ends when its stdin closes: so the kernel ends them when this
-//! process dies, by whatever signal.
+//! process dies, by whatever signal. With `OFFERS_TEST_STACK` nothing is started: it names a file with what
+//! `offers dev servers` has printed, and many processes, one after another or at once, use those servers.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use offers::devstack::Urls;
 use offers::runtime::migrations;
@@ -14,9 +15,11 @@ use sqlx::{Connection, PgConnection};
 use tokio::sync::OnceCell;
 
 /// Databases that the private Redis has; number 0 is nobody's.
-const REDIS_DATABASES: u32 = 512;
-/// The migrated database that every test's own is a copy of.
-const TEMPLATE: &str = "offers_template";
+const REDIS_DATABASES: i64 = 512;
+/// Corners that a stack keeps: so many later, what an old one held is removed. Longer than any run.
+const KEPT: i64 = 300;
+/// The lock in PostgreSQL under which the template is made.
+const TEMPLATE_LOCK: i64 = 730_607;
 
 static STACK: OnceCell<Stack> = OnceCell::const_new();
 
@@ -24,10 +27,10 @@ static STACK: OnceCell<Stack> = OnceCell::const_new();
 pub struct Stack {
     /// Where they are.
     pub urls: Urls,
-    /// Its stdin is the thread by which the servers hang.
-    _servers: Child,
-    template: OnceCell<()>,
-    corners: AtomicU32,
+    /// Its stdin is the thread by which the servers hang; `None`: they are not ours.
+    _servers: Option<Child>,
+    /// The migrated database that every test's own is a copy of.
+    template: OnceCell<String>,
 }
 
 /// What one test has for itself: nobody else writes there.
@@ -50,31 +53,46 @@ pub struct Corner {
 
 #[allow(dead_code, reason = "each test binary and bench uses its share")]
 impl Stack {
-    /// The servers of this run, started by the first who asks; nothing they hold survives.
+    /// Those of `OFFERS_TEST_STACK`, or those of this process, started by the first who asks; nothing that
+    /// these hold survives.
     pub async fn get() -> &'static Stack {
-        STACK.get_or_init(|| Stack::start(false)).await
+        STACK.get_or_init(|| async { Stack::given().unwrap_or_else(|| Stack::start(false)) }).await
     }
 
-    /// The same with fsync on, for benches: a process uses either this or `get`.
+    /// Servers of this process with fsync on, for benches: a process uses either this or `get`.
     pub async fn durable() -> &'static Stack {
-        STACK.get_or_init(|| Stack::start(true)).await
+        STACK.get_or_init(|| async { Stack::start(true) }).await
     }
 
-    async fn start(durable: bool) -> Stack {
+    fn given() -> Option<Stack> {
+        let path = std::env::var_os("OFFERS_TEST_STACK").filter(|path| !path.is_empty())?;
+        let text = std::fs::read_to_string(&path).expect("OFFERS_TEST_STACK names a file");
+        let urls =
+            serde_json::from_str(&text).expect("the file has the line that `offers dev servers` prints");
+        Some(Stack { urls, _servers: None, template: OnceCell::new() })
+    }
+
+    fn start(durable: bool) -> Stack {
         let dir = std::env::temp_dir().join(format!("offers-it-{}", std::process::id()));
         let (servers, urls) = start_servers(&dir, durable, true).expect("why not is printed above");
-        Stack { urls, _servers: servers, template: OnceCell::new(), corners: AtomicU32::new(1) }
+        Stack { urls, _servers: Some(servers), template: OnceCell::new() }
     }
 
     /// A migrated database, a Redis database and a stream's name that no other test has.
     pub async fn corner(&self) -> Corner {
-        let number = self.corners.fetch_add(1, Ordering::Relaxed);
+        let template = self.template.get_or_init(|| self.migrated_template()).await;
+        let mut owner = self.owner().await;
+        let number = next_number(&mut owner).await;
         let name = format!("test_{number}");
-        self.create_database(&name).await;
+        create_database(&mut owner, &name, template).await;
+        if number > KEPT {
+            self.remove(&mut owner, number - KEPT).await;
+        }
+        owner.close().await.expect("the connection closes");
         Corner {
             database_owner_url: in_database(&self.urls.database_owner_url, &name),
             database_url: in_database(&self.urls.database_url, &name),
-            redis_url: self.redis(number),
+            redis_url: self.redis(number).await,
             nats_url: self.urls.nats_url.clone(),
             stream: format!("TEST_{number}"),
             subjects: name,
@@ -87,42 +105,82 @@ impl Stack {
         (corner.database_owner_url, corner.database_url)
     }
 
-    /// An empty Redis database of its own.
-    pub fn fresh_redis(&self) -> String {
-        self.redis(self.corners.fetch_add(1, Ordering::Relaxed))
-    }
-
-    fn redis(&self, number: u32) -> String {
-        assert!(number < REDIS_DATABASES, "more tests in one process than the private Redis has databases");
-        in_database(&self.urls.redis_url, &number.to_string())
-    }
-
-    async fn create_database(&self, name: &str) {
-        self.template.get_or_init(|| self.migrate_template()).await;
-        let mut owner = self.owner().await;
-        for statement in [
-            format!("create database {name} template {TEMPLATE}"),
-            // As in a real installation; rights on a database are not copied with it.
-            format!("revoke all on database {name} from public"),
-            format!("grant connect on database {name} to offers_app"),
-        ] {
-            sqlx::query(&statement).execute(&mut owner).await.expect("the owner may create databases");
+    async fn redis(&self, number: i64) -> String {
+        let database = 1 + number % (REDIS_DATABASES - 1);
+        let url = in_database(&self.urls.redis_url, &database.to_string());
+        if number != database - 1 {
+            let client = redis::Client::open(url.as_str()).expect("our own URL");
+            let mut old = client.get_multiplexed_async_connection().await.expect("Redis answers");
+            redis::cmd("FLUSHDB").exec_async(&mut old).await.expect("Redis empties a database");
         }
-        owner.close().await.expect("the connection closes");
+        url
     }
 
-    async fn migrate_template(&self) {
+    /// What a test of long ago had. It may be in use or gone already: then it stays.
+    async fn remove(&self, owner: &mut PgConnection, number: i64) {
+        let _ = sqlx::query(&format!("drop database if exists test_{number}")).execute(owner).await;
+        let url: async_nats::ServerAddr = self.urls.nats_url.parse().expect("our own URL");
+        let (user, password) = (url.username().unwrap_or_default(), url.password().unwrap_or_default());
+        let options =
+            async_nats::ConnectOptions::new().user_and_password(user.to_owned(), password.to_owned());
+        let client = options.connect(url).await.expect("NATS answers");
+        let _ = async_nats::jetstream::new(client).delete_stream(format!("TEST_{number}")).await;
+    }
+
+    /// The name says which migrations it has: servers may outlive a change of them.
+    async fn migrated_template(&self) -> String {
+        let name = format!("offers_template_{:016x}", migrations_hash());
         let mut owner = self.owner().await;
-        let create = format!("create database {TEMPLATE}");
-        sqlx::query(&create).execute(&mut owner).await.expect("the owner may create databases");
-        owner.close().await.expect("the connection closes");
-        let url = in_database(&self.urls.database_owner_url, TEMPLATE);
-        migrations::run(&url).await.expect("the migrations apply to an empty database");
+        let lock = sqlx::query("select pg_advisory_lock($1)").bind(TEMPLATE_LOCK);
+        lock.execute(&mut owner).await.expect("a lock");
+        let there = sqlx::query_scalar("select exists (select from pg_database where datname = $1)");
+        let there: bool =
+            there.bind(&name).fetch_one(&mut owner).await.expect("PostgreSQL lists its databases");
+        if !there {
+            let draft = format!("{name}_draft");
+            run(&mut owner, &format!("drop database if exists {draft}")).await;
+            run(&mut owner, &format!("create database {draft}")).await;
+            let url = in_database(&self.urls.database_owner_url, &draft);
+            migrations::run(&url).await.expect("the migrations apply to an empty database");
+            run(&mut owner, &format!("alter database {draft} rename to {name}")).await;
+        }
+        run(&mut owner, "create sequence if not exists corners").await;
+        owner.close().await.expect("the connection closes, and with it ends the lock");
+        name
     }
 
     async fn owner(&self) -> PgConnection {
         PgConnection::connect(&self.urls.database_owner_url).await.expect("PostgreSQL answers")
     }
+}
+
+/// No other test has it, in whatever process.
+async fn next_number(owner: &mut PgConnection) -> i64 {
+    let number = sqlx::query_scalar("select nextval('corners')");
+    number.fetch_one(owner).await.expect("the template was made, and with it the sequence")
+}
+
+async fn create_database(owner: &mut PgConnection, name: &str, template: &str) {
+    run(owner, &format!("create database {name} template {template}")).await;
+    // As in a real installation; rights on a database are not copied with it.
+    run(owner, &format!("revoke all on database {name} from public")).await;
+    run(owner, &format!("grant connect on database {name} to offers_app")).await;
+}
+
+async fn run(owner: &mut PgConnection, statement: &str) {
+    sqlx::query(statement).execute(owner).await.expect("the owner may create databases");
+}
+
+fn migrations_hash() -> u64 {
+    let files =
+        std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).expect("the migrations");
+    let mut paths: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
+    paths.sort();
+    let mut hasher = DefaultHasher::new();
+    for path in paths {
+        std::fs::read(&path).expect("a migration").hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 /// Runs `offers dev servers` on `dir`; `None` when it ended instead of saying where the servers are.

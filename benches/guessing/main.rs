@@ -1,0 +1,165 @@
+//! What a flood of guessed passwords costs the others: the 99th percentile of activations in the quiet and
+//! meanwhile. `cargo bench --bench guessing`, on a machine that does nothing else; it fails when the ratio is
+//! too high in every round. The last line is for programs.
+
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "a bench that cannot go on ends")]
+
+#[path = "../../tests/it/outage/processes.rs"]
+#[allow(dead_code, reason = "the tests use the rest")]
+mod processes;
+#[path = "../../tests/it/support/mod.rs"]
+#[allow(dead_code, reason = "the tests use the rest")]
+mod support;
+
+use futures::StreamExt;
+use processes::{Serving, System};
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+const ACCOUNTS: usize = 20;
+const TRIES_PER_ACCOUNT: usize = 50;
+/// Guesses under way at once.
+const GUESSERS: usize = 16;
+/// Between two activations of the one who measures.
+const PAUSE: Duration = Duration::from_millis(4);
+/// What is quicker than this is quick enough: on so small a figure the machine's other work would decide.
+const FLOOR: Duration = Duration::from_millis(15);
+/// How often all of it is measured; the best round counts.
+const MEASUREMENTS: u8 = 3;
+/// So many times as long activations may take while passwords are guessed.
+const MOST: f64 = 2.0;
+
+/// What happens while an activation is measured.
+const QUIET: u8 = 0;
+const GUESSING: u8 = 1;
+const OVER: u8 = 2;
+
+/// One person's door to the service.
+struct Door {
+    client: Client,
+    url: String,
+}
+
+impl Door {
+    /// From the address 127.0.0.`last`.
+    fn at(system: &System, last: u8) -> Self {
+        let address = IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
+        Self {
+            client: offers::tls::http_client().local_address(address).build().unwrap(),
+            url: system.url.clone(),
+        }
+    }
+
+    async fn log_in(&self, username: &str, password: &str) -> (StatusCode, Value) {
+        let body = json!({"username": username, "password": password});
+        let request = self.client.post(format!("{}/api/v1/auth/login/", self.url)).json(&body);
+        let answer = request.send().await.unwrap();
+        (answer.status(), answer.json().await.unwrap())
+    }
+
+    async fn token(&self, username: &str) -> String {
+        let (status, grant) = self.log_in(username, &format!("{username}-demo")).await;
+        assert_eq!(status, StatusCode::OK);
+        grant["access"].as_str().unwrap().to_owned()
+    }
+
+    async fn create(&self, admin: &str, username: &str) {
+        let body = json!({"username": username, "password": password_of(username),
+            "email": format!("{username}@example.com")});
+        let request = self.client.post(format!("{}/api/v1/admin/users/", self.url)).bearer_auth(admin);
+        assert_eq!(request.json(&body).send().await.unwrap().status(), StatusCode::CREATED);
+    }
+
+    /// How many of the guesses at `username` were compared with the password.
+    async fn guess(&self, username: &str) -> usize {
+        let tries = futures::stream::iter(0..TRIES_PER_ACCOUNT);
+        let answers = tries.map(|_| self.log_in(username, "a guess that is wrong"));
+        let answers = answers.buffer_unordered(GUESSERS).map(|(status, _)| status.as_u16());
+        let answers: Vec<u16> = answers.collect().await;
+        assert!(answers.iter().all(|status| [401, 429].contains(status)), "{answers:?}");
+        answers.iter().filter(|status| **status == 401).count()
+    }
+
+    /// How long one activation took.
+    async fn activate(&self, token: &str, offer: &uuid::Uuid) -> Duration {
+        let request = self.client.post(format!("{}/api/v1/activation/", self.url)).bearer_auth(token);
+        let begun = Instant::now();
+        let answer = request.json(&json!({"offer_id": offer})).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::ACCEPTED);
+        begun.elapsed()
+    }
+}
+
+fn password_of(username: &str) -> String {
+    format!("the secret of {username}")
+}
+
+/// The 99th percentile.
+fn p99(mut latencies: Vec<Duration>) -> Duration {
+    latencies.sort();
+    latencies[latencies.len() * 99 / 100]
+}
+
+#[tokio::main]
+async fn main() {
+    let environment = vec![
+        // The throttle of logins alone, as under ./dev.
+        ("OFFERS_RATE_LIMIT_LOGIN", "off".to_owned()),
+        ("OFFERS_ACCESS_TOKEN_TTL", "1h".to_owned()),
+    ];
+    let system = System::start_with(&[], Serving { environment, log: None }).await;
+    let mut best = f64::INFINITY;
+    for round in 0..MEASUREMENTS {
+        let (quiet, meanwhile) = flood(&system, round).await;
+        let ratio = meanwhile.as_secs_f64() / quiet.as_secs_f64();
+        println!(
+            "p99 of activations: quiet {quiet:.1?}, while passwords are guessed {meanwhile:.1?}: {ratio:.2}"
+        );
+        if meanwhile < FLOOR {
+            best = 1.0;
+        }
+        best = best.min(ratio);
+    }
+    println!("ratio={best:.2}");
+    assert!(best < MOST, "while passwords are guessed, activations take {best:.2} times as long");
+}
+
+/// Guesses at fresh accounts, one after another, with as much quiet in between. Returns the p99 of
+/// activations in the quiet and meanwhile: measured in turns, so that what else happens on the machine
+/// hits both.
+async fn flood(system: &System, round: u8) -> (Duration, Duration) {
+    let admin = Door::at(system, 3);
+    let token = admin.token("admin").await;
+    let names: Vec<String> = (0..ACCOUNTS).map(|number| format!("owner-{round}-{number}")).collect();
+    for name in &names {
+        admin.create(&token, name).await;
+    }
+    let (guesser, home, phase) = (Door::at(system, 100 + round), Door::at(system, 2), AtomicU8::new(QUIET));
+    let guesses = async {
+        for name in &names {
+            phase.store(GUESSING, Ordering::Relaxed);
+            let (begun, password) = (Instant::now(), password_of(name));
+            let (_, (status, _)) = tokio::join!(guesser.guess(name), home.log_in(name, &password));
+            assert_eq!(status, StatusCode::OK, "{name} logs in");
+            phase.store(QUIET, Ordering::Relaxed);
+            tokio::time::sleep(begun.elapsed()).await;
+        }
+        phase.store(OVER, Ordering::Relaxed);
+    };
+    let buyer = Door::at(system, 4);
+    let (token, offer) = (buyer.token("alice").await, system.members.offers[0]);
+    let activations = async {
+        let mut latencies = [Vec::new(), Vec::new()];
+        loop {
+            let begun_in = phase.load(Ordering::Relaxed);
+            let Some(these) = latencies.get_mut(usize::from(begun_in)) else { return latencies };
+            these.push(buyer.activate(&token, &offer).await);
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    let ((), [quiet, meanwhile]) = tokio::join!(guesses, activations);
+    (p99(quiet), p99(meanwhile))
+}
