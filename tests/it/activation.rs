@@ -256,16 +256,16 @@ async fn a_status_never_runs_ahead_of_the_lists() {
 /// what the status tells afterwards.
 #[tokio::test]
 async fn a_status_does_not_go_back_when_it_was_read_elsewhere_before() {
-    let corner = Stack::get().await.corner().await;
-    let service = Service::start_in(&corner, Setting { projects: false, ..Setting::default() }).await;
+    let sandbox = Stack::get().await.sandbox().await;
+    let service = Service::start_in(&sandbox, Setting { projects: false, ..Setting::default() }).await;
     let Service { resources, .. } = &service;
     let stop = CancellationToken::new();
     let _stopped = stop.clone().drop_guard();
     let tables =
-        ReadTables::live(&corner.database_url.parse().unwrap(), resources.readers.checkpoint().clone());
+        ReadTables::live(&sandbox.database_url.parse().unwrap(), resources.readers.checkpoint().clone());
     tokio::spawn(follow(resources.log.feed(), tables, stop.clone()));
     let hour = Duration::from_secs(3600);
-    let hashes = HashProjector::open(&corner.redis_url, resources.readers.clone(), hour).unwrap();
+    let hashes = HashProjector::open(&sandbox.redis_url, resources.readers.clone(), hour).unwrap();
     let hashes_stop = stop.child_token();
     let following = tokio::spawn(follow(resources.log.feed(), hashes, hashes_stop.clone()));
 

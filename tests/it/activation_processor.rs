@@ -8,7 +8,7 @@ use crate::support::config;
 use crate::support::eventually::eventually;
 use crate::support::http;
 use crate::support::service::metrics;
-use crate::support::stack::{Corner, Stack};
+use crate::support::stack::{Sandbox, Stack};
 use domain::transaction::{ActivationRequested, Command, Kind, Transaction};
 use domain::{AccountId, Metadata, Money, OfferId, Recorded, SubscriptionId, TransactionId, UserId, account};
 use offers::clock::Clock;
@@ -26,7 +26,7 @@ use uuid::Uuid;
 struct Fixture {
     parts: Parts,
     log: EventLog,
-    corner: Corner,
+    sandbox: Sandbox,
     simulator: Running,
     effects: PathBuf,
     clock: Clock,
@@ -46,15 +46,15 @@ impl Fixture {
     }
 
     async fn at(clock: Clock, behaviour: Behaviour) -> Fixture {
-        let corner = Stack::get().await.corner().await;
+        let sandbox = Stack::get().await.sandbox().await;
         let stop = CancellationToken::new();
         let effects = std::env::temp_dir().join(format!("offers-effects-{}.ndjson", Uuid::now_v7()));
         let settings =
             simulator::Settings { log: Some(effects.clone()), behaviour, ..simulator::Settings::default() };
         let simulator = simulator::start(settings).await.unwrap();
-        let parts = open(&corner, &simulator.url(), &clock, &stop).await;
+        let parts = open(&sandbox, &simulator.url(), &clock, &stop).await;
         let (log, ends) = (parts.resources.log.clone(), stop.clone().drop_guard());
-        Fixture { parts, log, corner, simulator, effects, clock, stop, _ends: ends }
+        Fixture { parts, log, sandbox, simulator, effects, clock, stop, _ends: ends }
     }
 
     fn processor(&self) -> ActivationProcessor {
@@ -63,7 +63,7 @@ impl Fixture {
 
     /// A processor as in another process.
     async fn another(&self) -> ActivationProcessor {
-        let parts = open(&self.corner, &self.simulator.url(), &self.clock, &self.stop).await;
+        let parts = open(&self.sandbox, &self.simulator.url(), &self.clock, &self.stop).await;
         parts.activation_processor().unwrap()
     }
 
@@ -169,9 +169,9 @@ fn renewal(user: UserId, subscription: SubscriptionId) -> ActivationRequested {
     ActivationRequested { kind: Kind::Renewal, subscription_id: Some(subscription), ..purchase(user) }
 }
 
-async fn open(corner: &Corner, system: &str, clock: &Clock, stop: &CancellationToken) -> Parts {
+async fn open(sandbox: &Sandbox, system: &str, clock: &Clock, stop: &CancellationToken) -> Parts {
     let flags = ["--external-url", system, "--external-timeout", "1s", "--external-calls", "64"];
-    let config = config::serve(corner, &flags);
+    let config = config::serve(sandbox, &flags);
     Parts::open(&config, clock.clone(), metrics(), stop, stop).await.unwrap()
 }
 

@@ -3,7 +3,8 @@
 use crate::support::service::{Service, send};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use domain::TransactionId;
+use domain::{AccountId, TransactionId};
+use futures::{StreamExt, stream};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -50,10 +51,9 @@ async fn events_are_narrowed() {
 async fn the_stream_of_records_is_the_log_line_by_line() {
     let service = Service::start().await;
     let auditor = service.person("auditor", &["auditor"]).await;
-    let alice = service.person("alice", &["user"]).await;
-    for _ in 0..1500 {
-        service.pay_in(alice.id.into(), 1).await;
-    }
+    service.person("alice", &["user"]).await;
+    let credits = stream::iter(0..1500).map(|_| service.pay_in(AccountId(Uuid::now_v7()), 1));
+    credits.buffer_unordered(64).count().await;
     let records = async |query: &str| {
         let request = service.request(&auditor, Method::GET, &format!("/audit/events/{query}"));
         let reply = send(request.header("accept", "application/x-ndjson")).await;

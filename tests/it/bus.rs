@@ -37,33 +37,33 @@ struct Fixture {
 impl Fixture {
     /// On the shared server, with a stream of its own.
     async fn shared() -> Fixture {
-        let corner = Stack::get().await.corner().await;
+        let sandbox = Stack::get().await.sandbox().await;
         let options = Options {
-            stream: corner.stream,
-            subjects: corner.subjects,
+            stream: sandbox.stream,
+            subjects: sandbox.subjects,
             stream_bytes: STREAM_BYTES,
-            ..Options::new(corner.nats_url)
+            ..Options::new(sandbox.nats_url)
         };
-        Fixture::with(&corner.database_url, options).await
+        Fixture::with(&sandbox.database_url, options).await
     }
 
     /// On a server of the test's own, with the real names and the mirror.
     async fn on(server: &NatsServer) -> Fixture {
-        let corner = Stack::get().await.corner().await;
+        let sandbox = Stack::get().await.sandbox().await;
         let options =
             Options { analytics_url: Some(server.url("analytics_admin")), ..Options::new(server.url("app")) };
-        Fixture::with(&corner.database_url, options).await
+        Fixture::with(&sandbox.database_url, options).await
     }
 
     /// The same, with a stream that is soon full.
     async fn windowed(server: &NatsServer) -> Fixture {
-        let corner = Stack::get().await.corner().await;
+        let sandbox = Stack::get().await.sandbox().await;
         let options = Options {
             analytics_url: Some(server.url("analytics_admin")),
             stream_bytes: WINDOW_BYTES,
             ..Options::new(server.url("app"))
         };
-        Fixture::with(&corner.database_url, options).await
+        Fixture::with(&sandbox.database_url, options).await
     }
 
     async fn with(database_url: &str, options: Options) -> Fixture {

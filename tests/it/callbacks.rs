@@ -56,16 +56,16 @@ struct Known {
 
 impl Fixture {
     async fn new() -> Fixture {
-        let corner = Stack::get().await.corner().await;
+        let sandbox = Stack::get().await.sandbox().await;
         let (clock, stop) = (Clock::standing_at(Utc::now()), CancellationToken::new());
-        let config = config::serve(&corner, &["--database-connections", "12"]);
+        let config = config::serve(&sandbox, &["--database-connections", "12"]);
         let parts = Parts::open(&config, clock.clone(), metrics(), &stop, &stop).await.unwrap();
         let Resources { log, readers, callbacks, identity, .. } = parts.resources.clone();
         Fixture {
             log,
             tables: parts.read_tables(),
             readers,
-            redis_url: corner.redis_url,
+            redis_url: sandbox.redis_url,
             callbacks,
             identity,
             clock,

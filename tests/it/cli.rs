@@ -2,7 +2,7 @@
 
 use crate::support::eventually::eventually;
 use crate::support::service::{PASSWORD, Service, Setting, Shop, send};
-use crate::support::stack::{Corner, Stack};
+use crate::support::stack::{Sandbox, Stack};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -12,10 +12,10 @@ use uuid::Uuid;
 /// The webhook key of the services that tests start.
 const WEBHOOK_KEY: &str = "0123456789abcdef0123456789abcdef";
 
-/// Runs `offers` on the corner's database with `stdin`.
-async fn offers(corner: &Corner, args: &[&str], stdin: &str) -> Output {
+/// Runs `offers` on the sandbox's database with `stdin`.
+async fn offers(sandbox: &Sandbox, args: &[&str], stdin: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_offers"));
-    command.args(args).env_clear().env("OFFERS_DATABASE_URL", &corner.database_url);
+    command.args(args).env_clear().env("OFFERS_DATABASE_URL", &sandbox.database_url);
     command.env("OFFERS_WEBHOOK_KEY", WEBHOOK_KEY).stdin(Stdio::piped());
     let (mut running, stdin) =
         (command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap(), stdin.to_owned());
@@ -23,14 +23,14 @@ async fn offers(corner: &Corner, args: &[&str], stdin: &str) -> Output {
     tokio::task::spawn_blocking(|| running.wait_with_output().unwrap()).await.unwrap()
 }
 
-async fn told(corner: &Corner, args: &[&str], stdin: &str) -> Value {
-    let done = offers(corner, args, stdin).await;
+async fn told(sandbox: &Sandbox, args: &[&str], stdin: &str) -> Value {
+    let done = offers(sandbox, args, stdin).await;
     assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
     serde_json::from_slice(&done.stdout).unwrap()
 }
 
-async fn refused(corner: &Corner, args: &[&str], stdin: &str) -> String {
-    let done = offers(corner, args, stdin).await;
+async fn refused(sandbox: &Sandbox, args: &[&str], stdin: &str) -> String {
+    let done = offers(sandbox, args, stdin).await;
     assert!(!done.status.success() && done.stdout.is_empty(), "{args:?}");
     String::from_utf8(done.stderr).unwrap()
 }
@@ -43,35 +43,35 @@ async fn float(service: &Service, shop: &Shop) -> Value {
 
 #[tokio::test]
 async fn a_user_is_made_paid_in_and_buys_a_new_offer() {
-    let corner = Stack::get().await.corner().await;
-    let service = Service::start_in(&corner, Setting::default()).await;
+    let sandbox = Stack::get().await.sandbox().await;
+    let service = Service::start_in(&sandbox, Setting::default()).await;
     let create = ["user", "create", "carol", "--email", "carol@example.com", "--role", "user", "--json"];
-    let carol = told(&corner, &create, &format!("{PASSWORD}\n")).await;
+    let carol = told(&sandbox, &create, &format!("{PASSWORD}\n")).await;
     assert_eq!((&carol["username"], &carol["roles"]), (&json!("carol"), &json!(["user"])));
-    assert!(refused(&corner, &create, "another password\n").await.contains("taken"));
+    assert!(refused(&sandbox, &create, "another password\n").await.contains("taken"));
     let short = ["user", "create", "dave", "--email", "dave@example.com"];
-    assert!(refused(&corner, &short, "short\n").await.contains("password"));
+    assert!(refused(&sandbox, &short, "short\n").await.contains("password"));
 
     let credit =
         ["account", "credit", "carol", "50.50", "--reason", "cash", "--idempotency-key", "r-1", "--json"];
-    let paid = told(&corner, &credit, "").await;
+    let paid = told(&sandbox, &credit, "").await;
     assert_eq!((&paid["balance"], &paid["account_id"]), (&json!("50.50"), &carol["id"]));
-    assert_eq!(told(&corner, &credit, "").await, paid, "once, and told the same");
+    assert_eq!(told(&sandbox, &credit, "").await, paid, "once, and told the same");
     for wrong in [["carol", "0"], ["carol", "1e3"], ["nobody", "1"], [&Uuid::now_v7().to_string(), "1"]] {
-        refused(&corner, &["account", "credit", wrong[0], wrong[1], "--reason", "x"], "").await;
+        refused(&sandbox, &["account", "credit", wrong[0], wrong[1], "--reason", "x"], "").await;
     }
-    assert!(refused(&corner, &["account", "credit", "carol", "1"], "").await.contains("--reason"));
+    assert!(refused(&sandbox, &["account", "credit", "carol", "1"], "").await.contains("--reason"));
     let last = service.resources.log.page(paid["position"].as_i64().unwrap() - 1, 64).await.unwrap();
     let metadata: Value = serde_json::from_str(&last[0].metadata).unwrap();
     assert_eq!((&metadata["actor"], &metadata["reason"]), (&json!("system:cli"), &json!("cash")));
 
     let offer = ["offer", "create", "TV", "--price", "19.99", "--days", "30", "--reason", "spring", "--json"];
-    let tv = told(&corner, &offer, "").await;
+    let tv = told(&sandbox, &offer, "").await;
     assert_eq!((&tv["price"], &tv["is_active"]), (&json!("19.99"), &json!(true)));
     for wrong in
         [["", "1", "1"], ["TV", "-1", "1"], ["TV", "1", "0"], ["TV", "1", "3651"], ["a\nb", "1", "1"]]
     {
-        refused(&corner, &["offer", "create", wrong[0], "--price", wrong[1], "--days", wrong[2]], "").await;
+        refused(&sandbox, &["offer", "create", wrong[0], "--price", wrong[1], "--days", wrong[2]], "").await;
     }
     let body = json!({"username": "carol", "password": PASSWORD});
     let login = send(service.anonymous(Method::POST, "/api/v1/auth/login/").json(&body)).await;
@@ -84,10 +84,10 @@ async fn a_user_is_made_paid_in_and_buys_a_new_offer() {
 
 #[tokio::test]
 async fn a_partner_is_made_and_its_keys_rotate() {
-    let corner = Stack::get().await.corner().await;
-    let service = Service::start_in(&corner, Setting::default()).await;
+    let sandbox = Stack::get().await.sandbox().await;
+    let service = Service::start_in(&sandbox, Setting::default()).await;
     let create = ["partner", "create", "Shop", "--callback-url", "https://shop.example/hook", "--json"];
-    let made = told(&corner, &create, "").await;
+    let made = told(&sandbox, &create, "").await;
     let id = made["id"].as_str().unwrap();
     let shop =
         |told: &Value| Shop { id: id.parse().unwrap(), key: told["api_key"].as_str().unwrap().to_owned() };
@@ -97,12 +97,12 @@ async fn a_partner_is_made_and_its_keys_rotate() {
     let secrets = service.app.identity.webhook_secrets(first.id, now).await.unwrap();
     assert_eq!(secrecy::ExposeSecret::expose_secret(&secrets[0]), made["webhook_secret"].as_str().unwrap());
 
-    let second = told(&corner, &["partner", "rotate", id, "--reason", "yearly", "--json"], "").await;
+    let second = told(&sandbox, &["partner", "rotate", id, "--reason", "yearly", "--json"], "").await;
     assert_eq!(second["revoked"], json!([]));
     for live in [&first, &shop(&second)] {
         assert_eq!(float(&service, live).await, "0.00");
     }
-    let third = told(&corner, &["partner", "rotate", id, "--revoke-others", "--json"], "").await;
+    let third = told(&sandbox, &["partner", "rotate", id, "--revoke-others", "--json"], "").await;
     assert_eq!(third["revoked"].as_array().unwrap().len(), 2);
     assert_eq!(float(&service, &shop(&third)).await, "0.00");
     for dead in [&first, &shop(&second)] {
@@ -112,14 +112,14 @@ async fn a_partner_is_made_and_its_keys_rotate() {
         };
         eventually("the other process knows that the key is revoked", refused).await;
     }
-    let secret = told(&corner, &["partner", "rotate", id, "--webhook-secret", "--json"], "").await;
+    let secret = told(&sandbox, &["partner", "rotate", id, "--webhook-secret", "--json"], "").await;
     assert_ne!(secret["webhook_secret"], made["webhook_secret"]);
     assert_eq!(service.app.identity.webhook_secrets(first.id, now).await.unwrap().len(), 2);
 
-    refused(&corner, &["partner", "create", "Shop", "--callback-url", "ftp://shop.example"], "").await;
-    assert!(refused(&corner, &["partner", "create", ""], "").await.contains("name"));
-    refused(&corner, &["partner", "rotate", &Uuid::now_v7().to_string()], "").await;
-    let lines = offers(&corner, &["partner", "create", "Lines"], "").await;
+    refused(&sandbox, &["partner", "create", "Shop", "--callback-url", "ftp://shop.example"], "").await;
+    assert!(refused(&sandbox, &["partner", "create", ""], "").await.contains("name"));
+    refused(&sandbox, &["partner", "rotate", &Uuid::now_v7().to_string()], "").await;
+    let lines = offers(&sandbox, &["partner", "create", "Lines"], "").await;
     let lines = String::from_utf8(lines.stdout).unwrap();
     assert!(lines.lines().any(|line| line.starts_with("api_key         ofk_")), "{lines}");
 }

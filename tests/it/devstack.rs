@@ -16,7 +16,7 @@ use crate::support::stack::{Stack, start_servers};
 #[tokio::test]
 async fn every_test_has_a_database_a_redis_and_a_stream_of_its_own() {
     let stack = Stack::get().await;
-    let (one, other) = tokio::join!(stack.corner(), stack.corner());
+    let (one, other) = tokio::join!(stack.sandbox(), stack.sandbox());
     assert_ne!(one.database_url, other.database_url);
     assert_ne!(one.stream, other.stream);
 
@@ -42,8 +42,8 @@ async fn every_test_has_a_database_a_redis_and_a_stream_of_its_own() {
 
 #[tokio::test]
 async fn the_owner_of_the_database_can_neither_create_roles_nor_is_a_superuser() {
-    let corner = Stack::get().await.corner().await;
-    let mut owner = PgConnection::connect(&corner.database_owner_url).await.unwrap();
+    let sandbox = Stack::get().await.sandbox().await;
+    let mut owner = PgConnection::connect(&sandbox.database_owner_url).await.unwrap();
     let mighty = "select rolsuper or rolcreaterole from pg_roles where rolname = current_user";
     assert!(!sqlx::query_scalar::<_, bool>(mighty).fetch_one(&mut owner).await.unwrap());
     sqlx::query("create role mine").execute(&mut owner).await.unwrap_err();

@@ -111,7 +111,7 @@ async fn use_every_secret(system: &System) -> Vec<(&'static str, String)> {
         call.json(&sale).send().await.unwrap();
     }
     let of_url = |url: &str| url.split(['@', ':', '/']).find(|part| part.len() >= 24).map(str::to_owned);
-    let servers = [&system.corner.database_url, &system.corner.redis_url, &system.corner.nats_url];
+    let servers = [&system.sandbox.database_url, &system.sandbox.redis_url, &system.sandbox.nats_url];
     let passwords = servers.into_iter().filter_map(|url| of_url(url));
     let mut secrets: Vec<(&'static str, String)> =
         passwords.map(|found| ("a server's password", found)).collect();

@@ -105,9 +105,9 @@ impl Row {
 }
 
 /// One row or more for every route with an id; add yours here.
-fn rows(world: &World) -> Vec<Row> {
+fn rows(fixture: &Fixture) -> Vec<Row> {
     let paid = json!({"amount": "1.00", "reason": "test"});
-    let sale = json!({"offer_id": world.offer, "amount": "10.00"});
+    let sale = json!({"offer_id": fixture.offer, "amount": "10.00"});
     vec![
         Row::new("GET", "/offers/{id}", Thing::Offer).may(KNOWN, 200),
         Row::new("POST", "/offers/renew", Thing::Subscription)
@@ -176,7 +176,7 @@ const OPEN: [(&str, &str); 3] =
 /// An id that names nothing.
 const NIL: &str = "00000000-0000-0000-0000-000000000000";
 
-struct World {
+struct Fixture {
     service: Service,
     people: [Person; 4],
     shops: [Shop; 2],
@@ -190,7 +190,7 @@ struct World {
     parked: Uuid,
 }
 
-impl World {
+impl Fixture {
     async fn new() -> Self {
         let service = Service::start().await;
         let (alice, bob) = (service.rich("alice").await, service.rich("bob").await);
@@ -312,13 +312,14 @@ fn without_id(reply: &Reply, id: &str) -> (u16, HeaderMap, String) {
 
 #[tokio::test]
 async fn what_is_not_yours_looks_like_what_is_not_there() {
-    let world = World::new().await;
-    for row in rows(&world) {
-        let (id, none) = (world.id(row.thing), unknown(row.thing));
-        let before = world.service.resources.log.head().await.unwrap();
+    let fixture = Fixture::new().await;
+    for row in rows(&fixture) {
+        let (id, none) = (fixture.id(row.thing), unknown(row.thing));
+        let before = fixture.service.resources.log.head().await.unwrap();
         for who in EVERYBODY.into_iter().filter(|who| !row.may.0.contains(who)) {
             let told = format!("{who:?}: {} {} for {:?}", row.method, row.path, row.thing);
-            let (there, not_there) = (world.touch(who, &row, &id).await, world.touch(who, &row, &none).await);
+            let (there, not_there) =
+                (fixture.touch(who, &row, &id).await, fixture.touch(who, &row, &none).await);
             let expected = match who {
                 Nobody => 401,
                 _ if row.forbidden.contains(&who) => 403,
@@ -327,9 +328,15 @@ async fn what_is_not_yours_looks_like_what_is_not_there() {
             assert_eq!(there.status, expected, "{told}: {}", there.text);
             assert_eq!(without_id(&there, &id), without_id(&not_there, &none), "{told}");
         }
-        assert_eq!(world.service.resources.log.head().await.unwrap(), before, "{} {}", row.method, row.path);
+        assert_eq!(
+            fixture.service.resources.log.head().await.unwrap(),
+            before,
+            "{} {}",
+            row.method,
+            row.path
+        );
         for who in row.may.0 {
-            let reply = world.touch(*who, &row, &id).await;
+            let reply = fixture.touch(*who, &row, &id).await;
             let told = format!("{who:?}: {} {} for {:?}", row.method, row.path, row.thing);
             assert_eq!(reply.status, row.may.1, "{told}: {}", reply.text);
         }
@@ -338,23 +345,23 @@ async fn what_is_not_yours_looks_like_what_is_not_there() {
 
 #[tokio::test]
 async fn an_id_that_is_none_is_told_to_whom_the_route_is_open() {
-    let world = World::new().await;
-    for row in rows(&world).iter().filter(|row| row.path.contains("{id}")) {
+    let fixture = Fixture::new().await;
+    for row in rows(&fixture).iter().filter(|row| row.path.contains("{id}")) {
         for id in ["7", "x", "%00", "0190b0c56f7a7cc29d5e0c2c5f3f4a11"] {
-            world.touch(row.may.0[0], row, id).await.is(400, "malformed_id");
+            fixture.touch(row.may.0[0], row, id).await.is(400, "malformed_id");
         }
         for who in row.forbidden {
-            world.touch(*who, row, "7").await.is(403, "forbidden");
+            fixture.touch(*who, row, "7").await.is(403, "forbidden");
         }
-        world.touch(Nobody, row, "7").await.is(401, "not_authenticated");
+        fixture.touch(Nobody, row, "7").await.is(401, "not_authenticated");
     }
 }
 
 #[tokio::test]
 async fn every_route_with_an_id_has_a_row() {
-    let world = World::new().await;
-    let rows = rows(&world);
-    let routes = world.routes().await;
+    let fixture = Fixture::new().await;
+    let rows = rows(&fixture);
+    let routes = fixture.routes().await;
     let has_row =
         |(method, path): &&(String, String)| rows.iter().any(|row| row.method == method && row.path == *path);
     let forgotten: Vec<_> =
@@ -370,14 +377,14 @@ async fn every_route_with_an_id_has_a_row() {
 
 #[tokio::test]
 async fn nobody_gets_in_anywhere() {
-    let world = World::new().await;
-    for (method, path) in world.routes().await {
+    let fixture = Fixture::new().await;
+    for (method, path) in fixture.routes().await {
         if OPEN.contains(&(method.as_str(), path.as_str())) {
             continue;
         }
         let example = filled(&path, std::iter::repeat(NIL));
         let body = json!({"amount": "1.00", "nonsense": [1]});
-        let reply = send(world.ask(Nobody, &method, &example).json(&body)).await;
+        let reply = send(fixture.ask(Nobody, &method, &example).json(&body)).await;
         reply.is(401, "not_authenticated");
         assert_eq!(reply.headers["www-authenticate"], "Bearer", "{method} {path}");
     }

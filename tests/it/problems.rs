@@ -121,12 +121,12 @@ async fn every_response_has_the_callers_request_id_or_a_fresh_one() {
 
 #[tokio::test]
 async fn without_postgresql_nothing_is_accepted() {
-    let corner = Stack::get().await.corner().await;
-    let mut database: Url = corner.database_url.parse().unwrap();
+    let sandbox = Stack::get().await.sandbox().await;
+    let mut database: Url = sandbox.database_url.parse().unwrap();
     let tunnel = Tunnel::to(format!("127.0.0.1:{}", database.port().unwrap())).await;
     database.set_port(Some(tunnel.port)).unwrap();
     let setting = Setting { database_url: Some(database.to_string()), projects: false, ..Setting::default() };
-    let service = Service::start_in(&corner, setting).await;
+    let service = Service::start_in(&sandbox, setting).await;
     drop(tunnel);
     let login = service.anonymous(Method::POST, "/api/v1/auth/login/");
     let reply = send(login.json(&json!({"username": "alice", "password": "secret"}))).await;

@@ -286,9 +286,9 @@ async fn a_failed_renewal_leaves_the_subscription_as_it_was_and_gives_the_money_
 /// Two instances accept; one works with a system that does everything, the other with one that refuses.
 #[tokio::test(flavor = "multi_thread")]
 async fn renewals_at_the_same_time_add_up_and_only_the_successful_ones_count() {
-    let corner = Stack::get().await.corner().await;
-    let one = Service::start_in(&corner, Setting::default()).await;
-    let other = Service::start_in(&corner, Setting { projects: false, ..Setting::default() }).await;
+    let sandbox = Stack::get().await.sandbox().await;
+    let one = Service::start_in(&sandbox, Setting::default()).await;
+    let other = Service::start_in(&sandbox, Setting { projects: false, ..Setting::default() }).await;
     let alice = one.rich("alice").await;
     let tv = one.offer("TV", 1000).await;
     let subscription = begun(&one, &alice, tv, 0).await;

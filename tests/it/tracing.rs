@@ -115,7 +115,7 @@ async fn without_a_collector_the_callers_trace_is_passed_on_and_none_is_made_up(
 
 /// The `traceparent` of the message that announced the request of `transaction`.
 async fn nats_header(system: &System, transaction: &str) -> Option<String> {
-    let stream = system.jetstream().await.get_stream(&system.corner.stream).await.unwrap();
+    let stream = system.jetstream().await.get_stream(&system.sandbox.stream).await.unwrap();
     let config = async_nats::jetstream::consumer::pull::OrderedConfig::default();
     let mut messages = stream.create_consumer(config).await.unwrap().messages().await.unwrap();
     while let Some(message) = messages.next().await {

@@ -249,9 +249,9 @@ async fn a_stream_without_changes_is_kept_alive_by_comments() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everybody_who_waits_hears_wherever_the_projector_runs() {
-    let corner = Stack::get().await.corner().await;
-    let here = Service::start_in(&corner, Setting::default()).await;
-    let elsewhere = Service::start_in(&corner, Setting { projects: false, ..Setting::default() }).await;
+    let sandbox = Stack::get().await.sandbox().await;
+    let here = Service::start_in(&sandbox, Setting::default()).await;
+    let elsewhere = Service::start_in(&sandbox, Setting { projects: false, ..Setting::default() }).await;
     let alice = here.rich("alice").await;
     let tv = here.offer("TV", 100).await;
     let ids = join_all((0..20).map(|_| buy(&here, &alice, tv))).await;

@@ -33,7 +33,7 @@ async fn running(behaviour: Behaviour) -> Running {
     tokio::spawn(follow(fixture.log.feed(), sink, relay.clone()));
     let (processor, readers) = (fixture.processor(), fixture.readers());
     tokio::spawn(consume_activations(bus, processor, parked.clone(), readers, 64, Duration::from_secs(1)));
-    let outside = jetstream::new(connect(&fixture.corner.nats_url).await);
+    let outside = jetstream::new(connect(&fixture.sandbox.nats_url).await);
     Running { fixture, outside, parked, relay }
 }
 
@@ -41,7 +41,9 @@ impl Running {
     async fn until_quiet(&self) {
         eventually("every message is acknowledged", async || {
             let head = self.fixture.log.head().await.unwrap();
-            let Ok(stream) = self.outside.get_stream(&self.fixture.corner.stream).await else { return false };
+            let Ok(stream) = self.outside.get_stream(&self.fixture.sandbox.stream).await else {
+                return false;
+            };
             let info = stream.consumer_info("activation").await;
             i64::try_from(stream.cached_info().state.last_sequence) == Ok(head)
                 && info.is_ok_and(|info| info.num_ack_pending == 0 && info.num_pending == 0)
@@ -87,9 +89,9 @@ async fn a_redelivery_of_everything_does_nothing() {
     running.until_quiet().await;
     let before = everything(&running.fixture.log).await.len();
     // The stream is made anew and the consumer with it, which begins at 1: the read tables are empty.
-    running.outside.delete_stream(&running.fixture.corner.stream).await.unwrap();
+    running.outside.delete_stream(&running.fixture.sandbox.stream).await.unwrap();
     eventually("everything was delivered again", async || {
-        let Ok(stream) = running.outside.get_stream(&running.fixture.corner.stream).await else {
+        let Ok(stream) = running.outside.get_stream(&running.fixture.sandbox.stream).await else {
             return false;
         };
         stream.consumer_info("activation").await.is_ok_and(|info| {
@@ -120,7 +122,7 @@ async fn messages_that_cannot_be_handled_are_parked_and_can_be_sent_back() {
     running.until_quiet().await;
     running.relay.cancel(); // it would make the stream anew
     let position = running.fixture.log.head().await.unwrap() + 1;
-    let subject = format!("{}.transaction.activation_requested", running.fixture.corner.subjects);
+    let subject = format!("{}.transaction.activation_requested", running.fixture.sandbox.subjects);
     let unknown = json!({
         "id": Uuid::now_v7(), "subject": Uuid::now_v7(), "time": "2026-11-22T08:30:00.123456Z",
         "position": position.to_string(),

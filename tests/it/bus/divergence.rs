@@ -84,8 +84,8 @@ async fn a_stream_that_is_ahead_of_the_log_is_made_anew() {
     fixture.stop.cancel();
 
     // The log of yesterday's backup: shorter, and of other events.
-    let corner = Stack::get().await.corner().await;
-    let restored = Fixture::with(&corner.database_url, fixture.options.clone()).await;
+    let sandbox = Stack::get().await.sandbox().await;
+    let restored = Fixture::with(&sandbox.database_url, fixture.options.clone()).await;
     restored.append(100).await;
     restored.relay().await;
     restored.until_copied().await;
@@ -99,8 +99,8 @@ async fn a_stream_filled_from_another_log_is_made_anew() {
     fixture.until_copied().await;
     fixture.stop.cancel();
 
-    let corner = Stack::get().await.corner().await;
-    let other = Fixture::with(&corner.database_url, fixture.options.clone()).await;
+    let sandbox = Stack::get().await.sandbox().await;
+    let other = Fixture::with(&sandbox.database_url, fixture.options.clone()).await;
     other.append(300).await;
     other.relay().await;
     other.until_copied().await;

@@ -207,14 +207,14 @@ async fn a_foreign_message_that_slips_in_between_is_noticed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn publishing_is_pipelined() {
     const EVENTS: i64 = 40_000;
-    let corner = Stack::get().await.corner().await;
+    let sandbox = Stack::get().await.sandbox().await;
     let options = Options {
-        stream: corner.stream,
-        subjects: corner.subjects,
+        stream: sandbox.stream,
+        subjects: sandbox.subjects,
         stream_bytes: 100_000_000,
-        ..Options::new(corner.nats_url)
+        ..Options::new(sandbox.nats_url)
     };
-    let fixture = Fixture::with(&corner.database_url, options).await;
+    let fixture = Fixture::with(&sandbox.database_url, options).await;
     let events: Vec<Recorded> = (1..=EVENTS).map(requested).collect();
     let history = Remembered(events.iter().map(|event| event.event_id).collect());
     let mut relay = fixture.bus.relay(history).await.unwrap();

@@ -1,7 +1,7 @@
 //! Mail over TLS: with a server that proves who it is, and with nobody else.
 
+use super::fixture::{MailFixture, send_all};
 use super::mail_server::{MailServer, Protection};
-use super::office::{Office, send_all};
 use crate::outage::processes::{Serving, System};
 use crate::support::eventually::eventually;
 use crate::support::http;
@@ -76,13 +76,17 @@ async fn nothing_is_said_to_a_server_that_is_not_trusted_or_does_not_encrypt() {
     ] {
         let server = MailServer::protected(protection).await;
         let url = format!("{scheme}://offers:hunter2@{}{query}", server.address());
-        let office = Office::at("2026-03-01T09:00:00Z".parse().unwrap(), &url).await;
-        let sender = office.open().await;
-        let alice = office.rich("alice").await;
-        office.world.buy(alice, 30).await;
-        office.until_noted(1).await;
+        let fixture = MailFixture::at("2026-03-01T09:00:00Z".parse().unwrap(), &url).await;
+        let sender = fixture.open().await;
+        let alice = fixture.rich("alice").await;
+        fixture.base.buy(alice, 30).await;
+        fixture.until_noted(1).await;
         send_all(&[&sender]).await;
         assert!(server.connections() > 0 && server.received().is_empty() && server.logins().is_empty());
-        assert_eq!(office.states().await, [("pending".to_owned(), 1)].into(), "it waits for a better server");
+        assert_eq!(
+            fixture.states().await,
+            [("pending".to_owned(), 1)].into(),
+            "it waits for a better server"
+        );
     }
 }

@@ -1,8 +1,8 @@
-//! `offers simulator` and `offers serve` as child processes in a corner of their own.
+//! `offers simulator` and `offers serve` as child processes in a sandbox of their own.
 
 use crate::support::eventually::eventually;
 use crate::support::http;
-use crate::support::stack::{Corner, Stack};
+use crate::support::stack::{Sandbox, Stack};
 use domain::{AccountId, Metadata, Money, account};
 use offers::clock::Clock;
 use offers::devstack::Members;
@@ -26,7 +26,7 @@ const FUNDS: i64 = 100_000_000;
 /// A running system.
 pub struct System {
     pub url: String,
-    pub corner: Corner,
+    pub sandbox: Sandbox,
     pub members: Members,
     pub log: EventLog,
     pub identity: Identity,
@@ -64,16 +64,16 @@ impl System {
     }
 
     pub async fn start_with(simulator: &[&str], serving: Serving) -> Self {
-        let corner = Stack::get().await.corner().await;
+        let sandbox = Stack::get().await.sandbox().await;
         let stop = CancellationToken::new();
-        let connect: PgConnectOptions = corner.database_url.parse().unwrap();
+        let connect: PgConnectOptions = sandbox.database_url.parse().unwrap();
         let pool = PgPoolOptions::new().max_connections(4).connect_lazy_with(connect.clone());
         let log = EventLog::open(pool.clone(), connect, WriterOptions::default(), &stop);
         let identity = Identity::new(pool, &settings()).unwrap();
         let members = seed(&log, &identity).await;
 
         let simulator_log =
-            std::env::temp_dir().join(format!("offers-{}-{}.ndjson", corner.stream, std::process::id()));
+            std::env::temp_dir().join(format!("offers-{}-{}.ndjson", sandbox.stream, std::process::id()));
         let _ = std::fs::remove_file(&simulator_log); // of an earlier run with our process id
         let (external, listen) = (free_address(), free_address());
         let external_url = format!("http://{external}");
@@ -85,10 +85,10 @@ impl System {
             .spawn()
             .unwrap();
         let url = format!("http://{listen}");
-        let service = serve(&corner, &listen, &external_url, &serving);
+        let service = serve(&sandbox, &listen, &external_url, &serving);
         let system = Self {
             url,
-            corner,
+            sandbox,
             members,
             log,
             identity,
@@ -111,7 +111,7 @@ impl System {
     }
 
     pub async fn start_service(&mut self) {
-        self.service = Killed(serve(&self.corner, &self.listen, &self.external_url, &self.serving));
+        self.service = Killed(serve(&self.sandbox, &self.listen, &self.external_url, &self.serving));
         self.ready().await;
     }
 
@@ -133,21 +133,21 @@ impl System {
     }
 
     pub async fn flush_redis(&self) {
-        let client = redis::Client::open(self.corner.redis_url.as_str()).unwrap();
+        let client = redis::Client::open(self.sandbox.redis_url.as_str()).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
         redis::cmd("FLUSHDB").query_async::<()>(&mut connection).await.unwrap();
     }
 
     /// The status hash that Redis has, if any.
     pub async fn hash_status(&self, transaction: &str) -> Option<String> {
-        let client = redis::Client::open(self.corner.redis_url.as_str()).unwrap();
+        let client = redis::Client::open(self.sandbox.redis_url.as_str()).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
         let key = format!("transaction:{transaction}");
         redis::cmd("HGET").arg(key).arg("status").query_async(&mut connection).await.unwrap()
     }
 
     pub async fn delete_stream(&self) {
-        self.jetstream().await.delete_stream(&self.corner.stream).await.unwrap();
+        self.jetstream().await.delete_stream(&self.sandbox.stream).await.unwrap();
     }
 
     /// Waits until the stream's last sequence is the log's head.
@@ -155,7 +155,7 @@ impl System {
         let jetstream = self.jetstream().await;
         let complete = async || {
             let head = u64::try_from(self.log.head().await.unwrap()).unwrap();
-            let Ok(stream) = jetstream.get_stream(&self.corner.stream).await else { return false };
+            let Ok(stream) = jetstream.get_stream(&self.sandbox.stream).await else { return false };
             let state = &stream.cached_info().state;
             (state.messages, state.last_sequence) == (head, head)
         };
@@ -163,7 +163,7 @@ impl System {
     }
 
     pub async fn jetstream(&self) -> async_nats::jetstream::Context {
-        let url: async_nats::ServerAddr = self.corner.nats_url.parse().unwrap();
+        let url: async_nats::ServerAddr = self.sandbox.nats_url.parse().unwrap();
         let (user, password) = (url.username().unwrap().to_owned(), url.password().unwrap().to_owned());
         let options = async_nats::ConnectOptions::new().user_and_password(user, password);
         async_nats::jetstream::new(options.connect(url).await.unwrap())
@@ -186,14 +186,14 @@ fn settings() -> Settings {
     Settings { password_cost: PasswordCost::weak_for_tests(), ..Settings::new(tokens, webhooks) }
 }
 
-fn serve(corner: &Corner, listen: &str, external_url: &str, serving: &Serving) -> Child {
+fn serve(sandbox: &Sandbox, listen: &str, external_url: &str, serving: &Serving) -> Child {
     let environment = [
         ("OFFERS_LISTEN", listen),
-        ("OFFERS_DATABASE_URL", &corner.database_url),
-        ("OFFERS_REDIS_URL", &corner.redis_url),
-        ("OFFERS_NATS_URL", &corner.nats_url),
-        ("OFFERS_NATS_STREAM", &corner.stream),
-        ("OFFERS_NATS_SUBJECTS", &corner.subjects),
+        ("OFFERS_DATABASE_URL", &sandbox.database_url),
+        ("OFFERS_REDIS_URL", &sandbox.redis_url),
+        ("OFFERS_NATS_URL", &sandbox.nats_url),
+        ("OFFERS_NATS_STREAM", &sandbox.stream),
+        ("OFFERS_NATS_SUBJECTS", &sandbox.subjects),
         ("OFFERS_NATS_STREAM_BYTES", "50000000"),
         ("OFFERS_EXTERNAL_URL", external_url),
         ("OFFERS_EXTERNAL_TIMEOUT", "2s"),

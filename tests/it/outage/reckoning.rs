@@ -119,8 +119,8 @@ fn check_agrees(system: &System) {
     let checked = Command::new(env!("CARGO_BIN_EXE_offers"))
         .arg("check")
         .env_clear()
-        .env("OFFERS_DATABASE_URL", &system.corner.database_url)
-        .env("OFFERS_REDIS_URL", &system.corner.redis_url)
+        .env("OFFERS_DATABASE_URL", &system.sandbox.database_url)
+        .env("OFFERS_REDIS_URL", &system.sandbox.redis_url)
         .output()
         .unwrap();
     assert!(checked.status.success(), "offers check:\n{}", String::from_utf8_lossy(&checked.stdout));

@@ -147,9 +147,9 @@ async fn keys_are_added_listed_and_taken_back() {
 
 #[tokio::test]
 async fn a_revoked_key_is_refused_on_another_instance_too() {
-    let corner = Stack::get().await.corner().await;
-    let here = Service::start_in(&corner, Setting::default()).await;
-    let there = Service::start_in(&corner, Setting { projects: false, ..Setting::default() }).await;
+    let sandbox = Stack::get().await.sandbox().await;
+    let here = Service::start_in(&sandbox, Setting::default()).await;
+    let there = Service::start_in(&sandbox, Setting { projects: false, ..Setting::default() }).await;
     let root = here.admin().await;
     let shop = shop(&make(&here, &root, json!({"name": "Shop"})).await);
     for _ in 0..3 {
@@ -182,8 +182,8 @@ async fn a_new_webhook_secret_signs_beside_the_old_one() {
 
 #[tokio::test]
 async fn every_change_names_who_and_why() {
-    let corner = Stack::get().await.corner().await;
-    let service = Service::start_in(&corner, Setting::default()).await;
+    let sandbox = Stack::get().await.sandbox().await;
+    let service = Service::start_in(&sandbox, Setting::default()).await;
     let root = service.admin().await;
     let made = make(&service, &root, json!({"name": "Shop", "reason": "contract 7"})).await;
     let path = format!("/admin/partners/{}/", text(&made, "id"));
@@ -192,7 +192,7 @@ async fn every_change_names_who_and_why() {
     let key = format!("{path}keys/{}/", text(&key.json(), "key_id"));
     delete(&service, &root, &format!("{key}?reason=stolen%20till")).await;
     service.post(&root, &format!("{path}webhook-secret/"), &json!({"reason": "yearly"})).await;
-    let mut database = PgConnection::connect(&corner.database_url).await.unwrap();
+    let mut database = PgConnection::connect(&sandbox.database_url).await.unwrap();
     let rows: Vec<(String, String, Option<String>)> = sqlx::query_as(
         "select actor, action, details ->> 'reason' from audit_log where subject = $1 order by at, id",
     )

@@ -23,7 +23,7 @@ impl Shop {
     async fn new() -> Self {
         let fixture = Fixture::new().await;
         let stop = CancellationToken::new();
-        let log = EventLog::at(&fixture.corner.database_url, &stop).unwrap();
+        let log = EventLog::at(&fixture.sandbox.database_url, &stop).unwrap();
         let shop = Self { fixture, log, user: UserId(Uuid::now_v7()), _ends: stop.drop_guard() };
         shop.trade().await;
         shop
@@ -106,16 +106,16 @@ impl Shop {
         let mut command = Command::new(env!("CARGO_BIN_EXE_offers"));
         command
             .args(verb)
-            .env("OFFERS_DATABASE_URL", &self.fixture.corner.database_url)
-            .env("OFFERS_DATABASE_OWNER_URL", &self.fixture.corner.database_owner_url)
-            .env("OFFERS_REDIS_URL", &self.fixture.corner.redis_url);
+            .env("OFFERS_DATABASE_URL", &self.fixture.sandbox.database_url)
+            .env("OFFERS_DATABASE_OWNER_URL", &self.fixture.sandbox.database_owner_url)
+            .env("OFFERS_REDIS_URL", &self.fixture.sandbox.redis_url);
         let done = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
         (done.status.code().unwrap(), String::from_utf8(done.stdout).unwrap())
     }
 
     async fn owner(&self, statement: &str) {
         use sqlx::Connection;
-        let mut owner = sqlx::PgConnection::connect(&self.fixture.corner.database_owner_url).await.unwrap();
+        let mut owner = sqlx::PgConnection::connect(&self.fixture.sandbox.database_owner_url).await.unwrap();
         let done = sqlx::query(statement).execute(&mut owner).await.unwrap();
         assert!(done.rows_affected() > 0, "{statement}");
     }

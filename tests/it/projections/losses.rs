@@ -152,7 +152,7 @@ async fn a_copy_that_a_flush_has_interrupted_writes_nothing_more() {
     fixture.tables.apply(&history.events[..usize::try_from(requested).unwrap()]).await.unwrap();
 
     // The copy has taken its snapshot, in which the purchase is pending, and comes no further than here.
-    let mut owner = PgConnection::connect(&fixture.corner.database_owner_url).await.unwrap();
+    let mut owner = PgConnection::connect(&fixture.sandbox.database_owner_url).await.unwrap();
     sqlx::raw_sql("begin; lock table read.unfinished").execute(&mut owner).await.unwrap();
     let copy = tokio::spawn(async move { projector.checkpoint().await });
     let offer = format!("offer:{}", history.offer);

@@ -59,7 +59,7 @@ async fn a_purchase_looks_the_same_however_its_events_are_cut_into_pages() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_projectors_one_writes_each_page_and_the_other_finds_out() {
     let first = Fixture::new().await;
-    let second = Fixture::another(first.corner.clone()).await;
+    let second = Fixture::another(first.sandbox.clone()).await;
     let mut history = History::new();
     let user = user();
     for _ in 0..50 {
@@ -86,7 +86,7 @@ async fn a_projector_that_dies_within_a_page_leaves_nothing_of_it() {
         // Dropped somewhere on its way, as by a crash: the connection is closed or rolled back.
         let wait = Duration::from_micros(u64::from(Uuid::now_v7().as_bytes()[15]) * 60);
         let _ = tokio::time::timeout(wait, fixture.tables.apply(history.after(0))).await;
-        let again = Fixture::another(fixture.corner.clone()).await;
+        let again = Fixture::another(fixture.sandbox.clone()).await;
         let checkpoint = again.tables.checkpoint().await.unwrap();
         let rows = again.readers.transactions(AdminFilter::default(), None, 200).await.unwrap().items.len();
         assert_eq!((checkpoint, rows), if checkpoint == 0 { (0, 0) } else { (history.head(), 100) });
@@ -94,7 +94,7 @@ async fn a_projector_that_dies_within_a_page_leaves_nothing_of_it() {
             break;
         }
     }
-    let again = Fixture::another(fixture.corner.clone()).await;
+    let again = Fixture::another(fixture.sandbox.clone()).await;
     if again.tables.checkpoint().await.unwrap() == 0 {
         again.tables.apply(history.after(0)).await.unwrap();
     }
@@ -120,7 +120,7 @@ async fn a_hole_or_an_unknown_event_stops_the_projector() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_waits_for_a_projector_in_its_own_process_and_in_another() {
     let writer = Fixture::new().await;
-    let elsewhere = Fixture::another(writer.corner.clone()).await;
+    let elsewhere = Fixture::another(writer.sandbox.clone()).await;
     let history = History::new();
     let deadline = Instant::now() + Duration::from_secs(5);
     let soon = Instant::now() + Duration::from_millis(120);

@@ -7,9 +7,9 @@
 //!
 //! `OFFERS_TEST_FULL=1` (`./dev test --full`) makes it a thousand users and two years.
 
-use super::world::{PRICE, RICH, World, activation};
+use super::fixture::{Fixture, PRICE, RICH, activation};
+use crate::notifications::fixture::{MailFixture, events_of, send_all};
 use crate::notifications::mail_server::MailServer;
-use crate::notifications::office::{Office, events_of, send_all};
 use chrono::{DateTime, Duration, Utc};
 use domain::user_offer::Period;
 use domain::{Event, Money, SubscriptionId, TransactionId, UserId, transaction, user_offer};
@@ -41,7 +41,7 @@ struct Buyer {
 
 /// The year as it goes by.
 struct Year {
-    office: Office,
+    mail: MailFixture,
     mail_server: MailServer,
     senders: [Sender; 2],
     random: StdRng,
@@ -67,7 +67,7 @@ async fn a_year_of_random_renewals_misses_and_doubles_nothing() {
     for day in 0..days {
         year.go_through(day).await;
     }
-    let history = History::read(&year.office.world).await;
+    let history = History::read(&year.mail.base).await;
     history.check(&year);
     year.check_money(&history).await;
     let mails = year.check_mails().await;
@@ -84,23 +84,23 @@ impl Year {
     async fn begin(users: usize) -> Year {
         let start: Moment = "2026-01-01T00:00:00Z".parse().unwrap();
         let mail_server = MailServer::start().await;
-        let office = Office::at(start, &mail_server.url()).await;
-        let senders = [office.open().await, office.notifications().await.sender()];
-        let world = &office.world;
+        let mail = MailFixture::at(start, &mail_server.url()).await;
+        let senders = [mail.open().await, mail.notifications().await.sender()];
+        let fixture = &mail.base;
         let mut random = StdRng::seed_from_u64(7);
         let mut plans: BTreeMap<Moment, Vec<usize>> = BTreeMap::new();
         let mut buyers = Vec::new();
         for index in 0..users {
-            let user = office.rich(&format!("user-{index}")).await;
+            let user = mail.rich(&format!("user-{index}")).await;
             buyers.push(Buyer { user, subscription: None });
             let day = Duration::days(random.random_range(0..i64::from(PERIOD)));
             plans.entry(shopping_hour(start + day)).or_default().push(index);
         }
-        let (another, other) = world.another_scheduler().await;
-        let schedulers = [world.scheduler(), another];
+        let (another, other) = fixture.another_scheduler().await;
+        let schedulers = [fixture.scheduler(), another];
         let (ends, runs) = (BTreeSet::new(), (Vec::new(), Vec::new()));
         Year {
-            office,
+            mail,
             mail_server,
             senders,
             random,
@@ -115,7 +115,7 @@ impl Year {
     }
 
     fn now(&self) -> Moment {
-        self.office.world.clock.now().utc()
+        self.mail.base.clock.now().utc()
     }
 
     async fn go_through(&mut self, day: i64) {
@@ -124,8 +124,8 @@ impl Year {
             self.down_until = midnight + Duration::hours(self.random.random_range(1..60));
         }
         if self.random.random_bool(0.1) {
-            let (another, process) = self.office.world.another_scheduler().await;
-            self.schedulers = [self.office.world.scheduler(), another];
+            let (another, process) = self.mail.base.another_scheduler().await;
+            self.schedulers = [self.mail.base.scheduler(), another];
             self.other = process;
         }
         if day % i64::from(PERIOD) == 0 {
@@ -136,7 +136,7 @@ impl Year {
         moments.extend(self.plans.range(from..to).map(|(moment, _)| *moment));
         moments.insert(midnight + Duration::hours(ANNOUNCED_AT));
         for moment in moments {
-            self.office.world.clock.advance((moment - self.now()).max(Duration::zero()));
+            self.mail.base.clock.advance((moment - self.now()).max(Duration::zero()));
             match self.plans.remove(&moment) {
                 Some(buyers) => self.shop(buyers).await,
                 None => self.run_schedulers().await,
@@ -151,8 +151,8 @@ impl Year {
             return;
         }
         for _ in 0..FAILURES {
-            self.office.world.until_shown().await;
-            let (now, stop) = (self.office.world.clock.now(), CancellationToken::new());
+            self.mail.base.until_shown().await;
+            let (now, stop) = (self.mail.base.clock.now(), CancellationToken::new());
             let [one, two] = &self.schedulers;
             let (one, two) = tokio::join!(one.run_due(now, &stop), two.run_due(now, &stop));
             let mut all_done = true;
@@ -167,24 +167,24 @@ impl Year {
             if all_done {
                 return;
             }
-            self.office.world.clock.advance(Duration::minutes(1));
+            self.mail.base.clock.advance(Duration::minutes(1));
         }
         panic!("runs fail again and again");
     }
 
     async fn shop(&mut self, who: Vec<usize>) {
         let fails: Vec<bool> = who.iter().map(|_| self.random.random_bool(0.1)).collect();
-        let (world, buyers) = (&self.office.world, &self.buyers);
+        let (fixture, buyers) = (&self.mail.base, &self.buyers);
         let bought = join_all(who.iter().zip(fails).map(async |(index, fails)| {
             let Buyer { user, subscription } = buyers[*index];
             if fails {
-                world.fail(activation(user, PERIOD)).await;
+                fixture.fail(activation(user, PERIOD)).await;
                 return subscription;
             }
             match subscription {
-                None => Some(world.buy(user, PERIOD).await.1),
+                None => Some(fixture.buy(user, PERIOD).await.1),
                 Some(subscription) => {
-                    world.renew(user, subscription, PERIOD).await;
+                    fixture.renew(user, subscription, PERIOD).await;
                     Some(subscription)
                 }
             }
@@ -200,12 +200,10 @@ impl Year {
     async fn plan_next(&mut self, index: usize) {
         let end = match self.buyers[index].subscription {
             None => self.now(),
-            Some(id) => {
-                match self.office.world.log.load::<user_offer::UserOffer>(id.0).await.unwrap().state {
-                    user_offer::UserOffer::Subscribed(subscribed) => subscribed.expires_at.utc(),
-                    user_offer::UserOffer::None => panic!("{id} was bought"),
-                }
-            }
+            Some(id) => match self.mail.base.log.load::<user_offer::UserOffer>(id.0).await.unwrap().state {
+                user_offer::UserOffer::Subscribed(subscribed) => subscribed.expires_at.utc(),
+                user_offer::UserOffer::None => panic!("{id} was bought"),
+            },
         };
         self.ends.insert(end);
         let days = self.random.random_range(-10..=6);
@@ -221,10 +219,10 @@ impl Year {
 
     /// One mail for each event that somebody is told of; how many.
     async fn check_mails(&self) -> usize {
-        self.office.until_heard().await;
+        self.mail.until_heard().await;
         self.send_mail().await;
         let mails = self.mail_server.received();
-        assert_eq!(events_of(&mails), self.office.told_events().await);
+        assert_eq!(events_of(&mails), self.mail.told_events().await);
         mails.len()
     }
 
@@ -233,7 +231,7 @@ impl Year {
         for Buyer { user, .. } in &self.buyers {
             let bought = history.succeeded.get(user).copied().unwrap_or(0);
             let expected = Money::from_hundredths(RICH - PRICE * bought);
-            assert_eq!(self.office.world.balance(*user).await, expected);
+            assert_eq!(self.mail.base.balance(*user).await, expected);
         }
     }
 }
@@ -263,9 +261,9 @@ struct History {
 }
 
 impl History {
-    async fn read(world: &World) -> History {
+    async fn read(fixture: &Fixture) -> History {
         let mut history = History::default();
-        for recorded in world.everything().await {
+        for recorded in fixture.everything().await {
             history.events += 1;
             let id = recorded.aggregate_id.parse().unwrap();
             match Event::decode(&recorded).unwrap() {

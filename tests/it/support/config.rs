@@ -1,6 +1,6 @@
 //! The product's settings, read from flags as `offers serve` reads them.
 
-use super::stack::Corner;
+use super::stack::Sandbox;
 use clap::builder::Resettable;
 use clap::{Args, Command};
 use offers::config::Serve;
@@ -15,16 +15,16 @@ pub fn settings<T: Args>(flags: &[&str]) -> T {
     T::from_arg_matches(&command.get_matches_from(flags)).unwrap()
 }
 
-/// A service on the servers of `corner` and a free port, small enough that many fit beside each other.
-pub fn serve(corner: &Corner, flags: &[&str]) -> Serve {
+/// A service on the servers of `sandbox` and a free port, small enough that many fit beside each other.
+pub fn serve(sandbox: &Sandbox, flags: &[&str]) -> Serve {
     let usual = [
         ("--listen", "127.0.0.1:0"),
-        ("--database-url", &corner.database_url),
+        ("--database-url", &sandbox.database_url),
         ("--database-connections", "8"),
-        ("--redis-url", &corner.redis_url),
-        ("--nats-url", &corner.nats_url),
-        ("--nats-stream", &corner.stream),
-        ("--nats-subjects", &corner.subjects),
+        ("--redis-url", &sandbox.redis_url),
+        ("--nats-url", &sandbox.nats_url),
+        ("--nats-stream", &sandbox.stream),
+        ("--nats-subjects", &sandbox.subjects),
         ("--nats-stream-bytes", "32000000"),
         ("--jwt-key", KEY),
         ("--webhook-key", KEY),

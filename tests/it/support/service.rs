@@ -1,6 +1,6 @@
 //! The real service on a port of its own, and people who call it.
 
-use super::stack::{Corner, Stack};
+use super::stack::{Sandbox, Stack};
 use super::{config, documented};
 use crate::support::http;
 use domain::account::{Command, Kind};
@@ -89,22 +89,22 @@ impl Service {
     }
 
     pub async fn start_with(setting: Setting) -> Self {
-        Self::start_in(&Stack::get().await.corner().await, setting).await
+        Self::start_in(&Stack::get().await.sandbox().await, setting).await
     }
 
-    /// One more service on what a corner already holds.
-    pub async fn start_in(corner: &Corner, setting: Setting) -> Self {
-        let mut corner = corner.clone();
-        corner.redis_url = setting.redis_url.unwrap_or(corner.redis_url);
-        corner.database_url = setting.database_url.unwrap_or(corner.database_url);
-        corner.nats_url = setting.nats_url.unwrap_or(corner.nats_url);
+    /// One more service on what a sandbox already holds.
+    pub async fn start_in(sandbox: &Sandbox, setting: Setting) -> Self {
+        let mut sandbox = sandbox.clone();
+        sandbox.redis_url = setting.redis_url.unwrap_or(sandbox.redis_url);
+        sandbox.database_url = setting.database_url.unwrap_or(sandbox.database_url);
+        sandbox.nats_url = setting.nats_url.unwrap_or(sandbox.nats_url);
         let roles = if setting.projects { "api,projector" } else { "api" };
-        let mut config = config::serve(&corner, &["--roles", roles]);
+        let mut config = config::serve(&sandbox, &["--roles", roles]);
         config.protection = setting.protection;
         let service = runtime::Service::start(&config, setting.clock, metrics()).await.unwrap();
         let url = format!("http://{}", service.address.unwrap());
         let (app, resources) = (service.app.clone(), service.resources.clone());
-        Self { app, resources, url, redis_url: corner.redis_url, client: http(), running: service }
+        Self { app, resources, url, redis_url: sandbox.redis_url, client: http(), running: service }
     }
 
     /// Ends in order, as after SIGTERM.

@@ -1,4 +1,4 @@
-//! The servers that all tests (and benches) of one run share, and a corner of them for each test.
+//! The servers that all tests (and benches) of one run share, and a sandbox in them for each test.
 //!
 //! They run in a process of their own that ends when its stdin closes: so the kernel ends them when this
 //! process dies, by whatever signal. With `OFFERS_TEST_STACK` nothing is started: it names a file with what
@@ -16,7 +16,7 @@ use tokio::sync::OnceCell;
 
 /// Databases that the private Redis has; number 0 is nobody's.
 const REDIS_DATABASES: i64 = 512;
-/// Corners that a stack keeps: so many later, what an old one held is removed. Longer than any run.
+/// Sandboxes that a stack keeps: so many later, what an old one held is removed. Longer than any run.
 const KEPT: i64 = 300;
 /// The lock in PostgreSQL under which the template is made.
 const TEMPLATE_LOCK: i64 = 730_607;
@@ -36,7 +36,7 @@ pub struct Stack {
 /// What one test has for itself: nobody else writes there.
 #[allow(dead_code, reason = "each test binary and bench uses its share")]
 #[derive(Debug, Clone)]
-pub struct Corner {
+pub struct Sandbox {
     /// A migrated database, as its owner.
     pub database_owner_url: String,
     /// The same, as the service's role.
@@ -79,7 +79,7 @@ impl Stack {
     }
 
     /// A migrated database, a Redis database and a stream's name that no other test has.
-    pub async fn corner(&self) -> Corner {
+    pub async fn sandbox(&self) -> Sandbox {
         let template = self.template.get_or_init(|| self.migrated_template()).await;
         let mut owner = self.owner().await;
         let number = next_number(&mut owner).await;
@@ -89,7 +89,7 @@ impl Stack {
             self.remove(&mut owner, number - KEPT).await;
         }
         owner.close().await.expect("the connection closes");
-        Corner {
+        Sandbox {
             database_owner_url: in_database(&self.urls.database_owner_url, &name),
             database_url: in_database(&self.urls.database_url, &name),
             redis_url: self.redis(number).await,
@@ -101,8 +101,8 @@ impl Stack {
 
     /// A migrated database of its own: as its owner, and as the service's role.
     pub async fn fresh_database(&self) -> (String, String) {
-        let corner = self.corner().await;
-        (corner.database_owner_url, corner.database_url)
+        let sandbox = self.sandbox().await;
+        (sandbox.database_owner_url, sandbox.database_url)
     }
 
     async fn redis(&self, number: i64) -> String {
@@ -144,7 +144,7 @@ impl Stack {
             migrations::run(&url).await.expect("the migrations apply to an empty database");
             run(&mut owner, &format!("alter database {draft} rename to {name}")).await;
         }
-        run(&mut owner, "create sequence if not exists corners").await;
+        run(&mut owner, "create sequence if not exists sandboxes").await;
         owner.close().await.expect("the connection closes, and with it ends the lock");
         name
     }
@@ -156,7 +156,7 @@ impl Stack {
 
 /// No other test has it, in whatever process.
 async fn next_number(owner: &mut PgConnection) -> i64 {
-    let number = sqlx::query_scalar("select nextval('corners')");
+    let number = sqlx::query_scalar("select nextval('sandboxes')");
     number.fetch_one(owner).await.expect("the template was made, and with it the sequence")
 }
 

@@ -3,7 +3,7 @@
 
 use crate::support::config;
 use crate::support::service::metrics;
-use crate::support::stack::{Corner, Stack};
+use crate::support::stack::{Sandbox, Stack};
 use chrono::{DateTime, Utc};
 use cqrs_es::Aggregate;
 use domain::transaction::{ActivationRequested, Command, Kind};
@@ -28,35 +28,35 @@ pub const RICH: i64 = 10_000_000;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Everything ends with it.
-pub struct World {
+pub struct Fixture {
     pub parts: Parts,
-    pub corner: Corner,
+    pub sandbox: Sandbox,
     pub clock: Clock,
     pub log: EventLog,
     pub stop: CancellationToken,
     _ends: DropGuard,
 }
 
-impl World {
+impl Fixture {
     /// With read tables that follow the log.
-    pub async fn at(moment: DateTime<Utc>) -> World {
-        let world = World::unprojected(moment).await;
-        world.project();
-        world
+    pub async fn at(moment: DateTime<Utc>) -> Fixture {
+        let fixture = Fixture::unprojected(moment).await;
+        fixture.project();
+        fixture
     }
 
     /// With read tables that stay as they are until `project`.
-    pub async fn unprojected(moment: DateTime<Utc>) -> World {
-        World::with(moment, &[]).await
+    pub async fn unprojected(moment: DateTime<Utc>) -> Fixture {
+        Fixture::with(moment, &[]).await
     }
 
     /// The same, with flags of `offers serve`.
-    pub async fn with(moment: DateTime<Utc>, flags: &[&str]) -> World {
-        let corner = Stack::get().await.corner().await;
+    pub async fn with(moment: DateTime<Utc>, flags: &[&str]) -> Fixture {
+        let sandbox = Stack::get().await.sandbox().await;
         let (clock, stop) = (Clock::standing_at(moment), CancellationToken::new());
-        let parts = open(&corner, flags, &clock, &stop).await;
+        let parts = open(&sandbox, flags, &clock, &stop).await;
         let (log, ends) = (parts.resources.log.clone(), stop.clone().drop_guard());
-        World { parts, corner, clock, log, stop, _ends: ends }
+        Fixture { parts, sandbox, clock, log, stop, _ends: ends }
     }
 
     /// Keeps the read tables up to date from now on.
@@ -79,7 +79,7 @@ impl World {
     /// ends with the guard.
     pub async fn another_scheduler(&self) -> (Scheduler, DropGuard) {
         let stop = self.stop.child_token();
-        let scheduler = open(&self.corner, &[], &self.clock, &stop).await.scheduler();
+        let scheduler = open(&self.sandbox, &[], &self.clock, &stop).await.scheduler();
         (scheduler, stop.drop_guard())
     }
 
@@ -224,7 +224,7 @@ fn offer() -> OfferId {
     OfferId(Uuid::from_u128(7))
 }
 
-async fn open(corner: &Corner, flags: &[&str], clock: &Clock, stop: &CancellationToken) -> Parts {
-    let config = config::serve(corner, flags);
+async fn open(sandbox: &Sandbox, flags: &[&str], clock: &Clock, stop: &CancellationToken) -> Parts {
+    let config = config::serve(sandbox, flags);
     Parts::open(&config, clock.clone(), metrics(), stop, stop).await.unwrap()
 }

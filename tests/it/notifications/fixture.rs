@@ -1,7 +1,7 @@
-//! Mail around a `World`: the users with their addresses, and what sends.
+//! Mail around a `Fixture`: the users with their addresses, and what sends.
 
 use super::mail_server::{MailServer, Received};
-use crate::schedules::world::World;
+use crate::schedules::fixture::Fixture;
 use crate::support::config;
 use crate::support::eventually::eventually;
 use chrono::{DateTime, Utc};
@@ -20,29 +20,29 @@ use uuid::Uuid;
 const PASSWORD: &str = "correct horse battery";
 
 /// Everything ends with it.
-pub struct Office {
-    pub world: World,
+pub struct MailFixture {
+    pub base: Fixture,
     pub identity: Arc<Identity>,
     url: String,
 }
 
-impl Office {
+impl MailFixture {
     /// With read tables that follow the log, and mail that goes to `url`.
-    pub async fn at(moment: DateTime<Utc>, url: &str) -> Office {
-        let office = Office::unprojected(moment, url).await;
-        office.world.project();
-        office
+    pub async fn at(moment: DateTime<Utc>, url: &str) -> MailFixture {
+        let fixture = MailFixture::unprojected(moment, url).await;
+        fixture.base.project();
+        fixture
     }
 
-    /// With read tables that stay as they are until `world.project()`.
-    pub async fn unprojected(moment: DateTime<Utc>, url: &str) -> Office {
-        let world = World::unprojected(moment).await;
-        Office { identity: world.parts.resources.identity.clone(), url: url.to_owned(), world }
+    /// With read tables that stay as they are until `base.project()`.
+    pub async fn unprojected(moment: DateTime<Utc>, url: &str) -> MailFixture {
+        let base = Fixture::unprojected(moment).await;
+        MailFixture { identity: base.parts.resources.identity.clone(), url: url.to_owned(), base }
     }
 
     /// Mail as in one process. The first one says where mail begins.
     pub async fn notifications(&self) -> Notifications {
-        self.world.parts.notifications(settings(&self.url)).await.unwrap()
+        self.base.parts.notifications(settings(&self.url)).await.unwrap()
     }
 
     /// Follows the log for mail, and gives what sends.
@@ -55,11 +55,11 @@ impl Office {
     /// Follows the log for mail.
     pub fn hear(&self, notifications: &Notifications) {
         let announcer = self.announcer(notifications);
-        tokio::spawn(follow(self.world.log.feed(), announcer, self.world.stop.clone()));
+        tokio::spawn(follow(self.base.log.feed(), announcer, self.base.stop.clone()));
     }
 
     pub fn announcer(&self, notifications: &Notifications) -> Announcer {
-        self.world.parts.announcer(Some(notifications))
+        self.base.parts.announcer(Some(notifications))
     }
 
     /// Somebody with plenty of money and an address.
@@ -72,9 +72,9 @@ impl Office {
             last_name: String::new(),
             roles: Roles::default(),
         };
-        let now = self.world.clock.now().utc();
+        let now = self.base.clock.now().utc();
         let user = self.identity.create_user(&new, &Actor::system("test"), now).await.unwrap();
-        self.world.pay_in(user.id).await;
+        self.base.pay_in(user.id).await;
         user.id
     }
 
@@ -87,7 +87,7 @@ impl Office {
     /// How many mails are in which state.
     pub async fn states(&self) -> BTreeMap<String, usize> {
         let rows = sqlx::query("select state, count(*) as mails from sent_mail group by state");
-        let rows = rows.fetch_all(&self.world.parts.pool).await.unwrap();
+        let rows = rows.fetch_all(&self.base.parts.pool).await.unwrap();
         let counted = |row: &sqlx::postgres::PgRow| {
             (row.get("state"), usize::try_from(row.get::<i64, _>("mails")).unwrap())
         };
@@ -96,10 +96,10 @@ impl Office {
 
     /// Waits until the log has been read for mail up to its head.
     pub async fn until_heard(&self) {
-        let head = self.world.log.head().await.unwrap();
+        let head = self.base.log.head().await.unwrap();
         eventually("the log has been read for mail", async || {
             let position =
-                sqlx::query("select position from mail_checkpoint").fetch_one(&self.world.parts.pool).await;
+                sqlx::query("select position from mail_checkpoint").fetch_one(&self.base.parts.pool).await;
             position.unwrap().get::<i64, _>("position") == head
         })
         .await;
@@ -108,7 +108,7 @@ impl Office {
     /// The ids of the events that users are told of, sorted.
     pub async fn told_events(&self) -> Vec<Uuid> {
         let told = ["Succeeded", "Failed", "ExpirySoon"];
-        let events = self.world.everything().await.into_iter();
+        let events = self.base.everything().await.into_iter();
         let mut ids: Vec<Uuid> = events
             .filter(|event| told.contains(&event.event_type.as_str()))
             .map(|event| event.event_id)
@@ -141,9 +141,9 @@ fn settings(url: &str) -> Settings {
     Settings::read(&mail).unwrap().unwrap()
 }
 
-/// A mail server, and an office that sends to it, at nine in the morning.
-pub async fn office() -> (Office, MailServer) {
+/// A mail server, and a fixture that sends to it, at nine in the morning.
+pub async fn mail_fixture() -> (MailFixture, MailServer) {
     let server = MailServer::start().await;
-    let office = Office::at("2026-03-01T09:00:00Z".parse().unwrap(), &server.url()).await;
-    (office, server)
+    let fixture = MailFixture::at("2026-03-01T09:00:00Z".parse().unwrap(), &server.url()).await;
+    (fixture, server)
 }
