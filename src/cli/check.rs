@@ -1,8 +1,7 @@
 //! `offers check`: folds the whole log and compares everything that is derived from it.
 //!
-//! Works beside a running service: each part is compared at the position at which it stands. Exit code 0
-//! when all is equal, 1 when something is not (a sentence for each, the first fifty), 2 when it could not
-//! be found out.
+//! The service may be running: each part is compared at its own position. Exit code 0 if all is equal, 1 if not
+//! (a sentence for each of the first fifty differences), 2 if the check failed.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,14 +14,14 @@ use crate::event_log::{EventLog, PAGE_EVENTS};
 
 /// Nothing is written back, so no hash is given a time to live.
 const NO_TTL: Duration = Duration::ZERO;
-/// It could not be found out.
+/// The check failed.
 const UNKNOWN: u8 = 2;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     servers: Servers,
-    /// Compare the Redis hashes as well, those that are there
+    /// Compare the existing Redis hashes too
     #[arg(long)]
     redis: bool,
 }

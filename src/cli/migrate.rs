@@ -1,4 +1,4 @@
-//! `offers migrate`: brings the schema up to date, as the role that owns the database.
+//! `offers migrate`: migrates the schema, as the role that owns the database.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use crate::runtime::migrations;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The database, as the role that owns it
+    /// The URL of the database, as the role that owns it
     #[arg(long, env = "OFFERS_DATABASE_OWNER_URL", hide_env_values = true)]
     database_owner_url: String,
 }

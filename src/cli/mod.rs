@@ -25,37 +25,37 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Pays into an account
+    /// Pay into an account
     #[command(subcommand)]
     Account(admin::account::Verb),
-    /// Folds the log and compares balances, final states and read tables with it
+    /// Compare balances, final states and read tables with the log
     Check(check::Args),
-    /// Runs everything on this machine, with private servers (see ./dev)
+    /// Run everything on this machine, with private servers (see ./dev)
     #[command(subcommand)]
     Dev(dev::Verb),
-    /// Measures a running service: activations taken and finished a second
+    /// Measure a running service: activations accepted and finished a second
     Load(load::Args),
-    /// Brings the database's schema up to date
+    /// Migrate the database to the current schema
     Migrate(migrate::Args),
-    /// Puts an offer on sale
+    /// Create an offer
     #[command(subcommand)]
     Offer(admin::offer::Verb),
-    /// Makes a partner, or another key or secret for one
+    /// Create a partner, or another key or secret for a partner
     #[command(subcommand)]
     Partner(admin::partner::Verb),
-    /// Makes the read tables anew from the log, beside the live ones
+    /// Rebuild the read tables from the log, next to the live ones
     Rebuild(rebuild::Args),
-    /// Runs the service until Ctrl-C; this help is the manual of its settings
-    #[command(after_long_help = crate::config::BESIDE_THE_FLAGS)]
+    /// Run the service until Ctrl-C; this help is the manual of its settings
+    #[command(after_long_help = crate::config::AFTER_HELP)]
     Serve(Box<crate::config::Serve>),
-    /// Runs the simulated external activation system until Ctrl-C
+    /// Run the simulated activation system until Ctrl-C
     Simulator(simulator::Args),
-    /// Makes a user
+    /// Create a user
     #[command(subcommand)]
     User(admin::user::Verb),
 }
 
-/// Does what the command line says; the exit code is the verb's own.
+/// Runs the verb of the command line and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     match settings::read().and_then(run) {
@@ -90,7 +90,7 @@ impl Cli {
     }
 }
 
-/// Does `work` on one thread of its own: for verbs that are guests on the machine they load.
+/// Runs `work` on one thread, for verbs that must leave the other cores to the service.
 async fn on_one_thread<T, F>(work: impl FnOnce() -> F + Send + 'static) -> anyhow::Result<T>
 where
     T: Send + 'static,

@@ -1,5 +1,5 @@
-//! `offers rebuild`: makes the read tables anew from the log, beside the live ones, and lets them take
-//! their place. The service goes on meanwhile.
+//! `offers rebuild`: rebuilds the read tables from the log, next to the live ones, and then replaces those. The
+//! service continues meanwhile.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -9,14 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::event_log::{EventLog, PAGE_EVENTS};
 
-/// How often the switch is tried while long readings of the live tables are in its way.
+/// Attempts to switch while long queries use the live tables.
 const SWITCH_TRIES: u32 = 30;
-/// The rest between two tries: whoever waits behind the switch goes on.
+/// Between two attempts, so that queries behind the switch can continue.
 const SWITCH_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The database, as the role that owns it
+    /// The URL of the database, as the role that owns it
     #[arg(long, env = "OFFERS_DATABASE_OWNER_URL", hide_env_values = true)]
     database_owner_url: String,
 }
@@ -35,7 +35,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Takes pages until the new tables are at `position` or at the head; gives where they are.
+/// Applies pages until the new tables are at `position` or at the head; returns their position.
 async fn catch_up(rebuild: &Rebuild, log: &EventLog, position: i64) -> anyhow::Result<i64> {
     let mut at = rebuild.checkpoint().await?;
     while at < position {

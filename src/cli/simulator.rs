@@ -1,4 +1,4 @@
-//! `offers simulator`: the external activation system, simulated.
+//! `offers simulator`: the simulated activation system.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -13,31 +13,31 @@ use uuid::Uuid;
 use crate::config::parse_duration;
 use crate::simulator::{self, Behaviour};
 
-/// It does each activation once and each cancelled one never, across restarts, and misbehaves as told:
-/// by these flags, or while it runs by PUT /_control.
+/// It does each activation once and a cancelled one never, across restarts. These flags, or PUT /_control
+/// while it runs, set how it misbehaves.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where to listen; port 0 takes a free one
+    /// The address; port 0 chooses a free port
     #[arg(long, env = "OFFERS_SIMULATOR_LISTEN", default_value = "127.0.0.1:8090")]
     listen: SocketAddr,
 
-    /// How long a call takes
+    /// The duration of a call
     #[arg(long, env = "OFFERS_SIMULATOR_LATENCY", default_value = "20ms", value_parser = parse_duration)]
     latency: Duration,
 
-    /// The latency is drawn from latency ± jitter
+    /// The latency varies by ± this
     #[arg(long, env = "OFFERS_SIMULATOR_LATENCY_JITTER", default_value = "0ms", value_parser = parse_duration)]
     latency_jitter: Duration,
 
-    /// The part of all calls, 0 to 1, without a usable answer; half of them have had their effect
+    /// The part of all calls, 0 to 1, without a usable answer; half of them have their effect
     #[arg(long, env = "OFFERS_SIMULATOR_FAILURE_RATE", default_value_t = 0.0)]
     failure_rate: f64,
 
-    /// The part of all activations, 0 to 1, that are taken (202) and done later
+    /// The part of all activations, 0 to 1, that are accepted (202) and done later
     #[arg(long, env = "OFFERS_SIMULATOR_PENDING_RATE", default_value_t = 0.0)]
     pending_rate: f64,
 
-    /// How much later
+    /// How much later they are done
     #[arg(long, env = "OFFERS_SIMULATOR_PENDING_FOR", default_value = "500ms", value_parser = parse_duration)]
     pending_for: Duration,
 
@@ -45,11 +45,11 @@ pub(super) struct Args {
     #[arg(long, env = "OFFERS_SIMULATOR_REJECT_OFFER", value_delimiter = ',')]
     reject_offer: Vec<Uuid>,
 
-    /// What all random choices follow from
+    /// The seed of all random choices
     #[arg(long, env = "OFFERS_SIMULATOR_SEED", default_value_t = 1)]
     seed: u64,
 
-    /// Where every effect is logged as a line of JSON, and read back at the start
+    /// The log: every effect as a line of JSON, read again at the start
     #[arg(long, env = "OFFERS_SIMULATOR_LOG")]
     log: Option<PathBuf>,
 }

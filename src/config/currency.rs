@@ -1,9 +1,6 @@
 //! The currency of an installation.
 
-/// Reads an ISO 4217 code, such as `EUR`: three capital letters.
-///
-/// # Errors
-/// A sentence that says what is wrong.
+/// Parses an ISO 4217 code, such as `EUR`: three capital letters.
 pub fn parse_currency(text: &str) -> Result<String, String> {
     let is_code = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase());
     if is_code { Ok(text.to_owned()) } else { Err(format!("{text:?} is not an ISO 4217 code like EUR")) }

@@ -1,4 +1,4 @@
-//! What the HTTP edge defends itself with: rate limits, proxies that are believed, browsers' rules.
+//! Protection of the HTTP edge: rate limits, trusted proxies, rules for browsers.
 
 use super::duration::parse_duration;
 use clap::Args;
@@ -9,47 +9,46 @@ use std::str::FromStr;
 use std::time::Duration;
 use url::Url;
 
-/// The largest networks that are believed to be somebody's own: 10.0.0.0/8, and more than a provider gives.
+/// The largest networks that can be an installation's own: 10.0.0.0/8, and more than a provider assigns.
 const PREFIX_MIN_V4: u8 = 8;
 const PREFIX_MIN_V6: u8 = 16;
 
-/// How callers are held in bounds.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Protection")]
 pub struct Protection {
-    /// Requests of one logged-in user, `number/time` or `off`. All of them may come at once; then they
-    /// come back evenly over the time. This and the limits below are counted per process: two instances
-    /// let twice as much through.
+    /// Requests of one logged-in user, `number/time` or `off`. All of them may come at once; they are then
+    /// restored evenly over the time. This limit and those below count in each process: two instances allow
+    /// twice as many.
     #[arg(long, env = "OFFERS_RATE_LIMIT_USER", default_value = "600/1m")]
     pub rate_limit_user: RateLimit,
     /// Requests of one partner, whatever key it uses.
     #[arg(long, env = "OFFERS_RATE_LIMIT_PARTNER", default_value = "6000/1m")]
     pub rate_limit_partner: RateLimit,
-    /// Requests without credentials, or with wrong ones, from one address (IPv6: one /64). Once they are
-    /// spent, partners' keys from there are not looked at either.
+    /// Requests without credentials, or with wrong ones, from one address (IPv6: one /64). Above the limit,
+    /// partners' keys from that address are not checked either.
     #[arg(long, env = "OFFERS_RATE_LIMIT_ADDRESS", default_value = "600/1m")]
     pub rate_limit_address: RateLimit,
-    /// Logins and refreshes from one address. Too few, and an office behind one address cannot work.
+    /// Logins and refreshes from one address. Too few: an office behind one address cannot work.
     #[arg(long, env = "OFFERS_RATE_LIMIT_LOGIN", default_value = "120/1m")]
     pub rate_limit_login: RateLimit,
-    /// Proxies whose `X-Forwarded-For` is believed, as addresses or networks (`10.0.0.0/8`). Nobody's
-    /// is, unless named here; behind a proxy that is not, all clients share its address.
+    /// Proxies whose `X-Forwarded-For` is trusted, as addresses or networks (`10.0.0.0/8`). Behind any other
+    /// proxy all clients share its address.
     #[arg(long, env = "OFFERS_TRUSTED_PROXIES", value_delimiter = ',')]
     pub trusted_proxies: Vec<Network>,
     /// Web pages that may call this API from a browser, as origins (`https://shop.example`).
     #[arg(long, env = "OFFERS_CORS_ORIGINS", value_delimiter = ',')]
     pub cors_origins: Vec<Origin>,
-    /// Tells browsers to use nothing but TLS for so long (`Strict-Transport-Security`). Only for an
-    /// installation that is reached over TLS alone: it cannot be taken back.
+    /// Tells browsers to use only TLS for this time (`Strict-Transport-Security`). Only for an installation that
+    /// is reached over TLS alone: it cannot be revoked.
     #[arg(long, env = "OFFERS_HSTS", value_parser = parse_duration)]
     pub hsts: Option<Duration>,
 }
 
-/// So many requests in so much time, or any number.
+/// A rate, or no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RateLimit(Option<Rate>);
 
-/// So many requests in so much time.
+/// A number of requests in a window of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// At least one.
@@ -59,7 +58,7 @@ pub struct Rate {
 }
 
 impl RateLimit {
-    /// Any number.
+    /// No limit.
     pub const OFF: Self = Self(None);
 
     /// `requests` in `window`, which must be a second or more.
@@ -68,7 +67,6 @@ impl RateLimit {
         Self(Some(Rate { requests, window }))
     }
 
-    /// The bound; `None` when there is none.
     #[must_use]
     pub fn rate(self) -> Option<Rate> {
         self.0
@@ -121,7 +119,7 @@ impl FromStr for Network {
     }
 }
 
-/// Where a web page comes from: scheme, host, port.
+/// The origin of a web page: scheme, host, port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin(String);
 

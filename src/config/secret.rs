@@ -1,25 +1,24 @@
-//! A secret: given directly or as a file, never shown.
+//! A secret, from a variable or a file, never shown.
 
 use secrecy::{ExposeSecret, SecretString};
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// What a secret made for demonstrations begins with.
+/// The prefix of demo secrets.
 const DEMO_PREFIX: &str = "demo-";
 
-/// A value that never stands in a log, a message or a help text.
+/// A value that never appears in a log, a message or a help text.
 #[derive(Clone, Debug)]
 pub struct Secret(SecretString);
 
 impl Secret {
-    /// The value, for whoever must use it.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 
-    /// The value for libraries that speak secrecy.
+    /// For libraries that take a `SecretString`.
     #[must_use]
     pub fn inner(&self) -> &SecretString {
         &self.0
@@ -38,32 +37,20 @@ impl FromStr for Secret {
     }
 }
 
-/// Why a secret cannot be used. Says which, never what it is.
+/// Why a secret is invalid. Has its name, never its value.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// Neither it nor its file was given.
     #[error("{name} is not set (and neither is {name}_FILE)")]
-    Missing {
-        /// The variable.
-        name: &'static str,
-    },
-    /// Its file cannot be read.
+    Missing { name: &'static str },
     #[error("{name}_FILE: cannot read {}", path.display())]
     Unreadable {
-        /// The variable.
         name: &'static str,
-        /// What it names.
         path: PathBuf,
-        /// Why not.
         #[source]
         cause: std::io::Error,
     },
-    /// Everybody knows it.
-    #[error("{name} was made for demonstrations (it begins with {DEMO_PREFIX}): choose your own")]
-    ForDemonstrations {
-        /// The variable.
-        name: &'static str,
-    },
+    #[error("{name} is a demo secret (it begins with {DEMO_PREFIX}): choose your own")]
+    ForDemonstrations { name: &'static str },
 }
 
 pub(super) fn required(

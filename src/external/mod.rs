@@ -1,9 +1,12 @@
-//! The client of the activation system. Its words stop at this door: what comes out is one of three
-//! small enums that say what is now known.
+//! The client of the activation system. Its protocol stays in here: the three calls return small enums that say
+//! what is known now.
 //!
-//! The one thing to know: only what the contract names is certain. Every other answer, and every
-//! missing one, is `Unknown` (or `Unanswered`): the activation may have been done, and only asking can
-//! tell. Repeats with the same transaction id are safe.
+//! Only the answers of the contract are definite. Every other answer, and every missing one, is `Unknown` (or
+//! `Unanswered`): the activation may have been done, and only a look-up can tell. Repeats with the same
+//! transaction id are safe.
+//!
+//! `look_up` and `cancel` have no caller yet. They wait for the handling of unknown outcomes, which looks up and
+//! cancels an activation before it refunds.
 
 mod answer;
 mod call;

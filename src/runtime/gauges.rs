@@ -1,5 +1,4 @@
-//! What no single event tells: how much waits, how far everything is, whether the parts answer. Asked
-//! every few seconds, for `/metrics`.
+//! Sets the gauges that no single event changes, every few seconds: backlogs, positions, servers that answer.
 
 use crate::app::{App, Resources};
 use crate::telemetry::chain;
@@ -10,41 +9,39 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// How often.
 const EVERY: Duration = Duration::from_secs(5);
-/// How often the size of the database is asked for, in rounds: PostgreSQL looks at every file.
+/// In rounds: PostgreSQL looks at every file for the size of the database.
 const SIZE_EVERY: u32 = 12;
 
-/// Everything that is asked.
-pub(crate) struct Vitals {
+pub(crate) struct Gauges {
     pub(crate) app: Arc<App>,
     pub(crate) resources: Resources,
     /// The reading pool.
     pub(crate) pool: PgPool,
 }
 
-impl Vitals {
-    /// Asks until `stop`.
+impl Gauges {
+    /// Measures until `stop`.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut round = 0_u32;
         while !stop.is_cancelled() {
-            self.ask(round.is_multiple_of(SIZE_EVERY)).await;
+            self.measure(round.is_multiple_of(SIZE_EVERY)).await;
             upkeep(&self.app.metrics);
             round = round.wrapping_add(1);
             stop.run_until_cancelled(sleep(EVERY)).await;
         }
     }
 
-    async fn ask(&self, with_size: bool) {
+    async fn measure(&self, with_size: bool) {
         self.measure_parts().await;
         self.measure_pool();
-        let asked = async {
+        let measured = async {
             self.resources.log.measure().await?;
             self.measure_backlog().await?;
-            if with_size { self.measure_size().await } else { Ok::<_, Unanswered>(()) }
+            if with_size { self.measure_size().await } else { Ok::<_, MeasureError>(()) }
         };
-        if let Err(error) = asked.await {
-            tracing::debug!(error = %chain(&*error), "the metrics could not be brought up to date");
+        if let Err(error) = measured.await {
+            tracing::debug!(error = %chain(&*error), "cannot measure the gauges; retrying");
         }
     }
 
@@ -64,7 +61,7 @@ impl Vitals {
         metrics::gauge!("offers_database_connections_max").set(self.pool.options().get_max_connections());
     }
 
-    async fn measure_backlog(&self) -> Result<(), Unanswered> {
+    async fn measure_backlog(&self) -> Result<(), MeasureError> {
         let backlog = self.resources.readers.backlog().await?;
         let age = backlog.oldest.map(|oldest| self.app.clock.now().utc() - oldest.utc());
         let age = age.and_then(|age| age.to_std().ok()).unwrap_or_default();
@@ -75,21 +72,21 @@ impl Vitals {
         Ok(())
     }
 
-    async fn measure_size(&self) -> Result<(), Unanswered> {
+    async fn measure_size(&self) -> Result<(), MeasureError> {
         let query = sqlx::query_scalar("select pg_database_size(current_database())");
         metrics::gauge!("offers_database_bytes").set(count(query.fetch_one(&self.pool).await?));
         Ok(())
     }
 }
 
-type Unanswered = Box<dyn std::error::Error + Send + Sync>;
+type MeasureError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Keeps the distributions small while nobody reads them.
 fn upkeep(metrics: &PrometheusHandle) {
     metrics.run_upkeep();
 }
 
-/// As Prometheus counts; exact up to 2⁵³.
+/// Exact up to 2⁵³.
 fn count(number: i64) -> f64 {
     number as f64
 }

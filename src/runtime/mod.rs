@@ -17,8 +17,8 @@ use crate::processors::notifications::{self, Notifications};
 use crate::processors::{RequeuedActivations, Sweeper, consume_activations};
 use crate::telemetry::chain;
 use crate::{http, telemetry};
-use gauges::Vitals;
-use http_threads::Answering;
+use gauges::Gauges;
+use http_threads::HttpThreads;
 use metrics_exporter_prometheus::PrometheusHandle;
 pub use resources::Parts;
 use std::net::SocketAddr;
@@ -95,7 +95,7 @@ pub struct Service {
     pub app: Arc<App>,
     pub resources: Resources,
     tasks: TaskTracker,
-    answering: Option<Answering>,
+    http_threads: Option<HttpThreads>,
     /// No new work.
     stop: CancellationToken,
     /// Nothing is written any more: the log ends last, so that what came of a call still gets in.
@@ -122,7 +122,7 @@ impl Service {
             app: parts.app.clone(),
             resources: parts.resources.clone(),
             tasks: TaskTracker::new(),
-            answering: None,
+            http_threads: None,
             stop,
             end,
         };
@@ -225,8 +225,8 @@ impl Service {
     /// Measures what must be asked for, and shows it where no API is served, too.
     async fn watch(&mut self, config: &Serve, parts: &Parts) -> Result<(), StartError> {
         let (app, pool) = (parts.app.clone(), parts.pool.clone());
-        let vitals = Vitals { app, resources: parts.resources.clone(), pool };
-        self.tasks.spawn(vitals.run(self.stop.clone()));
+        let gauges = Gauges { app, resources: parts.resources.clone(), pool };
+        self.tasks.spawn(gauges.run(self.stop.clone()));
         if let Some(address) = config.metrics_listen {
             let refused = |cause| StartError::Listen { address, cause };
             let listener = TcpListener::bind(address).await.map_err(refused)?;
@@ -249,9 +249,9 @@ impl Service {
             identity.identity.run(move || clock.now().utc(), stop).await;
         });
         let router = http::router(parts.app.clone(), &config.protection);
-        let answering = Answering::start(config.roles().len() > 1).map_err(StartError::Threads)?;
-        self.tasks.spawn_on(http::serve(listener, router, self.stop.clone()), answering.handle());
-        self.answering = Some(answering);
+        let http_threads = HttpThreads::start(config.roles().len() > 1).map_err(StartError::Threads)?;
+        self.tasks.spawn_on(http::serve(listener, router, self.stop.clone()), http_threads.handle());
+        self.http_threads = Some(http_threads);
         Ok(())
     }
 

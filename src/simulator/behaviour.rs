@@ -1,4 +1,4 @@
-//! How the simulated system behaves; can be changed while it runs.
+//! The behaviour of the simulated system, which can be changed while it runs.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -7,23 +7,23 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-/// The longest latency and the longest wait of a pending one, in milliseconds: an hour.
+/// The longest latency, and the longest delay of a pending activation: an hour.
 const MAX_DELAY_MS: u64 = 3_600_000;
 
-/// How the simulated system behaves. In JSON it is the document of `/_control`.
+/// The behaviour of the simulated system; the JSON document of `/_control`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Behaviour {
-    /// How long a call takes, half of it before and half of it after its effect.
+    /// The duration of a call, half of it before and half of it after its effect.
     pub latency_ms: u64,
-    /// The latency is drawn from `latency ± jitter`.
+    /// The latency varies by ± this.
     pub latency_jitter_ms: u64,
-    /// The part of all calls, 0 to 1, that get no usable answer (5xx, reset, garbage, nothing at all):
-    /// half of them after the effect has happened, half before.
+    /// The part of all calls, 0 to 1, without a usable answer (5xx, reset, garbage, no answer): half of them
+    /// after the effect, half before.
     pub failure_rate: f64,
-    /// The part of all activations, 0 to 1, that are taken (202) and done later.
+    /// The part of all activations, 0 to 1, that are accepted (202) and done later.
     pub pending_rate: f64,
-    /// How much later: done at the first call about them after this time.
+    /// They are done at the first call about them after this time.
     pub pending_for_ms: u64,
     /// Offers that are always rejected (422, `offer_rejected`).
     pub reject_offers: HashSet<Uuid>,
@@ -46,22 +46,18 @@ impl Default for Behaviour {
     }
 }
 
-/// A behaviour that makes no sense.
 #[derive(Debug, thiserror::Error)]
 pub enum BehaviourError {
-    /// A rate is no fraction.
-    #[error("{0} is a fraction between 0 and 1")]
+    #[error("{0} must be between 0 and 1")]
     Rate(&'static str),
-    /// A delay is too long.
-    #[error("{0} is at most {MAX_DELAY_MS}")]
+    #[error("{0} must be at most {MAX_DELAY_MS}")]
     Delay(&'static str),
-    /// Not a control document.
-    #[error("not a control document")]
+    #[error("invalid control document")]
     Document(#[from] serde_json::Error),
 }
 
 impl Behaviour {
-    /// This behaviour with the members of `changes` put in the place of its own.
+    /// This behaviour with the members of `changes`.
     pub(super) fn changed(&self, changes: Map<String, Value>) -> Result<Behaviour, BehaviourError> {
         let mut document = serde_json::to_value(self)?;
         if let Value::Object(members) = &mut document {

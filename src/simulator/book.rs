@@ -1,8 +1,8 @@
-//! What the simulated system remembers: every activation's state, and how often it was called about.
+//! The state of every activation, and the number of its calls.
 //!
-//! States and log lines change together under the book's lock, so the log's order is the order in
-//! which things happened, and reading the log gives the same book again. What has had no effect yet
-//! (pending ones, rejections, call counts) is forgotten by a restart; asking again is always safe.
+//! States and log lines change together under the book's lock, so the log has the order of the changes, and
+//! replaying it gives the same book. Pending activations, rejections and call counts have no effect and are lost
+//! at a restart; repeating a request is always safe.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,13 +13,13 @@ use std::time::Instant;
 use chrono::Utc;
 use uuid::Uuid;
 
-use super::activation::{Activation, Effect, Happening, Verdict};
+use super::activation::{ActivationState, Decision, Effect, Input};
 use super::behaviour::Behaviour;
 use super::chance::Chance;
-use super::journal::{self, Journal, Order};
+use super::journal::{self, Journal, Request};
 
-/// Activations remembered. An entry is 21 bytes of hash table: 16 Mi slots, about 350 MB, at most. New
-/// ones beyond it are refused, because forgetting old ones would do them twice.
+/// Activations that are kept. An entry is 21 bytes of hash table: 16 Mi slots, about 350 MB, at most. More are
+/// refused, because a forgotten activation would be done twice.
 const MAX_ACTIVATIONS: usize = 14_000_000;
 
 /// Orders taken for later and not yet due, about 150 bytes each. Beyond it they are done at once.
@@ -35,29 +35,27 @@ pub(super) struct Book {
 
 #[derive(Default)]
 struct Entry {
-    activation: Activation,
+    activation: ActivationState,
     calls: u16,
 }
 
 struct Pending {
     due: Instant,
-    order: Order,
+    request: Request,
 }
 
-/// What somebody asks of the book.
 pub(super) enum Call {
-    Activate(Order),
+    Activate(Request),
     Look,
     Cancel,
 }
 
-/// There is no room for one more activation.
 #[derive(Debug, thiserror::Error)]
-#[error("the simulator remembers {MAX_ACTIVATIONS} activations and takes no more: start with a new log")]
+#[error("the simulator has {MAX_ACTIVATIONS} activations and accepts no more: start with a new log")]
 pub(super) struct Full;
 
 impl Book {
-    /// A book of what the log at `path` tells.
+    /// A book with the effects of the log at `path`.
     pub(super) fn replay(path: Option<&Path>, chance: Chance, journal: Arc<Journal>) -> io::Result<Book> {
         let mut entries = HashMap::new();
         if let Some(path) = path {
@@ -79,57 +77,63 @@ impl Book {
         Ok(call)
     }
 
-    /// Carries out `call` about `id` and tells where the activation stands after it.
-    pub(super) fn answer(&mut self, id: Uuid, call: Call, behaviour: &Behaviour, now: Instant) -> Activation {
+    /// Executes `call` about `id` and returns the new state.
+    pub(super) fn answer(
+        &mut self,
+        id: Uuid,
+        call: Call,
+        behaviour: &Behaviour,
+        now: Instant,
+    ) -> ActivationState {
         if self.pending.get(&id).is_some_and(|pending| pending.due <= now) {
-            let order = self.pending.remove(&id).map(|pending| pending.order);
-            self.happen(id, Happening::CameDue, order.as_ref());
+            let request = self.pending.remove(&id).map(|pending| pending.request);
+            self.apply(id, Input::CameDue, request.as_ref());
         }
         match call {
-            Call::Activate(order) => self.request(order, behaviour, now),
+            Call::Activate(request) => self.request(request, behaviour, now),
             Call::Look => self.state(id),
             Call::Cancel => {
-                let order = self.pending.remove(&id).map(|pending| pending.order);
-                self.happen(id, Happening::CancelRequested, order.as_ref())
+                let request = self.pending.remove(&id).map(|pending| pending.request);
+                self.apply(id, Input::CancelRequested, request.as_ref())
             }
         }
     }
 
-    fn request(&mut self, order: Order, behaviour: &Behaviour, now: Instant) -> Activation {
-        let id = order.transaction_id;
+    fn request(&mut self, request: Request, behaviour: &Behaviour, now: Instant) -> ActivationState {
+        let id = request.transaction_id;
         let before = self.state(id);
-        let verdict = self.judge(&order, behaviour);
-        let after = self.happen(id, Happening::Requested(verdict), Some(&order));
-        if (before, after) == (Activation::Unseen, Activation::Pending) {
-            self.pending.insert(id, Pending { due: now + behaviour.pending_for(), order });
+        let decision = self.decide(&request, behaviour);
+        let after = self.apply(id, Input::Requested(decision), Some(&request));
+        if (before, after) == (ActivationState::Unseen, ActivationState::Pending) {
+            self.pending.insert(id, Pending { due: now + behaviour.pending_for(), request });
         }
         after
     }
 
-    fn judge(&self, order: &Order, behaviour: &Behaviour) -> Verdict {
-        if behaviour.reject_offers.contains(&order.offer_id) {
-            Verdict::Reject
+    fn decide(&self, request: &Request, behaviour: &Behaviour) -> Decision {
+        if behaviour.reject_offers.contains(&request.offer_id) {
+            Decision::Reject
         } else if self.pending.len() < MAX_PENDING
-            && self.chance.is_pending(order.transaction_id, behaviour.pending_rate)
+            && self.chance.is_pending(request.transaction_id, behaviour.pending_rate)
         {
-            Verdict::TakeForLater
+            Decision::TakeForLater
         } else {
-            Verdict::Do
+            Decision::Do
         }
     }
 
-    fn state(&self, id: Uuid) -> Activation {
-        self.entries.get(&id).map_or(Activation::Unseen, |entry| entry.activation)
+    fn state(&self, id: Uuid) -> ActivationState {
+        self.entries.get(&id).map_or(ActivationState::Unseen, |entry| entry.activation)
     }
 
     #[expect(clippy::disallowed_methods, reason = "another system, with its own time")]
-    fn happen(&mut self, id: Uuid, happening: Happening, order: Option<&Order>) -> Activation {
+    fn apply(&mut self, id: Uuid, input: Input, request: Option<&Request>) -> ActivationState {
         let entry = self.entries.entry(id).or_default();
-        let (after, effect) = entry.activation.after(happening);
+        let (after, effect) = entry.activation.after(input);
         entry.activation = after;
         if let Some(effect) = effect {
             let reference = (effect == Effect::Activated).then(|| self.chance.reference(id));
-            self.journal.append(&journal::line(Utc::now(), effect, id, order, reference.as_deref()));
+            self.journal.append(&journal::line(Utc::now(), effect, id, request, reference.as_deref()));
         }
         after
     }

@@ -1,5 +1,5 @@
-//! Deterministic chance: every choice follows from the seed, the transaction's id and the number of
-//! the call, so a failing run can be repeated.
+//! Deterministic chance: every choice is derived from the seed, the transaction's id and the number of the call,
+//! so a failing run can be repeated.
 
 use std::time::Duration;
 
@@ -15,34 +15,33 @@ pub(super) struct Chance {
     seed: u64,
 }
 
-/// How a call goes wrong on purpose.
+/// How a call fails on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) kind: FaultKind,
-    /// Whether what was asked for happens before things go wrong.
+    /// The call has its effect before it fails.
     pub(super) after_effect: bool,
 }
 
-/// The ways in which an answer gets lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FaultKind {
     /// An answer with this 5xx status.
     ServerError(u16),
     /// The connection breaks in the middle of the answer.
     Reset,
-    /// No answer at all until the client has given up.
+    /// No answer until the client has given up.
     Hang,
     /// 200 with something that is not JSON.
     NotJson,
-    /// 200 with more than a client should be willing to read.
+    /// 200 with more than a client should read.
     TooLarge,
-    /// 200, activated, but some other transaction.
+    /// 200, activated, but another transaction.
     AnotherTransaction,
     /// 200, activated, without a reference.
     NoReference,
 }
 
-/// What a draw is for; part of the hash, so that choices do not depend on each other.
+/// Part of the hash, so that choices do not depend on each other.
 #[derive(Clone, Copy)]
 enum Purpose {
     Fails,
@@ -57,7 +56,7 @@ impl Chance {
         Chance { seed }
     }
 
-    /// Whether and how the `call`th call about `id` goes wrong; half of them after the effect.
+    /// The fault of the `call`th call about `id`, if any; half of them are after the effect.
     pub(super) fn fault(self, id: Uuid, call: u16, rate: f64) -> Option<Fault> {
         if fraction(self.draw(id, Purpose::Fails, call)) >= rate {
             return None;
@@ -78,7 +77,7 @@ impl Chance {
         Some(Fault { kind, after_effect: draw >> 63 == 1 })
     }
 
-    /// Whether a new request is only taken, to be done later.
+    /// Whether a new request is done later.
     pub(super) fn is_pending(self, id: Uuid, rate: f64) -> bool {
         fraction(self.draw(id, Purpose::Pending, 0)) < rate
     }
@@ -92,7 +91,7 @@ impl Chance {
         (latency + shift).saturating_sub(jitter)
     }
 
-    /// The reference of `id`, `EXT-` and 12 characters `A-Z0-9`: derived, so it need not be kept.
+    /// The reference of `id`, `EXT-` and 12 characters `A-Z0-9`: derived, so it is not stored.
     pub(super) fn reference(self, id: Uuid) -> String {
         let mut rest = self.draw(id, Purpose::Reference, 0);
         let mut reference = String::from("EXT-");

@@ -1,8 +1,8 @@
-//! The log of effects: one NDJSON line each, written before anybody is told of the effect.
+//! The log of effects: one NDJSON line each, written before the answer is sent.
 //!
-//! Appends go to a buffer in memory; one task writes whatever has gathered in one go and then lets all
-//! waiting answers pass: a group flush. It reaches the file, not the disk (no fsync): a reader of the
-//! file misses nothing, a power cut may.
+//! Appends go to a buffer in memory; one task writes the whole buffer and then releases all waiting answers: a
+//! group flush. It reaches the file, not the disk (no fsync): a reader of the file misses nothing, but a power
+//! cut may lose lines.
 
 use parking_lot::Mutex;
 use std::io::{self, BufRead};
@@ -19,9 +19,9 @@ use uuid::Uuid;
 
 use super::activation::Effect;
 
-/// What one effect was about; unknown for the cancellation of something never asked for.
+/// The request of an activation; unknown if it was cancelled before it was requested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Order {
+pub(super) struct Request {
     pub(super) transaction_id: Uuid,
     pub(super) user_id: Uuid,
     pub(super) offer_id: Uuid,
@@ -46,17 +46,17 @@ pub(super) fn line(
     at: DateTime<Utc>,
     effect: Effect,
     id: Uuid,
-    order: Option<&Order>,
+    request: Option<&Request>,
     reference: Option<&str>,
 ) -> Vec<u8> {
     let line = Line {
         at: at.to_rfc3339_opts(SecondsFormat::Micros, true),
         effect,
         transaction_id: id,
-        user_id: order.map(|order| order.user_id),
-        offer_id: order.map(|order| order.offer_id),
-        amount: order.map(|order| order.amount.as_str()),
-        kind: order.map(|order| order.kind.as_str()),
+        user_id: request.map(|request| request.user_id),
+        offer_id: request.map(|request| request.offer_id),
+        amount: request.map(|request| request.amount.as_str()),
+        kind: request.map(|request| request.kind.as_str()),
         reference,
     };
     let mut bytes = serde_json::to_vec(&line).expect("a struct of strings is always JSON");
@@ -64,8 +64,7 @@ pub(super) fn line(
     bytes
 }
 
-/// Reads the effects of earlier runs, and cuts off a last line that a crash left unfinished: nobody
-/// was told of it.
+/// Reads the effects of earlier runs, and cuts off an unfinished last line: its answer was not sent.
 pub(super) fn replay(path: &Path, mut each: impl FnMut(Uuid, Effect)) -> io::Result<()> {
     #[derive(Deserialize)]
     struct Past {
@@ -89,28 +88,27 @@ pub(super) fn replay(path: &Path, mut each: impl FnMut(Uuid, Effect)) -> io::Res
     file.set_len(whole)
 }
 
-/// Where effects are appended. Bounded by the calls under way: each appends at most two lines and then
-/// waits for them.
+/// Bounded by the running calls: each appends at most two lines and then waits for them.
 pub(super) struct Journal {
-    gathered: Mutex<Gathered>,
+    buffer: Mutex<Buffer>,
     more: Notify,
     written: watch::Receiver<u64>,
 }
 
 #[derive(Default)]
-struct Gathered {
+struct Buffer {
     bytes: Vec<u8>,
     lines: u64,
 }
 
-/// The log could not be written: nobody may be told of effects any more.
+/// No answer may be sent any more.
 #[derive(Debug, thiserror::Error)]
-#[error("the log of effects cannot be written")]
+#[error("cannot write the log of effects")]
 pub(super) struct Broken;
 
 impl Journal {
-    /// A journal appending to `path` (or to nothing), and the task that writes it: it ends after
-    /// `stop`, everything written, or with the first error.
+    /// A journal that appends to `path` (or to nothing), and the task that writes it, until `stop` or the first
+    /// error.
     pub(super) async fn open(
         path: Option<&Path>,
         stop: CancellationToken,
@@ -120,21 +118,21 @@ impl Journal {
             None => None,
         };
         let (progress, written) = watch::channel(0);
-        let journal = Arc::new(Journal { gathered: Mutex::default(), more: Notify::new(), written });
+        let journal = Arc::new(Journal { buffer: Mutex::default(), more: Notify::new(), written });
         let writer = Arc::clone(&journal).write(file, progress, stop);
         Ok((journal, writer))
     }
 
     /// Appends a line; it is in the file once [`Journal::flushed`] has returned.
     pub(super) fn append(&self, line: &[u8]) {
-        let mut gathered = self.gathered.lock();
-        gathered.bytes.extend_from_slice(line);
-        gathered.lines += 1;
+        let mut buffer = self.buffer.lock();
+        buffer.bytes.extend_from_slice(line);
+        buffer.lines += 1;
     }
 
     /// Waits until everything appended so far is in the file.
     pub(super) async fn flushed(&self) -> Result<(), Broken> {
-        let appended = self.gathered.lock().lines;
+        let appended = self.buffer.lock().lines;
         if *self.written.borrow() >= appended {
             return Ok(());
         }
@@ -167,11 +165,11 @@ impl Journal {
         }
     }
 
-    /// Swaps out what has gathered; returns the number of lines ever appended.
+    /// Takes the buffer; returns the number of lines ever appended.
     fn take(&self, batch: &mut Vec<u8>) -> u64 {
         batch.clear();
-        let mut gathered = self.gathered.lock();
-        std::mem::swap(batch, &mut gathered.bytes);
-        gathered.lines
+        let mut buffer = self.buffer.lock();
+        std::mem::swap(batch, &mut buffer.bytes);
+        buffer.lines
     }
 }

@@ -1,9 +1,8 @@
-//! The external activation system, simulated: what `offers simulator` runs.
+//! The simulated activation system of `offers simulator`.
 //!
-//! It speaks the whole protocol, keeps its word (an activation is done once, a cancelled one never,
-//! across restarts), and misbehaves on request: slowly, with errors, with lost answers after the
-//! effect has happened. Every effect is a line of its log before anybody hears of it, so a test that
-//! reads the log sees exactly what was done in the outside world.
+//! It implements the whole protocol and its guarantees (an activation is done once, a cancelled one never, across
+//! restarts), and misbehaves on request: latency, errors, answers that are lost after the effect. Every effect is
+//! a line of its log before the answer is sent, so a test that reads the log sees exactly what was done.
 //!
 //! `PUT /_control` changes its [`Behaviour`] while it runs.
 
@@ -33,19 +32,18 @@ use chance::Chance;
 use journal::Journal;
 use system::System;
 
-/// How long calls under way may take to end after a stop.
+/// The limit for finishing calls after a stop.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
-/// How a simulator is set up.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where to listen; port 0 takes a free one.
+    /// Port 0 chooses a free port.
     pub listen: SocketAddr,
-    /// What every random choice follows from, with the transaction's id and the number of the call.
+    /// The seed of all random choices, with the transaction's id and the number of the call.
     pub seed: u64,
-    /// Where effects are logged and read back at the start; `None` keeps them in memory only.
+    /// The log of effects, read again at the start; `None` keeps them in memory only.
     pub log: Option<PathBuf>,
-    /// How it behaves until it is told otherwise.
+    /// Until `PUT /_control` changes it.
     pub behaviour: Behaviour,
 }
 
@@ -61,29 +59,17 @@ impl Default for Settings {
     }
 }
 
-/// Why a simulator does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
-    Listen {
-        /// The address asked for.
-        address: SocketAddr,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The log cannot be read or opened.
+    Listen { address: SocketAddr, source: io::Error },
     #[error("cannot use the log of effects")]
     Log(#[source] io::Error),
-    /// The behaviour makes no sense.
     #[error(transparent)]
     Behaviour(#[from] BehaviourError),
 }
 
 /// Starts a simulator; it answers as soon as this returns.
-///
-/// # Errors
-/// [`StartError`], one variant for each thing that can be in the way.
 pub async fn start(settings: Settings) -> Result<Running, StartError> {
     settings.behaviour.check()?;
     let chance = Chance::new(settings.seed);
@@ -98,7 +84,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
 
     let stop = CancellationToken::new();
     let system = Arc::new(System::new(book, chance, journal, settings.behaviour, stop.clone()));
-    // An answer is one small write: waiting to fill a packet would only delay it.
+    // An answer is one small write: waiting for more data would only delay it.
     let listener = listener.tap_io(|connection| drop(connection.set_nodelay(true)));
     let server = axum::serve(listener, protocol::router(system))
         .with_graceful_shutdown(stop.clone().cancelled_owned());
@@ -111,10 +97,9 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     })
 }
 
-/// A simulator at work. Dropping it leaves it running; [`Running::stop`] ends it.
+/// A running simulator. Dropping it leaves it running; [`Running::stop`] ends it.
 #[derive(Debug)]
 pub struct Running {
-    /// Where it listens.
     pub addr: SocketAddr,
     stop: CancellationToken,
     stop_journal: CancellationToken,
@@ -129,10 +114,7 @@ impl Running {
         format!("http://{}", self.addr)
     }
 
-    /// Takes no more calls, lets those under way end (at most 5 s), and writes the log to its end.
-    ///
-    /// # Errors
-    /// The log could not be written.
+    /// Takes no more calls, finishes running calls (at most 5 s), and writes the rest of the log.
     pub async fn stop(mut self) -> io::Result<()> {
         self.stop.cancel();
         if tokio::time::timeout(STOP_GRACE, &mut self.server).await.is_err() {
@@ -142,10 +124,7 @@ impl Running {
         self.writer.await.map_err(io::Error::other)?
     }
 
-    /// Runs until `until` is over or the log cannot be written any more, then stops.
-    ///
-    /// # Errors
-    /// The log could not be written.
+    /// Runs until `until` is ready or the log cannot be written, then stops.
     pub async fn run_until(mut self, until: impl Future<Output = ()>) -> io::Result<()> {
         tokio::select! {
             () = until => self.stop().await,

@@ -1,4 +1,4 @@
-//! The simulated system's HTTP: the contract's three calls, and `/_control`.
+//! HTTP: the three calls of the contract, and `/_control`.
 
 use std::io;
 use std::sync::Arc;
@@ -13,20 +13,19 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::activation::Activation;
+use super::activation::ActivationState;
 use super::behaviour::Behaviour;
 use super::book::Call;
 use super::chance::FaultKind;
-use super::journal::Order;
+use super::journal::Request;
 use super::system::{Outcome, System};
 
 /// Bytes of a request body.
 const MAX_REQUEST: usize = 64 * 1024;
 
-/// Bytes of an answer that is too large on purpose: beyond the 64 KiB that a client reads.
+/// Bytes of an answer that is too large on purpose: a client reads 64 KiB.
 const TOO_LARGE: usize = 100 * 1024;
 
-/// All routes of the simulator.
 pub(super) fn router(system: Arc<System>) -> Router {
     Router::new()
         .route("/activations", post(activate))
@@ -37,36 +36,36 @@ pub(super) fn router(system: Arc<System>) -> Router {
         .with_state(system)
 }
 
-/// Which call is being answered: the same state has another status in each.
+/// The HTTP status of a state depends on the call.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Asked {
+enum CallKind {
     Activate,
     Look,
     Cancel,
 }
 
 async fn activate(State(system): State<Arc<System>>, headers: HeaderMap, body: Bytes) -> Response {
-    let order: Order = match serde_json::from_slice(&body) {
-        Ok(order) => order,
+    let request: Request = match serde_json::from_slice(&body) {
+        Ok(request) => request,
         Err(error) => return refused(&format!("not a request: {error}")),
     };
-    let id = order.transaction_id;
+    let id = request.transaction_id;
     let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok());
     if key.and_then(|key| key.trim_matches('"').parse().ok()) != Some(id) {
         return refused("the Idempotency-Key must be the transaction_id");
     }
-    let outcome = system.handle(id, Call::Activate(order)).await;
-    answer(&system, id, Asked::Activate, outcome)
+    let outcome = system.handle(id, Call::Activate(request)).await;
+    answer(&system, id, CallKind::Activate, outcome)
 }
 
 async fn look(State(system): State<Arc<System>>, Path(id): Path<Uuid>) -> Response {
     let outcome = system.handle(id, Call::Look).await;
-    answer(&system, id, Asked::Look, outcome)
+    answer(&system, id, CallKind::Look, outcome)
 }
 
 async fn cancel(State(system): State<Arc<System>>, Path(id): Path<Uuid>) -> Response {
     let outcome = system.handle(id, Call::Cancel).await;
-    answer(&system, id, Asked::Cancel, outcome)
+    answer(&system, id, CallKind::Cancel, outcome)
 }
 
 async fn behaviour(State(system): State<Arc<System>>) -> Json<Behaviour> {
@@ -83,16 +82,16 @@ async fn change_behaviour(
     }
 }
 
-fn answer(system: &System, id: Uuid, asked: Asked, outcome: Outcome) -> Response {
+fn answer(system: &System, id: Uuid, kind: CallKind, outcome: Outcome) -> Response {
     match outcome {
-        Outcome::Answered(activation) => told(system, id, asked, activation),
+        Outcome::Answered(activation) => answer_body(system, id, kind, activation),
         Outcome::Lost(kind) => lost(system, id, kind),
         Outcome::Unavailable => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
 }
 
 #[derive(Serialize)]
-struct Told<'a> {
+struct AnswerBody<'a> {
     transaction_id: Uuid,
     status: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,37 +102,47 @@ struct Told<'a> {
     message: Option<&'a str>,
 }
 
-impl<'a> Told<'a> {
-    fn plain(transaction_id: Uuid, status: &'a str) -> Told<'a> {
-        Told { transaction_id, status, reference: None, code: None, message: None }
+impl<'a> AnswerBody<'a> {
+    fn plain(transaction_id: Uuid, status: &'a str) -> AnswerBody<'a> {
+        AnswerBody { transaction_id, status, reference: None, code: None, message: None }
     }
 
-    fn rejected(transaction_id: Uuid, code: &'a str, message: &'a str) -> Told<'a> {
-        Told { code: Some(code), message: Some(message), ..Told::plain(transaction_id, "rejected") }
+    fn rejected(transaction_id: Uuid, code: &'a str, message: &'a str) -> AnswerBody<'a> {
+        AnswerBody {
+            code: Some(code),
+            message: Some(message),
+            ..AnswerBody::plain(transaction_id, "rejected")
+        }
     }
 }
 
-fn told(system: &System, id: Uuid, asked: Asked, activation: Activation) -> Response {
-    let (status, body) = match (asked, activation) {
-        (_, Activation::Activated) => {
-            let too_late = asked == Asked::Cancel;
+fn answer_body(system: &System, id: Uuid, kind: CallKind, activation: ActivationState) -> Response {
+    let (status, body) = match (kind, activation) {
+        (_, ActivationState::Activated) => {
+            let too_late = kind == CallKind::Cancel;
             let status = if too_late { StatusCode::CONFLICT } else { StatusCode::OK };
-            (status, Told { reference: Some(system.reference(id)), ..Told::plain(id, "activated") })
+            (
+                status,
+                AnswerBody { reference: Some(system.reference(id)), ..AnswerBody::plain(id, "activated") },
+            )
         }
-        (Asked::Cancel, Activation::Cancelled) => (StatusCode::OK, Told::plain(id, "cancelled")),
-        (_, Activation::Cancelled) => {
-            let status = if asked == Asked::Look { StatusCode::OK } else { StatusCode::CONFLICT };
-            (status, Told::rejected(id, "cancelled", "This activation was cancelled"))
+        (CallKind::Cancel, ActivationState::Cancelled) => {
+            (StatusCode::OK, AnswerBody::plain(id, "cancelled"))
         }
-        (_, Activation::Rejected) => {
-            let status = if asked == Asked::Look { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
-            (status, Told::rejected(id, "offer_rejected", "This offer cannot be activated"))
+        (_, ActivationState::Cancelled) => {
+            let status = if kind == CallKind::Look { StatusCode::OK } else { StatusCode::CONFLICT };
+            (status, AnswerBody::rejected(id, "cancelled", "This activation was cancelled"))
         }
-        (_, Activation::Pending) => {
-            let status = if asked == Asked::Look { StatusCode::OK } else { StatusCode::ACCEPTED };
-            (status, Told::plain(id, "pending"))
+        (_, ActivationState::Rejected) => {
+            let status =
+                if kind == CallKind::Look { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
+            (status, AnswerBody::rejected(id, "offer_rejected", "This offer cannot be activated"))
         }
-        (_, Activation::Unseen) => return StatusCode::NOT_FOUND.into_response(),
+        (_, ActivationState::Pending) => {
+            let status = if kind == CallKind::Look { StatusCode::OK } else { StatusCode::ACCEPTED };
+            (status, AnswerBody::plain(id, "pending"))
+        }
+        (_, ActivationState::Unseen) => return StatusCode::NOT_FOUND.into_response(),
     };
     (status, Json(body)).into_response()
 }
@@ -148,13 +157,13 @@ fn lost(system: &System, id: Uuid, kind: FaultKind) -> Response {
         FaultKind::TooLarge => " ".repeat(TOO_LARGE).into_response(),
         FaultKind::AnotherTransaction => {
             let another = Uuid::from_u128(!id.as_u128());
-            told(system, another, Asked::Activate, Activation::Activated)
+            answer_body(system, another, CallKind::Activate, ActivationState::Activated)
         }
-        FaultKind::NoReference => Json(Told::plain(id, "activated")).into_response(),
+        FaultKind::NoReference => Json(AnswerBody::plain(id, "activated")).into_response(),
     }
 }
 
-/// An answer that ends before it is whole: the server closes the connection in its middle.
+/// An answer in whose middle the server closes the connection.
 fn broken_off() -> Response {
     let parts = futures::stream::iter([
         Ok(Bytes::from_static(b"{\"transaction_id\":")),

@@ -1,4 +1,4 @@
-//! One call's way through the simulated system: counted, delayed, perhaps lost, carried out, logged.
+//! One call: counted, delayed, perhaps lost, executed, logged.
 
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
@@ -9,16 +9,16 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::activation::Activation;
+use super::activation::ActivationState;
 use super::behaviour::{Behaviour, BehaviourError};
 use super::book::{Book, Call};
 use super::chance::{Chance, FaultKind};
 use super::journal::Journal;
 
-/// How long a call that gets no answer is held: longer than any sensible client waits.
+/// How long a call without an answer is held: longer than any client waits.
 const HANG: Duration = Duration::from_secs(30);
 
-/// Calls held without an answer at a time; further ones are reset instead.
+/// Concurrent calls that are held without an answer; more are reset instead.
 const MAX_HANGING: usize = 1_024;
 
 /// The simulated system, shared by all connections.
@@ -31,12 +31,9 @@ pub(super) struct System {
     stop: CancellationToken,
 }
 
-/// What becomes of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The system answers where the activation stands.
-    Answered(Activation),
-    /// The answer goes wrong in this way.
+    Answered(ActivationState),
     Lost(FaultKind),
     /// The system is down, full, or cannot write its log.
     Unavailable,
@@ -55,7 +52,7 @@ impl System {
         System { book: Mutex::new(book), chance, journal, behaviour, hanging, stop }
     }
 
-    /// Handles `call` about `id`, as well or as badly as the behaviour of the moment wants it.
+    /// Handles `call` about `id` as the current behaviour says.
     pub(super) async fn handle(&self, id: Uuid, call: Call) -> Outcome {
         let behaviour = self.behaviour();
         if behaviour.down {
@@ -82,12 +79,10 @@ impl System {
         }
     }
 
-    /// The reference of an activation that has been done.
     pub(super) fn reference(&self, id: Uuid) -> String {
         self.chance.reference(id)
     }
 
-    /// The behaviour of the moment.
     pub(super) fn behaviour(&self) -> Arc<Behaviour> {
         Arc::clone(&self.behaviour.read())
     }

@@ -1,4 +1,4 @@
-//! Logs: one line an event on stderr, as JSON or for a person.
+//! Logs: one line for each event on stderr, as JSON or for people.
 //!
 //! The fields of a JSON line are `timestamp`, `level`, `target`, `message`, those of the event, and
 //! under `span` those of the request: `request_id`, `trace_id`, `method`, `path`, `status`.
@@ -7,19 +7,18 @@ use clap::ValueEnum;
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
-/// What is logged unless `RUST_LOG` says otherwise.
+/// Unless `RUST_LOG` is set.
 const DEFAULT_FILTER: &str = "info,async_nats=warn,sqlx=warn";
 
-/// How logs are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// One JSON object a line, for machines.
+    /// One JSON object on each line, for machines.
     Json,
-    /// For a person in front of a terminal.
+    /// For people.
     Text,
 }
 
-/// Logs to stderr from now on; a second call changes nothing.
+/// Starts logging to stderr; a second call changes nothing.
 pub fn log_to_stderr(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -1,5 +1,4 @@
-//! How the service is watched: `logs` for what happened, `metrics` for how much and how fast, `trace`
-//! for what one request led to.
+//! Observability: `logs`, `metrics` and `trace`.
 
 mod error_chain;
 mod logs;
@@ -8,5 +7,5 @@ mod trace;
 
 pub use error_chain::chain;
 pub use logs::{LogFormat, log_to_stderr};
-pub use metrics::{Described, METRICS, Shape, Values, collect_metrics, manual};
+pub use metrics::{Described, METRICS, MetricKind, Values, collect_metrics, manual};
 pub use trace::{Exporter, Kind, Span, TraceError, export_traces};

@@ -1,16 +1,16 @@
-//! Traces: what one request led to, from the POST through the log and NATS to the call outside.
+//! Traces of one request, from the POST through the log and NATS to the call of the activation system.
 //!
-//! A span's parent is not what happens to run around it, but the W3C `traceparent` that came with the
-//! request or the event: that survives the log, the bus and a restart. Spans are sent by OTLP
-//! (http/protobuf) when `OTEL_EXPORTER_OTLP_ENDPOINT` is set; the other `OTEL_…` variables of the
-//! specification hold too. When it is not set a span is `None`, which costs one load from memory.
+//! The parent of a span is not the surrounding span, but the W3C `traceparent` that came with the request or the
+//! event: it survives the log, the bus and a restart. Spans are sent by OTLP (http/protobuf) if
+//! `OTEL_EXPORTER_OTLP_ENDPOINT` is set; the other `OTEL_…` variables work too. If it is not set a span is
+//! `None`, which costs one load from memory.
 //!
 //! These spans are not `tracing` spans with an OpenTelemetry layer (tracing-opentelemetry), because every
 //! one of them would then be allocated in the subscriber's registry on the request path even while nothing
 //! is exported, and because the `traceparent` of a new span is needed at once, as text, for the event.
 //!
-//! What an event keeps as its `traceparent`: with tracing on, the span it was written in; without, what
-//! the caller sent; nothing when the caller sent nothing.
+//! The `traceparent` of an event is the span in which it was written, or with tracing off the one that the
+//! caller sent, if any.
 
 use opentelemetry::trace::{
     Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceFlags, TraceState,
@@ -25,32 +25,26 @@ use std::borrow::Cow;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// Where spans go, when they go anywhere.
+/// `None` while tracing is off.
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 /// The variables that switch tracing on.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
-/// How long the last spans may take to be sent at the end.
+/// The limit for sending the last spans at the end.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The settings of OpenTelemetry cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
-    /// Spans cannot be sent there.
     #[error("{0} does not begin with http:// or https://")]
     Endpoint(&'static str),
-    /// The library refuses them.
-    #[error("traces cannot be sent: check the variables OTEL_…")]
+    #[error("cannot send traces: check the variables OTEL_…")]
     Settings(#[from] ExporterBuildError),
 }
 
-/// What sends spans; nothing when tracing is off.
+/// Sends spans, if tracing is on.
 #[must_use = "the last spans are sent by `finish`"]
 pub struct Exporter(Option<SdkTracerProvider>);
 
-/// Sends spans from now on, if the environment says where to.
-///
-/// # Errors
-/// It says so in a way that cannot be used.
+/// Starts sending spans, if the environment has an endpoint.
 pub fn export_traces() -> Result<Exporter, TraceError> {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let endpoints: Vec<_> = ENDPOINTS.iter().filter_map(|name| Some((*name, set(name)?))).collect();
@@ -76,35 +70,34 @@ pub fn export_traces() -> Result<Exporter, TraceError> {
 }
 
 impl Exporter {
-    /// Sends what has not been sent yet, for a bounded time.
+    /// Sends the last spans, for a bounded time.
     pub async fn finish(self) {
         let Some(provider) = self.0 else { return };
         let flushed = tokio::task::spawn_blocking(move || provider.shutdown());
         match tokio::time::timeout(FLUSH_TIMEOUT, flushed).await {
             Ok(Ok(Ok(()))) => {}
-            _ => tracing::warn!("the last traces were not sent"),
+            _ => tracing::warn!("cannot send the last traces"),
         }
     }
 }
 
-/// What a span is, seen from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Somebody waits for our answer.
+    /// A caller waits for our answer.
     Server,
     /// Work of our own.
     Internal,
     /// A message is handled.
     Consumer,
-    /// We wait for somebody's answer.
+    /// We wait for the answer of another system.
     Client,
 }
 
-/// A piece of work with a beginning and an end: it ends when dropped. Nothing when tracing is off.
+/// A piece of work that ends when dropped. `None` while tracing is off.
 pub struct Span(Option<opentelemetry_sdk::trace::Span>);
 
 impl Span {
-    /// Begins work that `parent`, a W3C `traceparent`, led to; without one, a new trace.
+    /// Starts a span below `parent`, a W3C `traceparent`, or a new trace.
     pub fn begin(kind: Kind, name: impl Into<Cow<'static, str>>, parent: Option<&str>) -> Self {
         let Some(tracer) = TRACER.get() else { return Self(None) };
         let context = Context::new();
@@ -121,14 +114,14 @@ impl Span {
         Self(Some(SpanBuilder::from_name(name).with_kind(kind).start_with_context(tracer, &context)))
     }
 
-    /// Gives it a better name, known only now.
+    /// Renames it.
     pub fn named(&mut self, name: String) {
         if let Some(span) = &mut self.0 {
             span.update_name(name);
         }
     }
 
-    /// What the next one in the chain gets as its parent; `None` when tracing is off.
+    /// The parent of the next span; `None` while tracing is off.
     #[must_use]
     pub fn traceparent(&self) -> Option<String> {
         let context = self.0.as_ref()?.span_context();
@@ -136,14 +129,13 @@ impl Span {
         Some(format!("00-{trace}-{span}-{flags:02x}"))
     }
 
-    /// Adds what is worth knowing; no secrets, no personal data.
+    /// Adds an attribute; no secrets, no personal data.
     pub fn note(&mut self, name: &'static str, value: impl Into<Value>) {
         if let Some(span) = &mut self.0 {
             span.set_attribute(KeyValue::new(name, value));
         }
     }
 
-    /// Marks it as failed, because of this.
     pub fn failed(&mut self, why: impl Into<Cow<'static, str>>) {
         if let Some(span) = &mut self.0 {
             span.set_status(Status::error(why));
@@ -151,7 +143,7 @@ impl Span {
     }
 }
 
-/// The parent that a `traceparent` names; `None` when it has another form.
+/// Parses a `traceparent`.
 fn span_context(traceparent: &str) -> Option<SpanContext> {
     let mut parts = traceparent.split('-');
     let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);

@@ -4,7 +4,7 @@
 
 mod promql;
 
-use offers::telemetry::{Described, METRICS, Shape, Values};
+use offers::telemetry::{Described, METRICS, MetricKind, Values};
 use promql::{Selector, read};
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -85,9 +85,9 @@ fn panels() -> Vec<Panel> {
 fn declared(series: &str) -> Option<(&'static Described, BTreeSet<&'static str>)> {
     METRICS.iter().find_map(|metric| {
         let suffix = series.strip_prefix(metric.name)?;
-        let known = match metric.shape {
-            Shape::Histogram => ["_bucket", "_sum", "_count"].contains(&suffix),
-            Shape::Counter | Shape::Gauge => suffix.is_empty(),
+        let known = match metric.kind {
+            MetricKind::Histogram => ["_bucket", "_sum", "_count"].contains(&suffix),
+            MetricKind::Counter | MetricKind::Gauge => suffix.is_empty(),
         };
         let own = metric.labels.iter().map(|(label, _)| *label);
         let bucket = (suffix == "_bucket").then_some("le");

@@ -1,7 +1,7 @@
 //! What is counted is described, and what is described is counted.
 
 use crate::support::service::{Service, send};
-use offers::telemetry::{METRICS, Shape, manual};
+use offers::telemetry::{METRICS, MetricKind, manual};
 use reqwest::Method;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -57,10 +57,10 @@ fn every_metric_is_described_once_with_its_labels() {
     let described: Vec<_> = METRICS
         .iter()
         .map(|metric| {
-            let shape = match metric.shape {
-                Shape::Counter => "counter",
-                Shape::Gauge => "gauge",
-                Shape::Histogram => "histogram",
+            let shape = match metric.kind {
+                MetricKind::Counter => "counter",
+                MetricKind::Gauge => "gauge",
+                MetricKind::Histogram => "histogram",
             };
             let labels = metric.labels.iter().map(|(label, _)| (*label).to_owned()).collect();
             (metric.name.to_owned(), shape, labels)
@@ -81,7 +81,7 @@ fn names_follow_the_conventions() {
         let of_the_seed =
             ["activation_requests_total", "activation_processing_seconds"].contains(&metric.name);
         assert!(of_the_seed || metric.name.starts_with("offers_"), "{}", metric.name);
-        assert_eq!(metric.name.ends_with("_total"), metric.shape == Shape::Counter, "{}", metric.name);
+        assert_eq!(metric.name.ends_with("_total"), metric.kind == MetricKind::Counter, "{}", metric.name);
         assert!(!metric.about.is_empty() && !metric.about.contains('|'), "{}", metric.name);
     }
 }

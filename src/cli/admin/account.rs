@@ -1,4 +1,4 @@
-//! `offers account credit`: money comes in from outside.
+//! `offers account credit`: pays money into an account.
 
 use std::process::ExitCode;
 
@@ -13,29 +13,29 @@ use crate::app::accounts::{Adjustment, Direction};
 use crate::app::idempotency::IdempotentRequest;
 use crate::cli::admin;
 
-/// Whose idempotency keys these are: nobody else's.
+/// The owner of these idempotency keys.
 const CALLER: Uuid = Uuid::from_u128(0x0063_6c69);
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Verb {
-    /// Pays into the account of a user or a partner
+    /// Pay into the account of a user or a partner
     Credit(Credit),
 }
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Credit {
-    /// Whose: the id of a user or a partner, or a username
+    /// The id of a user or a partner, or a username
     owner: String,
-    /// How much, like 19.99
+    /// The amount, like 19.99
     #[arg(value_parser = admin::amount)]
     amount: Money,
-    /// Why, in your words; it is kept with what is done
+    /// The reason, in your words; it is recorded
     #[arg(long)]
     reason: String,
-    /// Your own reference, such as a receipt's number
+    /// Your own reference, such as the number of a receipt
     #[arg(long)]
     reference: Option<String>,
-    /// Repeat with the same key, and it is paid in once
+    /// A repeat with the same key pays in once
     #[arg(long)]
     idempotency_key: Option<String>,
     #[command(flatten)]

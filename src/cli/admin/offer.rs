@@ -1,4 +1,4 @@
-//! `offers offer create`: something that can be bought.
+//! `offers offer create`: creates an offer.
 
 use std::process::ExitCode;
 
@@ -14,7 +14,7 @@ use crate::cli::admin;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Verb {
-    /// Puts a new offer on sale
+    /// Create a new offer
     Create(Create),
 }
 
@@ -22,18 +22,18 @@ pub(in crate::cli) enum Verb {
 pub(in crate::cli) struct Create {
     #[arg(value_parser = name)]
     name: String,
-    /// Like 19.99; 0.00 is allowed
+    /// The price, like 19.99; 0.00 is allowed
     #[arg(long, value_parser = admin::amount)]
     price: Money,
-    /// How long it runs, in days
+    /// The duration of a subscription, in days
     #[arg(long, value_parser = days())]
     days: u32,
     #[arg(long, default_value = "", value_parser = description)]
     description: String,
-    /// Into the catalogue only: nobody can buy it yet
+    /// Not active: nobody can buy it yet
     #[arg(long)]
     inactive: bool,
-    /// Why, in your words; it is kept with what is done
+    /// The reason, in your words; it is recorded
     #[arg(long)]
     reason: Option<String>,
     #[command(flatten)]

@@ -1,5 +1,5 @@
-//! `offers partner create` and `rotate`: systems that sell for people, and what they call with. Keys and
-//! secrets are printed once; nothing can show them again.
+//! `offers partner create` and `rotate`: partners, their keys and webhook secrets. Keys and secrets are printed
+//! once and cannot be shown again.
 
 use std::process::ExitCode;
 
@@ -16,19 +16,19 @@ use crate::identity::{Actor, CallbackUrl, KeyId, PAGE_MAX};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Verb {
-    /// Makes a partner with a key and a webhook secret
+    /// Create a partner with a key and a webhook secret
     Create(Create),
-    /// Makes another key, or another webhook secret
+    /// Create another key, or another webhook secret
     Rotate(Rotate),
 }
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Create {
     name: String,
-    /// Where it is told what became of its purchases
+    /// The URL for callbacks
     #[arg(long, value_parser = CallbackUrl::parse)]
     callback_url: Option<CallbackUrl>,
-    /// Why, in your words; it is kept with what is done
+    /// The reason, in your words; it is recorded
     #[arg(long)]
     reason: Option<String>,
     #[command(flatten)]
@@ -39,15 +39,15 @@ pub(in crate::cli) struct Create {
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Rotate {
-    /// Which partner
+    /// The id of the partner
     id: Uuid,
-    /// Another webhook secret instead of a key; for a day the one before signs too
+    /// Create a webhook secret instead of a key; for a day the previous secret signs too
     #[arg(long, conflicts_with = "revoke_others")]
     webhook_secret: bool,
-    /// Takes back all its other keys: they are refused within a second
+    /// Revoke all other keys of the partner: they are refused within a second
     #[arg(long)]
     revoke_others: bool,
-    /// Why, in your words; it is kept with what is done
+    /// The reason, in your words; it is recorded
     #[arg(long)]
     reason: Option<String>,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `offers user create`: somebody who may log in.
+//! `offers user create`: creates a user.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use crate::identity::{NewUser, Roles};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Verb {
-    /// Makes a user; the password is asked for, or read from stdin
+    /// Create a user; the password is prompted for, or read from stdin
     Create(Create),
 }
 
@@ -24,10 +24,10 @@ pub(in crate::cli) struct Create {
     first_name: String,
     #[arg(long, default_value = "")]
     last_name: String,
-    /// user, admin or auditor; may be given several times
+    /// user, admin or auditor; may be repeated
     #[arg(long = "role", default_value = "user")]
     roles: Vec<String>,
-    /// Why, in your words; it is kept with what is done
+    /// The reason, in your words; it is recorded
     #[arg(long)]
     reason: Option<String>,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `offers load`: how many activations a running service takes, and how fast it finishes them.
+//! `offers load`: how many activations a running service accepts, and how fast it finishes them.
 
 mod accounts;
 mod connection;
@@ -22,7 +22,7 @@ use results::Results;
 use traffic::Plan;
 
 /// Each connection posts one activation after the other (a cheap offer, a fresh Idempotency-Key); every
-/// accepted one is followed to its final status. Exit code 1 when one was not final after 60 s.
+/// accepted one is followed to its final status. Exit code 1 if one was not final after 60 s.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The service, without /api/v1 [default: that of demo.json, else http://127.0.0.1:8080]
