@@ -13,8 +13,9 @@ pub const FLOORS: &[&[&str]] = &[
     &["bus", "external"],
     &["event_log"],
     &["projections", "identity"],
+    &["config"],
     &["telemetry"],
-    &["config", "backoff", "clock", "tls"],
+    &["backoff", "clock", "tls"],
     &["domain"],
 ];
 
