@@ -150,7 +150,8 @@ impl Fixture {
             self.succeed(id, AggregateCommand::UserOffer(subscription, activate)).await;
             subscription
         });
-        activations.buffer_unordered(256).collect().await
+        // More would wait for one of eight connections longer than the pool lets them.
+        activations.buffer_unordered(32).collect().await
     }
 
     async fn begin(&self, request: ActivationRequested) -> TransactionId {
