@@ -2,7 +2,7 @@
 
 use super::extract::fields::Fields;
 use super::extract::path::Id;
-use super::extract::values::line;
+use super::extract::rules::Line;
 use super::middleware::limits;
 use super::with_common_layers;
 use axum::body::Body;
@@ -18,7 +18,7 @@ use tower::ServiceExt;
 use uuid::Uuid;
 
 fn routes() -> Router {
-    let echo = |fields: Fields| async { fields.read(|fields| fields.required("name", line(1..=10))) };
+    let echo = |fields: Fields| async { fields.read(|fields| fields.required("name", &Line(1..=10))) };
     async fn panics() {
         panic!("a bug")
     }

@@ -13,7 +13,6 @@ mod openapi;
 mod problem;
 mod resources;
 mod server;
-#[allow(dead_code, reason = "used as soon as the other resources are converted")]
 mod values;
 
 pub use openapi::openapi_document;
@@ -24,7 +23,6 @@ use crate::app::App;
 use crate::config::Protection;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{delete, get, patch, post};
 use middleware::{limits, observe, rate_limit, request_span, security};
 use resources::{account, activation, admin, audit, auth, health, offers, partner, renewals, status};
 use std::sync::Arc;
@@ -107,37 +105,34 @@ fn api() -> OpenApiRouter<Shared> {
         .routes(routes!(account::transaction_detail))
         .routes(routes!(activation::activate))
         .routes(routes!(status::status))
-        .route("/partner/activate", post(partner::activate))
-        .route("/partner/validate/{reference}", get(partner::validate))
-        .route("/partner/transactions", get(partner::transactions))
-        .route("/partner/balance", get(partner::balance))
-        .route("/partner/callbacks/test", post(partner::test_callback))
-        .route("/partner/callbacks/{id}", get(partner::callback))
+        .routes(routes!(partner::activate))
+        .routes(routes!(partner::validate))
+        .routes(routes!(partner::transactions))
+        .routes(routes!(partner::balance))
+        .routes(routes!(partner::test_callback))
+        .routes(routes!(partner::callback))
         .routes(routes!(admin::users::create, admin::users::list_all))
         .routes(routes!(admin::users::detail, admin::users::change))
-        .route("/admin/accounts/{owner_id}", get(admin::accounts::detail))
-        .route("/admin/accounts/{owner_id}/credit", post(admin::accounts::credit))
-        .route("/admin/accounts/{owner_id}/debit", post(admin::accounts::debit))
-        .route("/admin/offers", post(admin::offers::create))
-        .route("/admin/offers/{id}", patch(admin::offers::change))
-        .route("/admin/partners", get(admin::partners::list_all).post(admin::partners::create))
-        .route("/admin/partners/{id}", get(admin::partners::detail).patch(admin::partners::change))
-        .route(
-            "/admin/partners/{id}/keys",
-            get(admin::partner_keys::list_all).post(admin::partner_keys::create),
-        )
-        .route("/admin/partners/{id}/keys/{key_id}", delete(admin::partner_keys::revoke))
-        .route("/admin/partners/{id}/webhook-secret", post(admin::partner_keys::rotate_secret))
-        .route("/admin/transactions", get(admin::transactions::list_all))
-        .route("/admin/callbacks", get(admin::callbacks::list_all))
-        .route("/admin/callbacks/{id}", get(admin::callbacks::detail))
-        .route("/admin/callbacks/{id}/resend", post(admin::callbacks::resend))
-        .route("/admin/parked", get(admin::parked::list_all))
-        .route("/admin/parked/{id}", get(admin::parked::detail))
-        .route("/admin/parked/{id}/requeue", post(admin::parked::requeue))
-        .route("/audit/events", get(audit::events))
-        .route("/audit/accounts/{owner_id}/balance", get(audit::balance))
-        .route("/audit/transactions/{id}", get(audit::transaction))
+        .routes(routes!(admin::accounts::detail))
+        .routes(routes!(admin::accounts::credit))
+        .routes(routes!(admin::accounts::debit))
+        .routes(routes!(admin::offers::create))
+        .routes(routes!(admin::offers::change))
+        .routes(routes!(admin::partners::list_all, admin::partners::create))
+        .routes(routes!(admin::partners::detail, admin::partners::change))
+        .routes(routes!(admin::partner_keys::list_all, admin::partner_keys::create))
+        .routes(routes!(admin::partner_keys::revoke))
+        .routes(routes!(admin::partner_keys::rotate_secret))
+        .routes(routes!(admin::transactions::list_all))
+        .routes(routes!(admin::callbacks::list_all))
+        .routes(routes!(admin::callbacks::detail))
+        .routes(routes!(admin::callbacks::resend))
+        .routes(routes!(admin::parked::list_all))
+        .routes(routes!(admin::parked::detail))
+        .routes(routes!(admin::parked::requeue))
+        .routes(routes!(audit::events))
+        .routes(routes!(audit::balance))
+        .routes(routes!(audit::transaction))
 }
 
 /// The layers of every request to `routes`, from the inside out: a trailing slash means nothing, a

@@ -1,7 +1,7 @@
 //! What the bodies of answers are made of: ids, money, moments, statuses, each with its schema.
 
 use crate::identity::{self, KeyId, Roles};
-use domain::{OfferId, PartnerId, SubscriptionId, Timestamp, TransactionId, UserId, transaction};
+use domain::{AccountId, OfferId, PartnerId, SubscriptionId, Timestamp, TransactionId, UserId, transaction};
 use serde::Serialize;
 use std::borrow::Cow;
 use utoipa::openapi::RefOr;
@@ -19,6 +19,12 @@ use uuid::Uuid;
 )]
 pub(crate) struct Id(Uuid);
 
+impl From<Uuid> for Id {
+    fn from(id: Uuid) -> Self {
+        Self(id)
+    }
+}
+
 macro_rules! ids {
     ($($id:ty),* $(,)?) => {$(
         impl From<$id> for Id {
@@ -29,7 +35,7 @@ macro_rules! ids {
     )*};
 }
 
-ids!(KeyId, OfferId, PartnerId, SubscriptionId, TransactionId, UserId);
+ids!(AccountId, KeyId, OfferId, PartnerId, SubscriptionId, TransactionId, UserId);
 
 /// An amount of the installation's one currency: digits, a point and two digits. Never a JSON number.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]

@@ -1,14 +1,15 @@
-//! The members of a request's body, read one by one; every one that is wrong is told at once.
+//! The members of a request's body, read one by one; all that are wrong are named at once.
 //!
-//! A reader that fails notes the error and gives a stand-in, and [`Fields::read`] lets no stand-in
-//! out: it answers the errors instead.
+//! A reader gives `None` for a member that is wrong, and notes the error; [`Fields::read`] answers the
+//! errors if there are any.
 
+use super::rules::Rule;
 use super::values::Expected;
 use crate::http::problem::{FieldError, Problem};
 use serde_json::value::RawValue;
 
 /// What a member that must be there is told when it is not.
-pub(super) const REQUIRED: &str = "is required";
+const REQUIRED: &str = "is required";
 
 /// How many errors are told at most: a body may have thousands of unknown members.
 const MAX_TOLD: usize = 50;
@@ -31,11 +32,12 @@ impl Fields {
         Self { members, asked: Vec::new(), errors: Vec::new() }
     }
 
-    /// Reads what the client sent; members that nobody asks for are ignored.
+    /// Reads what the client sent; members that nobody asks for are ignored. `reader` gives `None` only
+    /// after it noted an error.
     ///
     /// # Errors
     /// `invalid_request` with every field that is wrong.
-    pub(crate) fn read<T>(mut self, reader: impl FnOnce(&mut Self) -> T) -> Result<T, Problem> {
+    pub(crate) fn read<T>(mut self, reader: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, Problem> {
         let value = reader(&mut self);
         self.finish(value)
     }
@@ -44,7 +46,10 @@ impl Fields {
     ///
     /// # Errors
     /// `invalid_request` with every field that is wrong.
-    pub(crate) fn read_strictly<T>(mut self, reader: impl FnOnce(&mut Self) -> T) -> Result<T, Problem> {
+    pub(crate) fn read_strictly<T>(
+        mut self,
+        reader: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Result<T, Problem> {
         let value = reader(&mut self);
         for member in &self.members {
             if !self.asked.contains(&member.name.as_str()) {
@@ -63,9 +68,12 @@ impl Fields {
         names.iter().copied().filter(|name| !given(name)).collect()
     }
 
-    fn finish<T>(mut self, value: T) -> Result<T, Problem> {
+    fn finish<T>(mut self, value: Option<T>) -> Result<T, Problem> {
         self.errors.truncate(MAX_TOLD);
-        if self.errors.is_empty() { Ok(value) } else { Err(Problem::invalid(self.errors)) }
+        match value {
+            Some(value) if self.errors.is_empty() => Ok(value),
+            _ => Err(Problem::invalid(self.errors)),
+        }
     }
 
     /// Whether a member is there and not `null`, for bodies that come in several forms.
@@ -74,17 +82,12 @@ impl Fields {
     }
 
     /// A member that must be there.
-    pub(crate) fn required<T: Default>(
-        &mut self,
-        name: &'static str,
-        parse: impl FnOnce(&RawValue) -> Result<T, Expected>,
-    ) -> T {
+    pub(crate) fn required<T>(&mut self, name: &'static str, rule: &impl Rule<Value = T>) -> Option<T> {
         match self.find(name) {
-            Some(Ok(value)) => self.judge(name, parse(&value)).unwrap_or_default(),
-            Some(Err(())) => T::default(),
+            Some(value) => self.judge(name, rule.parse(&value.ok()?)),
             None => {
                 self.refuse(name, REQUIRED);
-                T::default()
+                None
             }
         }
     }
@@ -93,41 +96,36 @@ impl Fields {
     pub(crate) fn optional<T>(
         &mut self,
         name: &'static str,
-        parse: impl FnOnce(&RawValue) -> Result<T, Expected>,
-    ) -> Option<T> {
-        match self.find(name)? {
-            Ok(value) => self.judge(name, parse(&value)),
-            Err(()) => None,
+        rule: &impl Rule<Value = T>,
+    ) -> Option<Option<T>> {
+        match self.find(name) {
+            Some(value) => self.judge(name, rule.parse(&value.ok()?)).map(Some),
+            None => Some(None),
         }
     }
 
     /// A member of a partial change: it may be missing, but not `null`.
-    pub(crate) fn change<T>(
-        &mut self,
-        name: &'static str,
-        parse: impl FnOnce(&RawValue) -> Result<T, Expected>,
-    ) -> Option<T> {
-        if self.members.iter().any(|member| member.name == name && is_null(&member.value)) {
-            self.asked.push(name);
+    pub(crate) fn change<T>(&mut self, name: &'static str, rule: &impl Rule<Value = T>) -> Option<Option<T>> {
+        let value = self.optional(name, rule)?;
+        if value.is_none() && self.names(name) {
             self.refuse(name, "must not be null");
             return None;
         }
-        self.optional(name, parse)
+        Some(value)
     }
 
     /// A member of a partial change that takes something away when it is `null`.
-    pub(crate) fn change_or_clear<T>(
+    pub(crate) fn erasable<T>(
         &mut self,
         name: &'static str,
-        parse: impl FnOnce(&RawValue) -> Result<T, Expected>,
-    ) -> Option<Option<T>> {
-        let given = self.members.iter().any(|member| member.name == name);
-        let value = self.optional(name, parse);
-        given.then_some(value)
+        rule: &impl Rule<Value = T>,
+    ) -> Option<Option<Option<T>>> {
+        let value = self.optional(name, rule)?;
+        Some(self.names(name).then_some(value))
     }
 
     /// Whether a member is there, `null` or not.
-    pub(super) fn names(&self, name: &str) -> bool {
+    fn names(&self, name: &str) -> bool {
         self.members.iter().any(|member| member.name == name)
     }
 
@@ -137,7 +135,7 @@ impl Fields {
     }
 
     /// The value of `name` unless it is missing or null; `Err` when it is duplicated.
-    pub(super) fn find(&mut self, name: &'static str) -> Option<Result<Box<RawValue>, ()>> {
+    fn find(&mut self, name: &'static str) -> Option<Result<Box<RawValue>, ()>> {
         self.asked.push(name);
         let mut values = self.members.iter().filter(|member| member.name == name);
         let first = values.next()?;
@@ -148,7 +146,7 @@ impl Fields {
         (!is_null(&first.value)).then(|| Ok(first.value.clone()))
     }
 
-    pub(super) fn judge<T>(&mut self, name: &str, parsed: Result<T, Expected>) -> Option<T> {
+    fn judge<T>(&mut self, name: &str, parsed: Result<T, Expected>) -> Option<T> {
         parsed.map_err(|expected| self.refuse(name, &expected)).ok()
     }
 }
@@ -165,7 +163,8 @@ fn printable(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::extract::values::{boolean, integer, line, uuid};
+    use crate::http::extract::rules::{Boolean, Integer, Line, id};
+    use uuid::Uuid;
 
     fn raw(text: &str) -> Box<RawValue> {
         RawValue::from_string(text.to_owned()).expect("JSON")
@@ -180,10 +179,10 @@ mod tests {
     fn every_wrong_field_is_told_at_once() {
         let problem = fields(&[("offer_id", "7"), ("days", "0"), ("name", "\"a\\u0000\"")])
             .read(|fields| {
-                fields.required("offer_id", uuid);
-                fields.required("days", integer(1..=90));
-                fields.required("name", line(1..=10));
-                fields.required("gone", boolean);
+                fields.required("offer_id", &id::<Uuid>());
+                fields.required("days", &Integer(1..=90));
+                fields.required("name", &Line(1..=10));
+                fields.required("gone", &Boolean)
             })
             .expect_err("four are wrong");
         assert_eq!(format!("{problem:?}").matches("FieldError").count(), 4);
@@ -192,18 +191,18 @@ mod tests {
     #[test]
     fn a_doubled_member_is_refused_and_an_unknown_one_only_where_it_matters() {
         let twice = &[("a", "true"), ("a", "true")];
-        assert!(fields(twice).read(|fields| fields.required("a", boolean)).is_err());
-        assert!(fields(twice).read(|fields| fields.optional("a", boolean)).is_err());
+        assert!(fields(twice).read(|fields| fields.required("a", &Boolean)).is_err());
+        assert!(fields(twice).read(|fields| fields.optional("a", &Boolean)).is_err());
         let unknown = &[("a", "true"), ("b", "1")];
-        assert_eq!(fields(unknown).read(|fields| fields.required("a", boolean)).ok(), Some(true));
-        assert!(fields(unknown).read_strictly(|fields| fields.required("a", boolean)).is_err());
+        assert_eq!(fields(unknown).read(|fields| fields.required("a", &Boolean)).ok(), Some(true));
+        assert!(fields(unknown).read_strictly(|fields| fields.required("a", &Boolean)).is_err());
     }
 
     #[test]
     fn null_is_missing_except_in_a_change() {
         let null = &[("a", "null")];
-        assert!(fields(null).read(|fields| fields.required("a", boolean)).is_err());
-        assert_eq!(fields(null).read(|fields| fields.optional("a", boolean)).ok(), Some(None));
-        assert!(fields(null).read_strictly(|fields| fields.change("a", boolean)).is_err());
+        assert!(fields(null).read(|fields| fields.required("a", &Boolean)).is_err());
+        assert_eq!(fields(null).read(|fields| fields.optional("a", &Boolean)).ok(), Some(None));
+        assert!(fields(null).read_strictly(|fields| fields.change("a", &Boolean)).is_err());
     }
 }

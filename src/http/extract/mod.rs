@@ -7,10 +7,7 @@ pub(crate) mod idempotency;
 pub(crate) mod page;
 pub(crate) mod path;
 pub(crate) mod preferences;
-#[allow(dead_code, reason = "used as soon as the other resources are converted")]
 pub(crate) mod query;
-#[allow(dead_code, reason = "used as soon as the other resources are converted")]
 pub(crate) mod request;
-#[allow(dead_code, reason = "used as soon as the other resources are converted")]
 pub(crate) mod rules;
 pub(crate) mod values;

@@ -8,8 +8,6 @@ use super::values::Expected;
 use crate::http::context::Context;
 use crate::http::problem::Problem;
 use crate::http::problem::code::Code;
-use axum::Json;
-use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
@@ -75,17 +73,6 @@ impl PageParams {
     ) -> Page<T> {
         let next = next.map(|key| link(context, &encode(self.kind, &key)));
         Page { results: results.into_iter().collect(), next, previous: None }
-    }
-
-    /// The answer: the rows, and a link to what follows when `next` names the last row's key.
-    pub(crate) fn answer<T: Serialize>(
-        &self,
-        context: &Context,
-        results: Vec<T>,
-        next: Option<String>,
-    ) -> Response {
-        let next = next.map(|key| link(context, &encode(self.kind, &key)));
-        Json(Page { results, next, previous: None }).into_response()
     }
 }
 

@@ -5,7 +5,7 @@
 //! where a client is told all of them at once; it judges an amount as a number, not as the text that the
 //! client wrote; and it keeps one of two members of the same name, where we refuse both.
 
-use super::fields::{Fields, REQUIRED};
+use super::fields::Fields;
 use super::rules::Rule;
 use crate::http::problem::Problem;
 use serde_json::{Value, json};
@@ -25,64 +25,14 @@ pub(crate) trait Request: Sized {
     /// # Errors
     /// `invalid_request` with every member that is wrong.
     fn of(fields: Fields) -> Result<Self, Problem> {
-        let read = if Self::STRICT { Fields::read_strictly } else { Fields::read };
-        read(fields, Self::read)
-            .map(|value| value.expect("an error is noted for every member without a value"))
+        if Self::STRICT { fields.read_strictly(Self::read) } else { fields.read(Self::read) }
     }
 }
 
-/// The members of a body, read by rules. `None` is a member that is wrong, which the fields have noted.
-pub(crate) struct Members<'a>(pub(crate) &'a mut Fields);
-
-impl Members<'_> {
-    /// A member that must be there.
-    pub(crate) fn required<T>(&mut self, name: &'static str, rule: &impl Rule<Value = T>) -> Option<T> {
-        match self.0.find(name) {
-            Some(value) => self.0.judge(name, rule.parse(&value.ok()?)),
-            None => {
-                self.0.refuse(name, REQUIRED);
-                None
-            }
-        }
-    }
-
-    /// A member that may be missing or `null`.
-    pub(crate) fn optional<T>(
-        &mut self,
-        name: &'static str,
-        rule: &impl Rule<Value = T>,
-    ) -> Option<Option<T>> {
-        match self.0.find(name) {
-            Some(value) => self.0.judge(name, rule.parse(&value.ok()?)).map(Some),
-            None => Some(None),
-        }
-    }
-
-    /// A member of a partial change: it may be missing, but not `null`.
-    pub(crate) fn change<T>(&mut self, name: &'static str, rule: &impl Rule<Value = T>) -> Option<Option<T>> {
-        let value = self.optional(name, rule)?;
-        if value.is_none() && self.0.names(name) {
-            self.0.refuse(name, "must not be null");
-            return None;
-        }
-        Some(value)
-    }
-
-    /// A member of a partial change that takes something away when it is `null`.
-    pub(crate) fn erasable<T>(
-        &mut self,
-        name: &'static str,
-        rule: &impl Rule<Value = T>,
-    ) -> Option<Option<Option<T>>> {
-        let value = self.optional(name, rule)?;
-        Some(self.0.names(name).then_some(value))
-    }
-}
-
-/// The schema of a body, being written. Its methods are named like those of [`Members`].
+/// The schema of a body, being written. Its methods are named like those of [`Fields`].
 pub(crate) struct ObjectSchema(Value);
 
-/// What is said of a member beside its rule.
+/// The words about a member.
 pub(crate) struct Words<'a> {
     pub(crate) docs: &'a [&'a str],
     pub(crate) example: Option<Value>,
@@ -146,7 +96,7 @@ fn nullable(mut schema: Value) -> Value {
 }
 
 /// Makes a request of its members: `name: type = presence(rule)`, or `presence(rule, example)`, where the
-/// presence is a method of [`Members`]. With `strict` before its name, members that are not known are
+/// presence is a method of [`Fields`]. With `strict` before its name, members that are not known are
 /// errors.
 macro_rules! request {
     ($(#[doc = $doc:literal])* strict $name:ident { $($members:tt)* }) => {
@@ -163,8 +113,7 @@ macro_rules! request {
             const STRICT: bool = $strict;
 
             fn read(fields: &mut $crate::http::extract::fields::Fields) -> Option<Self> {
-                let mut members = $crate::http::extract::request::Members(fields);
-                $(let $member = members.$presence(stringify!($member), &$rule);)*
+                $(let $member = fields.$presence(stringify!($member), &$rule);)*
                 Some(Self { $($member: $member?,)* })
             }
         }

@@ -9,6 +9,9 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 /// Control characters, as the rules know them.
@@ -66,6 +69,26 @@ impl Rule for Amount {
     }
 }
 
+impl PartialSchema for Amount {
+    fn schema() -> RefOr<Schema> {
+        let string = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .min_length(Some(1))
+            .max_length(Some(11))
+            .pattern(Some(r"^[0-9]{1,8}(\.[0-9]{1,2})?$"));
+        let number = ObjectBuilder::new()
+            .schema_type(Type::Number)
+            .minimum(Some(0))
+            .maximum(Some(99_999_999.99))
+            .multiple_of(Some(0.01));
+        let what = "An amount: a string, or a JSON number, of at most 8 digits and two places, judged as it is \
+                    written (`1e2` is none).";
+        OneOfBuilder::new().item(string).item(number).description(Some(what)).examples(["19.99"]).into()
+    }
+}
+
+impl ToSchema for Amount {}
+
 /// An amount of more than nothing.
 pub(crate) struct PositiveAmount;
 
@@ -77,7 +100,7 @@ impl Rule for PositiveAmount {
     }
 
     fn schema(&self) -> Value {
-        Amount.schema()
+        Rule::schema(&Amount)
     }
 }
 
@@ -107,7 +130,7 @@ impl Rule for Integer {
     }
 
     fn schema(&self) -> Value {
-        json!({"type": "integer", "minimum": self.0.start(), "maximum": self.0.end()})
+        json!({"type": "integer", "format": "int32", "minimum": self.0.start(), "maximum": self.0.end()})
     }
 }
 

@@ -4,7 +4,6 @@
 //! Who needs a caller may be told 401, who sends a body 413, everybody below `/api/v1` 503. A handler
 //! names only the codes of its own, by [`refusals`].
 
-use super::headers;
 use crate::http::{API, Code};
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -42,12 +41,13 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
     }
     let repeatable = names_parameter(operation, "Idempotency-Key");
     complete_parameters(operation);
-    let mut sent = vec![headers::REQUEST_ID];
+    complete_body(operation);
+    let mut sent = vec!["X-Request-Id"];
     if path.starts_with(API) {
-        sent.extend([headers::RATE_LIMIT, headers::RATE_LIMIT_POLICY]);
+        sent.extend(["RateLimit", "RateLimit-Policy"]);
     }
     if repeatable {
-        sent.push(headers::IDEMPOTENT_REPLAYED);
+        sent.push("Idempotent-Replayed");
     }
     let own = operation.as_object_mut().and_then(|operation| operation.remove(REFUSALS));
     let responses = operation["responses"].as_object_mut().into_iter().flatten();
@@ -114,6 +114,17 @@ fn implied(path: &str, method: &str, operation: &Value) -> Vec<Code> {
     codes
 }
 
+/// An optional body, `Option<T>`, is one that may be missing; it is never `null`.
+fn complete_body(operation: &mut Value) {
+    let Some(schema) = operation.pointer_mut("/requestBody/content/application~1json/schema") else { return };
+    let Some(choices) = schema["oneOf"].as_array() else { return };
+    if choices.iter().any(|choice| choice["type"] == "null") {
+        let body = choices.iter().find(|choice| choice["type"] != "null").cloned();
+        *schema = body.unwrap_or_default();
+        operation["requestBody"]["required"] = false.into();
+    }
+}
+
 fn names_parameter(operation: &Value, name: &str) -> bool {
     operation["parameters"].as_array().into_iter().flatten().any(|parameter| parameter["name"] == name)
 }
@@ -134,7 +145,7 @@ fn complete_parameters(operation: &mut Value) {
             parameter["allowEmptyValue"] = true.into();
         }
     }
-    let everywhere = [headers::REQUEST_ID, headers::TRACEPARENT];
+    let everywhere = ["X-Request-Id", "traceparent"];
     parameters.extend(everywhere.map(|name| json!({"$ref": format!("#/components/parameters/{name}")})));
 }
 
@@ -143,16 +154,14 @@ fn refusal(status: &str, codes: &[Value]) -> Value {
     let names: Vec<_> = codes.iter().filter_map(Value::as_str).map(|code| format!("`{code}`")).collect();
     let status: StatusCode = status.parse().expect("refusals are by status");
     let more: &[&str] = match status {
-        StatusCode::UNAUTHORIZED => &[headers::WWW_AUTHENTICATE],
-        StatusCode::TOO_MANY_REQUESTS => {
-            &[headers::RETRY_AFTER, headers::RATE_LIMIT, headers::RATE_LIMIT_POLICY]
-        }
-        StatusCode::SERVICE_UNAVAILABLE => &[headers::RETRY_AFTER],
+        StatusCode::UNAUTHORIZED => &["WWW-Authenticate"],
+        StatusCode::TOO_MANY_REQUESTS => &["Retry-After", "RateLimit", "RateLimit-Policy"],
+        StatusCode::SERVICE_UNAVAILABLE => &["Retry-After"],
         _ => &[],
     };
     json!({
         "description": format!("{}: {}", status.canonical_reason().unwrap_or_default(), names.join(", ")),
-        "headers": references([headers::REQUEST_ID].iter().chain(more).copied()),
+        "headers": references(["X-Request-Id"].iter().chain(more).copied()),
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
     })
 }

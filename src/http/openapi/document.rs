@@ -1,16 +1,12 @@
-//! The OpenAPI document, put together of the operations.
+//! The OpenAPI document, made of the routes.
 
-use super::operation::Operation;
-use super::schemas::{self, Named};
-use super::{api, conventions, examples, headers, problems, texts};
-use crate::http::problem::Details;
-use crate::http::values;
-use serde_json::{Value, json};
+use super::{conventions, headers};
+use crate::http::extract::rules::Amount;
+use crate::http::problem::{Code, Details, FieldError};
+use crate::http::values::{Id, Role};
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 use utoipa::openapi::OpenApi;
-use utoipa::openapi::path::{PathItem, PathsBuilder};
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::tag::TagBuilder;
-use utoipa::openapi::{Components, ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApiBuilder, Tag};
 
 /// What holds for all operations.
 const DESCRIPTION: &str = include_str!("description.md");
@@ -29,86 +25,56 @@ const TAGS: [(&str, &str); 9] = [
 
 /// The document of the operations of `routes`.
 pub(crate) fn document(routes: OpenApi) -> Value {
-    let mut routed = serde_json::to_value(routes).expect("a document is JSON");
-    let paths = routed["paths"].as_object_mut().map(std::mem::take).unwrap_or_default();
-    let mut document = old();
-    document["servers"] = json!([{"url": "/"}]);
-    for (path, item) in conventions::apply(paths) {
-        match document["paths"].get_mut(&path).and_then(Value::as_object_mut) {
-            Some(known) => known.extend(item.as_object().cloned().unwrap_or_default()),
-            None => document["paths"][path] = item,
-        }
+    let mut routes = serde_json::to_value(routes).expect("a document is JSON");
+    let paths = routes["paths"].as_object_mut().map(std::mem::take).unwrap_or_default();
+    let mut schemas = routes["components"]["schemas"].as_object_mut().map(std::mem::take).unwrap_or_default();
+    // Named by rules and conventions, which are not part of any operation's types.
+    for (name, schema) in [
+        named::<Id>(),
+        named::<Role>(),
+        named::<Amount>(),
+        named::<Code>(),
+        named::<FieldError>(),
+        named::<Details>(),
+    ] {
+        schemas.insert(name, schema);
     }
-    for (name, schema) in routed["components"]["schemas"].as_object().into_iter().flatten() {
-        document["components"]["schemas"][name] = schema.clone();
-    }
-    examples::filled_in(texts::spelled_out(document))
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Offers",
+            "description": DESCRIPTION,
+            "license": {"name": "MIT", "identifier": "MIT"},
+            "version": env!("CARGO_PKG_VERSION"),
+        },
+        "servers": [{"url": "/"}],
+        "tags": TAGS.map(|(name, what)| json!({"name": name, "description": what})),
+        "paths": conventions::apply(paths),
+        "components": {
+            "schemas": schemas,
+            "headers": headers::sent(),
+            "parameters": headers::taken(),
+            "securitySchemes": security_schemes(),
+        },
+    })
 }
 
-/// What is not yet described where it is handled.
-fn old() -> Value {
-    let operations = api::operations();
-    let paths = operations.iter().fold(PathsBuilder::new(), |paths, operation| {
-        paths.path(&operation.path, PathItem::new(operation.method.clone(), operation.build()))
+fn named<T: ToSchema>() -> (String, Value) {
+    (T::name().into_owned(), serde_json::to_value(T::schema()).expect("a schema is JSON"))
+}
+
+fn security_schemes() -> Map<String, Value> {
+    let bearer = json!({
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "The `access` token of a login.",
     });
-    let info = InfoBuilder::new()
-        .title("Offers")
-        .version(env!("CARGO_PKG_VERSION"))
-        .description(Some(DESCRIPTION))
-        .license(Some(LicenseBuilder::new().name("MIT").identifier(Some("MIT")).build()));
-    let document = OpenApiBuilder::new()
-        .info(info.build())
-        .tags(Some(tags()))
-        .paths(paths.build())
-        .components(Some(components(&operations)))
-        .build();
-    let mut document = serde_json::to_value(document).expect("a document is JSON");
-    allow_empty_queries(&mut document);
-    document
-}
-
-/// A parameter of a query that is empty counts as missing.
-fn allow_empty_queries(document: &mut Value) {
-    let operations = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
-    let operations = operations.filter_map(Value::as_object_mut).flat_map(|path| path.values_mut());
-    let parameters = operations.filter_map(|operation| operation["parameters"].as_array_mut()).flatten();
-    for parameter in parameters.filter(|parameter| parameter["in"] == "query") {
-        parameter["allowEmptyValue"] = true.into();
-    }
-}
-
-fn tags() -> Vec<Tag> {
-    TAGS.iter().map(|(name, what)| TagBuilder::new().name(*name).description(Some(*what)).build()).collect()
-}
-
-fn components(operations: &[Operation]) -> Components {
-    let mut named: Vec<Named> =
-        operations.iter().flat_map(|operation| operation.schemas.iter().cloned()).collect();
-    schemas::name::<Details>(&mut named);
-    schemas::name::<values::Id>(&mut named);
-    schemas::name::<values::Role>(&mut named);
-    let mut components = ComponentsBuilder::new().schemas_from_iter(named);
-    for (name, response) in problems::shared() {
-        components = components.response(name, response);
-    }
-    for (name, example) in problems::examples() {
-        components = components.example(name, example);
-    }
-    for (name, header) in headers::sent() {
-        components = components.header(name, header);
-    }
-    for (name, parameter) in headers::taken() {
-        components = components.parameter(name, parameter);
-    }
-    components.security_scheme("Bearer", bearer()).security_scheme("ApiKey", api_key()).build()
-}
-
-fn bearer() -> SecurityScheme {
-    let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT");
-    SecurityScheme::Http(scheme.description(Some("The `access` token of a login.")).build())
-}
-
-fn api_key() -> SecurityScheme {
-    let what = "A partner's key: the whole value is `ApiKey <key>`.";
-    SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description("Authorization", what)))
+    let api_key = json!({
+        "type": "apiKey",
+        "in": "header",
+        "name": "Authorization",
+        "description": "A partner's key: the whole value is `ApiKey <key>`.",
+    });
+    [("Bearer".to_owned(), bearer), ("ApiKey".to_owned(), api_key)].into_iter().collect()
 }

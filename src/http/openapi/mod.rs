@@ -1,23 +1,14 @@
 //! What the service says about itself: its HTTP interface (OpenAPI), its events (AsyncAPI and JSON
 //! Schemas), and pages to read them with. All of it comes out of the binary; nothing is fetched.
 
-mod answer;
-#[expect(dead_code, reason = "bodies are described here, not made")]
-mod api;
 mod asyncapi;
-mod caller;
 mod conventions;
 mod document;
 mod events;
-mod examples;
 mod headers;
-mod operation;
 mod pages;
-mod problems;
-mod schemas;
 #[cfg(test)]
 mod tests;
-mod texts;
 
 pub(crate) use conventions::refusals;
 

@@ -2,15 +2,17 @@
 
 use crate::app::history::At;
 use crate::event_log::Filter;
-use crate::http::Shared;
 use crate::http::context::Context;
 use crate::http::extract::caller::Auditor;
-use crate::http::extract::page::PageParams;
-use crate::http::extract::path::Id;
+use crate::http::extract::page::{Page, PageParams};
+use crate::http::extract::path;
 use crate::http::extract::preferences;
 use crate::http::extract::query::{self, Parameters};
 use crate::http::extract::values::{Expected, parse_uuid};
+use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
+use crate::http::values::{Id, Money, Position, Time, With};
+use crate::http::{Code, Shared};
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -20,14 +22,140 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use domain::{Recorded, TransactionId};
 use futures::TryStreamExt;
+use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, OneOfBuilder, Schema, SchemaFormat, Type};
+use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 const NDJSON: &str = "application/x-ndjson";
 
-/// `GET /audit/events/`: a page as JSON, or with `Accept: application/x-ndjson` all records to the head.
+/// A record as it is exported.
+const LINE: &str = concat!(
+    r#"{"position":2,"event_id":"0190b0c5-6f7a-7cc2-9d5e-0c2c5f3f4a11","aggregate_type":"Transaction","#,
+    r#""aggregate_id":"0190b0c5-6f7a-7cc2-9d5e-0c2c5f3f4a11","sequence":2,"event_type":"Processing","#,
+    r#""event_version":"1.0","recorded_at":"2026-11-22T08:30:00.123456Z","#,
+    r#""payload":{"type":"Processing","attempt":1},"metadata":{"actor":"system:processor"}}"#,
+    "\n"
+);
+
+/// A transaction's events.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TransactionRecords {
+    transaction_id: Id,
+    #[schema(value_type = Vec<records::Record>, min_items = 1)]
+    events: Vec<Box<RawValue>>,
+}
+
+/// What an owner had then.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BalanceThen {
+    balance: Money,
+    /// The last event that counts; 0 before the first.
+    #[schema(value_type = u64, minimum = 0, example = 42)]
+    position: i64,
+    /// When that event was recorded.
+    #[schema(required)]
+    recorded_at: Option<Time>,
+}
+
+type RecordWithLeafHashPage = Page<With<records::Record, records::LeafHash>>;
+
+/// Records leave as the bytes that the log keeps, because these are hashed; here are only their schemas.
+#[expect(dead_code, reason = "shows the bytes of the log")]
+mod records {
+    use super::{Id, Position, Time};
+    use std::collections::BTreeMap;
+    use utoipa::ToSchema;
+
+    /// One event as the log keeps it.
+    #[derive(ToSchema)]
+    #[serde(deny_unknown_fields)]
+    pub(super) struct Record {
+        position: Position,
+        event_id: Id,
+        aggregate_type: AggregateType,
+        aggregate_id: Id,
+        /// Of the event in its aggregate, from 1.
+        #[schema(minimum = 1, example = 1)]
+        sequence: u64,
+        #[schema(example = "Processing")]
+        event_type: String,
+        #[schema(example = "1.0")]
+        event_version: String,
+        recorded_at: Time,
+        payload: Payload,
+        metadata: Metadata,
+    }
+
+    /// One event as the log keeps it, and its leaf in the Merkle tree.
+    #[derive(ToSchema)]
+    #[serde(deny_unknown_fields)]
+    pub(super) struct LeafHash {
+        /// SHA-256 of a zero byte and the record line, in base64.
+        #[schema(pattern = "^[A-Za-z0-9+/]{43}=$", example = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=")]
+        leaf_hash: String,
+    }
+
+    #[derive(ToSchema)]
+    enum AggregateType {
+        Transaction,
+        UserOffer,
+        Offer,
+        Account,
+    }
+
+    /// What happened: the event's `type` and its members, as `/schemas/<aggregate>.<event>/1.0.json` says.
+    #[derive(ToSchema)]
+    struct Payload {
+        #[schema(example = "Processing")]
+        r#type: String,
+    }
+
+    /// Who asked, within which chain, and what people wrote: strings only.
+    #[derive(ToSchema)]
+    #[schema(example = json!({"correlation_id": "0190b0c5-6f7a-7cc2-9d5e-0c2c5f3f4a11", "actor": "system:processor"}))]
+    struct Metadata(BTreeMap<String, String>);
+}
+
+/// A position, or a time in RFC 3339.
+struct PositionOrTime;
+
+impl PartialSchema for PositionOrTime {
+    fn schema() -> RefOr<Schema> {
+        let position =
+            ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(i64::MAX));
+        let time = ObjectBuilder::new().schema_type(Type::String);
+        let time = time.format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
+        OneOfBuilder::new().item(position).item(time).into()
+    }
+}
+
+impl ToSchema for PositionOrTime {}
+
+/// The log, in order
+///
+/// A page as JSON; with `Accept: application/x-ndjson` a stream of records from `after` to the head, one a
+/// line, without `leaf_hash`: each line without its newline is what the Merkle tree hashes.
+#[utoipa::path(get, path = "/audit/events", security(("Bearer" = ["auditor"]), ("Bearer" = ["admin"])),
+    params(
+        ("after" = i64, Query, description = "The position before the first that is wanted.", minimum = 0,
+            maximum = 9_223_372_036_854_775_807_i64),
+        ("aggregate_type" = String, Query, description = "Only those of such aggregates.", max_length = 200,
+            format = "line", pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"),
+        ("aggregate_id" = Id, Query, description = "Only those of this aggregate."),
+        ("event_type" = String, Query, description = "Only those of this type.", max_length = 200,
+            format = "line", pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"),
+        PageParams,
+    ),
+    responses((status = 200, description = "Events.", content(
+        (RecordWithLeafHashPage = "application/json"),
+        (String = "application/x-ndjson", example = json!(LINE)),
+    ))))]
 pub(crate) async fn events(
     State(app): State<Shared>,
     _auditor: Auditor,
@@ -45,36 +173,53 @@ pub(crate) async fn events(
         return Ok(([(header::CONTENT_TYPE, NDJSON)], lines).into_response());
     }
     let slice = app.history.page(&filter, after, params.limit).await?;
-    let items = slice.items.iter().map(with_leaf_hash).collect();
-    Ok(params.answer(&context, items, slice.next.map(|position| position.to_string())))
+    let items = slice.items.iter().map(with_leaf_hash);
+    let page = params.page(&context, items, slice.next.map(|position| position.to_string()));
+    Ok(Json(page).into_response())
 }
 
-/// `GET /audit/transactions/{id}/`: what happened to a transaction and to the subscription it caused.
+/// What happened to a transaction
+///
+/// Its events and those of the subscription that it began or extended, in log order.
+#[utoipa::path(get, path = "/audit/transactions/{id}", security(("Bearer" = ["auditor"]), ("Bearer" = ["admin"])),
+    params(("id" = Id, Path, description = "The transaction.")),
+    responses((status = 200, description = "Records in log order.", body = TransactionRecords)),
+    extensions(("x-refusals" = json!(refusals(&[Code::TransactionNotFound])))))]
 pub(crate) async fn transaction(
     State(app): State<Shared>,
     _auditor: Auditor,
-    Id(id): Id<TransactionId>,
-) -> Result<Json<Value>, Problem> {
+    path::Id(id): path::Id<TransactionId>,
+) -> Result<Json<TransactionRecords>, Problem> {
     let events = app.history.of_transaction(id).await?;
-    let records: Vec<_> = events.iter().map(|event| raw(event.line())).collect();
-    Ok(Json(json!({"transaction_id": id, "events": records})))
+    let events = events.iter().map(|event| raw(event.line())).collect();
+    Ok(Json(TransactionRecords { transaction_id: id.into(), events }))
 }
 
-/// `GET /audit/accounts/{owner_id}/balance/?at=<position or time>`: what the owner had once that event was
-/// in; without `at`, once the last one was. Beyond the head of the log it is as of the head.
+/// What a user or a partner had
+///
+/// Folded from the events up to `at`, that one included; without `at` from all. Beyond the end of the log it
+/// is as of the end.
+#[utoipa::path(get, path = "/audit/accounts/{owner_id}/balance",
+    security(("Bearer" = ["auditor"]), ("Bearer" = ["admin"])),
+    params(
+        ("owner_id" = Id, Path, description = "The user or partner."),
+        ("at" = inline(PositionOrTime), Query, description = "A position, or a time in RFC 3339."),
+    ),
+    responses((status = 200, description = "The balance as of then.", body = BalanceThen)),
+    extensions(("x-refusals" = json!(refusals(&[Code::AccountNotFound])))))]
 pub(crate) async fn balance(
     State(app): State<Shared>,
     _auditor: Auditor,
-    Id(owner): Id<Uuid>,
+    path::Id(owner): path::Id<Uuid>,
     parameters: Parameters,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<BalanceThen>, Problem> {
     let at = parameters.read(|parameters| parameters.optional("at", position_or_time))?;
     let found = app.history.balance_at(owner, at).await?;
-    Ok(Json(json!({
-        "balance": found.balance,
-        "position": found.position,
-        "recorded_at": found.recorded_at,
-    })))
+    Ok(Json(BalanceThen {
+        balance: found.balance.into(),
+        position: found.position,
+        recorded_at: found.recorded_at.map(Into::into),
+    }))
 }
 
 fn position_or_time(text: &str) -> Result<At, Expected> {

@@ -1,25 +1,26 @@
 //! `/partner`: systems that sell for people, each on its own float account. A user may activate and
 //! validate here too, for itself alone.
 
-use super::activation::count;
+use super::activation::{BeginStatus, count};
 use crate::app::idempotency::IdempotentRequest;
 use crate::app::partner_activate::{Accepted, PartnerActivation, Reference};
-use crate::http::Shared;
 use crate::http::context::Context;
 use crate::http::extract::caller::Partner;
 use crate::http::extract::fields::Fields;
-use crate::http::extract::idempotency;
-use crate::http::extract::page::PageParams;
-use crate::http::extract::path::Id;
+use crate::http::extract::idempotency::{self, IdempotencyKeyHeader};
+use crate::http::extract::page::{Page, PageParams};
+use crate::http::extract::path;
 use crate::http::extract::query::{Parameters, text, variant};
-use crate::http::extract::values::{amount, line, uuid};
+use crate::http::extract::request::{Request, request};
+use crate::http::extract::rules::{Amount, Line, id};
 use crate::http::headers::IDEMPOTENT_REPLAYED;
+use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
-use crate::http::problem::code::Code;
 use crate::http::problem::mapping::no_such_callback;
-use crate::http::values::Status;
+use crate::http::values::{self, Currency, Id, Status, Time};
+use crate::http::{Code, Shared};
 use crate::identity::Caller;
-use crate::processors::callbacks::ValidateAnswer;
+use crate::processors::callbacks;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -28,19 +29,168 @@ use domain::ids::IdempotencyKey;
 use domain::{Money, OfferId, UserId};
 use projections::TransactionView;
 use projections::transaction::PartnerFilter;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use strum::VariantNames;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 /// What an activation cannot do without.
 const NEEDED: [&str; 3] = ["user_id", "offer_id", "amount"];
 /// The longest reference of a partner, in characters.
 const MAX_REFERENCE: usize = 200;
-/// The longest URL that is looked at, in characters: more is none that could be registered.
+/// The longest URL that is looked at, in characters: a longer one cannot be registered.
 const MAX_URL: usize = 4096;
-/// How much of a reference that is none is said back, in characters.
+/// Characters of an invalid reference that are echoed.
 const MAX_ECHO: usize = 64;
 
-/// `POST /partner/activate/`: 201 once the money is reserved.
+request! {
+    /// What is bought, for whom, for how much.
+    PartnerActivateRequest {
+        user_id: UserId = required(id::<UserId>()),
+        offer_id: OfferId = required(id::<OfferId>()),
+        /// The price, as the partner knows it.
+        amount: Money = required(Amount),
+        /// The partner's own reference; repeats are recognised by it.
+        partner_reference: Option<String> = optional(Line(1..=MAX_REFERENCE), "order-7"),
+        /// Where the callback goes instead of the registered URL; of the same origin.
+        callback_url: Option<String> = optional(Line(1..=MAX_URL), Value::Null),
+    }
+}
+
+/// A transaction has begun.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Sold {
+    #[schema(value_type = ReferenceText)]
+    reference: String,
+    transaction_id: Id,
+    status: BeginStatus,
+    #[schema(example = "Activation request received")]
+    message: &'static str,
+}
+
+/// Our reference for a partner's transaction.
+#[derive(ToSchema)]
+#[schema(as = Reference, pattern = "^REF-[A-Z0-9]{12}$", example = "REF-0123456789AB")]
+#[expect(dead_code, reason = "shows a text")]
+struct ReferenceText(String);
+
+/// A transaction as the partner who asked for it sees it; the `data` of a callback.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Validation {
+    #[schema(value_type = ReferenceText)]
+    reference: Option<String>,
+    #[schema(required, example = "order-7")]
+    partner_reference: Option<String>,
+    transaction_id: Id,
+    user_id: Id,
+    offer_id: Id,
+    amount: values::Money,
+    status: Status,
+    created_at: Time,
+    updated_at: Time,
+    /// Always true.
+    is_valid: bool,
+}
+
+/// What is available.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FloatBalance {
+    balance: values::Money,
+    currency: Currency,
+}
+
+/// A ping is on its way.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PingSent {
+    /// Of the callback.
+    id: Id,
+    #[schema(example = "A ping is on its way to the registered URL")]
+    message: &'static str,
+}
+
+/// Something that a partner is told.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Callback {
+    id: Id,
+    /// The `webhook-id` that the receiver sees.
+    webhook_id: Id,
+    #[schema(value_type = CallbackType)]
+    r#type: String,
+    /// About what; null for a ping.
+    #[schema(required)]
+    transaction_id: Option<Id>,
+    #[schema(example = "https://shop.example/hook")]
+    url: String,
+    #[schema(value_type = CallbackStatus)]
+    status: callbacks::Status,
+    /// Tries since it was made or sent again.
+    #[schema(value_type = u32, minimum = 0, example = 1)]
+    attempts: i32,
+    /// Null unless it is pending.
+    #[schema(required, example = json!(null))]
+    next_attempt_at: Option<Time>,
+    /// The HTTP status of the last try.
+    #[schema(required, example = 200)]
+    last_status: Option<i32>,
+    /// Why the last try did not count.
+    #[schema(required, example = json!(null))]
+    last_error: Option<String>,
+    created_at: Time,
+    #[schema(required)]
+    delivered_at: Option<Time>,
+}
+
+/// What is told.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "shows the types of callbacks, which are texts")]
+pub(crate) enum CallbackType {
+    #[serde(rename = "transaction.succeeded")]
+    Succeeded,
+    #[serde(rename = "transaction.failed")]
+    Failed,
+    #[serde(rename = "ping")]
+    Ping,
+}
+
+/// Where a callback stands: to be tried, taken by the receiver, given up until a person looks, without
+/// an endpoint.
+pub(crate) struct CallbackStatus;
+
+impl PartialSchema for CallbackStatus {
+    fn schema() -> RefOr<Schema> {
+        let what = "Where a callback stands: to be tried, taken by the receiver, given up until a person \
+                    looks, without an endpoint.";
+        let names = callbacks::Status::VARIANTS.iter().copied();
+        let text = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names));
+        text.description(Some(what)).into()
+    }
+}
+
+impl ToSchema for CallbackStatus {}
+
+type ValidationPage = Page<Validation>;
+
+/// Activate an offer for a user
+///
+/// A partner acts for any user, on its own float account; a user for itself alone, on its own balance.
+/// `partner_reference` is the idempotency key if it is there, and the header is then not looked at. Errors
+/// are checked in this order: missing fields, another's user, a reused key, user, offer, amount, balance.
+#[utoipa::path(post, path = "/partner/activate", security(("Bearer" = []), ("ApiKey" = [])),
+    params(IdempotencyKeyHeader),
+    request_body = PartnerActivateRequest,
+    responses((status = 201, description = "The money is reserved.", body = Sold, headers(("Location")))),
+    extensions(("x-refusals" = json!(refusals(&[
+        Code::MissingFields, Code::NotAuthorizedForUser, Code::UnknownUser, Code::UnknownOffer,
+        Code::AmountMismatch, Code::InsufficientBalance, Code::CallbackUrlNotAllowed, Code::Conflict,
+    ])))))]
 pub(crate) async fn activate(
     State(app): State<Shared>,
     caller: Caller,
@@ -49,7 +199,7 @@ pub(crate) async fn activate(
     fields: Fields,
 ) -> Result<Response, Problem> {
     let answer = async {
-        let activation = Wish::read(fields)?.of(&caller, &headers)?;
+        let activation = PartnerActivateRequest::from_fields(fields)?.by(&caller, &headers)?;
         let metadata = context.metadata(caller.actor().to_string());
         Ok::<_, Problem>(app.activations.activate_for_partner(&activation, metadata).await?)
     };
@@ -58,33 +208,15 @@ pub(crate) async fn activate(
     Ok(accepted(&answer?))
 }
 
-/// What the body asks for.
-struct Wish {
-    user_id: UserId,
-    offer_id: OfferId,
-    amount: Money,
-    partner_reference: Option<String>,
-    callback_url: Option<String>,
-}
-
-impl Wish {
-    fn read(fields: Fields) -> Result<Self, Problem> {
+impl PartnerActivateRequest {
+    fn from_fields(fields: Fields) -> Result<Self, Problem> {
         let missing = fields.missing(&NEEDED);
-        if !missing.is_empty() {
-            return Err(Problem::missing(&missing));
-        }
-        fields.read(|fields| Self {
-            user_id: UserId(fields.required("user_id", uuid)),
-            offer_id: OfferId(fields.required("offer_id", uuid)),
-            amount: fields.required("amount", amount),
-            partner_reference: fields.optional("partner_reference", line(1..=MAX_REFERENCE)),
-            callback_url: fields.optional("callback_url", line(1..=MAX_URL)),
-        })
+        if missing.is_empty() { Self::of(fields) } else { Err(Problem::missing(&missing)) }
     }
 
     /// The same from somebody who may ask for it. The caller's own reference is the key; a header beside
     /// it is not even looked at.
-    fn of(self, caller: &Caller, headers: &HeaderMap) -> Result<PartnerActivation, Problem> {
+    fn by(self, caller: &Caller, headers: &HeaderMap) -> Result<PartnerActivation, Problem> {
         if !PartnerActivation::is_open_to(caller, self.user_id) {
             let detail = "A user may activate for itself alone";
             return Err(Problem::new(Code::NotAuthorizedForUser, detail));
@@ -114,12 +246,12 @@ impl Wish {
 
 fn accepted(accepted: &Accepted) -> Response {
     let reference = accepted.reference.as_str();
-    let body = json!({
-        "reference": reference,
-        "transaction_id": accepted.transaction_id,
-        "status": "PENDING",
-        "message": "Activation request received",
-    });
+    let body = Sold {
+        reference: reference.to_owned(),
+        transaction_id: accepted.transaction_id.into(),
+        status: BeginStatus::Pending,
+        message: "Activation request received",
+    };
     let location = format!("/api/v1/partner/validate/{reference}/");
     let mut response = (StatusCode::CREATED, [(header::LOCATION, location)], Json(body)).into_response();
     if accepted.replayed {
@@ -128,19 +260,27 @@ fn accepted(accepted: &Accepted) -> Response {
     response
 }
 
-/// `GET /partner/validate/{reference}/`: for the partner who asked for it, and for the user who got it.
+/// What became of a transaction
+///
+/// For the partner who asked for it, and for the user it is for. The error has the members `reference` and
+/// `is_valid` (false) too.
+#[utoipa::path(get, path = "/partner/validate/{reference}", security(("Bearer" = []), ("ApiKey" = [])),
+    params(("reference" = String, Path, description = "Ours: `REF-…`.", min_length = 1, max_length = 200,
+        example = "REF-0123456789AB")),
+    responses((status = 200, description = "The transaction.", body = Validation)),
+    extensions(("x-refusals" = json!(refusals(&[Code::TransactionNotFound])))))]
 pub(crate) async fn validate(
     State(app): State<Shared>,
     caller: Caller,
     path: Option<Path<String>>,
-) -> Result<Json<ValidateAnswer>, Problem> {
+) -> Result<Json<Validation>, Problem> {
     let text = path.map(|Path(text)| text).unwrap_or_default();
     let found = match Reference::parse(&text) {
         Some(reference) => app.statuses.find_by_reference(&reference).await?,
         None => None,
     };
     let view = found.filter(|view| concerns(view, &caller)).ok_or_else(|| no_such_reference(&text))?;
-    let mut answer = ValidateAnswer::from(&view);
+    let mut answer = Validation::from(&view);
     if view.request.partner_id.is_some() && matches!(caller, Caller::User { .. }) {
         answer.partner_reference = None; // the partner's own business
     }
@@ -161,13 +301,23 @@ fn no_such_reference(text: &str) -> Problem {
         .with("is_valid", false)
 }
 
-/// `GET /partner/transactions/?partner_reference=&status=`
+/// The partner's transactions, newest first
+///
+/// For a partner who never got the answer: look for your own reference.
+#[utoipa::path(get, path = "/partner/transactions", security(("ApiKey" = [])),
+    params(
+        ("partner_reference" = String, Query, description = "The partner's own reference.", max_length = 200,
+            format = "line", pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"),
+        ("status" = Status, Query, description = "Only those with this status."),
+        PageParams,
+    ),
+    responses((status = 200, description = "The caller's transactions.", body = ValidationPage)))]
 pub(crate) async fn transactions(
     State(app): State<Shared>,
     Partner(partner): Partner,
     context: Context,
     parameters: Parameters,
-) -> Result<Response, Problem> {
+) -> Result<Json<ValidationPage>, Problem> {
     let (params, (partner_reference, status)) =
         PageParams::read(parameters, "partner_transactions", |parameters| {
             let reference = parameters.optional("partner_reference", text);
@@ -177,54 +327,83 @@ pub(crate) async fn transactions(
     if let Some(reference) = partner_reference {
         let found = app.statuses.find_by_partner_reference(partner, reference).await?;
         let found = found.filter(|view| status.is_none_or(|status| view.status == status));
-        return Ok(params.answer(&context, found.iter().map(ValidateAnswer::from).collect(), None));
+        return Ok(Json(params.page(&context, found.iter().map(Validation::from), None)));
     }
     let filter = PartnerFilter { partner_reference: None, status };
     let slice = app.statuses.list_for_partner(partner, filter, after, params.limit).await?;
-    let items = slice.items.iter().map(ValidateAnswer::from).collect();
-    Ok(params.answer(&context, items, slice.next.map(|key| key.to_string())))
+    let items = slice.items.iter().map(Validation::from);
+    Ok(Json(params.page(&context, items, slice.next.map(|key| key.to_string()))))
 }
 
-/// `GET /partner/balance/`: what the float account has now.
+/// Balance of the float account
+#[utoipa::path(get, path = "/partner/balance", security(("ApiKey" = [])),
+    responses((status = 200, description = "What is available.", body = FloatBalance)))]
 pub(crate) async fn balance(
     State(app): State<Shared>,
     Partner(partner): Partner,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<FloatBalance>, Problem> {
     let balance = app.accounts.balance(partner.into()).await?;
-    Ok(Json(json!({"balance": balance.balance, "currency": app.currency})))
+    Ok(Json(FloatBalance { balance: balance.balance.into(), currency: Currency(app.currency.clone()) }))
 }
 
-/// `POST /partner/callbacks/test/`: a signed `ping` to the registered URL.
+/// Try the callback
+///
+/// A signed `ping` goes to the registered URL.
+#[utoipa::path(post, path = "/partner/callbacks/test", security(("ApiKey" = [])),
+    responses((status = 202, description = "On its way.", body = PingSent, headers(("Location")))),
+    extensions(("x-refusals" = json!(refusals(&[Code::Conflict, Code::PartnerNotFound])))))]
 pub(crate) async fn test_callback(
     State(app): State<Shared>,
     Partner(partner): Partner,
 ) -> Result<impl IntoResponse, Problem> {
     let id = app.callbacks.enqueue_ping(partner).await?;
     let location = format!("/api/v1/partner/callbacks/{id}/");
-    let body = json!({"id": id, "message": "A ping is on its way to the registered URL"});
+    let body = PingSent { id: id.into(), message: "A ping is on its way to the registered URL" };
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(body)))
 }
 
-/// `GET /partner/callbacks/{id}/`: what became of a ping, or of any callback to this partner.
+/// What became of a callback
+#[utoipa::path(get, path = "/partner/callbacks/{id}", security(("ApiKey" = [])),
+    params(("id" = Id, Path, description = "The callback.")),
+    responses((status = 200, description = "The callback.", body = Callback)),
+    extensions(("x-refusals" = json!(refusals(&[Code::CallbackNotFound])))))]
 pub(crate) async fn callback(
     State(app): State<Shared>,
     Partner(partner): Partner,
-    Id(id): Id<Uuid>,
-) -> Result<Json<Value>, Problem> {
+    path::Id(id): path::Id<Uuid>,
+) -> Result<Json<Callback>, Problem> {
     let found = app.callbacks.find(id).await?.filter(|delivery| delivery.partner_id == partner);
     let delivery = found.ok_or_else(no_such_callback)?;
-    Ok(Json(json!({
-        "id": delivery.id,
-        "webhook_id": delivery.event_id,
-        "type": delivery.r#type,
-        "transaction_id": delivery.transaction_id,
-        "url": delivery.url,
-        "status": delivery.status,
-        "attempts": delivery.attempts,
-        "next_attempt_at": delivery.next_attempt_at,
-        "last_status": delivery.last_status,
-        "last_error": delivery.last_error,
-        "created_at": delivery.created_at,
-        "delivered_at": delivery.delivered_at,
-    })))
+    Ok(Json(Callback {
+        id: delivery.id.into(),
+        webhook_id: delivery.event_id.into(),
+        r#type: delivery.r#type,
+        transaction_id: delivery.transaction_id.map(Into::into),
+        url: delivery.url,
+        status: delivery.status,
+        attempts: delivery.attempts,
+        next_attempt_at: delivery.next_attempt_at.map(Into::into),
+        last_status: delivery.last_status,
+        last_error: delivery.last_error,
+        created_at: delivery.created_at.into(),
+        delivered_at: delivery.delivered_at.map(Into::into),
+    }))
+}
+
+impl From<&TransactionView> for Validation {
+    fn from(view: &TransactionView) -> Self {
+        let request = &view.request;
+        Self {
+            reference: request.reference.clone(),
+            partner_reference: request.partner_reference.clone(),
+            transaction_id: view.transaction_id.into(),
+            user_id: request.user_id.into(),
+            offer_id: request.offer_id.into(),
+            amount: request.amount.into(),
+            status: view.status.into(),
+            created_at: view.created_at.into(),
+            updated_at: view.updated_at.into(),
+            is_valid: true,
+        }
+    }
 }

@@ -10,7 +10,7 @@ use crate::http::extract::fields::Fields;
 use crate::http::extract::idempotency::IdempotencyKeyHeader;
 use crate::http::extract::page::PageParams;
 use crate::http::extract::query::{Parameters, integer};
-use crate::http::extract::request::{Members, Request};
+use crate::http::extract::request::Request;
 use crate::http::extract::rules::id;
 use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
@@ -112,11 +112,10 @@ impl Request for Target {
         if offer && subscription {
             fields.refuse("subscription_id", "must not stand beside offer_id");
         }
-        let mut members = Members(fields);
         if subscription && !offer {
-            members.required("subscription_id", &id::<SubscriptionId>()).map(Self::Subscription)
+            fields.required("subscription_id", &id::<SubscriptionId>()).map(Self::Subscription)
         } else {
-            members.required("offer_id", &id::<OfferId>()).map(Self::Offer)
+            fields.required("offer_id", &id::<OfferId>()).map(Self::Offer)
         }
     }
 }

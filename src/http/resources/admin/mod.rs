@@ -11,7 +11,8 @@ pub(crate) mod transactions;
 pub(crate) mod users;
 
 use crate::http::extract::fields::Fields;
-use crate::http::extract::values::prose;
+use crate::http::extract::request::{Request, request};
+use crate::http::extract::rules::Prose;
 use crate::http::problem::Problem;
 use crate::identity::Cursor;
 use chrono::DateTime;
@@ -19,14 +20,17 @@ use chrono::DateTime;
 /// The longest reason, in characters.
 const MAX_REASON: usize = 500;
 
-/// Why something is changed, in that person's words.
-fn reason(fields: &mut Fields) -> Option<String> {
-    fields.optional("reason", prose(1..=MAX_REASON))
+request! {
+    /// Why, and nothing else.
+    strict Reason {
+        /// In your words; kept.
+        reason: Option<String> = optional(Prose(1..=MAX_REASON), "Asked for by the partner"),
+    }
 }
 
-/// The same, of a request that may say nothing else and nothing at all.
+/// The reason of a request that may have no body.
 fn only_reason(fields: Option<Fields>) -> Result<Option<String>, Problem> {
-    fields.map_or(Ok(None), |fields| fields.read_strictly(reason))
+    fields.map_or(Ok(None), |fields| Reason::of(fields).map(|Reason { reason }| reason))
 }
 
 /// The key of a list of users, partners or keys.

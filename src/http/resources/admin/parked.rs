@@ -1,32 +1,78 @@
 //! `/admin/parked`: what a processor could not handle.
 
-use super::only_reason;
-use crate::http::Shared;
+use super::{Reason, only_reason};
 use crate::http::context::Context;
 use crate::http::extract::caller::Admin;
 use crate::http::extract::fields::Fields;
-use crate::http::extract::page::PageParams;
-use crate::http::extract::path::Id;
+use crate::http::extract::page::{Page, PageParams};
+use crate::http::extract::path;
 use crate::http::extract::query::Parameters;
+use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
-use crate::http::problem::code::Code;
+use crate::http::values::{Id, Position, Time};
+use crate::http::{Code, Shared};
 use crate::processors::ParkedMessage;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use chrono::DateTime;
 use domain::Timestamp;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// `GET /admin/parked/`: those that wait for a person.
+/// A message that a processor could not handle.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Parked {
+    id: Id,
+    /// Who could not handle it.
+    #[schema(example = "activation")]
+    consumer: String,
+    position: Position,
+    #[schema(example = "offers.events.transaction.activation_requested")]
+    subject: String,
+    #[schema(required)]
+    event_id: Option<Id>,
+    #[schema(required)]
+    aggregate_id: Option<Id>,
+    /// Why.
+    #[schema(example = "the event cannot be read")]
+    reason: String,
+    /// Deliveries until it was given up.
+    #[schema(value_type = u64, minimum = 0, example = 5)]
+    attempts: i64,
+    parked_at: Time,
+    /// When somebody sent it back to work.
+    #[schema(required, example = json!(null))]
+    requeued_at: Option<Time>,
+    /// When a processor took it up since.
+    #[schema(required, example = json!(null))]
+    resumed_at: Option<Time>,
+}
+
+/// A message is tried again.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Requeued {
+    id: Id,
+    position: Position,
+    #[schema(example = "The message is taken up again")]
+    message: &'static str,
+}
+
+type ParkedPage = Page<Parked>;
+
+/// What could not be handled, newest first
+#[utoipa::path(get, path = "/admin/parked", security(("Bearer" = ["admin"])), params(PageParams),
+    responses((status = 200, description = "Messages that wait for a person.", body = ParkedPage)))]
 pub(crate) async fn list_all(
     State(app): State<Shared>,
     _admin: Admin,
     context: Context,
     parameters: Parameters,
-) -> Result<Response, Problem> {
+) -> Result<Json<ParkedPage>, Problem> {
     let (params, ()) = PageParams::read(parameters, "parked", |_| ())?;
     let after = params.key(moment_and_id)?;
     let mut found = app.parked.waiting(after, params.limit + 1).await?;
@@ -34,24 +80,35 @@ pub(crate) async fn list_all(
     found.truncate(params.limit as usize);
     let last = found.last().filter(|_| more);
     let next = last.map(|last| format!("{}|{}", last.parked_at.utc().timestamp_micros(), last.id));
-    Ok(params.answer(&context, found.iter().map(shown).collect(), next))
+    Ok(Json(params.page(&context, found.into_iter().map(Parked::from), next)))
 }
 
-/// `GET /admin/parked/{id}/`: also after it was sent back to work.
+/// One parked message
+#[utoipa::path(get, path = "/admin/parked/{id}", security(("Bearer" = ["admin"])),
+    params(("id" = Id, Path, description = "The message.")),
+    responses((status = 200, description = "The message, also after it was sent back to work.", body = Parked)),
+    extensions(("x-refusals" = json!(refusals(&[Code::ParkedNotFound])))))]
 pub(crate) async fn detail(
     State(app): State<Shared>,
     _admin: Admin,
-    Id(id): Id<Uuid>,
-) -> Result<Json<Value>, Problem> {
-    Ok(Json(shown(&app.parked.find(id).await?.ok_or_else(no_such_message)?)))
+    path::Id(id): path::Id<Uuid>,
+) -> Result<Json<Parked>, Problem> {
+    Ok(Json(app.parked.find(id).await?.ok_or_else(no_such_message)?.into()))
 }
 
-/// `POST /admin/parked/{id}/requeue/`: a processor takes it up within seconds; what still cannot be handled
-/// waits here again.
+/// Try a parked message again
+///
+/// A message that still cannot be handled waits here again.
+#[utoipa::path(post, path = "/admin/parked/{id}/requeue", security(("Bearer" = ["admin"])),
+    params(("id" = Id, Path, description = "The message.")),
+    request_body = Option<Reason>,
+    responses((status = 202, description = "A processor takes it up within seconds.", body = Requeued,
+        headers(("Location")))),
+    extensions(("x-refusals" = json!(refusals(&[Code::ParkedNotFound])))))]
 pub(crate) async fn requeue(
     State(app): State<Shared>,
     Admin(admin): Admin,
-    Id(id): Id<Uuid>,
+    path::Id(id): path::Id<Uuid>,
     fields: Option<Fields>,
 ) -> Result<impl IntoResponse, Problem> {
     let reason = only_reason(fields)?;
@@ -59,7 +116,11 @@ pub(crate) async fn requeue(
     let message = app.parked.requeue(id, by.as_str()).await?.ok_or_else(no_such_message)?;
     tracing::info!(parked_id = %id, actor = %by, reason, "parked message {id} is requeued by {by}");
     let location = format!("/api/v1/admin/parked/{id}/");
-    let body = json!({"id": id, "position": message.position, "message": "The message is taken up again"});
+    let body = Requeued {
+        id: id.into(),
+        position: Position(message.position),
+        message: "The message is taken up again",
+    };
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(body)))
 }
 
@@ -69,20 +130,22 @@ fn moment_and_id(key: &str) -> Option<(Timestamp, Uuid)> {
     Some((Timestamp::new(moment), id.parse().ok()?))
 }
 
-fn shown(message: &ParkedMessage) -> Value {
-    json!({
-        "id": message.id,
-        "consumer": message.consumer,
-        "position": message.position,
-        "subject": message.subject,
-        "event_id": message.event_id,
-        "aggregate_id": message.aggregate_id,
-        "reason": message.reason,
-        "attempts": message.attempts,
-        "parked_at": message.parked_at,
-        "requeued_at": message.requeued_at,
-        "resumed_at": message.resumed_at,
-    })
+impl From<ParkedMessage> for Parked {
+    fn from(message: ParkedMessage) -> Self {
+        Self {
+            id: message.id.into(),
+            consumer: message.consumer,
+            position: Position(message.position),
+            subject: message.subject,
+            event_id: message.event_id.map(Into::into),
+            aggregate_id: message.aggregate_id.map(Into::into),
+            reason: message.reason,
+            attempts: message.attempts,
+            parked_at: message.parked_at.into(),
+            requeued_at: message.requeued_at.map(Into::into),
+            resumed_at: message.resumed_at.map(Into::into),
+        }
+    }
 }
 
 fn no_such_message() -> Problem {

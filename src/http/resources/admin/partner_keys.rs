@@ -1,55 +1,110 @@
 //! `/admin/partners/{id}/keys` and `…/webhook-secret`: what a partner calls with, and what its callbacks
 //! are signed with. Both are told once, when they are made.
 
-use super::{MAX_REASON, cursor, key, only_reason};
-use crate::http::Shared;
+use super::{MAX_REASON, Reason, cursor, key, only_reason};
 use crate::http::context::Context;
 use crate::http::extract::caller::Admin;
 use crate::http::extract::fields::Fields;
-use crate::http::extract::page::PageParams;
-use crate::http::extract::path::Id;
+use crate::http::extract::page::{Page, PageParams};
+use crate::http::extract::path;
 use crate::http::extract::query::{Parameters, text_of};
 use crate::http::extract::values::parse_uuid;
+use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
-use crate::http::problem::code::Code;
+use crate::http::values::{Id, Time};
+use crate::http::{Code, Shared};
 use crate::identity::{KeyId, KeyInfo};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::response::Response;
-use domain::{PartnerId, Timestamp};
+use domain::PartnerId;
 use secrecy::ExposeSecret;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
-/// `POST /admin/partners/{id}/keys/`: one more; those before stay good.
+/// A key, shown once.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewKey {
+    key_id: Id,
+    #[schema(example = "ofk_Ab3dEf6hIj9lMn2pQr5tUv8xYz1")]
+    api_key: String,
+}
+
+/// What is known of a key.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Key {
+    key_id: Id,
+    created_at: Time,
+    #[schema(required, example = json!(null))]
+    revoked_at: Option<Time>,
+    /// To the minute.
+    #[schema(required)]
+    last_used_at: Option<Time>,
+}
+
+/// A secret, shown once.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewSecret {
+    #[schema(example = "whsec_MDEyMzQ1Njc4OWFiY2RlZg==")]
+    webhook_secret: String,
+}
+
+type KeyPage = Page<Key>;
+
+/// Add a key
+///
+/// It is shown this once; earlier keys stay good.
+#[utoipa::path(post, path = "/admin/partners/{id}/keys", security(("Bearer" = ["admin"])),
+    params(("id" = Id, Path, description = "The partner.")),
+    request_body = Option<Reason>,
+    responses((status = 201, description = "The new key.", body = NewKey)),
+    extensions(("x-refusals" = json!(refusals(&[Code::PartnerNotFound, Code::Conflict])))))]
 pub(crate) async fn create(
     State(app): State<Shared>,
     Admin(admin): Admin,
-    Id(partner): Id<PartnerId>,
+    path::Id(partner): path::Id<PartnerId>,
     fields: Option<Fields>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<(StatusCode, Json<NewKey>), Problem> {
     let by = admin.actor().because(only_reason(fields)?);
     let issued = app.identity.create_key(partner, &by, app.clock.now().utc()).await?;
-    let body = json!({"key_id": issued.key_id, "api_key": issued.api_key.expose_secret()});
+    let body = NewKey { key_id: issued.key_id.into(), api_key: issued.api_key.expose_secret().to_owned() };
     Ok((StatusCode::CREATED, Json(body)))
 }
 
-/// `GET /admin/partners/{id}/keys/`: revoked ones too.
+/// Keys, newest first
+#[utoipa::path(get, path = "/admin/partners/{id}/keys", security(("Bearer" = ["admin"])),
+    params(("id" = Id, Path, description = "The partner."), PageParams),
+    responses((status = 200, description = "Keys, revoked ones too.", body = KeyPage)),
+    extensions(("x-refusals" = json!(refusals(&[Code::PartnerNotFound])))))]
 pub(crate) async fn list_all(
     State(app): State<Shared>,
     _admin: Admin,
-    Id(partner): Id<PartnerId>,
+    path::Id(partner): path::Id<PartnerId>,
     context: Context,
     parameters: Parameters,
-) -> Result<Response, Problem> {
+) -> Result<Json<KeyPage>, Problem> {
     let (params, ()) = PageParams::read(parameters, "partner_keys", |_| ())?;
     let after = params.key(cursor)?;
     let page = app.identity.list_keys(partner, after, params.limit as usize).await?;
     let next = page.next.as_ref().map(key);
-    Ok(params.answer(&context, page.items.iter().map(shown).collect(), next))
+    Ok(Json(params.page(&context, page.items.iter().map(Key::from), next)))
 }
 
-/// `DELETE /admin/partners/{id}/keys/{key_id}/?reason=`: refused everywhere within a second.
+/// Revoke a key
+///
+/// It is refused everywhere within a second.
+#[utoipa::path(delete, path = "/admin/partners/{id}/keys/{key_id}", security(("Bearer" = ["admin"])),
+    params(
+        ("id" = Id, Path, description = "The partner."),
+        ("key_id" = Id, Path, description = "The key."),
+        ("reason" = String, Query, description = "Why; kept.", max_length = 500, format = "line",
+            pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"),
+    ),
+    responses((status = 204, description = "Revoked.")),
+    extensions(("x-refusals" = json!(refusals(&[Code::PartnerNotFound, Code::KeyNotFound])))))]
 pub(crate) async fn revoke(
     State(app): State<Shared>,
     Admin(admin): Admin,
@@ -65,23 +120,32 @@ pub(crate) async fn revoke(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `POST /admin/partners/{id}/webhook-secret/`: another one; for a day the one before signs too.
+/// Replace the secret that signs callbacks
+///
+/// It is shown this once. For a day the previous one signs too.
+#[utoipa::path(post, path = "/admin/partners/{id}/webhook-secret", security(("Bearer" = ["admin"])),
+    params(("id" = Id, Path, description = "The partner.")),
+    request_body = Option<Reason>,
+    responses((status = 201, description = "The new secret.", body = NewSecret)),
+    extensions(("x-refusals" = json!(refusals(&[Code::PartnerNotFound])))))]
 pub(crate) async fn rotate_secret(
     State(app): State<Shared>,
     Admin(admin): Admin,
-    Id(partner): Id<PartnerId>,
+    path::Id(partner): path::Id<PartnerId>,
     fields: Option<Fields>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<(StatusCode, Json<NewSecret>), Problem> {
     let by = admin.actor().because(only_reason(fields)?);
     let secret = app.identity.rotate_webhook_secret(partner, &by, app.clock.now().utc()).await?;
-    Ok((StatusCode::CREATED, Json(json!({"webhook_secret": secret.expose_secret()}))))
+    Ok((StatusCode::CREATED, Json(NewSecret { webhook_secret: secret.expose_secret().to_owned() })))
 }
 
-fn shown(key: &KeyInfo) -> Value {
-    json!({
-        "key_id": key.key_id,
-        "created_at": Timestamp::new(key.created_at),
-        "revoked_at": key.revoked_at.map(Timestamp::new),
-        "last_used_at": key.last_used_at.map(Timestamp::new),
-    })
+impl From<&KeyInfo> for Key {
+    fn from(key: &KeyInfo) -> Self {
+        Self {
+            key_id: key.key_id.into(),
+            created_at: key.created_at.into(),
+            revoked_at: key.revoked_at.map(Into::into),
+            last_used_at: key.last_used_at.map(Into::into),
+        }
+    }
 }

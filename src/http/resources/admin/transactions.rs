@@ -4,31 +4,93 @@ use crate::event_log::LogError;
 use crate::http::Shared;
 use crate::http::context::Context;
 use crate::http::extract::caller::Admin;
-use crate::http::extract::page::PageParams;
+use crate::http::extract::page::{Page, PageParams};
 use crate::http::extract::query::{Parameters, boolean, id, integer, variant};
 use crate::http::problem::Problem;
-use crate::http::resources::account::Transaction as Body;
-use crate::http::values::Status;
+use crate::http::resources::account::Transaction;
+use crate::http::values::{Id, Status, Time, With};
+use axum::Json;
 use axum::extract::State;
-use axum::response::Response;
 use chrono::TimeDelta;
 use domain::transaction::Event;
 use domain::{Recorded, Timestamp, UnknownEvent};
 use projections::TransactionView;
 use projections::transaction::AdminFilter;
 use serde::Serialize;
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 /// The longest age that can be asked for, in seconds: a hundred years.
 const MAX_AGE_S: i64 = 100 * 366 * 24 * 60 * 60;
 
-/// `GET /admin/transactions/?status=&user_id=&partner_id=&in_doubt=&older_than_s=`
+/// A transaction with what was tried for it.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Trials {
+    /// Who pays: the user or the partner.
+    account_id: Id,
+    #[schema(required, example = json!(null))]
+    partner_id: Option<Id>,
+    /// The partner's own.
+    #[schema(required, example = json!(null))]
+    partner_reference: Option<String>,
+    /// Ours for the partner: `REF-…`.
+    #[schema(required, example = json!(null))]
+    partner_validate_reference: Option<String>,
+    /// Why it is neither done nor refused although it was tried.
+    #[schema(required, example = json!(null))]
+    pending_reason: Option<String>,
+    /// Why it failed, for programs.
+    #[schema(required, example = json!(null))]
+    error_code: Option<String>,
+    /// In order.
+    attempts: Vec<Attempt>,
+}
+
+/// One time that the activation system was asked.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Attempt {
+    /// When the intent was recorded, just before the first byte.
+    at: Time,
+    /// What it was asked for.
+    #[schema(example = "activate")]
+    kind: &'static str,
+    /// What is certain because of it; null as long as nothing is.
+    #[schema(required, example = "activated")]
+    evidence: Option<&'static str>,
+    /// The system's own words.
+    #[schema(required, example = "EXT-1")]
+    detail: Option<String>,
+}
+
+type TransactionWithTrials = With<Transaction, Trials>;
+type TransactionWithTrialsPage = Page<TransactionWithTrials>;
+
+/// Days, months and years in seconds: a hundred years at most.
+#[derive(ToSchema)]
+#[schema(value_type = i64, minimum = 0, maximum = 3_162_240_000_i64)]
+#[expect(dead_code, reason = "shows a parameter of the query")]
+struct Age(i64);
+
+/// All transactions, newest first
+#[utoipa::path(get, path = "/admin/transactions", security(("Bearer" = ["admin"])),
+    params(
+        ("status" = Status, Query, description = "Only those with this status."),
+        ("user_id" = Id, Query, description = "Only those for this user."),
+        ("partner_id" = Id, Query, description = "Only those that this partner asked for."),
+        ("in_doubt" = bool, Query,
+            description = "Only those of which nothing certain is known, or only others."),
+        ("older_than_s" = inline(Age), Query, description = "Only those asked for so many seconds ago."),
+        PageParams,
+    ),
+    responses((status = 200, description = "Transactions with what was tried for each.",
+        body = TransactionWithTrialsPage)))]
 pub(crate) async fn list_all(
     State(app): State<Shared>,
     _admin: Admin,
     context: Context,
     parameters: Parameters,
-) -> Result<Response, Problem> {
+) -> Result<Json<TransactionWithTrialsPage>, Problem> {
     let now = app.clock.now();
     let (params, filter) = PageParams::read(parameters, "all_transactions", |parameters| AdminFilter {
         status: parameters.optional("status", variant::<Status>).map(Into::into),
@@ -43,41 +105,30 @@ pub(crate) async fn list_all(
     let slice = app.statuses.list_all(filter, after, params.limit).await?;
     let items = slice.items.iter().map(|transaction| {
         let attempts = attempts(&transaction.events).map_err(LogError::from)?;
-        Ok(shown(&transaction.view, &attempts))
+        let view = &transaction.view;
+        Ok(With { base: Transaction::from(view), more: Trials::of(view, attempts) })
     });
-    let items = items.collect::<Result<_, Problem>>()?;
-    Ok(params.answer(&context, items, slice.next.map(|key| key.to_string())))
+    let items = items.collect::<Result<Vec<_>, Problem>>()?;
+    Ok(Json(params.page(&context, items, slice.next.map(|key| key.to_string()))))
 }
 
 fn before(now: Timestamp, age_s: i64) -> Timestamp {
     Timestamp::new(now.utc() - TimeDelta::seconds(age_s))
 }
 
-/// A purchase as its user sees it, and what only an operator does. `partner_validate_reference` is the
-/// one that a partner was told; `reference` is the activation system's.
-fn shown(view: &TransactionView, attempts: &[Attempt]) -> Value {
-    let mut shown = json!(Body::from(view));
-    shown["account_id"] = json!(view.request.account_id);
-    shown["partner_id"] = json!(view.request.partner_id);
-    shown["partner_reference"] = json!(view.request.partner_reference);
-    shown["partner_validate_reference"] = json!(view.request.reference);
-    shown["pending_reason"] = json!(view.pending_reason);
-    shown["error_code"] = json!(view.error_code);
-    shown["attempts"] = json!(attempts);
-    shown
-}
-
-/// One time that the activation system was asked.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-struct Attempt {
-    /// When the intent was recorded, just before the first byte.
-    at: Timestamp,
-    /// What it was asked for.
-    kind: &'static str,
-    /// What is certain because of it; nothing as long as nothing is.
-    evidence: Option<&'static str>,
-    /// The system's own words about it.
-    detail: Option<String>,
+impl Trials {
+    fn of(view: &TransactionView, attempts: Vec<Attempt>) -> Self {
+        let request = &view.request;
+        Self {
+            account_id: request.account_id.into(),
+            partner_id: request.partner_id.map(Into::into),
+            partner_reference: request.partner_reference.clone(),
+            partner_validate_reference: request.reference.clone(),
+            pending_reason: view.pending_reason.clone(),
+            error_code: view.error_code.clone(),
+            attempts,
+        }
+    }
 }
 
 /// The attempts of one transaction, from its events.
@@ -87,7 +138,7 @@ fn attempts(events: &[Recorded]) -> Result<Vec<Attempt>, UnknownEvent> {
         let domain::Event::Transaction(event) = domain::Event::decode(recorded)? else { continue };
         let (evidence, detail) = match event {
             Event::Processing { .. } => {
-                let at = recorded.recorded_at;
+                let at = recorded.recorded_at.into();
                 attempts.push(Attempt { at, kind: "activate", evidence: None, detail: None });
                 continue;
             }
