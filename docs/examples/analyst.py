@@ -13,6 +13,7 @@ a client library it is a dozen lines; docs/analysts.md shows them.
 """
 
 import json
+import os
 import re
 import socket
 import ssl
@@ -34,7 +35,10 @@ class Nats:
     def __init__(self, url, api_prefix):
         self.api_prefix = api_prefix
         at = urllib.parse.urlsplit(url)
-        self.socket = socket.create_connection((at.hostname, at.port or 4222), ANSWER_TIMEOUT_S)
+        try:
+            self.socket = socket.create_connection((at.hostname, at.port or 4222), ANSWER_TIMEOUT_S)
+        except OSError as error:
+            sys.exit(f"cannot reach NATS at {at.hostname}:{at.port} ({error}): does ./dev run?")
         info = json.loads(self.read_line().removeprefix("INFO "))
         if info.get("tls_required"):
             self.socket = ssl.create_default_context().wrap_socket(self.socket, server_hostname=at.hostname)
@@ -127,7 +131,10 @@ def everything(nats, export):
 
 
 def main():
-    with open(sys.argv[1] if len(sys.argv) > 1 else ".data/demo.json", encoding="utf-8") as file:
+    path = sys.argv[1] if len(sys.argv) > 1 else ".data/demo.json"
+    if not os.path.exists(path):
+        sys.exit(f"{path} is not there: start ./dev in another terminal, or name the file as the first argument")
+    with open(path, encoding="utf-8") as file:
         analyst = json.load(file)["analyst"]
     nats = Nats(analyst["nats_url"], analyst["js_api_prefix"])
     pending = {}  # what was asked for, by transaction: Succeeded does not say it again

@@ -44,6 +44,8 @@ class Api:
             answer = urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S)
         except urllib.error.HTTPError as refusal:
             answer = refusal
+        except urllib.error.URLError as error:
+            sys.exit(f"cannot reach {self.url} ({error.reason}): does ./dev run?")
         with answer:
             text = answer.read()
             return answer.status, answer.headers, json.loads(text) if text else None
@@ -124,9 +126,16 @@ def register(demo, partner_id, url):
     Api(demo["api_url"], f"Bearer {token}").expect(200, "PATCH", f"/admin/partners/{partner_id}/", change)
 
 
+def read_demo(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except FileNotFoundError:
+        sys.exit(f"{path} is not there: start ./dev in another terminal, or name the file as the first argument")
+
+
 def main():
-    with open(sys.argv[1] if len(sys.argv) > 1 else ".data/demo.json", encoding="utf-8") as file:
-        demo = json.load(file)
+    demo = read_demo(sys.argv[1] if len(sys.argv) > 1 else ".data/demo.json")
     partner = demo["partner"]
     shop = Api(demo["api_url"], f"ApiKey {partner['api_key']}")
     receiver = Receiver(partner["webhook_secret"])

@@ -3,47 +3,45 @@
 //! The service may be running: each part is compared at its own position. Exit code 0 if all is equal, 1 if not
 //! (a sentence for each of the first fifty differences), 2 if the check failed.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use projections::{Check, Readers, RedisHashes};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Servers;
+use super::output::Outcome;
+use crate::config::{Database, Redis};
 use crate::event_log::{EventLog, PAGE_EVENTS};
+use crate::runtime::check_database;
 
 /// Nothing is written back, so no hash is given a time to live.
 const NO_TTL: Duration = Duration::ZERO;
-/// The check failed.
-const UNKNOWN: u8 = 2;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    servers: Servers,
+    database: Database,
+    #[command(flatten)]
+    redis_server: Redis,
     /// Compare the existing Redis hashes too
     #[arg(long)]
     redis: bool,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    match check(&args).await {
-        Ok(check) => Ok(report(&check)),
-        Err(cause) => {
-            println!("the check could not be made: {cause:#}");
-            Ok(ExitCode::from(UNKNOWN))
-        }
-    }
+pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
+    report(&check(&args).await.context("the check could not be made")?)
 }
 
 async fn check(args: &Args) -> anyhow::Result<Check> {
     let stop = CancellationToken::new();
     let _ends = stop.clone().drop_guard();
-    let url = args.servers.database_url()?;
+    let url = args.database.url()?;
+    check_database("OFFERS_DATABASE_URL", url.expose()).await?;
     let log = EventLog::at(url.expose(), &stop)?;
     let readers = Readers::at(url.expose())?;
     let hashes = match args.redis {
-        true => Some(RedisHashes::open(args.servers.redis_url()?.expose(), NO_TTL)?),
+        true => Some(RedisHashes::open(args.redis_server.url()?.expose(), NO_TTL)?),
         false => None,
     };
 
@@ -70,16 +68,18 @@ async fn fold_to(check: &mut Check, log: &EventLog, position: i64) -> anyhow::Re
     Ok(())
 }
 
-fn report(check: &Check) -> ExitCode {
+fn report(check: &Check) -> anyhow::Result<Outcome> {
     let differences = check.differences();
-    for difference in &differences.examples {
-        println!("{difference}");
-    }
-    println!("{}", check.summary());
-    if differences.count == 0 {
-        println!("all equal");
-        return ExitCode::SUCCESS;
-    }
-    println!("{} differences", differences.count);
-    ExitCode::FAILURE
+    let is_equal = differences.count == 0;
+    let verdict =
+        if is_equal { "all equal".to_owned() } else { format!("{} differences", differences.count) };
+    let lines = differences.examples.iter().cloned().chain([check.summary(), verdict]);
+    let result = json!({
+        "equal": is_equal,
+        "position": check.position(),
+        "differences": differences.count,
+        "first_differences": differences.examples,
+        "summary": check.summary(),
+    });
+    Ok(Outcome::done(lines.collect::<Vec<_>>().join("\n"), result)?.or_no(is_equal))
 }

@@ -1,7 +1,8 @@
 //! `offers migrate`: migrates the schema, as the role that owns the database.
 
-use std::process::ExitCode;
+use serde_json::json;
 
+use super::output::Outcome;
 use crate::runtime::migrations;
 
 #[derive(Debug, clap::Args)]
@@ -11,7 +12,7 @@ pub(super) struct Args {
     database_owner_url: String,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
     migrations::run(&args.database_owner_url).await?;
-    Ok(ExitCode::SUCCESS)
+    Outcome::done("the schema is up to date", json!({"schema": "up_to_date"}))
 }

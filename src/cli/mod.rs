@@ -1,6 +1,5 @@
 //! The verbs of the binary: one file each, all of them on this screen.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -10,15 +9,21 @@ mod check;
 mod dev;
 mod load;
 mod migrate;
+mod output;
 mod rebuild;
 mod serve;
 mod settings;
 mod simulator;
 
+use output::Outcome;
+
 /// Sells prepaid offers; every cent and every step is an event in one verifiable log.
 #[derive(Debug, Parser)]
 #[command(name = "offers", version, propagate_version = true)]
 pub struct Cli {
+    /// Print the result as JSON
+    #[arg(long, global = true)]
+    json: bool,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -58,22 +63,21 @@ enum Verb {
 /// Runs the verb of the command line and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    match settings::read().and_then(run) {
-        Ok(code) => code,
-        Err(error) => {
-            // For a person: the whole chain of causes, and no backtrace.
-            let _stderr_may_be_closed = writeln!(io::stderr(), "error: {error:#}");
-            ExitCode::FAILURE
+    match settings::read() {
+        Ok(cli) => {
+            let as_json = cli.json;
+            output::tell(run(cli), as_json)
         }
+        Err(error) => output::tell(Err(error), false),
     }
 }
 
-fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+fn run(cli: Cli) -> anyhow::Result<Outcome> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(cli.run())
 }
 
 impl Cli {
-    async fn run(self) -> anyhow::Result<ExitCode> {
+    async fn run(self) -> anyhow::Result<Outcome> {
         match self.verb {
             Verb::Account(verb) => admin::account::run(verb).await,
             Verb::Check(args) => check::run(args).await,

@@ -1,13 +1,15 @@
 //! `offers rebuild`: rebuilds the read tables from the log, next to the live ones, and then replaces those. The
 //! service continues meanwhile.
 
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use projections::{Held, Rebuild};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use super::output::Outcome;
 use crate::event_log::{EventLog, PAGE_EVENTS};
+use crate::runtime::check_database;
 
 /// Attempts to switch while long queries use the live tables.
 const SWITCH_TRIES: u32 = 30;
@@ -21,18 +23,22 @@ pub(super) struct Args {
     database_owner_url: String,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
     let began = Instant::now();
     let stop = CancellationToken::new();
     let _ends = stop.clone().drop_guard();
+    check_database("OFFERS_DATABASE_OWNER_URL", &args.database_owner_url).await?;
     let log = EventLog::at(&args.database_owner_url, &stop)?;
     let rebuild = Rebuild::begin(&args.database_owner_url).await?;
     catch_up(&rebuild, &log, i64::MAX).await?;
     let held = hold(&rebuild).await?;
     let position = catch_up(&rebuild, &log, held.position).await?;
     held.switch().await?;
-    println!("the read tables are new, up to position {position}, after {:.1?}", began.elapsed());
-    Ok(ExitCode::SUCCESS)
+    let took = began.elapsed();
+    Outcome::done(
+        format_args!("the read tables are new, up to position {position}, after {took:.1?}"),
+        json!({"position": position, "seconds": took.as_secs_f64()}),
+    )
 }
 
 /// Applies pages until the new tables are at `position` or at the head; returns their position.

@@ -1,10 +1,10 @@
 //! `offers serve`: the service itself.
 
+use super::output::Outcome;
 use crate::config::Serve;
 use crate::runtime;
-use std::process::ExitCode;
 
-pub(super) async fn run(config: &Serve) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(config: &Serve) -> anyhow::Result<Outcome> {
     runtime::run(config).await?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Outcome::SILENT)
 }

@@ -3,14 +3,14 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
+use super::output::{self, Outcome};
 use crate::config::parse_duration;
+use crate::runtime::Interruption;
 use crate::simulator::{self, Behaviour};
 
 /// It does each activation once and a cancelled one never, across restarts. These flags, or PUT /_control
@@ -54,22 +54,16 @@ pub(super) struct Args {
     log: Option<PathBuf>,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
     super::on_one_thread(|| serve(args)).await?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Outcome::SILENT)
 }
 
 async fn serve(args: Args) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interruption = Interruption::listen()?;
     let running = simulator::start(args.settings()?).await?;
-    println!("The simulated activation system listens on {}", running.url());
-    let stop = async {
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => (),
-            _ = terminate.recv() => (),
-        }
-    };
-    running.run_until(stop).await.context("the log of effects cannot be written")
+    output::print(&format!("The simulated activation system listens on {}", running.url()))?;
+    running.run_until(interruption.wait()).await.context("the log of effects cannot be written")
 }
 
 impl Args {

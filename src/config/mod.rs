@@ -124,25 +124,57 @@ impl Serve {
     }
 }
 
-/// The servers behind the service.
+/// The database, for verbs that need nothing else.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Servers")]
-pub struct Servers {
+pub struct Database {
     /// PostgreSQL, as the service's own role (not the one that owns the schema):
     /// `postgres://user:password@host:port/database`.
     #[arg(long, env = "OFFERS_DATABASE_URL", hide_env_values = true)]
     database_url: Option<Secret>,
     #[arg(long, env = "OFFERS_DATABASE_URL_FILE", hide = true)]
     database_url_file: Option<PathBuf>,
-    /// Connections for reading. Too few: requests wait. Too many: PostgreSQL becomes slow for all.
-    #[arg(long, env = "OFFERS_DATABASE_CONNECTIONS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(4..=1000))]
-    pub database_connections: u32,
+}
+
+impl Database {
+    /// # Errors
+    /// Missing, or its file cannot be read.
+    pub fn url(&self) -> Result<Secret, SecretError> {
+        secret::required("OFFERS_DATABASE_URL", self.database_url.as_ref(), self.database_url_file.as_deref())
+    }
+}
+
+/// Redis, for verbs that may look at it.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Servers")]
+pub struct Redis {
     /// Redis: `redis://:password@host:port/database`, or `rediss://…` over TLS, to a server whose certificate this
     /// machine trusts.
     #[arg(long, env = "OFFERS_REDIS_URL", hide_env_values = true)]
     redis_url: Option<Secret>,
     #[arg(long, env = "OFFERS_REDIS_URL_FILE", hide = true)]
     redis_url_file: Option<PathBuf>,
+}
+
+impl Redis {
+    /// # Errors
+    /// Missing, or its file cannot be read.
+    pub fn url(&self) -> Result<Secret, SecretError> {
+        secret::required("OFFERS_REDIS_URL", self.redis_url.as_ref(), self.redis_url_file.as_deref())
+    }
+}
+
+/// The servers behind the service.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Servers")]
+pub struct Servers {
+    #[command(flatten)]
+    database: Database,
+    /// Connections for reading. Too few: requests wait. Too many: PostgreSQL becomes slow for all.
+    #[arg(long, env = "OFFERS_DATABASE_CONNECTIONS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(4..=1000))]
+    pub database_connections: u32,
+    #[command(flatten)]
+    redis: Redis,
     /// NATS with JetStream, as the service's account: `nats://user:password@host:port`.
     #[arg(long, env = "OFFERS_NATS_URL", hide_env_values = true)]
     nats_url: Option<Secret>,
@@ -168,11 +200,11 @@ pub struct Servers {
 
 impl Servers {
     pub fn database_url(&self) -> Result<Secret, SecretError> {
-        secret::required("OFFERS_DATABASE_URL", self.database_url.as_ref(), self.database_url_file.as_deref())
+        self.database.url()
     }
 
     pub fn redis_url(&self) -> Result<Secret, SecretError> {
-        secret::required("OFFERS_REDIS_URL", self.redis_url.as_ref(), self.redis_url_file.as_deref())
+        self.redis.url()
     }
 
     pub fn nats_url(&self) -> Result<Secret, SecretError> {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures::future::join_all;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::demo::Demo;
 use super::environment::Environment;
@@ -20,16 +20,23 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The limit for a fast shutdown of PostgreSQL.
 const POSTGRES_PATIENCE: Duration = Duration::from_secs(20);
 
+/// Whose the processes are: only those of an earlier run are news.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leftover {
+    OfThisRun,
+    OfEarlierRun,
+}
+
 /// Ends every process that a pid file of `dir` identifies, and removes `demo.json`.
 ///
 /// The caller holds the directory's lock.
-pub(crate) async fn clear(dir: &Path) -> Result<(), Error> {
+pub(crate) async fn clear(dir: &Path, leftover: Leftover) -> Result<(), Error> {
     Demo::remove(dir)?;
     Environment::forget(dir);
     let clients: Vec<_> = names(dir).into_iter().filter(|name| !SERVERS.contains(&name.as_str())).collect();
-    join_all(clients.iter().map(|name| end_one(dir, name))).await;
+    join_all(clients.iter().map(|name| end_one(dir, name, leftover))).await;
     for server in SERVERS {
-        end_one(dir, server).await;
+        end_one(dir, server, leftover).await;
     }
     if let Some(cluster) = Cluster::known(&State::load(dir)) {
         cluster.end_stray_server().await;
@@ -44,10 +51,13 @@ pub(crate) fn names(dir: &Path) -> Vec<String> {
     files.filter_map(name).collect()
 }
 
-async fn end_one(dir: &Path, name: &str) {
+async fn end_one(dir: &Path, name: &str, leftover: Leftover) {
     let file = PidFile::new(dir, name);
     if let Some(identity) = file.running() {
-        warn!("ending {name} of an earlier run (process {})", identity.pid);
+        match leftover {
+            Leftover::OfThisRun => debug!("ending {name} (process {})", identity.pid),
+            Leftover::OfEarlierRun => warn!("ending {name} of an earlier run (process {})", identity.pid),
+        }
         let stop_signals = match name {
             "postgres" => (Signal::INT, POSTGRES_PATIENCE),
             _ => (Signal::TERM, PATIENCE),

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::cleanup::{self, Leftover};
 use super::demo::Demo;
 use super::error::{At, Error};
 use super::files::{LockFile, State};
 use super::process::{PidFile, Signal};
-use super::{cleanup, reaper};
+use super::reaper;
 
 /// The limit for the owner of a directory to stop everything in order.
 const STOP_PATIENCE: Duration = Duration::from_secs(90);
@@ -56,7 +57,7 @@ pub async fn down(dir: &Path) -> Result<(), Error> {
 pub async fn settle(dir: &Path) -> Result<(), Error> {
     let Some(dir) = data_dir(dir)? else { return Ok(()) };
     let _lock = LockFile::take(&dir, REAPER_PATIENCE).await?;
-    cleanup::clear(&dir).await
+    cleanup::clear(&dir, Leftover::OfThisRun).await
 }
 
 /// Kills every child of `dir` at once, for a user who does not want to wait. The data survives.

@@ -35,7 +35,7 @@ impl DataDirLock {
         let dir = fs::canonicalize(&options.dir).at(&options.dir)?;
         let mut file = LockFile::take(&dir, REAPER_PATIENCE).await?;
         file.write_owner(&dir, &ProcessIdentity::own())?;
-        cleanup::clear(&dir).await?;
+        cleanup::clear(&dir, cleanup::Leftover::OfEarlierRun).await?;
         let reaper = Reaper::start(&dir, options.ephemeral)?;
         Ok(DataDirLock { dir, reaper, _file: file })
     }

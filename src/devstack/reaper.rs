@@ -70,7 +70,7 @@ pub async fn watch(dir: PathBuf, ephemeral: bool, mut pipe: impl Read + Send + '
         stack.gone_within(STACK_PATIENCE).await;
     }
     let _lock = LockFile::take(&dir, LOCK_PATIENCE).await?;
-    cleanup::clear(&dir).await?;
+    cleanup::clear(&dir, cleanup::Leftover::OfThisRun).await?;
     if ephemeral { remove(&dir) } else { Ok(()) }
 }
 

@@ -2,6 +2,7 @@
 
 mod gauges;
 mod http_threads;
+mod interruption;
 pub mod migrations;
 pub mod projectors;
 mod resources;
@@ -19,8 +20,9 @@ use crate::telemetry::chain;
 use crate::{http, telemetry};
 use gauges::Gauges;
 use http_threads::HttpThreads;
+pub use interruption::Interruption;
 use metrics_exporter_prometheus::PrometheusHandle;
-pub use resources::Parts;
+pub use resources::{Parts, check_database};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -286,26 +288,19 @@ async fn relay(bus: Bus, log: EventLog, term: CancellationToken) {
 /// As `Service::start`.
 pub async fn run(config: &Serve) -> anyhow::Result<()> {
     telemetry::log_to_stderr(config.log_format);
+    let mut interruption = Interruption::listen()?;
     let metrics = telemetry::collect_metrics()?;
     let traces = telemetry::export_traces()?;
-    let service = Service::start(config, Clock::system(), metrics).await?;
+    let service = tokio::select! {
+        started = Service::start(config, Clock::system(), metrics) => started?,
+        () = interruption.wait() => return Ok(()),
+    };
     let roles: Vec<String> = config.roles().iter().map(Role::to_string).collect();
     let address = service.address.map(tracing::field::display);
     tracing::info!(roles = roles.join(","), address, "ready");
-    interrupted().await;
+    interruption.wait().await;
     tracing::info!("stopping");
     service.stop().await;
     traces.finish().await;
     Ok(())
-}
-
-/// Ctrl-C or SIGTERM.
-async fn interrupted() {
-    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
-        return drop(tokio::signal::ctrl_c().await);
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
 }

@@ -64,7 +64,7 @@ impl Parts {
             .max_connections(config.servers.database_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_lazy_with(connect.clone().options(READER_SETTINGS));
-        check_database(&connect).await?;
+        check_connection(&connect).await?;
         let checkpoint = ReadCheckpoint::new(pool.clone());
         let readers = Readers::new(pool.clone(), checkpoint.clone());
         let writer = WriterOptions { clock: clock.clone(), ..WriterOptions::default() };
@@ -196,7 +196,17 @@ fn database(url: &Secret) -> Result<PgConnectOptions, StartError> {
 
 /// PostgreSQL answers, and the schema is there.
 /// Asked on a connection of its own: a pool would only say that it waited in vain.
-async fn check_database(connect: &PgConnectOptions) -> Result<(), StartError> {
+/// Refuses a database that does not answer, or whose schema is missing, at once: a pool would try for half a minute.
+///
+/// # Errors
+/// `Setting` names the variable `name` if `url` is not a PostgreSQL URL; `Database` and `NotMigrated`.
+pub async fn check_database(name: &'static str, url: &str) -> Result<(), StartError> {
+    let why = "it is not of the form postgres://user:password@host:port/database".to_owned();
+    let connect: PgConnectOptions = url.parse().map_err(|_| StartError::Setting { name, why })?;
+    check_connection(&connect).await
+}
+
+async fn check_connection(connect: &PgConnectOptions) -> Result<(), StartError> {
     let url = || {
         let (user, host) = (connect.get_username(), connect.get_host());
         format!(

@@ -3,14 +3,21 @@
 use crate::support::eventually::eventually;
 use crate::support::service::{PASSWORD, Service, Setting, Shop, send};
 use crate::support::stack::{Sandbox, Stack};
+use clap::CommandFactory;
+use offers::cli::Cli;
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// The webhook key of the services that tests start.
 const WEBHOOK_KEY: &str = "0123456789abcdef0123456789abcdef";
+
+/// How long a pool of connections would try.
+const POOL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs `offers` on the sandbox's database with `stdin`.
 async fn offers(sandbox: &Sandbox, args: &[&str], stdin: &str) -> Output {
@@ -122,4 +129,107 @@ async fn a_partner_is_made_and_its_keys_rotate() {
     let lines = offers(&sandbox, &["partner", "create", "Lines"], "").await;
     let lines = String::from_utf8(lines.stdout).unwrap();
     assert!(lines.lines().any(|line| line.starts_with("api_key         ofk_")), "{lines}");
+}
+
+/// The verbs that need nothing but a database, as a person calls them.
+fn plain(args: &[&str], environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_offers"));
+    command.args(args).env_clear().envs(environment.iter().copied()).stdin(Stdio::null());
+    command
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[tokio::test]
+async fn every_verb_tells_its_result_as_json() {
+    let sandbox = Stack::get().await.sandbox().await;
+    let environment = [
+        ("OFFERS_DATABASE_URL", &*sandbox.database_url),
+        ("OFFERS_DATABASE_OWNER_URL", &*sandbox.database_owner_url),
+    ];
+    for (args, member) in [
+        (&["migrate"][..], "schema"),
+        (&["check"], "equal"),
+        (&["rebuild"], "position"),
+        (&["dev", "status", "--data-dir", "/nonexistent"], "running"),
+    ] {
+        let output = plain(args, &environment).arg("--json").output().unwrap();
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(json.get(member).is_some(), "{args:?}: {json}");
+        let lines = plain(args, &environment).output().unwrap();
+        assert!(!lines.stdout.is_empty() && !lines.stdout.starts_with(b"{"), "{args:?}");
+        assert_eq!(lines.status.code(), output.status.code());
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_is_survived_and_a_full_disk_is_an_error() {
+    let sandbox = Stack::get().await.sandbox().await;
+    let environment = [("OFFERS_DATABASE_URL", &*sandbox.database_url)];
+    let mut running =
+        plain(&["check"], &environment).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(running.stdout.take());
+    let output = running.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), said(&output)), (Some(0), String::new()));
+
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = plain(&["check"], &environment).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("cannot write to stdout"), "{}", said(&output));
+}
+
+#[test]
+fn without_postgresql_every_verb_says_so_at_once() {
+    let url = "postgres://offers_app:s3cret@127.0.0.1:9/offers";
+    let environment = [("OFFERS_DATABASE_URL", url), ("OFFERS_DATABASE_OWNER_URL", url)];
+    for args in [
+        &["check"][..],
+        &["rebuild"],
+        &["migrate"],
+        &["account", "credit", "carol", "1", "--reason", "x"],
+        &["user", "create", "carol", "--email", "carol@example.com"],
+    ] {
+        let began = Instant::now();
+        let output = plain(args, &environment).output().unwrap();
+        assert!(began.elapsed() < POOL_TIMEOUT / 2, "{args:?} took {:?}", began.elapsed());
+        let said = said(&output);
+        assert!(output.stdout.is_empty() && output.status.code() == Some(2), "{args:?}: {:?}", output.status);
+        assert!(said.contains("refused") && !said.contains("s3cret"), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_verb_shows_its_own_settings_only_and_says_what_is_wrong_with_an_amount() {
+    let output = plain(&["user", "create", "--help"], &[]).output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    assert!(help.contains("OFFERS_DATABASE_URL"), "{help}");
+    assert!(!help.contains("OFFERS_NATS") && !help.contains("OFFERS_REDIS"), "{help}");
+
+    let output = plain(&["account", "credit", "carol", "-5", "--reason", "x"], &[]).output().unwrap();
+    assert!(said(&output).contains("'-5'") && said(&output).contains("AMOUNT"), "{}", said(&output));
+    assert!(!said(&output).contains("unexpected argument"), "{}", said(&output));
+}
+
+#[tokio::test]
+async fn a_refusal_is_1_and_what_cannot_be_done_is_2() {
+    let sandbox = Stack::get().await.sandbox().await;
+    let nobody = ["account", "credit", "nobody", "1", "--reason", "x"];
+    assert_eq!(offers(&sandbox, &nobody, "").await.status.code(), Some(1));
+    let wrong = ["account", "credit", "nobody", "one", "--reason", "x"];
+    assert_eq!(offers(&sandbox, &wrong, "").await.status.code(), Some(2));
+}
+
+#[test]
+fn a_misspelt_verb_of_dev_is_refused_before_anything_is_built() {
+    let dev = concat!(env!("CARGO_MANIFEST_DIR"), "/dev");
+    let output = Command::new(dev).arg("tets").env("PATH", "/usr/bin:/bin").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("there is no ./dev tets; did you mean ./dev test?"), "{}", said(&output));
+    let script = std::fs::read_to_string(dev).unwrap();
+    let (_, verbs) = script.split_once("\nverbs='").unwrap();
+    let known: BTreeSet<&str> = verbs.split('\'').next().unwrap().split(' ').chain(["dev"]).collect();
+    let cli = Cli::command();
+    assert_eq!(known, cli.get_subcommands().map(clap::Command::get_name).collect());
 }

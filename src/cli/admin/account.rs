@@ -1,7 +1,6 @@
 //! `offers account credit`: pays money into an account.
 
-use std::process::ExitCode;
-
+use anyhow::anyhow;
 use clap::Subcommand;
 use domain::ids::IdempotencyKey;
 use domain::{AccountId, Metadata, Money};
@@ -12,6 +11,7 @@ use super::{AdminContext, Common};
 use crate::app::accounts::{Adjustment, Direction};
 use crate::app::idempotency::IdempotentRequest;
 use crate::cli::admin;
+use crate::cli::output::{Outcome, Refused};
 
 /// The owner of these idempotency keys.
 const CALLER: Uuid = Uuid::from_u128(0x0063_6c69);
@@ -27,7 +27,7 @@ pub(in crate::cli) struct Credit {
     /// The id of a user or a partner, or a username
     owner: String,
     /// The amount, like 19.99
-    #[arg(value_parser = admin::amount)]
+    #[arg(value_parser = amount_to_pay_in, allow_negative_numbers = true)]
     amount: Money,
     /// The reason, in your words; it is recorded
     #[arg(long)]
@@ -42,30 +42,38 @@ pub(in crate::cli) struct Credit {
     common: Common,
 }
 
-pub(in crate::cli) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
+fn amount_to_pay_in(text: &str) -> Result<Money, String> {
+    let amount = admin::amount(text)?;
+    if amount.is_positive() { Ok(amount) } else { Err("an amount to pay in is more than 0.00".to_owned()) }
+}
+
+pub(in crate::cli) async fn run(verb: Verb) -> anyhow::Result<Outcome> {
     let Verb::Credit(args) = verb;
-    let context = AdminContext::open(&args.common, None)?;
+    let context = AdminContext::open(&args.common, None).await?;
     let account_id = owner(&context, &args.owner).await?;
     let amount = args.amount;
-    anyhow::ensure!(amount.is_positive(), "an amount to pay in is more than 0.00");
     let request = format!("credit {account_id} amount={amount}");
     let key = args.idempotency_key.map(IdempotencyKey::Header);
     let request = IdempotentRequest::new(CALLER, key, request);
     let adjustment = Adjustment { account_id, direction: Direction::Credit, amount, request };
     let metadata = Metadata { reference: args.reference, ..super::metadata(Some(&args.reason)) };
-    let receipt = context.accounts.adjust(&adjustment, metadata).await?;
-    context.print(&json!({
+    let receipt = context.accounts.adjust(&adjustment, metadata).await.map_err(admin::explain)?;
+    Ok(Outcome::members(json!({
         "account_id": account_id,
         "amount": amount,
         "balance": receipt.balance,
         "position": receipt.position,
-    }))?;
-    Ok(ExitCode::SUCCESS)
+    })))
 }
 
 async fn owner(context: &AdminContext, owner: &str) -> anyhow::Result<AccountId> {
     let identity = &context.identity;
-    let Ok(id) = owner.parse::<Uuid>() else { return Ok(identity.user_named(owner).await?.id.into()) };
-    anyhow::ensure!(identity.owner_kind(id).await?.is_some(), "there is no user or partner {id}");
-    Ok(AccountId(id))
+    let Ok(id) = owner.parse::<Uuid>() else {
+        let user = identity.user_named(owner).await.map_err(admin::explain)?;
+        return Ok(user.id.into());
+    };
+    match identity.owner_kind(id).await.map_err(admin::explain)? {
+        Some(_) => Ok(AccountId(id)),
+        None => Err(Refused(anyhow!("there is no user or partner {id}")).into()),
+    }
 }

@@ -6,7 +6,7 @@ pub(super) mod offer;
 pub(super) mod partner;
 pub(super) mod user;
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -14,14 +14,15 @@ use clap::Args;
 use domain::{Metadata, Money};
 use projections::Readers;
 use secrecy::SecretString;
-use serde_json::Value;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::app::{self, Accounts, Catalogue, Registration};
+use crate::cli::output::Refused;
 use crate::clock::Clock;
-use crate::config::{Secret, Servers};
+use crate::config::{Database, Secret};
 use crate::event_log::EventLog;
 use crate::identity::{self, Actor, Identity, Keyring};
+use crate::runtime::check_database;
 
 /// The actor's name.
 const NAME: &str = "cli";
@@ -29,10 +30,7 @@ const NAME: &str = "cli";
 #[derive(Args, Clone, Debug)]
 pub(super) struct Common {
     #[command(flatten)]
-    servers: Servers,
-    /// Print one JSON object instead of lines
-    #[arg(long, global = true)]
-    json: bool,
+    database: Database,
 }
 
 /// The use cases that such a verb calls.
@@ -42,14 +40,14 @@ pub(super) struct AdminContext {
     pub(super) registration: Registration,
     pub(super) identity: Arc<Identity>,
     pub(super) clock: Clock,
-    json: bool,
     _stops_the_log: DropGuard,
 }
 
 impl AdminContext {
     /// `webhook_keys` are the service's, for verbs that make secrets of partners.
-    pub(super) fn open(common: &Common, webhook_keys: Option<&Secret>) -> anyhow::Result<Self> {
-        let url = common.servers.database_url()?;
+    pub(super) async fn open(common: &Common, webhook_keys: Option<&Secret>) -> anyhow::Result<Self> {
+        let url = common.database.url()?;
+        check_database("OFFERS_DATABASE_URL", url.expose()).await?;
         let stop = CancellationToken::new();
         let log = EventLog::at(url.expose(), &stop).context("OFFERS_DATABASE_URL cannot be used")?;
         let keys = webhook_keys.map(|keys| Keyring::parse(keys.inner())).transpose();
@@ -63,22 +61,8 @@ impl AdminContext {
             catalogue: Catalogue::new(log, readers),
             identity,
             clock,
-            json: common.json,
             _stops_the_log: stop.drop_guard(),
         })
-    }
-
-    /// Prints the result, for a person or for a program.
-    pub(super) fn print(&self, result: &Value) -> anyhow::Result<()> {
-        let mut stdout = io::stdout().lock();
-        let Some(members) = result.as_object().filter(|_| !self.json) else {
-            return Ok(writeln!(stdout, "{result}")?);
-        };
-        for (name, value) in members {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            writeln!(stdout, "{name:<15} {text}")?;
-        }
-        Ok(())
     }
 }
 
@@ -97,15 +81,19 @@ pub(super) fn amount(text: &str) -> Result<Money, String> {
     Money::parse_amount(text).map_err(|cause| cause.to_string())
 }
 
-/// The error with the fields that it is about.
-pub(super) fn explain(error: app::Error) -> anyhow::Error {
-    match error {
-        app::Error::Identity(identity::Error::Invalid(errors)) => {
+/// The error with the fields that it is about. It is a refusal, unless something of ours has failed.
+pub(super) fn explain(error: impl Into<app::Error>) -> anyhow::Error {
+    use identity::Error::{Invalid, Overloaded, Unavailable};
+    match error.into() {
+        app::Error::Identity(Invalid(errors)) => {
             let fields: Vec<_> =
                 errors.iter().map(|error| format!("{} {}", error.field, error.message)).collect();
-            anyhow::anyhow!("{}", fields.join("; "))
+            Refused(anyhow::anyhow!("{}", fields.join("; "))).into()
         }
-        other => other.into(),
+        failed @ (app::Error::Identity(Unavailable(_) | Overloaded)
+        | app::Error::Projection(_)
+        | app::Error::Log(_)) => failed.into(),
+        refused => Refused(refused.into()).into(),
     }
 }
 

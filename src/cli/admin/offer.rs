@@ -1,7 +1,5 @@
 //! `offers offer create`: creates an offer.
 
-use std::process::ExitCode;
-
 use clap::Subcommand;
 use domain::offer::{DURATION_DAYS, Terms};
 use domain::{Money, OfferId};
@@ -11,6 +9,7 @@ use uuid::Uuid;
 use super::{AdminContext, Common};
 use crate::app::catalogue::{MAX_DESCRIPTION, MAX_NAME};
 use crate::cli::admin;
+use crate::cli::output::Outcome;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Verb {
@@ -23,7 +22,7 @@ pub(in crate::cli) struct Create {
     #[arg(value_parser = name)]
     name: String,
     /// The price, like 19.99; 0.00 is allowed
-    #[arg(long, value_parser = admin::amount)]
+    #[arg(long, value_parser = admin::amount, allow_negative_numbers = true)]
     price: Money,
     /// The duration of a subscription, in days
     #[arg(long, value_parser = days())]
@@ -59,21 +58,24 @@ fn days() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(i64::from(*DURATION_DAYS.start())..=i64::from(*DURATION_DAYS.end()))
 }
 
-pub(in crate::cli) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
+pub(in crate::cli) async fn run(verb: Verb) -> anyhow::Result<Outcome> {
     let Verb::Create(args) = verb;
-    let context = AdminContext::open(&args.common, None)?;
+    let context = AdminContext::open(&args.common, None).await?;
     let id = OfferId(Uuid::now_v7());
     let terms =
         Terms { name: args.name, description: args.description, price: args.price, duration_days: args.days };
     let metadata = admin::metadata(args.reason.as_deref());
-    let position = context.catalogue.create(id, terms.clone(), !args.inactive, &metadata).await?;
-    context.print(&json!({
+    let position = context
+        .catalogue
+        .create(id, terms.clone(), !args.inactive, &metadata)
+        .await
+        .map_err(admin::explain)?;
+    Ok(Outcome::members(json!({
         "id": id,
         "name": terms.name,
         "price": terms.price,
         "duration_days": terms.duration_days,
         "is_active": !args.inactive,
         "position": position,
-    }))?;
-    Ok(ExitCode::SUCCESS)
+    })))
 }

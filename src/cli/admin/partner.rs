@@ -1,8 +1,6 @@
 //! `offers partner create` and `rotate`: partners, their keys and webhook secrets. Keys and secrets are printed
 //! once and cannot be shown again.
 
-use std::process::ExitCode;
-
 use clap::Subcommand;
 use domain::PartnerId;
 use secrecy::ExposeSecret;
@@ -11,6 +9,7 @@ use uuid::Uuid;
 
 use super::{AdminContext, Common};
 use crate::cli::admin;
+use crate::cli::output::Outcome;
 use crate::config::Secrets;
 use crate::identity::{Actor, CallbackUrl, KeyId, PAGE_MAX};
 
@@ -56,50 +55,49 @@ pub(in crate::cli) struct Rotate {
     common: Common,
 }
 
-pub(in crate::cli) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
+pub(in crate::cli) async fn run(verb: Verb) -> anyhow::Result<Outcome> {
     match verb {
-        Verb::Create(args) => create(args).await?,
-        Verb::Rotate(args) => rotate(args).await?,
+        Verb::Create(args) => create(args).await,
+        Verb::Rotate(args) => rotate(args).await,
     }
-    Ok(ExitCode::SUCCESS)
 }
 
-async fn create(args: Create) -> anyhow::Result<()> {
-    let context = AdminContext::open(&args.common, Some(&args.secrets.webhook_key()?))?;
+async fn create(args: Create) -> anyhow::Result<Outcome> {
+    let context = AdminContext::open(&args.common, Some(&args.secrets.webhook_key()?)).await?;
     let reason = args.reason.as_deref();
     let (by, metadata) = (admin::actor(reason), admin::metadata(reason));
     let created =
         context.registration.create_partner(&args.name, args.callback_url.as_ref(), &by, &metadata).await;
     let new = created.map_err(admin::explain)?;
-    context.print(&json!({
+    Ok(Outcome::members(json!({
         "id": new.partner.id,
         "name": new.partner.name,
         "callback_url": new.partner.callback_url,
         "api_key": new.key.api_key.expose_secret(),
         "webhook_secret": new.webhook_secret.expose_secret(),
-    }))
+    })))
 }
 
-async fn rotate(args: Rotate) -> anyhow::Result<()> {
+async fn rotate(args: Rotate) -> anyhow::Result<Outcome> {
     let webhook_key = args.webhook_secret.then(|| args.secrets.webhook_key()).transpose()?;
-    let context = AdminContext::open(&args.common, webhook_key.as_ref())?;
+    let context = AdminContext::open(&args.common, webhook_key.as_ref()).await?;
     let (id, by) = (PartnerId(args.id), admin::actor(args.reason.as_deref()));
     let (identity, now) = (&context.identity, context.clock.now().utc());
     if args.webhook_secret {
-        let secret = identity.rotate_webhook_secret(id, &by, now).await?;
-        return context.print(&json!({"id": id, "webhook_secret": secret.expose_secret()}));
+        let secret = identity.rotate_webhook_secret(id, &by, now).await.map_err(admin::explain)?;
+        return Ok(Outcome::members(json!({"id": id, "webhook_secret": secret.expose_secret()})));
     }
-    let key = identity.create_key(id, &by, now).await?;
+    let key = identity.create_key(id, &by, now).await.map_err(admin::explain)?;
     let revoked = match args.revoke_others {
         true => revoke_others(&context, id, key.key_id, &by).await?,
         false => Vec::new(),
     };
-    context.print(&json!({
+    Ok(Outcome::members(json!({
         "id": id,
         "key_id": key.key_id,
         "api_key": key.api_key.expose_secret(),
         "revoked": Value::from(revoked.iter().map(ToString::to_string).collect::<Vec<_>>()),
-    }))
+    })))
 }
 
 async fn revoke_others(

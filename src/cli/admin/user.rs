@@ -1,12 +1,11 @@
 //! `offers user create`: creates a user.
 
-use std::process::ExitCode;
-
 use clap::Subcommand;
 use serde_json::json;
 
 use super::{AdminContext, Common};
 use crate::cli::admin;
+use crate::cli::output::Outcome;
 use crate::identity::{NewUser, Roles};
 
 #[derive(Debug, Subcommand)]
@@ -34,9 +33,9 @@ pub(in crate::cli) struct Create {
     common: Common,
 }
 
-pub(in crate::cli) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
+pub(in crate::cli) async fn run(verb: Verb) -> anyhow::Result<Outcome> {
     let Verb::Create(args) = verb;
-    let context = AdminContext::open(&args.common, None)?;
+    let context = AdminContext::open(&args.common, None).await?;
     let roles = Roles::parse(args.roles.iter().map(String::as_str));
     let new = NewUser {
         password: admin::secret(&format!("Password for {}", args.username))?,
@@ -44,16 +43,15 @@ pub(in crate::cli) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         email: args.email,
         first_name: args.first_name,
         last_name: args.last_name,
-        roles: roles.map_err(|cause| admin::explain(cause.into()))?,
+        roles: roles.map_err(|cause| admin::explain(cause))?,
     };
     let reason = args.reason.as_deref();
     let (by, metadata) = (admin::actor(reason), admin::metadata(reason));
     let created = context.registration.create_user(&new, &by, &metadata).await;
     let user = created.map_err(admin::explain)?;
-    context.print(&json!({
+    Ok(Outcome::members(json!({
         "id": user.id,
         "username": user.username,
         "roles": user.roles.names().collect::<Vec<_>>(),
-    }))?;
-    Ok(ExitCode::SUCCESS)
+    })))
 }

@@ -3,13 +3,13 @@
 //! `./dev check` is `offers check` against the private servers of `./dev`.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use anyhow::Context;
 
 use super::Directory;
+use crate::cli::output;
 use crate::devstack::Environment;
 
 #[derive(Debug, clap::Args)]
@@ -26,11 +26,10 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let dir = args.directory.dir;
     let environment = Environment::of(&dir);
     if environment.is_none() {
-        let _stderr_may_be_closed = writeln!(
-            io::stderr(),
+        output::message(format_args!(
             "Nothing runs on {}; start it with ./dev, in another terminal.",
             dir.display()
-        );
+        ));
     }
     let program = std::env::current_exe().context("cannot find this program's file")?;
     let error = Command::new(program).args(args.words).envs(environment.unwrap_or_default().missing()).exec();

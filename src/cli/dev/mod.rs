@@ -2,11 +2,11 @@
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::Subcommand;
 use tracing_subscriber::EnvFilter;
 
+use super::output::Outcome;
 use crate::devstack;
 
 mod exec;
@@ -22,7 +22,7 @@ pub(super) enum Verb {
     Down(Directory),
     /// Stop what runs on the data directory and remove its data
     Reset(Directory),
-    /// Print what runs on the data directory; exit code 3 if nothing runs
+    /// Print what runs on the data directory; exit code 1 if nothing runs
     Status(Directory),
     /// Run another verb of this program in the environment of what runs on the data directory
     Exec(exec::Args),
@@ -40,7 +40,7 @@ pub(in crate::cli) struct Directory {
     dir: PathBuf,
 }
 
-pub(super) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(verb: Verb) -> anyhow::Result<Outcome> {
     report_to_stderr();
     match verb {
         Verb::Up(args) => return up::run(args).await,
@@ -51,7 +51,7 @@ pub(super) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Servers(args) => servers::run(args).await?,
         Verb::Reaper(args) => devstack::watch(args.dir, args.ephemeral, io::stdin()).await?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Outcome::SILENT)
 }
 
 /// Messages of the supervision, for the person at the terminal.

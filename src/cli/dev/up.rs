@@ -1,20 +1,16 @@
 //! `offers dev up`: everything, until Ctrl-C.
 
 use std::env;
-use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::ExitCode;
 
 use anyhow::ensure;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Directory;
+use crate::cli::output::{self, Outcome};
 use crate::config::parse_currency;
 use crate::devstack::{self, Demo, ExternalServers, Installation, InstallationOptions, Options};
-
-/// The exit code of a program that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
+use crate::runtime::Interruption;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -49,14 +45,14 @@ pub(in crate::cli) struct Args {
     nats_analytics_url: Option<String>,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
     ensure!(
         args.expose_demo_logins || args.listen.ip().is_loopback(),
         "{} can be reached from other machines, and everybody knows the demo passwords; listen on 127.0.0.1, or add \
          --expose-demo-logins",
         args.listen
     );
-    let mut interruption = Interruption::listen()?;
+    let mut interruption = Interruption::listen()?.or_hangup()?;
     let dir = args.directory.dir.clone();
     let started = tokio::select! {
         started = Installation::start(options(args), |step| print(&format!("{step} …"))) => Some(started?),
@@ -77,10 +73,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         stopped = stop => stopped?,
         () = interruption.wait() => {
             devstack::kill(&dir);
-            return Ok(ExitCode::from(INTERRUPTED));
+            return Ok(Outcome::INTERRUPTED);
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Outcome::SILENT)
 }
 
 fn options(args: Args) -> InstallationOptions {
@@ -96,31 +92,6 @@ fn options(args: Args) -> InstallationOptions {
         listen: args.listen,
         external_url: args.external_url,
         currency: args.currency,
-    }
-}
-
-/// Ctrl-C, SIGTERM, or a closed terminal.
-struct Interruption {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
-
-impl Interruption {
-    fn listen() -> io::Result<Interruption> {
-        Ok(Interruption {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
-        }
     }
 }
 
@@ -168,7 +139,7 @@ fn example(demo: &Demo) -> String {
     }
 }
 
-/// Prints a line for the person at the terminal; stdout may be closed.
+/// Progress for the person at the terminal; the system runs on if nobody reads it.
 fn print(line: &str) {
-    let _stdout_may_be_closed = writeln!(io::stdout(), "{line}");
+    let _stdout_may_be_full = output::print(line);
 }

@@ -9,11 +9,11 @@ mod results;
 mod traffic;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 
+use super::output::Outcome;
 use crate::devstack::Demo;
 use accounts::Admin;
 use connection::Target;
@@ -41,10 +41,6 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=999))]
     users: u16,
 
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
-
     /// Who may make users and give them money [default: the admin of demo.json]
     #[arg(long, env = "OFFERS_LOAD_ADMIN", requires = "admin_password")]
     admin: Option<String>,
@@ -58,11 +54,11 @@ pub(super) struct Args {
     data_dir: PathBuf,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
     super::on_one_thread(|| measure(args)).await
 }
 
-async fn measure(args: Args) -> anyhow::Result<ExitCode> {
+async fn measure(args: Args) -> anyhow::Result<Outcome> {
     let demo = Demo::read(&args.data_dir);
     let url = args.url.clone().or_else(|| demo.as_ref().map(|demo| demo.api_url.clone()));
     let target = Target::parse(url.as_deref().unwrap_or("http://127.0.0.1:8080"))?;
@@ -80,13 +76,8 @@ async fn measure(args: Args) -> anyhow::Result<ExitCode> {
     let results = traffic::run(plan).await;
     let unfinished = results.unfinished();
     let report = report(&args, results);
-    if args.json {
-        println!("{}", serde_json::to_string(&report)?);
-    } else {
-        print!("{report}");
-    }
     let is_good = report.accepted > 0 && unfinished == 0;
-    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(Outcome::done(&report, &report)?.or_no(is_good))
 }
 
 fn admin(args: &Args, demo: Option<Demo>) -> Option<Admin> {
