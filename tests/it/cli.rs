@@ -1,5 +1,6 @@
 //! An administrator's work without HTTP: by the verbs of the binary, as `system:cli`.
 
+use crate::support::config::WEBHOOK_KEY;
 use crate::support::eventually::eventually;
 use crate::support::service::{PASSWORD, Service, Setting, Shop, send};
 use crate::support::stack::{Sandbox, Stack};
@@ -12,9 +13,6 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
-
-/// The webhook key of the services that tests start.
-const WEBHOOK_KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// How long a pool of connections would try.
 const POOL_TIMEOUT: Duration = Duration::from_secs(30);

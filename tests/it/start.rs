@@ -85,7 +85,7 @@ fn a_url_that_is_none_is_refused_without_being_shown() {
 fn a_sender_that_is_no_mail_address_is_refused_and_so_is_none() {
     let server = ("OFFERS_SMTP_URL", "smtps://offers:s3cret-password@mail.example");
     for (from, why) in
-        [("nobody", "OFFERS_MAIL_FROM is no mail address"), ("", "OFFERS_MAIL_FROM is not set")]
+        [("nobody", "OFFERS_MAIL_FROM is not a mail address"), ("", "OFFERS_MAIL_FROM is not set")]
     {
         let said = refusal(&[server, ("OFFERS_MAIL_FROM", from)]);
         assert!(said.contains(why) && !said.contains("s3cret-password"), "{said}");
@@ -96,7 +96,7 @@ fn a_sender_that_is_no_mail_address_is_refused_and_so_is_none() {
 fn a_mail_server_that_cannot_be_used_is_refused_without_being_shown() {
     for (url, why) in [
         ("s3cret-password", "it is not a URL"),
-        ("https://offers:s3cret-password@mail.example", "begins with none of"),
+        ("https://offers:s3cret-password@mail.example", "it must begin with smtps://, smtp:// or file:///"),
         ("smtp://offers:s3cret-password@mail.example", "a password is only sent encrypted"),
     ] {
         let said = refusal(&[("OFFERS_SMTP_URL", url), ("OFFERS_MAIL_FROM", "offers@example.com")]);

@@ -202,10 +202,11 @@ impl Machine {
     }
 
     async fn until_nothing_is_degraded(&self) {
-        let all = json!({"status": "ok", "parts": {"postgresql": "ok", "redis": "ok", "nats": "ok"}});
+        // The notes are about this machine's nats-server.
+        let all = json!({"postgresql": "ok", "redis": "ok", "nats": "ok"});
         eventually("every part is ok", async || {
             let Ok(answer) = http().get(self.url("/readyz")).send().await else { return false };
-            answer.json::<Value>().await.is_ok_and(|said| said == all)
+            answer.json::<Value>().await.is_ok_and(|said| said["status"] == "ok" && said["parts"] == all)
         })
         .await;
     }

@@ -5,8 +5,9 @@ use clap::builder::Resettable;
 use clap::{Args, Command};
 use offers::config::Serve;
 
-/// Keys of every test's service, and of what a test makes as that service would.
-pub const KEY: &str = "0123456789abcdef0123456789abcdef";
+/// The keys of every test's service.
+const JWT_KEY: &str = "fedcba9876543210fedcba9876543210";
+pub const WEBHOOK_KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// `T` from flags, with the defaults of the product. The environment has no say.
 pub fn settings<T: Args>(flags: &[&str]) -> T {
@@ -26,8 +27,8 @@ pub fn serve(sandbox: &Sandbox, flags: &[&str]) -> Serve {
         ("--nats-stream", &sandbox.stream),
         ("--nats-subjects", &sandbox.subjects),
         ("--nats-stream-bytes", "32000000"),
-        ("--jwt-key", KEY),
-        ("--webhook-key", KEY),
+        ("--jwt-key", JWT_KEY),
+        ("--webhook-key", WEBHOOK_KEY),
         ("--password-memory-kib", "64"),
     ];
     let usual = usual.iter().filter(|(flag, _)| !flags.contains(flag));
