@@ -112,7 +112,7 @@ async fn requests_are_counted_by_their_route_and_never_by_their_path() {
     assert!(counted(r#"route="unmatched",method="GET",status="404""#));
     assert!(counted(r#"route="/api/v1/offers",method="other",status="405""#));
     assert!(!text.contains(&nowhere) && !text.contains(&offer.to_string()) && !text.contains("BREW"));
-    assert!(text.contains("# HELP offers_http_requests_total HTTP requests that were answered"));
+    assert!(text.contains("# HELP offers_http_requests_total Answered HTTP requests"));
     let series = text.lines().filter(|line| line.starts_with("offers_http_request_seconds_count")).count();
     let names: BTreeMap<&str, usize> = BTreeMap::from([("offers_http_request_seconds_count", series)]);
     assert!(names.values().all(|series| *series < 500), "{names:?}");

@@ -62,9 +62,9 @@ fn a_misspelt_variable_is_refused_with_the_nearest_known_one() {
 }
 
 #[test]
-fn a_secret_made_for_demonstrations_is_refused() {
+fn a_demo_secret_is_refused() {
     let said = refusal(&[("OFFERS_WEBHOOK_KEY", "demo-0123456789abcdef0123456789abcdef")]);
-    assert!(said.contains("OFFERS_WEBHOOK_KEY was made for demonstrations"), "{said}");
+    assert!(said.contains("OFFERS_WEBHOOK_KEY is a demo secret"), "{said}");
     assert!(!said.contains("demo-0123456789"), "{said}");
 }
 
