@@ -1,5 +1,5 @@
-//! Keeps places on the mirror free: there is a bound on consumers, and an analyst who leaves durable ones behind must not
-//! keep the others out.
+//! Keeps places on the mirror free: there is a bound on consumers, and an analyst who leaves durable ones
+//! behind must not keep the others out.
 
 use super::api::find;
 use super::error::Error;

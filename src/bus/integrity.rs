@@ -1,8 +1,8 @@
 //! Decides, as pure functions, whether a stream is a true copy of the log's newest events.
 //!
-//! The stream is a window: it begins at some position, and drops the oldest messages when it is full. Each message is
-//! published on the condition that the last message is the event before it, at its own sequence. So a stream that has
-//! no holes and ends with the log's event is right in between too.
+//! The stream is a window: it begins at some position, and drops the oldest messages when it is full. Each
+//! message is published on the condition that the last message is the event before it, at its own sequence.
+//! So a stream that has no holes and ends with the log's event is right in between too.
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::stream;

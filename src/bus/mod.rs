@@ -112,8 +112,8 @@ impl Bus {
         self.0.health.state()
     }
 
-    /// Why analysts must not be let onto the server, if so: one older than 2.9.15 ends at a single message whose
-    /// reply subject has a wildcard.
+    /// Why analysts must not be let onto the server, if so: one older than 2.9.15 ends at a single message
+    /// whose reply subject has a wildcard.
     #[must_use]
     pub fn unfit_for_analysts(&self) -> Option<String> {
         self.0.options.analytics_url.as_ref()?;

@@ -36,8 +36,8 @@ impl Stream {
         &self.config.name
     }
 
-    /// Creates the stream, or updates its configuration, where necessary. A new stream begins so that the newest events
-    /// of a log that ends at `head` fill it.
+    /// Creates the stream, or updates its configuration, where necessary. A new stream begins so that the
+    /// newest events of a log that ends at `head` fill it.
     pub(super) async fn open(&self, head: i64) -> Result<Info, Error> {
         match self.info().await? {
             None => self.create(head).await,

@@ -1,8 +1,9 @@
 //! Tells partners and users what happened: a follower of the log, one active instance at a time.
 //!
-//! What is told is taken from the log page by page. One transaction adds the callbacks and the mails of a page and moves
-//! their checkpoints, so nothing is told twice and nothing is forgotten, whatever NATS remembers. Callbacks and mail
-//! have a checkpoint each: mail may have been switched on later.
+//! What is told is taken from the log page by page. One transaction adds the callbacks and the mails of a
+//! page and moves their checkpoints, so nothing is told twice and nothing is forgotten, whatever NATS
+//! remembers. Callbacks and mail have a checkpoint each: mail may have been switched on later. Whether this
+//! process sends mail does not matter: another one may.
 
 use super::callbacks::Enqueuer;
 use super::notifications::Intake;
@@ -11,7 +12,8 @@ use domain::Recorded;
 use sqlx::PgPool;
 use std::time::Duration;
 
-/// The pause between two pages: each costs a commit, and nobody waits for a callback or a mail in milliseconds.
+/// The pause between two pages: each costs a commit, and nobody waits for a callback or a mail in
+/// milliseconds.
 const PAGE_DELAY: Duration = Duration::from_millis(25);
 
 /// Another announcer was at work.
@@ -19,17 +21,19 @@ const PAGE_DELAY: Duration = Duration::from_millis(25);
 #[error("another announcer was here: a checkpoint is no longer {0}")]
 struct Overtaken(i64);
 
-/// Adds a callback for every final event of a partner's transaction, and a mail for every event that leads to one.
+/// Adds a callback for every final event of a partner's transaction, and a mail for every event that leads
+/// to one.
 #[derive(Clone)]
 pub struct Announcer {
     pool: PgPool,
     callbacks: Enqueuer,
-    mail: Option<Intake>,
+    mail: Intake,
 }
 
 /// How far the log has been read.
 struct Checkpoints {
     callbacks: i64,
+    /// `None`: mail was never switched on.
     mail: Option<i64>,
 }
 
@@ -40,18 +44,15 @@ impl Checkpoints {
 }
 
 impl Announcer {
-    /// To be fed on one instance at a time (`event_log::Role::Callbacks`); two would refuse each other's pages.
+    /// To be fed on one instance at a time (`event_log::Role::Callbacks`); two would refuse each other's
+    /// pages.
     #[must_use]
-    pub fn new(pool: PgPool, callbacks: Enqueuer, mail: Option<Intake>) -> Self {
+    pub fn new(pool: PgPool, callbacks: Enqueuer, mail: Intake) -> Self {
         Self { pool, callbacks, mail }
     }
 
     async fn checkpoints(&self) -> Result<Checkpoints, sqlx::Error> {
-        let mail = match &self.mail {
-            Some(mail) => Some(mail.checkpoint().await?),
-            None => None,
-        };
-        Ok(Checkpoints { callbacks: self.callbacks.checkpoint().await?, mail })
+        Ok(Checkpoints { callbacks: self.callbacks.checkpoint().await?, mail: self.mail.checkpoint().await? })
     }
 }
 
@@ -74,9 +75,9 @@ impl Sink for Announcer {
         }
         let to = last.position;
         let deliveries = self.callbacks.deliveries(after(page, at.callbacks)).await?;
-        let mail = self.mail.as_ref().zip(at.mail).filter(|(_, from)| *from < to);
-        let mails = match mail {
-            Some((mail, from)) => mail.notices(after(page, from)).await?,
+        let mail_from = at.mail.filter(|from| *from < to);
+        let mails = match mail_from {
+            Some(from) => self.mail.notices(after(page, from)).await?,
             None => Vec::new(),
         };
         let mut transaction = self.pool.begin().await?;
@@ -84,8 +85,8 @@ impl Sink for Announcer {
         {
             return Err(Overtaken(at.callbacks).into());
         }
-        if let Some((mail, from)) = mail
-            && !mail.write(&mut transaction, from, to, &mails).await?
+        if let Some(from) = mail_from
+            && !self.mail.write(&mut transaction, from, to, &mails).await?
         {
             return Err(Overtaken(from).into());
         }
@@ -93,8 +94,8 @@ impl Sink for Announcer {
         if !deliveries.is_empty() {
             self.callbacks.wake_sender();
         }
-        if let Some((mail, _)) = mail.filter(|_| !mails.is_empty()) {
-            mail.wake_sender();
+        if !mails.is_empty() {
+            self.mail.wake_sender();
         }
         Ok(())
     }

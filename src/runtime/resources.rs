@@ -9,7 +9,7 @@ use crate::event_log::{EventLog, WriterOptions};
 use crate::external::{self, ActivationSystem};
 use crate::identity::{Identity, Keyring, PasswordCost, Settings};
 use crate::processors::callbacks::Callbacks;
-use crate::processors::notifications::{self, Notifications};
+use crate::processors::notifications::{self, Intake, Notifications};
 use crate::processors::schedules::Scheduler;
 use crate::processors::{ActivationProcessor, Announcer, Parked};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -118,12 +118,13 @@ impl Parts {
         Ok(ActivationProcessor::new(log, activation_system(&self.config)?, clock, calls))
     }
 
-    /// Queues callbacks, and mail if it is on.
+    /// Queues callbacks and mail. `mail` is that of this process, if it sends any.
     #[must_use]
     pub fn announcer(&self, mail: Option<&Notifications>) -> Announcer {
-        let Resources { readers, hashes, callbacks, .. } = self.resources.clone();
-        let callbacks = callbacks.enqueuer(readers, hashes);
-        Announcer::new(self.pool.clone(), callbacks, mail.map(Notifications::intake))
+        let Resources { readers, hashes, callbacks, clock, .. } = self.resources.clone();
+        let mail = mail
+            .map_or_else(|| Intake::new(self.pool.clone(), readers.clone(), clock), Notifications::intake);
+        Announcer::new(self.pool.clone(), callbacks.enqueuer(readers, hashes), mail)
     }
 
     /// Mail to users. The first call on a log records where mail begins.

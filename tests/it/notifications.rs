@@ -11,7 +11,7 @@ use domain::transaction::{ActivationRequested, Kind};
 use domain::{AccountId, PartnerId, SubscriptionId, UserId, user_offer};
 use fixture::{MailFixture, events_of, mail_fixture, send_all};
 use mail_server::{MailServer, Mood};
-use offers::event_log::{AggregateCommand, Sink};
+use offers::event_log::{AggregateCommand, Sink, follow};
 use offers::identity::{Actor, UserChange};
 use offers::processors::{Parked, Unhandled};
 use sqlx::{Connection, Executor, PgConnection, Row};
@@ -136,6 +136,18 @@ async fn whatever_is_delivered_again_is_mailed_once() {
     send_all(&[&sender]).await;
     assert_eq!(events_of(&server.received()), fixture.told_events().await);
     assert_eq!(fixture.states().await, [("sent".to_owned(), 22)].into());
+}
+
+/// Which process follows the log is a matter of chance; which one sends is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn mails_are_noted_by_a_process_that_sends_none() {
+    let (fixture, _server) = mail_fixture().await;
+    fixture.notifications().await; // another process switched mail on
+    let announcer = fixture.base.parts.announcer(None);
+    tokio::spawn(follow(fixture.base.log.feed(), announcer, fixture.base.stop.clone()));
+    let alice = fixture.rich("alice").await;
+    fixture.base.buy(alice, 30).await;
+    fixture.until_noted(1).await;
 }
 
 /// Mails were noted by consumers of NATS, in any order, when the version before was stopped.

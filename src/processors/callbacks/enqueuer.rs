@@ -1,8 +1,8 @@
 //! Adds a delivery for each final event, as a part of the announcer, which follows the log.
 //!
-//! The checkpoint moves in the SQL transaction that adds the deliveries, so a replay adds nothing twice. A delivery
-//! never runs ahead of the read tables and the hashes: a partner that hears of a success finds the subscription
-//! and the same status.
+//! The checkpoint moves in the SQL transaction that adds the deliveries, so a replay adds nothing twice. A
+//! delivery never runs ahead of the read tables and the hashes: a partner that hears of a success finds the
+//! subscription and the same status.
 
 use super::deliveries::Status;
 use super::{body, target};

@@ -1,14 +1,14 @@
 //! Adds the events that lead to mail to the outbox, as a part of the announcer, which follows the log.
 //!
-//! The checkpoint moves in the SQL transaction that adds the rows. A mail never runs ahead of the read tables: a user
-//! who reads it must find its content in the lists.
+//! The checkpoint moves in the SQL transaction that adds the rows. A mail never runs ahead of the read
+//! tables: a user who reads it must find its content in the lists.
 
 use super::outbox::{Kind, Notice, Outbox};
 use crate::clock::Clock;
 use crate::event_log::SinkError;
 use domain::{Event, Recorded, TransactionId, user_offer};
 use projections::Readers;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -17,8 +17,8 @@ use tokio::time::Instant;
 /// How long a page waits for the read tables before it is read again.
 const READ_TABLES_WAIT: Duration = Duration::from_secs(10);
 
-/// Durable consumers that received these events before mail followed the log. Messages may still be parked under
-/// these names.
+/// Durable consumers that received these events before mail followed the log. Messages may still be parked
+/// under these names.
 pub const OLD_CONSUMERS: [&str; 3] = ["mail-succeeded", "mail-failed", "mail-expiry-soon"];
 
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +39,14 @@ pub struct Intake {
 }
 
 impl Intake {
-    pub(in crate::processors) async fn checkpoint(&self) -> Result<i64, sqlx::Error> {
+    /// For a process that sends no mail itself.
+    #[must_use]
+    pub fn new(pool: PgPool, readers: Readers, clock: Clock) -> Self {
+        Self { outbox: Outbox::new(pool), readers, clock, due: Arc::default() }
+    }
+
+    /// `None`: mail was never switched on.
+    pub(in crate::processors) async fn checkpoint(&self) -> Result<Option<i64>, sqlx::Error> {
         self.outbox.checkpoint().await
     }
 

@@ -86,8 +86,8 @@ impl Outbox {
     }
 
     /// The position up to which the log was read for mail.
-    pub(super) async fn checkpoint(&self) -> Result<i64, sqlx::Error> {
-        sqlx::query_scalar("select position from mail_checkpoint").fetch_one(&self.pool).await
+    pub(super) async fn checkpoint(&self) -> Result<Option<i64>, sqlx::Error> {
+        sqlx::query_scalar("select position from mail_checkpoint").fetch_optional(&self.pool).await
     }
 
     /// Moves the checkpoint; false if it was not at `from`.
@@ -172,7 +172,8 @@ impl Outbox {
 
     /// Sets the final state, unless another sender did.
     ///
-    /// By the key: with `state = 'pending'` here the planner may walk all pending mails by their own index instead.
+    /// By the key: with `state = 'pending'` here the planner may walk all pending mails by their own index
+    /// instead.
     pub(super) async fn finish(&self, mails: &[Finished], now: DateTime<Utc>) -> Result<(), sqlx::Error> {
         sqlx::query(
             "update sent_mail set state = finished.state, last_error = finished.why, finished_at = $5

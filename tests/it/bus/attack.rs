@@ -1,7 +1,8 @@
 //! What an analyst may try: nothing that the service or another analyst has changes.
 //!
-//! NATS checks what a client publishes to, but neither the reply subject nor the deliver subject that it names.
-//! So each call that an analyst may make is tried with each foreign subject as the place of the answer.
+//! NATS checks what a client publishes to, but neither the reply subject nor the deliver subject that it
+//! names. So each call that an analyst may make is tried with each foreign subject as the place of the
+//! answer.
 
 use super::analyst::{API_PREFIX, NAME, mirrored, until_mirrored};
 use super::{Fixture, everything};
@@ -77,7 +78,8 @@ fn calls() -> Vec<(String, Value)> {
     ]
 }
 
-/// All that may not change: both accounts' streams, all but the attacker's consumers, and what those have delivered.
+/// All that may not change: both accounts' streams, all but the attacker's consumers, and what those have
+/// delivered.
 type Everything = BTreeMap<String, Value>;
 
 async fn look(service: &Client, admin: &Client) -> Everything {
