@@ -31,6 +31,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const STALLED_AFTER: Duration = Duration::from_secs(30);
 /// The same for a mirror that is quickly copied and that nobody reads: recreating it costs nothing.
 const SMALL_STALLED_AFTER: Duration = Duration::from_secs(4);
+/// A new mirror is given the longer time: nats-server 2.9 needs two attempts to copy a stream that does not
+/// begin at 1.
+const NEW_FOR: Duration = Duration::from_secs(15);
 /// Bytes of a mirror that is copied in a few seconds.
 const SMALL: u64 = 100_000_000;
 
@@ -48,6 +51,8 @@ pub(super) struct Mirror {
     config: Config,
     /// While the mirror lags: its last sequence, and when it was seen first.
     lag: Option<(u64, Instant)>,
+    /// When this process created the mirror.
+    created: Option<Instant>,
     /// The log says that the server is too old for analysts.
     logged_age: bool,
 }
@@ -69,7 +74,7 @@ impl Mirror {
             deny_purge: true,
             ..window(options.stream_bytes)
         };
-        Self { context, config, lag: None, logged_age: false }
+        Self { context, config, lag: None, created: None, logged_age: false }
     }
 
     /// Keeps the mirror equal to the original until the sender of `original` is gone.
@@ -117,7 +122,7 @@ impl Mirror {
 
     async fn create(&mut self, original: &Original) -> Result<(), Error> {
         let config = Config { description: Some(description(original)), ..self.config.clone() };
-        self.lag = None;
+        (self.lag, self.created) = (None, Some(Instant::now()));
         let _: Info = ask(&self.context, format!("STREAM.CREATE.{}", config.name), &config).await?;
         Ok(())
     }
@@ -131,8 +136,9 @@ impl Mirror {
             Some((seen, since)) if seen == last => since,
             _ => self.lag.insert((last, Instant::now())).1,
         };
+        let is_new = self.created.is_some_and(|created| created.elapsed() < NEW_FOR);
         let unread = info.state.consumer_count == 0 && info.state.bytes <= SMALL;
-        since.elapsed() > if unread { SMALL_STALLED_AFTER } else { STALLED_AFTER }
+        since.elapsed() > if unread && !is_new { SMALL_STALLED_AFTER } else { STALLED_AFTER }
     }
 
     fn divergence(&mut self, info: &Info, original: &Original) -> Option<&'static str> {
