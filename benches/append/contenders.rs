@@ -52,7 +52,7 @@ fn buyer(number: u64) -> AccountId {
 }
 
 fn metadata() -> Metadata {
-    Metadata { correlation_id: Some(Uuid::now_v7().to_string()), ..Metadata::system("bench") }
+    Metadata::system("bench", Uuid::now_v7())
 }
 
 #[derive(Clone)]
@@ -149,7 +149,7 @@ impl Contender for Stock {
         let number = id.as_u128() as u64 % BUYERS;
         let metadata = metadata();
         let metadata = [
-            ("correlation_id".to_owned(), metadata.correlation_id.unwrap_or_default()),
+            ("correlation_id".to_owned(), metadata.correlation_id.to_string()),
             ("actor".to_owned(), metadata.actor.unwrap_or_default()),
         ];
         let command = transaction::Command::Request(requested(buyer(number)));

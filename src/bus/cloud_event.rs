@@ -30,10 +30,11 @@ pub(super) fn body(event: &Recorded, metadata: &Metadata) -> String {
     member(&mut body, "dataschema", format_args!("/schemas/{name}/{version}.json"));
     member(&mut body, "position", format_args!("{}", event.position));
     member(&mut body, "sequence", format_args!("{}", event.sequence));
-    for (name, id) in [("correlationid", &metadata.correlation_id), ("causationid", &metadata.causation_id)] {
-        if let Some(id) = id {
-            text(&mut body, name, id);
-        }
+    if !metadata.correlation_id.is_nil() {
+        member(&mut body, "correlationid", format_args!("{}", metadata.correlation_id));
+    }
+    if let Some(id) = &metadata.causation_id {
+        text(&mut body, "causationid", id);
     }
     body.push_str(r#","data":"#);
     body.push_str(&event.payload);
@@ -62,7 +63,7 @@ pub struct Envelope {
     /// The event's position in the log, in decimal.
     pub position: String,
     #[serde(rename = "correlationid", default)]
-    pub correlation_id: Option<String>,
+    pub correlation_id: Option<Uuid>,
 }
 
 /// A body that is not an event of ours.
@@ -92,7 +93,7 @@ mod tests {
             event_version: "1.0".into(),
             recorded_at: "2026-11-22T08:30:00.123456Z".parse().unwrap(),
             payload: r#"{"type":"ActivationRequested","amount":"19.90"}"#.into(),
-            metadata: r#"{"correlation_id":"say \"hi\"","causation_id":"c-1","actor":"user:7","traceparent":"00-ab-cd-01","reason":"private","request":"{}"}"#.into(),
+            metadata: r#"{"correlation_id":"018f0000-0000-7000-8000-000000000003","causation_id":"c-1","actor":"user:7","traceparent":"00-ab-cd-01","reason":"private","request":"{}"}"#.into(),
             commit_end: 42,
         }
     }
@@ -109,17 +110,27 @@ mod tests {
                 r#""subject":"018f0000-0000-7000-8000-000000000002","time":"2026-11-22T08:30:00.123456Z","#,
                 r#""datacontenttype":"application/json","#,
                 r#""dataschema":"/schemas/transaction.activation_requested/1.0.json","#,
-                r#""position":"42","sequence":"1","correlationid":"say \"hi\"","causationid":"c-1","#,
-                r#""data":{"type":"ActivationRequested","amount":"19.90"}}"#
+                r#""position":"42","sequence":"1","correlationid":"018f0000-0000-7000-8000-000000000003","#,
+                r#""causationid":"c-1","data":{"type":"ActivationRequested","amount":"19.90"}}"#
             )
         );
     }
 
     #[test]
     fn ids_that_are_not_known_are_left_out() {
-        let body = body(&requested(), &Metadata::default());
+        let body = body(&requested(), &Metadata::new(Uuid::nil()));
         assert!(!body.contains("correlationid") && !body.contains("causationid"), "{body}");
         serde_json::from_str::<serde_json::Value>(&body).unwrap();
+    }
+
+    #[test]
+    fn text_that_people_wrote_is_not_published() {
+        let metadata = serde_json::from_str(
+            r#"{"correlation_id":"private","actor":"private","request":"private","reason":"private",
+                "reference":"private","callback_url":"private"}"#,
+        );
+        let body = body(&requested(), &metadata.unwrap());
+        assert!(!body.contains("private"), "{body}");
     }
 
     #[test]
@@ -130,7 +141,7 @@ mod tests {
         assert_eq!(envelope.id, event.event_id);
         assert_eq!(envelope.subject.to_string(), event.aggregate_id);
         assert_eq!((envelope.position.as_str(), envelope.time), ("42", event.recorded_at));
-        assert_eq!(envelope.correlation_id.as_deref(), Some("say \"hi\""));
+        assert_eq!(envelope.correlation_id, Some(Uuid::from_u128(0x018f_0000_0000_7000_8000_0000_0000_0003)));
         assert!(Envelope::read(br#"{"hello":"world"}"#).is_err());
     }
 }

@@ -14,7 +14,7 @@ pub struct Delivery {
     pub event_id: Uuid,
     pub aggregate_id: Uuid,
     pub recorded_at: Timestamp,
-    pub correlation_id: Option<String>,
+    pub correlation_id: Option<Uuid>,
     /// W3C trace context.
     pub traceparent: Option<String>,
     pub subject: String,

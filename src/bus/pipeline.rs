@@ -23,6 +23,7 @@ use futures::StreamExt;
 use std::time::Duration;
 use tokio::time::timeout;
 use uuid::Uuid;
+use uuid::Uuid;
 
 /// Publishes that may wait for their acknowledgement.
 const WINDOW: i64 = 512;
@@ -73,7 +74,8 @@ impl Pipeline {
     }
 
     async fn send(&mut self, event: &Recorded) -> Result<(), Error> {
-        let metadata: Metadata = serde_json::from_str(&event.metadata).unwrap_or_default();
+        let metadata: Metadata =
+            serde_json::from_str(&event.metadata).unwrap_or_else(|_| Metadata::new(Uuid::nil()));
         let subject = subjects::subject(&self.prefix, &event.aggregate_type, &event.event_type);
         let reply = format!("{}.{}", self.inbox, event.position);
         let body = cloud_event::body(event, &metadata).into();

@@ -151,7 +151,7 @@ fn derived(name: &str) -> Uuid {
 }
 
 fn metadata() -> Metadata {
-    Metadata { reason: Some("demo data".to_owned()), ..Metadata::system("demo") }
+    Metadata { reason: Some("demo data".to_owned()), ..Metadata::system("demo", Uuid::now_v7()) }
 }
 
 /// Creates the offer. If it exists, its terms stay as they are.

@@ -1,7 +1,8 @@
 //! What is known about a request in addition to what it asks for: its id, its trace, its path.
 //!
 //! The id is the caller's `X-Request-Id` when it is fit to be repeated, else a fresh one, and stands
-//! on every response. A W3C `traceparent` is kept as it came and passed on with the events.
+//! on every response. Events carry our own id of the request instead: they are kept for ever, and a
+//! client's text may hold anything. A W3C `traceparent` is kept as it came and passed on with the events.
 
 use super::headers::{TRACEPARENT, X_REQUEST_ID};
 use axum::extract::{FromRequestParts, Request};
@@ -22,6 +23,7 @@ pub(super) struct Context(Arc<RequestInfo>);
 #[derive(Clone, Debug, Default)]
 struct RequestInfo {
     request_id: String,
+    correlation_id: Uuid,
     traceparent: Option<String>,
     path: String,
     query: Option<String>,
@@ -30,8 +32,10 @@ struct RequestInfo {
 impl Context {
     pub(super) fn of(request: &Request) -> Self {
         let headers = request.headers();
+        let correlation_id = Uuid::now_v7();
         Self(Arc::new(RequestInfo {
-            request_id: request_id(headers).unwrap_or_else(|| Uuid::now_v7().to_string()),
+            request_id: request_id(headers).unwrap_or_else(|| correlation_id.to_string()),
+            correlation_id,
             traceparent: traceparent(headers),
             path: request.uri().path().to_owned(),
             query: request.uri().query().map(str::to_owned),
@@ -73,10 +77,9 @@ impl Context {
     #[must_use]
     pub(super) fn metadata(&self, actor: String) -> Metadata {
         Metadata {
-            correlation_id: Some(self.0.request_id.clone()),
             actor: Some(actor),
             traceparent: self.0.traceparent.clone(),
-            ..Metadata::default()
+            ..Metadata::new(self.0.correlation_id)
         }
     }
 }

@@ -22,6 +22,9 @@ use std::path::PathBuf;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
+/// The correlation id of what the tests buy.
+const THE_REQUEST: Uuid = Uuid::from_u128(0x4e9);
+
 /// A log, the simulated system, and processors between them. Everything ends with it.
 struct Fixture {
     parts: Parts,
@@ -88,7 +91,7 @@ impl Fixture {
         let amount = Money::from_hundredths(100_000);
         let credit = AggregateCommand::Account(AccountId::from(user), account::Command::Credit { amount });
         let plan = Plan::new().first_command(credit);
-        self.log.commit(&Metadata::system("test"), plan).await.unwrap();
+        self.log.commit(&Metadata::system("test", Uuid::now_v7()), plan).await.unwrap();
         user
     }
 
@@ -104,9 +107,8 @@ impl Fixture {
     async fn accept(&self, request: ActivationRequested) -> TransactionId {
         let id = TransactionId(Uuid::now_v7());
         let metadata = Metadata {
-            correlation_id: Some("the-request".into()),
             traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
-            ..Metadata::system("test")
+            ..Metadata::system("test", THE_REQUEST)
         };
         let plan = Plan::new().first_command(AggregateCommand::Transaction(id, Command::Request(request)));
         self.log.commit(&metadata, plan).await.unwrap();

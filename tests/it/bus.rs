@@ -123,7 +123,7 @@ async fn append(log: &EventLog, count: usize) {
     let credits = (0..count).map(|_| async {
         let (account, amount) = (AccountId(Uuid::now_v7()), Money::from_hundredths(1));
         log.commit(
-            &Metadata::system("test"),
+            &Metadata::system("test", Uuid::now_v7()),
             Plan::new()
                 .first_command(AggregateCommand::Account(account, account::Command::Credit { amount })),
         )

@@ -93,7 +93,7 @@ impl Fixture {
         let new = self.identity.create_partner("P", Some(&url), &by, self.clock.now().utc()).await.unwrap();
         let amount = Money::from_hundredths(1_000_000);
         let credit = AggregateCommand::Account(new.partner.id.into(), account::Command::Credit { amount });
-        self.execute(&Metadata::system("test"), credit).await;
+        self.execute(&Metadata::system("test", Uuid::now_v7()), credit).await;
         Known { id: new.partner.id, secret: new.webhook_secret }
     }
 
@@ -109,10 +109,15 @@ impl Fixture {
 
     async fn finish(&self, request: ActivationRequested, url: Option<&str>, last: Command) -> TransactionId {
         let id = TransactionId(Uuid::now_v7());
-        let metadata = Metadata { callback_url: url.map(str::to_owned), ..Metadata::system("test") };
+        let metadata =
+            Metadata { callback_url: url.map(str::to_owned), ..Metadata::system("test", Uuid::now_v7()) };
         self.execute(&metadata, AggregateCommand::Transaction(id, Command::Request(request))).await;
         for command in [Command::BeginAttempt { attempt: 1 }, last] {
-            self.execute(&Metadata::system("test"), AggregateCommand::Transaction(id, command)).await;
+            self.execute(
+                &Metadata::system("test", Uuid::now_v7()),
+                AggregateCommand::Transaction(id, command),
+            )
+            .await;
         }
         id
     }

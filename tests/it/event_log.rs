@@ -38,7 +38,7 @@ fn open(url: &str) -> EventLog {
 }
 
 fn actor() -> Metadata {
-    Metadata::system("test")
+    Metadata::system("test", Uuid::now_v7())
 }
 
 async fn credit(log: &EventLog, account: AccountId, hundredths: i64) -> Result<Outcome, ExecuteError> {
@@ -241,8 +241,10 @@ async fn a_reader_that_follows_sees_every_event_once_while_two_processes_write()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_is_given_what_the_table_holds_also_from_memory() {
     let Fixture { log, .. } = fixture().await;
-    let metadata =
-        Metadata { reason: Some("\u{7}“odd” \\ \"text\"\n".into()), ..Metadata::system("test") };
+    let metadata = Metadata {
+        reason: Some("\u{7}“odd” \\ \"text\"\n".into()),
+        ..Metadata::system("test", Uuid::now_v7())
+    };
     let (account, amount) = (AccountId(Uuid::now_v7()), Money::from_hundredths(1_990));
     for _ in 0..3 {
         let credit = AggregateCommand::Account(account, account::Command::Credit { amount });
@@ -272,8 +274,10 @@ async fn who_hears_of_its_commit_finds_it_in_the_feed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_is_rendered_from_the_database_as_it_was_written() {
     let Fixture { log, owner, .. } = fixture().await;
-    let metadata =
-        Metadata { reason: Some("\u{7}“odd” \\ \"text\"\n".into()), ..Metadata::system("test") };
+    let metadata = Metadata {
+        reason: Some("\u{7}“odd” \\ \"text\"\n".into()),
+        ..Metadata::system("test", Uuid::now_v7())
+    };
     let account = AccountId(Uuid::now_v7());
     let amount = Money::from_hundredths(1_990);
     log.commit(

@@ -123,7 +123,7 @@ fn any_record() -> impl Strategy<Value = Recorded> {
 
 fn any_metadata() -> impl Strategy<Value = Metadata> {
     let text = || option::of(odd_text());
-    let machine = (text(), text(), text(), text());
+    let machine = (any::<u128>().prop_map(Uuid::from_u128), text(), text(), text());
     let people = (text(), text(), text(), text());
     (machine, people).prop_map(
         |((correlation_id, causation_id, actor, traceparent), (request, reason, reference, callback_url))| {

@@ -15,6 +15,7 @@ use domain::{Metadata, Money};
 use projections::Readers;
 use secrecy::SecretString;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use uuid::Uuid;
 
 use crate::app::{self, Accounts, Catalogue, Registration};
 use crate::cli::output::Refused;
@@ -73,7 +74,7 @@ pub(super) fn actor(reason: Option<&str>) -> Actor {
 
 /// The same, for events.
 pub(super) fn metadata(reason: Option<&str>) -> Metadata {
-    Metadata { reason: reason.map(str::to_owned), ..Metadata::system(NAME) }
+    Metadata { reason: reason.map(str::to_owned), ..Metadata::system(NAME, Uuid::now_v7()) }
 }
 
 /// An amount as the command line gives it.

@@ -108,7 +108,7 @@ fn cloud_event() -> Value {
             "dataschema": {"type": "string", "format": "uri-reference", "description": "The schema of `data`, served by the HTTP interface."},
             "position": number("Its place in the log: 1, 2, 3 … without gaps. Deduplicate on it."),
             "sequence": number("Its place in its aggregate: 1, 2, 3 …"),
-            "correlationid": chain("The request that began the chain: its `X-Request-Id`."),
+            "correlationid": chain("The request, command or run that began the chain: a UUID of ours."),
             "causationid": chain("The event that led to this one."),
             "data": {"type": "object", "description": "What happened."},
         },

@@ -40,7 +40,7 @@ impl From<&Delivery> for Cause {
         Self {
             event_id: delivery.event_id,
             requested_at: delivery.recorded_at,
-            correlation_id: delivery.correlation_id.clone(),
+            correlation_id: delivery.correlation_id,
             traceparent: delivery.traceparent.clone(),
         }
     }

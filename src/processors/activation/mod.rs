@@ -46,7 +46,8 @@ fn retry_delay(attempt: u32) -> Duration {
 pub struct Cause {
     pub event_id: Uuid,
     pub requested_at: Timestamp,
-    pub correlation_id: Option<String>,
+    /// Unknown of an old event.
+    pub correlation_id: Option<Uuid>,
     /// W3C trace context.
     pub traceparent: Option<String>,
 }
@@ -143,12 +144,13 @@ impl ActivationProcessor {
         }
         let events = self.0.log.stream(StreamId::of::<Transaction>(id.0)).await?;
         Ok(events.first().map(|first| {
-            let metadata: Metadata = serde_json::from_str(&first.metadata).unwrap_or_default();
+            let metadata = serde_json::from_str::<Metadata>(&first.metadata).ok();
+            let correlation_id = metadata.as_ref().map(|metadata| metadata.correlation_id);
             Cause {
                 event_id: first.event_id,
                 requested_at: first.recorded_at,
-                correlation_id: metadata.correlation_id,
-                traceparent: metadata.traceparent,
+                correlation_id: correlation_id.filter(|id| !id.is_nil()),
+                traceparent: metadata.and_then(|metadata| metadata.traceparent),
             }
         }))
     }
@@ -224,10 +226,9 @@ impl ActivationProcessor {
 /// The metadata of the attempt's events: with the trace context of `span`, or of the cause if tracing is off.
 fn metadata(id: TransactionId, cause: &Cause, span: &Span) -> Metadata {
     Metadata {
-        correlation_id: Some(cause.correlation_id.clone().unwrap_or_else(|| id.to_string())),
         causation_id: Some(cause.event_id.to_string()),
         traceparent: span.traceparent().or_else(|| cause.traceparent.clone()),
-        ..Metadata::system("activation")
+        ..Metadata::system("activation", cause.correlation_id.unwrap_or(id.0))
     }
 }
 

@@ -146,7 +146,7 @@ impl Inner {
     ) -> Result<Run, sqlx::Error> {
         let began = std::time::Instant::now();
         let id = self.runs.begin(task.name(), due_at, now.utc()).await?;
-        let metadata = Metadata { correlation_id: Some(id.to_string()), ..Metadata::system("scheduler") };
+        let metadata = Metadata::system("scheduler", id);
         let (log, readers, clock) = (&self.log, &self.readers, &self.clock);
         let (tally, refused) = (Tally::default(), None);
         let mut task_run = TaskRun { log, readers, clock, task, now, metadata, stop, tally, refused };

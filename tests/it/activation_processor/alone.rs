@@ -1,6 +1,6 @@
 //! One purchase at a time, driven by hand.
 
-use super::{Fixture, purchase, renewal};
+use super::{Fixture, THE_REQUEST, purchase, renewal};
 use crate::support::eventually::eventually;
 use chrono::{DateTime, Days, Utc};
 use domain::user_offer::{self, UserOffer};
@@ -40,7 +40,7 @@ async fn a_success_and_the_subscription_it_pays_for_are_one_commit() {
     for event in events[1..].iter().chain(&subscription) {
         let metadata: Metadata = serde_json::from_str(&event.metadata).unwrap();
         assert_eq!(metadata.actor.as_deref(), Some("system:activation"));
-        assert_eq!(metadata.correlation_id.as_deref(), Some("the-request"));
+        assert_eq!(metadata.correlation_id, THE_REQUEST);
         assert_eq!(metadata.causation_id, Some(events[0].event_id.to_string()));
         assert!(metadata.traceparent.is_some());
     }

@@ -26,10 +26,9 @@ async fn a_message_is_a_cloud_event_with_the_contract_s_headers() {
     let fixture = Fixture::shared().await;
     let account = AccountId(Uuid::now_v7());
     let metadata = Metadata {
-        correlation_id: Some("request-1".into()),
         reason: Some("a private matter".into()),
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
-        ..Metadata::system("test")
+        ..Metadata::system("test", Uuid::now_v7())
     };
     let amount = Money::from_hundredths(1_990);
     let credit = Plan::new().command(AggregateCommand::Account(account, account::Command::Credit { amount }));
@@ -46,7 +45,7 @@ async fn a_message_is_a_cloud_event_with_the_contract_s_headers() {
     assert_eq!(header("traceparent"), metadata.traceparent.unwrap());
     let body: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
     assert_eq!(body["data"], serde_json::json!({ "type": "Credited", "amount": "19.90" }));
-    assert_eq!(body["correlationid"], "request-1");
+    assert_eq!(body["correlationid"], metadata.correlation_id.to_string());
     assert!(!String::from_utf8_lossy(&message.payload).contains("private"));
 }
 

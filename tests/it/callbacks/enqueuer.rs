@@ -85,7 +85,7 @@ async fn only_partners_with_a_url_are_told_and_at_the_purchases_own_url_if_it_ha
     let user = UserId(Uuid::now_v7());
     let amount = Money::from_hundredths(10_000);
     let credit = AggregateCommand::Account(user.into(), account::Command::Credit { amount });
-    fixture.execute(&Metadata::system("test"), credit).await;
+    fixture.execute(&Metadata::system("test", Uuid::now_v7()), credit).await;
     let of_a_user = domain::transaction::ActivationRequested {
         kind: Kind::Partner,
         user_id: user,

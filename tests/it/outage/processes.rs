@@ -176,7 +176,9 @@ async fn seed(log: &EventLog, identity: &Identity) -> Members {
     for user in members.users.iter().filter(|user| user.username == "alice" || user.username == "bob") {
         let amount = Money::from_hundredths(FUNDS);
         let command = AggregateCommand::Account(AccountId(user.id), account::Command::Credit { amount });
-        log.commit(&Metadata::system("test"), Plan::new().command(command)).await.unwrap();
+        log.commit(&Metadata::system("test", uuid::Uuid::now_v7()), Plan::new().command(command))
+            .await
+            .unwrap();
     }
     members
 }

@@ -156,7 +156,7 @@ async fn no_two_purchases_have_the_same_reference() {
     };
     let order = AggregateCommand::Transaction(TransactionId(Uuid::now_v7()), Command::Request(request));
     let twice = Plan::new().command(order);
-    assert!(service.resources.log.commit(&Metadata::system("test"), twice).await.is_err());
+    assert!(service.resources.log.commit(&Metadata::system("test", Uuid::now_v7()), twice).await.is_err());
     assert_eq!(float(&service, &shop).await, "40.00");
     assert_eq!(activate(&service, &shop, &wish(&alice, tv)).await.status, 201, "the log goes on");
 }

@@ -30,7 +30,7 @@ impl Shop {
     }
 
     async fn execute(&self, plan: Plan) {
-        self.log.commit(&Metadata::system("test"), plan).await.unwrap();
+        self.log.commit(&Metadata::system("test", Uuid::now_v7()), plan).await.unwrap();
     }
 
     /// One of each: a credit, an offer, a success, a refusal, and something unfinished.

@@ -157,7 +157,7 @@ impl Fixture {
     async fn begin(&self, request: ActivationRequested) -> TransactionId {
         let id = TransactionId(Uuid::now_v7());
         let plan = Plan::new().first_command(AggregateCommand::Transaction(id, Command::Request(request)));
-        self.log.commit(&Metadata::system("test"), plan).await.unwrap();
+        self.log.commit(&Metadata::system("test", Uuid::now_v7()), plan).await.unwrap();
         self.execute(vec![AggregateCommand::Transaction(id, Command::BeginAttempt { attempt: 1 })]).await;
         id
     }
@@ -170,7 +170,7 @@ impl Fixture {
     /// One commit.
     pub async fn execute(&self, commands: Vec<AggregateCommand>) {
         let plan = commands.into_iter().fold(Plan::new(), Plan::command);
-        self.log.commit(&Metadata::system("test"), plan).await.unwrap();
+        self.log.commit(&Metadata::system("test", Uuid::now_v7()), plan).await.unwrap();
     }
 
     pub async fn balance(&self, user: UserId) -> Money {

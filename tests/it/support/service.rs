@@ -131,7 +131,11 @@ impl Service {
         };
         let now = self.app.clock.now().utc();
         let user = self.app.identity.create_user(&new, &Actor::system("test"), now).await.unwrap();
-        self.app.accounts.open(user.id.into(), Kind::User, &Metadata::system("test")).await.unwrap();
+        self.app
+            .accounts
+            .open(user.id.into(), Kind::User, &Metadata::system("test", Uuid::now_v7()))
+            .await
+            .unwrap();
         self.app.identity.confirm_user(user.id).await.unwrap();
         let home = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let grant = self.app.identity.login(name, &PASSWORD.into(), home, now).await.unwrap();
@@ -154,7 +158,11 @@ impl Service {
         let new =
             self.app.identity.create_partner(name, url.as_ref(), &Actor::system("test"), now).await.unwrap();
         let id = new.partner.id;
-        self.app.accounts.open(id.into(), Kind::Partner, &Metadata::system("test")).await.unwrap();
+        self.app
+            .accounts
+            .open(id.into(), Kind::Partner, &Metadata::system("test", Uuid::now_v7()))
+            .await
+            .unwrap();
         if hundredths > 0 {
             self.pay_in(id.into(), hundredths).await;
         }
@@ -164,7 +172,7 @@ impl Service {
     pub async fn pay_in(&self, account: AccountId, hundredths: i64) {
         let amount = Money::from_hundredths(hundredths);
         let plan = Plan::new().command(AggregateCommand::Account(account, Command::Credit { amount }));
-        self.resources.log.commit(&Metadata::system("test"), plan).await.unwrap();
+        self.resources.log.commit(&Metadata::system("test", Uuid::now_v7()), plan).await.unwrap();
     }
 
     /// An offer on sale for 30 days, in the lists.
@@ -183,13 +191,14 @@ impl Service {
             price: Money::from_hundredths(hundredths),
             duration_days: 30,
         };
-        let system = Metadata::system("test");
+        let system = Metadata::system("test", Uuid::now_v7());
         let position = self.app.catalogue.create(id, terms, true, &system).await.unwrap();
         (id, position.unwrap())
     }
 
     pub async fn change(&self, id: OfferId, change: catalogue::Change) {
-        let position = self.app.catalogue.change(id, &change, &Metadata::system("test")).await.unwrap();
+        let position =
+            self.app.catalogue.change(id, &change, &Metadata::system("test", Uuid::now_v7())).await.unwrap();
         self.listed(position.unwrap()).await;
     }
 
@@ -234,7 +243,8 @@ impl Service {
     }
 
     pub async fn execute(&self, plan: Plan) -> i64 {
-        let outcome = self.resources.log.commit(&Metadata::system("test"), plan).await.unwrap();
+        let outcome =
+            self.resources.log.commit(&Metadata::system("test", Uuid::now_v7()), plan).await.unwrap();
         match outcome {
             Outcome::Committed(committed) => committed.last,
             Outcome::Unchanged => panic!("the plan repeated what was done"),
