@@ -23,7 +23,6 @@ use futures::StreamExt;
 use std::time::Duration;
 use tokio::time::timeout;
 use uuid::Uuid;
-use uuid::Uuid;
 
 /// Publishes that may wait for their acknowledgement.
 const WINDOW: i64 = 512;

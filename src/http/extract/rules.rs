@@ -149,6 +149,22 @@ impl Rule for Line {
     }
 }
 
+/// A name that a program gave: `^[A-Za-z0-9][A-Za-z0-9._:/#-]{0,99}$`. It is kept for ever and analysts see it,
+/// so nothing can be written in it but a name.
+pub(crate) struct Identifier;
+
+impl Rule for Identifier {
+    type Value = String;
+
+    fn parse(&self, value: &RawValue) -> Result<String, Expected> {
+        values::identifier(value)
+    }
+
+    fn schema(&self) -> Value {
+        json!({"type": "string", "pattern": values::IDENTIFIER, "maxLength": values::MAX_IDENTIFIER})
+    }
+}
+
 /// A secret of so many characters (not bytes) without control characters; it may be blank.
 pub(crate) struct Secret(pub(crate) RangeInclusive<usize>);
 

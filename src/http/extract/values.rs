@@ -73,6 +73,24 @@ pub(crate) fn line(length: RangeInclusive<usize>) -> impl Fn(&RawValue) -> Resul
     move |value| text_of(value, &length, |c| !c.is_control())
 }
 
+/// The form of a name that a program gave.
+pub(crate) const IDENTIFIER: &str = "^[A-Za-z0-9][A-Za-z0-9._:/#-]{0,99}$";
+/// Its longest, in characters.
+pub(crate) const MAX_IDENTIFIER: usize = 100;
+
+/// A name that a program gave, of the form [`IDENTIFIER`].
+pub(crate) fn identifier(value: &RawValue) -> Result<String, Expected> {
+    let text = string(value, "must be a string")?;
+    let sound = (1..=MAX_IDENTIFIER).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:/#-".contains(&byte));
+    if sound {
+        Ok(text)
+    } else {
+        Err("must be 1 to 100 letters, digits and ._:/#-, beginning with a letter or digit".to_owned())
+    }
+}
+
 /// A secret of `length` characters (not bytes) without control characters; it may be blank.
 pub(crate) fn secret(length: RangeInclusive<usize>) -> impl Fn(&RawValue) -> Result<SecretString, Expected> {
     move |value| {

@@ -12,7 +12,7 @@ use crate::http::extract::page::{Page, PageParams};
 use crate::http::extract::path;
 use crate::http::extract::query::{Parameters, text, variant};
 use crate::http::extract::request::{Request, request};
-use crate::http::extract::rules::{Amount, Line, id};
+use crate::http::extract::rules::{Amount, Identifier, Line, id};
 use crate::http::headers::IDEMPOTENT_REPLAYED;
 use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
@@ -39,8 +39,6 @@ use uuid::Uuid;
 
 /// What an activation cannot do without.
 const NEEDED: [&str; 3] = ["user_id", "offer_id", "amount"];
-/// The longest reference of a partner, in characters.
-const MAX_REFERENCE: usize = 200;
 /// The longest URL that is looked at, in characters: a longer one cannot be registered.
 const MAX_URL: usize = 4096;
 /// Characters of an invalid reference that are echoed.
@@ -54,7 +52,7 @@ request! {
         /// The price, as the partner knows it.
         amount: Money = required(Amount),
         /// The partner's own reference; repeats are recognised by it.
-        partner_reference: Option<String> = optional(Line(1..=MAX_REFERENCE), "order-7"),
+        partner_reference: Option<String> = optional(Identifier, "order-7"),
         /// Where the callback goes instead of the registered URL; of the same origin.
         callback_url: Option<String> = optional(Line(1..=MAX_URL), Value::Null),
     }

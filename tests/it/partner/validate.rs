@@ -69,9 +69,9 @@ async fn whoever_lost_the_answer_finds_it_by_the_own_reference() {
     let (shop, other) = (service.shop("Shop", 5000).await, service.shop("Other", 0).await);
     let alice = service.person("alice", &["user"]).await;
     let tv = service.offer("TV", 1000).await;
-    let lookup = "/partner/transactions/?partner_reference=order%201";
+    let lookup = "/partner/transactions/?partner_reference=order-1";
     assert_eq!(get(&service, &shop, lookup).await.json()["results"], json!([]));
-    let order = with(&wish(&alice, tv), "partner_reference", "order 1");
+    let order = with(&wish(&alice, tv), "partner_reference", "order-1");
     let bought = activate(&service, &shop, &order).await.json();
     let found = get(&service, &shop, lookup).await.json();
     assert_eq!(found["results"].as_array().unwrap().len(), 1, "at once");
