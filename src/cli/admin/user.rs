@@ -43,7 +43,7 @@ pub(in crate::cli) async fn run(verb: Verb) -> anyhow::Result<Outcome> {
         email: args.email,
         first_name: args.first_name,
         last_name: args.last_name,
-        roles: roles.map_err(|cause| admin::explain(cause))?,
+        roles: roles.map_err(admin::explain)?,
     };
     let reason = args.reason.as_deref();
     let (by, metadata) = (admin::actor(reason), admin::metadata(reason));
