@@ -48,8 +48,8 @@ pub fn router(app: Arc<App>, protection: &Protection) -> Router {
         .layer(from_fn_with_state(limits::REQUEST_TIMEOUT, limits::time_out))
         .layer(from_fn_with_state(slots, limits::shed))
         .layer(from_fn_with_state(limiter, rate_limit::enforce));
-    let (beside, _) = watched().merge(openapi::routes()).split_for_parts();
-    let routes = api.merge(beside).layer(from_fn(observe::measure));
+    let (unlimited, _) = watched().merge(openapi::routes()).split_for_parts();
+    let routes = api.merge(unlimited).layer(from_fn(observe::measure));
     let mut routes = with_common_layers(routes.with_state(app));
     if let Some(value) = security::strict_transport(protection) {
         routes = routes.layer(from_fn_with_state(value, security::send_strict_transport));

@@ -1,8 +1,8 @@
 //! What holds for every operation and is therefore said in no handler: the headers, the ids of the
 //! operations, and the refusals that follow from what an operation takes.
 //!
-//! Who needs a caller may be told 401, who sends a body 413, everybody below `/api/v1` 503. A handler
-//! names only the codes of its own, by [`refusals`].
+//! An operation that needs a caller may answer 401, one with a body 413, each below `/api/v1` 503. A
+//! handler names only the codes of its own, by [`refusals`].
 
 use crate::http::{API, Code};
 use axum::http::StatusCode;
@@ -171,7 +171,7 @@ fn references<'a>(names: impl Iterator<Item = &'a str>) -> Value {
     Value::Object(names.map(reference).collect())
 }
 
-/// The first part of the path below the API; what lies beside it watches or describes the service.
+/// The first part of the path below the API; other paths watch or describe the service.
 fn tag(path: &str) -> &str {
     match path.strip_prefix(API) {
         Some(below) => below.trim_start_matches('/').split('/').next().unwrap_or_default(),

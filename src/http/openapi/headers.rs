@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 /// Of answers: name, meaning, example.
-const SENT: [(&str, &str, &str); 10] = [
+const SENT: [(&str, &str, &str); 9] = [
     (
         "X-Request-Id",
         "The caller's own id for the request if it was 1 to 128 visible ASCII characters, else a fresh one.",
@@ -20,7 +20,6 @@ const SENT: [(&str, &str, &str); 10] = [
         "\"5d41402abc4b2a76b9719d911017c592\"",
     ),
     ("Retry-After", "Seconds to wait before trying again.", "1"),
-    ("Allow", "The methods that the path has.", "GET,HEAD"),
     ("WWW-Authenticate", "The scheme of the credentials (RFC 9110).", "Bearer"),
     ("Idempotent-Replayed", "`true` on an answer that was given before; absent on the first.", "true"),
     ("Preference-Applied", "The wait that was kept (RFC 7240), at most 30 seconds.", "wait=30"),

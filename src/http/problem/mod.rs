@@ -35,7 +35,7 @@ pub struct Problem {
     code: Code,
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
-    /// What this path tells beside (RFC 9457, 3.2).
+    /// Members of this path's own, in addition (RFC 9457, 3.2).
     members: Vec<(&'static str, Value)>,
     retry_after: Option<Duration>,
 }

@@ -155,7 +155,7 @@ mod tests {
         let began = Instant::now();
         let budgets = budgets(began);
         let granted = (0..200_000).all(|key| budgets.take(key, began).refused_for.is_none());
-        assert!(granted, "what is forgotten begins anew");
+        assert!(granted, "a forgotten key begins with a full budget");
         assert!(budgets.full_at.len() <= KEYS_MAX);
     }
 }
