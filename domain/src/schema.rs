@@ -61,7 +61,7 @@ fn of<E: JsonSchema>(aggregate_type: &'static str) -> Vec<EventSchema> {
 fn without_null(schema: &mut Value) {
     let Some(members) = schema["properties"].as_object_mut() else { return };
     for member in members.values_mut() {
-        let Some(types) = member["type"].as_array_mut() else { continue };
+        let Some(types) = member.get_mut("type").and_then(Value::as_array_mut) else { continue };
         types.retain(|name| name != "null");
         if let [only] = types.as_slice() {
             member["type"] = only.clone();

@@ -86,12 +86,12 @@ fn text(docs: &[&str]) -> String {
 }
 
 fn nullable(mut schema: Value) -> Value {
-    match schema["type"].take() {
-        Value::String(name) => {
+    match schema.get("type").cloned() {
+        Some(name) => {
             schema["type"] = json!([name, "null"]);
             schema
         }
-        _ => json!({"oneOf": [{"type": "null"}, schema]}),
+        None => json!({"oneOf": [{"type": "null"}, schema]}),
     }
 }
 
