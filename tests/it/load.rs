@@ -123,5 +123,5 @@ async fn a_service_that_is_not_there_is_an_error() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let (output, _) = load(&url).await;
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
 }

@@ -61,9 +61,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
 async fn measure(args: Args) -> anyhow::Result<Outcome> {
     let demo = Demo::read(&args.data_dir);
     let url = args.url.clone().or_else(|| demo.as_ref().map(|demo| demo.api_url.clone()));
-    let target = Target::parse(url.as_deref().unwrap_or("http://127.0.0.1:8080"))?;
+    let url = url.as_deref().unwrap_or("http://127.0.0.1:8080");
+    let target = Target::parse(url)?;
     let admin = admin(&args, demo).context("give --admin: there is no demo.json with one")?;
-    let cast = accounts::prepare(&target, &admin, args.users.into(), args.seconds).await?;
+    let cast = accounts::prepare(&target, &admin, args.users.into(), args.seconds).await;
+    let cast = cast.with_context(|| format!("cannot prepare the users of the load at {url}"))?;
 
     let plan = Plan {
         target: target.clone(),
