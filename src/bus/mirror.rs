@@ -11,10 +11,11 @@ use super::error::Error;
 use super::health::HealthReporter;
 use super::integrity::{StreamState, check_holes};
 use super::stream::window;
+use crate::clock::Clock;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::{Config, DeleteStatus, External, Info, Source};
 use serde_json::json;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -55,6 +56,7 @@ pub(super) struct Mirror {
     created: Option<Instant>,
     /// The log says that the server is too old for analysts.
     logged_age: bool,
+    clock: Clock,
 }
 
 impl Mirror {
@@ -74,7 +76,7 @@ impl Mirror {
             deny_purge: true,
             ..window(options.stream_bytes)
         };
-        Self { context, config, lag: None, created: None, logged_age: false }
+        Self { context, config, lag: None, created: None, logged_age: false, clock: Clock::system() }
     }
 
     /// Keeps the mirror equal to the original until the sender of `original` is gone.
@@ -109,7 +111,7 @@ impl Mirror {
         let Some(info) = info else { return self.create(original).await };
         match self.divergence(&info, original) {
             None => {
-                free_places(&self.context, &name, info.state.consumer_count, SystemTime::now().into()).await
+                free_places(&self.context, &name, info.state.consumer_count, self.clock.now().utc()).await
             }
             Some(why) => {
                 tracing::warn!(stream = name, why, "recreating the mirror: {why}");
