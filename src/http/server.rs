@@ -3,9 +3,11 @@
 //! axum's own server has no bound on connections, on a client that sends its header byte by byte, or
 //! on the time a shutdown may take; this one has.
 
+use super::middleware::unread;
 use crate::telemetry::chain;
 use axum::Router;
 use axum::extract::ConnectInfo;
+use axum::middleware::from_fn;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -32,6 +34,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `router` on `listener` until `stop`, then lets running requests finish (bounded by 10 s).
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+    let router = router.layer(from_fn(unread::settle));
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let open = GracefulShutdown::new();
     let cut = CancellationToken::new();

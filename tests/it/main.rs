@@ -19,6 +19,7 @@ mod bus;
 mod callbacks;
 mod catalogue;
 mod cli;
+mod connections;
 mod containers;
 mod dashboards;
 mod dev_up;

@@ -4,6 +4,8 @@ use crate::support::eventually::eventually;
 use crate::support::service::{Service, Setting, send};
 use crate::support::stack::Stack;
 use crate::support::tcp::Tunnel;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -97,6 +99,18 @@ async fn wrong_parameters_and_cursors_are_told() {
         service.get(&alice, &path).await.is(400, "invalid_cursor");
     }
     assert_eq!(service.get(&alice, "/account/transactions/?unknown=1&limit=200&status=").await.status, 200);
+    let cursor_of = |key: &str| URL_SAFE_NO_PAD.encode(key);
+    service
+        .get(&alice, &format!("/offers/?cursor={}", cursor_of(&format!("1|offers|{}|a\0", Uuid::nil()))))
+        .await
+        .is(400, "invalid_cursor");
+    let admin = service.admin().await;
+    for (path, kind) in [("users", "users"), ("partners", "partners"), ("parked", "parked")] {
+        for time in [i64::MIN, -8_000_000_000_000_000_000, 8_000_000_000_000_000_000, i64::MAX] {
+            let cursor = cursor_of(&format!("1|{kind}|{time}|{}", Uuid::nil()));
+            service.get(&admin, &format!("/admin/{path}/?cursor={cursor}")).await.is(400, "invalid_cursor");
+        }
+    }
     for path in ["/offers/7/", "/activation/status/x", "/account/transactions/%00/", "/offers/%ff"] {
         service.get(&alice, path).await.is(400, "malformed_id");
     }

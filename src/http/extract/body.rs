@@ -15,9 +15,6 @@ use std::time::Duration;
 
 /// The largest body that is read, in bytes.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
-/// How much of a too large body is swallowed, in bytes, so that its sender reads our answer instead of a
-/// reset connection. Nothing of it is kept.
-const MAX_SWALLOWED: usize = 32 * 1024 * 1024;
 /// How long a client may take to send its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The deepest nesting of objects and arrays.
@@ -43,12 +40,14 @@ impl<S: Send + Sync> OptionalFromRequest<S> for Fields {
 
 async fn read(request: Request) -> Result<Vec<u8>, Problem> {
     let (parts, body) = request.into_parts();
-    if awaits_leave(&parts.headers) && body.size_hint().lower() > MAX_BODY as u64 {
-        return Err(too_large()); // it has not been sent, and never will be
+    if body.size_hint().lower() > MAX_BODY as u64 {
+        return Err(too_large()); // without reading it: see `unread`
     }
     let bytes = match tokio::time::timeout(BODY_TIMEOUT, bounded(body)).await {
         Ok(read) => read?,
-        Err(_) => return Err(Problem::new(Code::Timeout, "The body did not arrive in time")),
+        Err(_) => {
+            return Err(Problem::new(Code::RequestTimeout, "The body did not arrive within 10 seconds"));
+        }
     };
     if !bytes.is_empty() && !says_json(&parts.headers) {
         return Err(Problem::new(Code::UnsupportedMediaType, "The body must be application/json"));
@@ -60,26 +59,18 @@ async fn read(request: Request) -> Result<Vec<u8>, Problem> {
 async fn bounded(body: Body) -> Result<Vec<u8>, Problem> {
     let mut chunks = body.into_data_stream();
     let mut bytes = Vec::new();
-    let mut seen = 0;
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| not_json("The body ended early"))?;
-        seen += chunk.len();
-        if seen <= MAX_BODY {
-            bytes.extend_from_slice(&chunk);
-        } else if seen > MAX_SWALLOWED {
-            break;
+        if bytes.len() + chunk.len() > MAX_BODY {
+            return Err(too_large());
         }
+        bytes.extend_from_slice(&chunk);
     }
-    if seen <= MAX_BODY { Ok(bytes) } else { Err(too_large()) }
+    Ok(bytes)
 }
 
 fn too_large() -> Problem {
     Problem::new(Code::BodyTooLarge, "The body is over 64 KiB")
-}
-
-/// Whether the body is sent only once we have said `100 Continue`, which reading it does.
-fn awaits_leave(headers: &HeaderMap) -> bool {
-    headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// `application/json` or `…+json`. A body without a type is refused like one of another type.

@@ -10,6 +10,8 @@ use crate::http::problem::Problem;
 use crate::http::problem::code::Code;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::DateTime;
+use domain::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -155,7 +157,14 @@ fn decode(kind: &str, cursor: &str) -> Option<String> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
     let (version, rest) = text.split_once('|')?;
     let (of, key) = rest.split_once('|')?;
-    (version == VERSION && of == kind).then(|| key.to_owned())
+    let fit = version == VERSION && of == kind && !key.chars().any(char::is_control);
+    fit.then(|| key.to_owned())
+}
+
+/// A moment in a key, in microseconds; `None` for one that no row can have and PostgreSQL may not know.
+pub(crate) fn moment(text: &str) -> Option<Timestamp> {
+    let moment = DateTime::from_timestamp_micros(text.parse().ok()?)?;
+    Some(Timestamp::new(moment)).filter(|cut| cut.utc() == moment)
 }
 
 fn invalid_cursor() -> Problem {
@@ -173,6 +182,18 @@ mod tests {
         assert_eq!(decode("subscriptions", &cursor), None);
         for text in ["", "x", "!!!", &URL_SAFE_NO_PAD.encode("2|transactions|17"), &"A".repeat(2000)] {
             assert_eq!(decode("transactions", text), None, "{text}");
+        }
+        assert_eq!(decode("offers", &encode("offers", "17|a\0")), None, "PostgreSQL takes no NUL");
+    }
+
+    #[test]
+    fn a_moment_in_a_cursor_is_one_that_a_row_can_have() {
+        assert_eq!(
+            moment("0").map(|moment| moment.to_string()).as_deref(),
+            Some("1970-01-01T00:00:00.000000Z")
+        );
+        for text in ["", "x", "-8000000000000000000", "8000000000000000000", "253402300800000000"] {
+            assert_eq!(moment(text), None, "{text}");
         }
     }
 }

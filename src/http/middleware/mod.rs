@@ -5,3 +5,4 @@ pub(crate) mod observe;
 pub(crate) mod rate_limit;
 pub(crate) mod request_span;
 pub(crate) mod security;
+pub(crate) mod unread;

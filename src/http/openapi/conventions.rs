@@ -97,6 +97,7 @@ fn implied(path: &str, method: &str, operation: &Value) -> Vec<Code> {
         codes.extend([
             Code::InvalidJson,
             Code::InvalidRequest,
+            Code::RequestTimeout,
             Code::BodyTooLarge,
             Code::UnsupportedMediaType,
         ]);

@@ -72,6 +72,8 @@ pub enum Code {
     ParkedNotFound,
     /// The path exists, the method does not; `Allow` lists those that do.
     MethodNotAllowed,
+    /// The body did not come within 10 s.
+    RequestTimeout,
     /// The body is over 64 KiB.
     BodyTooLarge,
     /// The body is not said to be JSON.
@@ -130,6 +132,7 @@ impl Code {
             Self::CallbackNotFound => (S::NOT_FOUND, "There is no such callback"),
             Self::ParkedNotFound => (S::NOT_FOUND, "There is no such parked message"),
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "The method is not allowed here"),
+            Self::RequestTimeout => (S::REQUEST_TIMEOUT, "The body took too long to arrive"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "The body is too large"),
             Self::UnsupportedMediaType => (S::UNSUPPORTED_MEDIA_TYPE, "The body is not said to be JSON"),
             Self::UsernameTaken => (S::CONFLICT, "The username is taken"),

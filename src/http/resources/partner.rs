@@ -22,6 +22,7 @@ use crate::http::{Code, Shared};
 use crate::identity::Caller;
 use crate::processors::callbacks;
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -270,9 +271,9 @@ fn accepted(accepted: &Accepted) -> Response {
 pub(crate) async fn validate(
     State(app): State<Shared>,
     caller: Caller,
-    path: Option<Path<String>>,
+    path: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Validation>, Problem> {
-    let text = path.map(|Path(text)| text).unwrap_or_default();
+    let text = path.map(|Path(text)| text).unwrap_or_default(); // what is not UTF-8 is no reference
     let found = match Reference::parse(&text) {
         Some(reference) => app.statuses.find_by_reference(&reference).await?,
         None => None,

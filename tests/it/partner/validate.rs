@@ -56,7 +56,7 @@ async fn anothers_reference_looks_like_none() {
         assert_eq!((&body["is_valid"], &body["error"]), (&json!(false), &json!("Transaction not found")));
         assert!(body["reference"].as_str().unwrap().starts_with("REF-"));
     }
-    for odd in ["x", "REF-", "REF-abcdefghijkl", "%00", "REF-ABCDEFGHIJK%27", "%E2%82%AC"] {
+    for odd in ["x", "REF-", "REF-abcdefghijkl", "%00", "%ff", "REF-ABCDEFGHIJK%27", "%E2%82%AC"] {
         let reply = get(&service, &shop, &format!("/partner/validate/{odd}/")).await;
         reply.is(404, "transaction_not_found");
         assert_eq!(reply.json()["is_valid"], false, "{odd}");

@@ -11,11 +11,11 @@ pub(crate) mod transactions;
 pub(crate) mod users;
 
 use crate::http::extract::fields::Fields;
+use crate::http::extract::page;
 use crate::http::extract::request::{Request, request};
 use crate::http::extract::rules::Prose;
 use crate::http::problem::Problem;
 use crate::identity::Cursor;
-use chrono::DateTime;
 
 /// The longest reason, in characters.
 const MAX_REASON: usize = 500;
@@ -36,8 +36,7 @@ fn only_reason(fields: Option<Fields>) -> Result<Option<String>, Problem> {
 /// The key of a list of users, partners or keys.
 fn cursor(key: &str) -> Option<Cursor> {
     let (created, id) = key.split_once('|')?;
-    let created = DateTime::from_timestamp_micros(created.parse().ok()?)?;
-    Some(Cursor { created, id: id.parse().ok()? })
+    Some(Cursor { created: page::moment(created)?.utc(), id: id.parse().ok()? })
 }
 
 /// The other way round.

@@ -4,7 +4,7 @@ use super::{Reason, only_reason};
 use crate::http::context::Context;
 use crate::http::extract::caller::Admin;
 use crate::http::extract::fields::Fields;
-use crate::http::extract::page::{Page, PageParams};
+use crate::http::extract::page::{self, Page, PageParams};
 use crate::http::extract::path;
 use crate::http::extract::query::Parameters;
 use crate::http::openapi::refusals;
@@ -16,7 +16,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use chrono::DateTime;
 use domain::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -126,8 +125,7 @@ pub(crate) async fn requeue(
 
 fn moment_and_id(key: &str) -> Option<(Timestamp, Uuid)> {
     let (moment, id) = key.split_once('|')?;
-    let moment = DateTime::from_timestamp_micros(moment.parse().ok()?)?;
-    Some((Timestamp::new(moment), id.parse().ok()?))
+    Some((page::moment(moment)?, id.parse().ok()?))
 }
 
 impl From<ParkedMessage> for Parked {

@@ -1,0 +1,183 @@
+//! What becomes of a connection whose request was refused, was no HTTP, or was never finished.
+
+use crate::support::service::{Service, Setting, send};
+use crate::support::stack::Stack;
+use offers::config::{Protection, RateLimit};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
+use tokio::net::TcpStream;
+use tokio::process::Command;
+
+/// The sizes of refused bodies, in bytes: below what is read, below and above what is dropped to keep the
+/// connection.
+const BODIES: [usize; 3] = [100, 60_000, 3_000_000];
+
+/// Requests that are refused: `[name, method, path, headers, status]`.
+async fn refused(service: &Service) -> Vec<Value> {
+    let alice = service.person("alice", &["user"]).await;
+    let bearer = format!("Bearer {}", alice.token);
+    let typed =
+        |authorization: &str| json!({"Authorization": authorization, "Content-Type": "application/json"});
+    let (stranger, alice) = (typed("Bearer expired"), typed(&bearer));
+    let untyped = json!({"Authorization": bearer, "Content-Type": "text/plain"});
+    vec![
+        json!(["401", "POST", "/api/v1/activation/", stranger, 401]),
+        json!(["403", "POST", "/api/v1/admin/offers/", alice, 403]),
+        json!(["404", "POST", "/api/v1/nothing/", alice, 404]),
+        json!(["405", "PUT", "/api/v1/activation/", alice, 405]),
+        json!(["a GET with a body", "GET", "/api/v1/account/", alice, 200]),
+    ]
+    .into_iter()
+    .chain([json!(["415", "POST", "/api/v1/activation/", untyped, 415])])
+    .collect()
+}
+
+/// A connection that speaks HTTP by hand.
+struct Wire(BufStream<TcpStream>);
+
+/// An answer as it came.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn closes(&self) -> bool {
+        self.header("connection") == Some("close")
+    }
+}
+
+impl Wire {
+    async fn to(service: &Service) -> Self {
+        let stream = TcpStream::connect(service.url.strip_prefix("http://").unwrap()).await.unwrap();
+        Self(BufStream::new(stream))
+    }
+
+    async fn send(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).await.unwrap();
+        self.0.flush().await.unwrap();
+    }
+
+    async fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).await.unwrap();
+        line.trim_end().to_owned()
+    }
+
+    async fn answer(&mut self) -> Answer {
+        let first = self.line().await;
+        let status = first.split(' ').nth(1).unwrap_or_else(|| panic!("no answer: {first:?}"));
+        let mut answer = Answer { status: status.parse().unwrap(), headers: Vec::new(), body: String::new() };
+        loop {
+            let line = self.line().await;
+            let Some((name, value)) = line.split_once(": ") else { break };
+            answer.headers.push((name.to_ascii_lowercase(), value.to_owned()));
+        }
+        let mut body = vec![0; answer.header("content-length").map_or(0, |length| length.parse().unwrap())];
+        self.0.read_exact(&mut body).await.unwrap();
+        answer.body = String::from_utf8(body).unwrap();
+        answer
+    }
+}
+
+fn head(case: &Value, length: usize) -> String {
+    let (method, path) = (case[1].as_str().unwrap(), case[2].as_str().unwrap());
+    let headers = case[3].as_object().unwrap().iter();
+    let lines: String =
+        headers.map(|(name, value)| format!("{name}: {}\r\n", value.as_str().unwrap())).collect();
+    format!("{method} {path} HTTP/1.1\r\nHost: a\r\n{lines}Content-Length: {length}\r\n\r\n")
+}
+
+/// Sends a refused request with each body, at once and after its head, and then another request.
+async fn survive(service: &Service, case: &Value) {
+    for size in BODIES {
+        for pause_ms in [0, 10] {
+            let mut wire = Wire::to(service).await;
+            wire.send(head(case, size).as_bytes()).await;
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await; // the client's own pause
+            wire.send(&vec![b' '; size]).await;
+            let answer = wire.answer().await;
+            assert_eq!(json!(answer.status), case[4], "{case} with {size} bytes: {answer:?}");
+            assert!(answer.closes() || size < 1_000_000, "a small body costs no connection: {case}");
+            if !answer.closes() {
+                wire.send(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n").await;
+                assert_eq!(wire.answer().await.status, 200, "after {case} with {size} bytes");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_read_and_the_connection_serves_on_or_says_that_it_does_not() {
+    let service = Service::start().await;
+    for case in refused(&service).await {
+        survive(&service, &case).await;
+    }
+    let typed = json!({"Content-Type": "application/json"});
+    let mut wire = Wire::to(&service).await;
+    wire.send(head(&json!(["413", "POST", "/api/v1/auth/login/", typed, 413]), 3_000_000).as_bytes()).await;
+    wire.send(&vec![b' '; 3_000_000]).await;
+    let answer = wire.answer().await;
+    assert!(answer.status == 413 && answer.closes(), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_refusal_for_too_many_requests_leaves_the_connection_usable() {
+    let once = RateLimit::of(1, Duration::from_secs(3600));
+    let protection = Protection { rate_limit_login: once, ..Protection::default() };
+    let service = Service::start_with(Setting { protection, ..Setting::default() }).await;
+    let login = service.anonymous(Method::POST, "/api/v1/auth/login/");
+    send(login.json(&json!({"username": "alice", "password": "wrong password"})))
+        .await
+        .is(401, "invalid_credentials");
+    let typed = json!({"Content-Type": "application/json"});
+    survive(&service, &json!(["429", "POST", "/api/v1/auth/login/", typed, 429])).await;
+}
+
+#[tokio::test]
+async fn a_body_that_stalls_is_the_clients_fault() {
+    let service = Service::start().await;
+    let mut wire = Wire::to(&service).await;
+    let typed = json!({"Content-Type": "application/json"});
+    wire.send(head(&json!(["408", "POST", "/api/v1/auth/login/", typed, 408]), 100).as_bytes()).await;
+    wire.send(b"{\"user").await;
+    let answer = wire.answer().await;
+    assert!(answer.status == 408 && answer.closes(), "{answer:?}");
+    assert!(answer.body.contains("\"request_timeout\""), "{answer:?}");
+}
+
+/// Runs a script with the service's URL and the refused requests; says so where its language is missing.
+async fn run(language: &str, script: &str) {
+    let there = Command::new(language).arg("--version").stdout(Stdio::null()).status().await;
+    if !there.is_ok_and(|status| status.success()) {
+        println!("skipped: {language} is not installed");
+        return;
+    }
+    let service = Service::start_in(&Stack::get().await.sandbox().await, Setting::default()).await;
+    let cases = json!(refused(&service).await).to_string();
+    let script = format!("{}/tests/clients/{script}", env!("CARGO_MANIFEST_DIR"));
+    let output = Command::new(language).args([&script, &service.url, &cases]).output().await.unwrap();
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    println!("{text}");
+    assert!(output.status.success(), "{text}");
+}
+
+#[tokio::test]
+async fn pythons_clients_survive_refusals() {
+    run("python3", "refusals.py").await;
+}
+
+#[tokio::test]
+async fn nodes_client_survives_refusals() {
+    run("node", "refusals.js").await;
+}
