@@ -104,7 +104,17 @@ impl Catalogue {
         after: Option<NameKey>,
         limit: u32,
     ) -> Result<Slice<OfferView, NameKey>, Error> {
-        Ok(self.readers.offers_on_sale(after, limit).await?)
+        self.list(Some(true), after, limit).await
+    }
+
+    /// The offers, by name: all, those on sale, or those off sale.
+    pub async fn list(
+        &self,
+        on_sale: Option<bool>,
+        after: Option<NameKey>,
+        limit: u32,
+    ) -> Result<Slice<OfferView, NameKey>, Error> {
+        Ok(self.readers.offers(on_sale, after, limit).await?)
     }
 
     /// The offer `id`, on sale or not.

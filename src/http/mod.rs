@@ -116,7 +116,7 @@ fn api() -> OpenApiRouter<Shared> {
         .routes(routes!(admin::accounts::detail))
         .routes(routes!(admin::accounts::credit))
         .routes(routes!(admin::accounts::debit))
-        .routes(routes!(admin::offers::create))
+        .routes(routes!(admin::offers::create, admin::offers::list_all))
         .routes(routes!(admin::offers::change))
         .routes(routes!(admin::partners::list_all, admin::partners::create))
         .routes(routes!(admin::partners::detail, admin::partners::change))

@@ -10,7 +10,7 @@ use uuid::Uuid;
 /// Characters of a reason that are kept.
 const REASON_LENGTH: usize = 500;
 const COLUMNS: &str = "id, consumer, position, subject, event_id, aggregate_id, reason, attempts, \
-                       parked_at, requeued_at, resumed_at";
+                       parked_at, requeued_at, requeued_by, resumed_at";
 
 /// The table of parked messages.
 #[derive(Clone)]
@@ -42,6 +42,8 @@ pub struct ParkedMessage {
     pub parked_at: Timestamp,
     /// `None` while it waits.
     pub requeued_at: Option<Timestamp>,
+    /// `user:<id>`.
+    pub requeued_by: Option<String>,
     /// When a processor took the requeued message.
     pub resumed_at: Option<Timestamp>,
 }
@@ -166,6 +168,7 @@ fn message(row: &PgRow) -> Result<ParkedMessage, sqlx::Error> {
         attempts: row.try_get("attempts")?,
         parked_at: Timestamp::new(row.try_get("parked_at")?),
         requeued_at: moment("requeued_at")?,
+        requeued_by: row.try_get("requeued_by")?,
         resumed_at: moment("resumed_at")?,
     })
 }

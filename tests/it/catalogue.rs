@@ -35,6 +35,15 @@ async fn offers_on_sale_are_listed_by_name() {
     service.change(films, Change { is_active: Some(false), ..Change::default() }).await;
     let list = service.get(&alice, "/offers/").await.json();
     assert_eq!(names(list["results"].as_array().unwrap()), ["Games", "Music"]);
+    let admin = service.admin().await;
+    for (query, expected) in [
+        ("", &["Films", "Games", "Music"][..]),
+        ("?is_active=true", &["Games", "Music"]),
+        ("?is_active=false", &["Films"]),
+    ] {
+        let list = service.get(&admin, &format!("/admin/offers/{query}")).await.json();
+        assert_eq!(names(list["results"].as_array().unwrap()), expected, "{query}");
+    }
     assert_eq!(service.get(&alice, &format!("/offers/{films}/")).await.json()["is_active"], false);
     service.get(&alice, &format!("/offers/{}/", Uuid::now_v7())).await.is(404, "offer_not_found");
 }

@@ -150,7 +150,10 @@ async fn a_requeued_message_drives_its_purchase_again() {
     let location = requeued.headers["location"].to_str().unwrap().strip_prefix("/api/v1").unwrap();
     let shown = service.get(&root, location).await.json();
     assert!(shown["requeued_at"].is_string() && shown["resumed_at"].is_string(), "{shown}");
-    service.post(&root, &requeue(about), &json!({})).await.is(404, "parked_not_found");
+    let again = service.post(&root, &requeue(about), &json!({})).await;
+    again.is(409, "conflict");
+    let detail = again.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains(&format!("user:{}", root.id)), "{detail}");
     service.post(&root, &requeue(Uuid::now_v7()), &json!({})).await.is(404, "parked_not_found");
 
     assert_eq!(

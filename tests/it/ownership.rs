@@ -375,6 +375,63 @@ async fn every_route_with_an_id_has_a_row() {
     assert!(gone.is_empty(), "the router has no {gone:?}");
 }
 
+/// Whose section a path is in: those are told of names that are not known.
+fn whose_strict_section(path: &str) -> Option<Who> {
+    let seeds_own = ["/partner/activate", "/partner/validate/{reference}"];
+    match path.split('/').nth(1) {
+        _ if seeds_own.contains(&path) => None,
+        Some("admin" | "audit") => Some(Admin),
+        Some("partner") => Some(TheShop),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_known_is_refused_wherever_an_operator_an_auditor_or_a_partner_asks() {
+    let fixture = Fixture::new().await;
+    for (method, path) in fixture.routes().await {
+        if OPEN.contains(&(method.as_str(), path.as_str())) {
+            continue;
+        }
+        let example = filled(&path, std::iter::repeat(NIL));
+        let Some(who) = whose_strict_section(&path) else { continue };
+        let reply = send(fixture.ask(who, &method, &format!("{example}/?surprise=1"))).await;
+        reply.is(400, "invalid_request");
+        assert_eq!(reply.fields(), ["surprise"], "{method} {path}");
+        let takes_a_body = &offers::http::openapi_document()["paths"][format!("/api/v1{path}/")]
+            [method.to_lowercase()]["requestBody"];
+        if takes_a_body.is_object() {
+            let reply = send(fixture.ask(who, &method, &example).json(&json!({"surprise": 1}))).await;
+            reply.is(400, "invalid_request");
+            assert!(reply.fields().contains(&"surprise".to_owned()), "{method} {path}: {}", reply.text);
+        }
+    }
+    let known = fixture.ask(Admin, "GET", "/admin/transactions/?transaction_id=1");
+    let detail = send(known).await.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("user_id") && detail.contains("limit"), "it names the known: {detail}");
+    let lenient = fixture.ask(Alice, "GET", "/offers/?surprise=1");
+    assert_eq!(send(lenient).await.status, 200, "the seed's paths take what the seed took");
+}
+
+#[tokio::test]
+async fn a_filter_for_what_nothing_can_be_is_refused() {
+    let fixture = Fixture::new().await;
+    for (who, path, filter, known) in [
+        (Admin, "/audit/events/", "event_type=credited", "Credited"),
+        (Admin, "/audit/events/", "aggregate_type=account", "Account"),
+        (Admin, "/admin/transactions/", "status=success", "SUCCESS"),
+        (Admin, "/admin/callbacks/", "status=PARKED", "parked"),
+        (Admin, "/admin/offers/", "is_active=maybe", "true"),
+        (TheShop, "/partner/transactions/", "status=done", "SUCCESS"),
+        (Alice, "/account/transactions/", "status=success", "SUCCESS"),
+        (Alice, "/account/transactions/", "kind=Partner", "partner"),
+    ] {
+        let reply = send(fixture.ask(who, "GET", &format!("{path}?{filter}"))).await;
+        reply.is(400, "invalid_request");
+        assert!(reply.text.contains(known), "{filter} names the known: {}", reply.text);
+    }
+}
+
 #[tokio::test]
 async fn nobody_gets_in_anywhere() {
     let fixture = Fixture::new().await;

@@ -19,13 +19,19 @@ impl Readers {
         Ok(row.as_ref().map(from_row).transpose()?)
     }
 
-    /// The offers on sale, by name; those after the key `after`.
-    pub async fn offers_on_sale(
+    /// The offers, by name: all, those on sale, or those off sale; those after the key `after`.
+    pub async fn offers(
         &self,
+        on_sale: Option<bool>,
         after: Option<NameKey>,
         limit: u32,
     ) -> Result<Slice<OfferView, NameKey>, Error> {
-        let mut query = QueryBuilder::new(format!("select {COLUMNS} from read.offers where is_active"));
+        let mut query = QueryBuilder::new(format!("select {COLUMNS} from read.offers where "));
+        query.push(match on_sale {
+            Some(true) => "is_active",
+            Some(false) => "not is_active",
+            None => "true",
+        });
         if let Some((name, id)) = after {
             query.push(" and (name, offer_id) > (").push_bind(name).push(", ").push_bind(id.0).push(")");
         }

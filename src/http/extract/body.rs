@@ -2,6 +2,7 @@
 //! each is judged as the client wrote it.
 
 use super::fields::{Fields, Member};
+use super::known::is_strict_route;
 use crate::http::problem::Problem;
 use crate::http::problem::code::Code;
 use axum::body::{Body, HttpBody as _};
@@ -24,7 +25,8 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
-        parse(&read(request).await?).map(Fields::new)
+        let strict = is_strict_route(request.extensions());
+        parse(&read(request).await?).map(|members| Fields::new(members, strict))
     }
 }
 
@@ -33,15 +35,19 @@ impl<S: Send + Sync> OptionalFromRequest<S> for Fields {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _state: &S) -> Result<Option<Self>, Problem> {
+        let strict = is_strict_route(request.extensions());
         let bytes = read(request).await?;
-        if bytes.is_empty() { Ok(None) } else { parse(&bytes).map(Fields::new).map(Some) }
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        parse(&bytes).map(|members| Some(Fields::new(members, strict)))
     }
 }
 
 async fn read(request: Request) -> Result<Vec<u8>, Problem> {
     let (parts, body) = request.into_parts();
-    if body.size_hint().lower() > MAX_BODY as u64 {
-        return Err(too_large()); // without reading it: see `unread`
+    if body.size_hint().lower() > 0 {
+        judge(&parts.headers, body.size_hint().lower())?; // without reading it: see `unread`
     }
     let bytes = match tokio::time::timeout(BODY_TIMEOUT, bounded(body)).await {
         Ok(read) => read?,
@@ -49,10 +55,18 @@ async fn read(request: Request) -> Result<Vec<u8>, Problem> {
             return Err(Problem::new(Code::RequestTimeout, "The body did not arrive within 10 seconds"));
         }
     };
-    if !bytes.is_empty() && !says_json(&parts.headers) {
-        return Err(Problem::new(Code::UnsupportedMediaType, "The body must be application/json"));
+    if !bytes.is_empty() {
+        judge(&parts.headers, bytes.len() as u64)?;
     }
     Ok(bytes)
+}
+
+/// Refuses a body of `length` bytes, or more, for what its headers say.
+fn judge(headers: &HeaderMap, length: u64) -> Result<(), Problem> {
+    if !says_json(headers) {
+        return Err(Problem::new(Code::UnsupportedMediaType, "The body must be application/json"));
+    }
+    if length > MAX_BODY as u64 { Err(too_large()) } else { Ok(()) }
 }
 
 /// The whole body, if it is not too large.

@@ -1,5 +1,6 @@
 //! Who is calling, taken from the `Authorization` header before anything else is looked at.
 
+use super::known::known_parameters_only;
 use crate::http::Shared;
 use crate::http::problem::Problem;
 use crate::http::problem::code::Code;
@@ -61,7 +62,7 @@ impl FromRequestParts<Shared> for Partner {
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
         match Caller::from_request_parts(parts, app).await? {
-            Caller::Partner { id, .. } => Ok(Self(id)),
+            Caller::Partner { id, .. } => known_parameters_only(parts).map(|()| Self(id)),
             Caller::User { .. } => Err(forbidden("Only partners have a float account")),
         }
     }
@@ -75,7 +76,11 @@ impl FromRequestParts<Shared> for Admin {
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, app).await?;
-        if caller.is_admin() { Ok(Self(caller)) } else { Err(forbidden("This takes the role admin")) }
+        if !caller.is_admin() {
+            return Err(forbidden("This takes the role admin"));
+        }
+        known_parameters_only(parts)?;
+        Ok(Self(caller))
     }
 }
 
@@ -87,7 +92,11 @@ impl FromRequestParts<Shared> for Auditor {
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, app).await?;
-        if caller.may_audit() { Ok(Self) } else { Err(forbidden("This takes the role auditor")) }
+        if !caller.may_audit() {
+            return Err(forbidden("This takes the role auditor"));
+        }
+        known_parameters_only(parts)?;
+        Ok(Self)
     }
 }
 

@@ -3,6 +3,7 @@
 //! A reader gives `None` for a member that is wrong, and notes the error; [`Fields::read`] answers the
 //! errors if there are any.
 
+use super::known::unknown_name;
 use super::rules::Rule;
 use super::values::Expected;
 use crate::http::problem::{FieldError, Problem};
@@ -23,21 +24,26 @@ pub(crate) struct Member {
 /// The members of a body and what was found wrong with them.
 pub(crate) struct Fields {
     members: Vec<Member>,
+    /// Whether members that nobody asks for are errors, wherever the request is used.
+    strict: bool,
     asked: Vec<&'static str>,
     errors: Vec<FieldError>,
 }
 
 impl Fields {
-    pub(crate) fn new(members: Vec<Member>) -> Self {
-        Self { members, asked: Vec::new(), errors: Vec::new() }
+    pub(crate) fn new(members: Vec<Member>, strict: bool) -> Self {
+        Self { members, strict, asked: Vec::new(), errors: Vec::new() }
     }
 
-    /// Reads what the client sent; members that nobody asks for are ignored. `reader` gives `None` only
+    /// Reads what the client sent; members that nobody asks for are ignored where the route is not strict. `reader` gives `None` only
     /// after it noted an error.
     ///
     /// # Errors
     /// `invalid_request` with every field that is wrong.
     pub(crate) fn read<T>(mut self, reader: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, Problem> {
+        if self.strict {
+            return self.read_strictly(reader);
+        }
         let value = reader(&mut self);
         self.finish(value)
     }
@@ -53,8 +59,7 @@ impl Fields {
         let value = reader(&mut self);
         for member in &self.members {
             if !self.asked.contains(&member.name.as_str()) {
-                self.errors
-                    .push(FieldError { field: printable(&member.name), message: "is not known here".into() });
+                self.errors.push(unknown_name(&member.name, &self.asked));
             }
         }
         self.finish(value)
@@ -155,11 +160,6 @@ fn is_null(value: &RawValue) -> bool {
     value.get() == "null"
 }
 
-/// A name that a client invented, without what would break a line.
-fn printable(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(100).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,7 +172,7 @@ mod tests {
 
     fn fields(members: &[(&str, &str)]) -> Fields {
         let member = |(name, value): &(&str, &str)| Member { name: (*name).to_owned(), value: raw(value) };
-        Fields::new(members.iter().map(member).collect())
+        Fields::new(members.iter().map(member).collect(), false)
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub(crate) mod body;
 pub(crate) mod caller;
 pub(crate) mod fields;
 pub(crate) mod idempotency;
+pub(crate) mod known;
 pub(crate) mod page;
 pub(crate) mod path;
 pub(crate) mod preferences;

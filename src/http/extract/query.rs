@@ -1,5 +1,5 @@
-//! The parameters of a query, read one by one like the members of a body: unknown ones are ignored,
-//! wrong ones told all at once.
+//! The parameters of a query, read one by one like the members of a body: wrong ones are told all at once.
+//! Unknown ones are ignored here; `known` refuses them where that matters.
 
 use super::values::{Expected, parse_uuid};
 use crate::http::problem::{FieldError, Problem};
@@ -102,6 +102,14 @@ pub(crate) fn text_of(longest: usize) -> impl Fn(&str) -> Result<String, Expecte
             return Err(format!("must have at most {longest} characters"));
         }
         Ok(text.to_owned())
+    }
+}
+
+/// One of these names, as it is written.
+pub(crate) fn one_of(names: &[String]) -> impl Fn(&str) -> Result<String, Expected> {
+    move |text| {
+        let known = names.iter().find(|name| *name == text);
+        known.cloned().ok_or_else(|| format!("must be one of {}", names.join(", ")))
     }
 }
 

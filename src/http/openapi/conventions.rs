@@ -4,6 +4,7 @@
 //! An operation that needs a caller may answer 401, one with a body 413, each below `/api/v1` 503. A
 //! handler names only the codes of its own, by [`refusals`].
 
+use crate::http::extract::known::is_strict;
 use crate::http::{API, Code};
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -87,7 +88,7 @@ fn implied(path: &str, method: &str, operation: &Value) -> Vec<Code> {
     {
         codes.push(Code::MalformedId);
     }
-    if parameters.iter().any(|one| one["in"] == "query") {
+    if is_strict(path) || parameters.iter().any(|one| one["in"] == "query") {
         codes.push(Code::InvalidRequest);
     }
     if names_parameter(operation, "cursor") {

@@ -25,6 +25,8 @@ use futures::TryStreamExt;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, OneOfBuilder, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
@@ -137,6 +139,28 @@ impl PartialSchema for PositionOrTime {
 
 impl ToSchema for PositionOrTime {}
 
+/// The name of a kind of aggregates.
+struct AggregateName;
+
+impl PartialSchema for AggregateName {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(NAMES.aggregates.clone())).into()
+    }
+}
+
+impl ToSchema for AggregateName {}
+
+/// The name of an event.
+struct EventName;
+
+impl PartialSchema for EventName {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(NAMES.events.clone())).into()
+    }
+}
+
+impl ToSchema for EventName {}
+
 /// The log, in order
 ///
 /// A page as JSON; with `Accept: application/x-ndjson` a stream of records from `after` to the head, one a
@@ -145,11 +169,9 @@ impl ToSchema for PositionOrTime {}
     params(
         ("after" = i64, Query, description = "The position before the first that is wanted.", minimum = 0,
             maximum = 9_223_372_036_854_775_807_i64),
-        ("aggregate_type" = String, Query, description = "Only those of such aggregates.", max_length = 200,
-            format = "line", pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"),
+        ("aggregate_type" = inline(AggregateName), Query, description = "Only those of such aggregates."),
         ("aggregate_id" = Id, Query, description = "Only those of this aggregate."),
-        ("event_type" = String, Query, description = "Only those of this type.", max_length = 200,
-            format = "line", pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"),
+        ("event_type" = inline(EventName), Query, description = "Only those of this type."),
         PageParams,
     ),
     responses((status = 200, description = "Events.", content(
@@ -230,15 +252,28 @@ fn position_or_time(text: &str) -> Result<At, Expected> {
     moment.map_err(|_| "must be a position or a time like 2026-11-22T08:30:00Z".to_owned())
 }
 
+/// The names that a filter may ask for.
+static NAMES: LazyLock<Names> = LazyLock::new(|| {
+    let known = domain::schema::events();
+    let aggregates: BTreeSet<_> = known.iter().map(|event| event.aggregate_type.to_owned()).collect();
+    let events: BTreeSet<_> = known.into_iter().map(|event| event.event_type).collect();
+    Names { aggregates: aggregates.into_iter().collect(), events: events.into_iter().collect() }
+});
+
+struct Names {
+    aggregates: Vec<String>,
+    events: Vec<String>,
+}
+
 fn filter(parameters: &mut Parameters) -> Filter {
     let id = |text: &str| match parse_uuid(text) {
         Some(id) => Ok(id.to_string()),
         None => Err("must be a UUID".to_owned()),
     };
     Filter {
-        aggregate_type: parameters.optional("aggregate_type", query::text),
+        aggregate_type: parameters.optional("aggregate_type", query::one_of(&NAMES.aggregates)),
         aggregate_id: parameters.optional("aggregate_id", id),
-        event_type: parameters.optional("event_type", query::text),
+        event_type: parameters.optional("event_type", query::one_of(&NAMES.events)),
     }
 }
 

@@ -15,7 +15,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::OfferId;
-use projections::OfferView;
+use projections::{NameKey, OfferView, Slice};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
@@ -40,7 +40,7 @@ pub(crate) struct Offer {
     updated_at: Time,
 }
 
-type OfferPage = Page<Offer>;
+pub(crate) type OfferPage = Page<Offer>;
 
 /// What is on sale, by name
 #[utoipa::path(get, path = "/offers", security(("Bearer" = []), ("ApiKey" = [])),
@@ -61,14 +61,23 @@ pub(crate) async fn list(
     parameters: Parameters,
 ) -> Result<Response, Problem> {
     let (params, ()) = PageParams::read(parameters, "offers", |_| ())?;
-    let after = params.key(|key| {
+    let slice = app.catalogue.on_sale(after(&params)?, params.limit).await?;
+    let page = page(&params, &context, &slice);
+    tagged(Json(page).into_response(), &headers).await
+}
+
+/// Where a page of offers begins.
+pub(crate) fn after(params: &PageParams) -> Result<Option<NameKey>, Problem> {
+    params.key(|key| {
         let (id, name) = key.split_once('|')?;
         Some((name.to_owned(), id.parse::<OfferId>().ok()?))
-    })?;
-    let slice = app.catalogue.on_sale(after, params.limit).await?;
-    let next = slice.next.map(|(name, id)| format!("{id}|{name}"));
-    let page: OfferPage = params.page(&context, slice.items.iter().map(Offer::from), next);
-    tagged(Json(page).into_response(), &headers).await
+    })
+}
+
+/// A page of offers, by name.
+pub(crate) fn page(params: &PageParams, context: &Context, slice: &Slice<OfferView, NameKey>) -> OfferPage {
+    let next = slice.next.as_ref().map(|(name, id)| format!("{id}|{name}"));
+    params.page(context, slice.items.iter().map(Offer::from), next)
 }
 
 /// One offer, on sale or not

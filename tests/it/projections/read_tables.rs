@@ -293,7 +293,7 @@ async fn an_offer_keeps_what_a_change_does_not_name() {
     history.offer(offer::Event::Deactivated {});
     fixture.tables.apply(history.after(1)).await.unwrap();
     let readers = &fixture.readers;
-    assert!(readers.offers_on_sale(None, 10).await.unwrap().items.is_empty());
+    assert!(readers.offers(Some(true), None, 10).await.unwrap().items.is_empty());
     let terms = History::terms("Radio", 0);
     history.offer(offer::Event::Changed(terms.clone()));
     history.offer(offer::Event::Reactivated {});
@@ -301,5 +301,5 @@ async fn an_offer_keeps_what_a_change_does_not_name() {
     let offer = readers.offer(history.offer).await.unwrap().unwrap();
     assert_eq!((&offer.terms, offer.is_active, offer.position), (&terms, true, 4));
     assert_eq!(offer.created_at, history.events[0].recorded_at);
-    assert_eq!(readers.offers_on_sale(None, 10).await.unwrap().items, [offer]);
+    assert_eq!(readers.offers(Some(true), None, 10).await.unwrap().items, [offer]);
 }

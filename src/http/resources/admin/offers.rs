@@ -5,12 +5,14 @@ use crate::app::catalogue::{Change, MAX_DESCRIPTION, MAX_NAME};
 use crate::http::context::Context;
 use crate::http::extract::caller::Admin;
 use crate::http::extract::fields::Fields;
+use crate::http::extract::page::PageParams;
 use crate::http::extract::path;
+use crate::http::extract::query::{Parameters, boolean};
 use crate::http::extract::request::{Request, request};
 use crate::http::extract::rules::{Amount, Boolean, Integer, Line, Prose};
 use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
-use crate::http::resources::offers::Offer;
+use crate::http::resources::offers::{Offer, OfferPage, after, page};
 use crate::http::values::Id;
 use crate::http::{Code, Shared};
 use axum::Json;
@@ -53,6 +55,25 @@ request! {
         /// Why, in your words; kept.
         reason: Option<String> = optional(Prose(1..=MAX_REASON), "Asked for by the customer"),
     }
+}
+
+/// All offers, by name, also those off sale
+#[utoipa::path(get, path = "/admin/offers", security(("Bearer" = ["admin"])),
+    params(
+        ("is_active" = bool, Query, description = "Only those on sale, or only those off sale."),
+        PageParams,
+    ),
+    responses((status = 200, description = "The offers.", body = OfferPage)))]
+pub(crate) async fn list_all(
+    State(app): State<Shared>,
+    _admin: Admin,
+    context: Context,
+    parameters: Parameters,
+) -> Result<Json<OfferPage>, Problem> {
+    let (params, on_sale) =
+        PageParams::read(parameters, "all_offers", |parameters| parameters.optional("is_active", boolean))?;
+    let slice = app.catalogue.list(on_sale, after(&params)?, params.limit).await?;
+    Ok(Json(page(&params, &context, &slice)))
 }
 
 /// Add an offer

@@ -103,7 +103,7 @@ pub(crate) async fn detail(
     request_body = Option<Reason>,
     responses((status = 202, description = "A processor takes it up within seconds.", body = Requeued,
         headers(("Location")))),
-    extensions(("x-refusals" = json!(refusals(&[Code::ParkedNotFound])))))]
+    extensions(("x-refusals" = json!(refusals(&[Code::ParkedNotFound, Code::Conflict])))))]
 pub(crate) async fn requeue(
     State(app): State<Shared>,
     Admin(admin): Admin,
@@ -112,7 +112,10 @@ pub(crate) async fn requeue(
 ) -> Result<impl IntoResponse, Problem> {
     let reason = only_reason(fields)?;
     let by = admin.actor();
-    let message = app.parked.requeue(id, by.as_str()).await?.ok_or_else(no_such_message)?;
+    let Some(message) = app.parked.requeue(id, by.as_str()).await? else {
+        let message = app.parked.find(id).await?.ok_or_else(no_such_message)?;
+        return Err(already_requeued(&message));
+    };
     tracing::info!(parked_id = %id, actor = %by, reason, "parked message {id} is requeued by {by}");
     let location = format!("/api/v1/admin/parked/{id}/");
     let body = Requeued {
@@ -121,6 +124,12 @@ pub(crate) async fn requeue(
         message: "The message is taken up again",
     };
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(body)))
+}
+
+fn already_requeued(message: &ParkedMessage) -> Problem {
+    let by = message.requeued_by.as_deref().unwrap_or("somebody");
+    let when = message.requeued_at.map(|at| format!(" at {at}")).unwrap_or_default();
+    Problem::new(Code::Conflict, format!("The message was requeued already, by {by}{when}"))
 }
 
 fn moment_and_id(key: &str) -> Option<(Timestamp, Uuid)> {
