@@ -17,7 +17,6 @@ pub const MAX_DESCRIPTION: usize = 2000;
 /// How long `read_back` waits for the read tables.
 const READ_BACK: Duration = Duration::from_secs(5);
 
-/// The offers.
 pub struct Catalogue {
     log: EventLog,
     readers: Readers,
@@ -32,7 +31,6 @@ pub struct Change {
     pub price: Option<Money>,
     /// Days of 24 hours.
     pub duration_days: Option<u32>,
-    /// On sale or not.
     pub is_active: Option<bool>,
 }
 

@@ -9,7 +9,6 @@ use tokio::time::timeout;
 /// How long a server may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Asks the servers.
 pub struct HealthChecks {
     log: EventLog,
     hashes: RedisHashes,
@@ -34,7 +33,6 @@ impl HealthChecks {
         Self { log, hashes, bus }
     }
 
-    /// Asks every server.
     pub async fn run(&self) -> Health {
         let (postgresql, redis) = tokio::join!(
             timeout(ANSWER_TIMEOUT, self.log.head()),

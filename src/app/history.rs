@@ -16,21 +16,18 @@ use uuid::Uuid;
 /// How long a balance waits for the read tables.
 const BALANCE_WAIT: Duration = Duration::from_secs(5);
 
-/// The log, for auditors.
 pub struct History {
     log: EventLog,
     readers: Readers,
     identity: Arc<Identity>,
 }
 
-/// A point in history.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum At {
     Position(i64),
     Time(Timestamp),
 }
 
-/// What an owner had.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BalanceAt {
     pub balance: Money,

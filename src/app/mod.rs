@@ -43,7 +43,6 @@ pub struct App {
     pub registration: Registration,
     pub statuses: Statuses,
     pub history: History,
-    /// Callbacks to partners.
     pub callbacks: Callbacks,
     /// Messages that could not be handled.
     pub parked: Parked,

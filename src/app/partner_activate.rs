@@ -58,12 +58,10 @@ impl fmt::Display for Reference {
 pub struct PartnerActivation {
     /// The partner who asks; `None` when the user does.
     pub partner_id: Option<PartnerId>,
-    /// Who gets it.
     pub user_id: UserId,
     pub offer_id: OfferId,
     /// The price that the caller expects.
     pub amount: Money,
-    /// The caller's own reference.
     pub partner_reference: Option<String>,
     /// Where the callback goes instead of the registered URL.
     pub callback_url: Option<String>,

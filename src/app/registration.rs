@@ -8,7 +8,6 @@ use domain::Metadata;
 use domain::account::Kind;
 use std::sync::Arc;
 
-/// Creates users and partners.
 pub struct Registration {
     accounts: Arc<Accounts>,
     identity: Arc<Identity>,

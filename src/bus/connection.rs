@@ -23,7 +23,6 @@ const PING_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(super) struct Link {
     pub(super) client: Client,
-    /// Counts lost connections.
     losses: watch::Receiver<u64>,
 }
 

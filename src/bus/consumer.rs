@@ -141,7 +141,6 @@ impl<H: Handler> Consumer<H> {
         let _unsent_come_again = timeout(SILENCE, self.link.client.flush()).await;
     }
 
-    /// Receives until an error.
     async fn session(&mut self, health: &HealthReporter, delays: &mut Delays) -> Result<(), Error> {
         self.link.forget_losses();
         let finished_before = self.handler.finished_before().await.map_err(Error::Log)?;

@@ -31,7 +31,6 @@ pub enum Verdict {
     RetryAfter(Duration),
     /// It cannot be handled, now or later: a person must look.
     Park {
-        /// Why, for that person.
         reason: String,
     },
 }
@@ -41,7 +40,6 @@ pub enum Verdict {
 pub struct UndeliverableMessage {
     /// Its sequence in the stream: the event's position in the log.
     pub position: i64,
-    /// Its subject.
     pub subject: String,
     /// The event's id, where the message has one.
     pub event_id: Option<Uuid>,
@@ -49,7 +47,6 @@ pub struct UndeliverableMessage {
     pub aggregate_id: Option<Uuid>,
     /// How often it was delivered.
     pub attempts: i64,
-    /// Why, for a person.
     pub reason: String,
 }
 

@@ -5,7 +5,6 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// Why NATS did not do what we asked. Waiting and trying again mends all but `Address`.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The URL is invalid.
     #[error("the NATS URL is invalid")]
     Address(#[source] Cause),
     /// No answer in time, or no connection.
@@ -24,7 +23,6 @@ pub enum Error {
     #[error("the stream already has the event of position {position}, as message {sequence}")]
     Duplicate {
         position: i64,
-        /// According to the server.
         sequence: u64,
     },
     /// The server rejected the request.

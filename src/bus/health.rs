@@ -9,11 +9,8 @@ use std::sync::Arc;
 pub enum Part {
     /// The connection to the server.
     Connection,
-    /// Publishes the log.
     Relay,
-    /// The analysts' mirror.
     Mirror,
-    /// Receives events.
     Consumer,
 }
 
@@ -21,7 +18,6 @@ const PARTS: usize = 4;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Every part works.
     Connected,
     /// A part does not work, for this reason; the rest of the service does.
     Degraded(String),
@@ -90,7 +86,6 @@ impl HealthReporter {
         }
     }
 
-    /// Returns the previous problem.
     fn set(&self, problem: Option<Problem>) -> Option<Problem> {
         let mut problems = self.health.0.lock();
         let before = std::mem::replace(&mut problems[self.part as usize], problem);

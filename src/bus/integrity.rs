@@ -60,7 +60,6 @@ impl MessageId {
 pub(super) enum Divergence {
     /// The first messages are missing.
     Purged,
-    /// Later messages are missing.
     Holed,
     /// The last message is at another position, or not an event.
     Foreign,

@@ -106,7 +106,6 @@ impl Bus {
         Ok(Self(Arc::new(Inner { options, link, health, stop: stop.clone() })))
     }
 
-    /// Whether every part works.
     #[must_use]
     pub fn state(&self) -> State {
         self.0.health.state()

@@ -45,7 +45,6 @@ impl History for EventLog {
     }
 }
 
-/// Publishes the log.
 pub struct Relay<H> {
     stream: Stream,
     link: Link,

@@ -59,7 +59,6 @@ pub struct Members {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct User {
-    /// Its account's id too.
     pub id: Uuid,
     pub username: String,
     pub password: String,
@@ -72,7 +71,6 @@ pub struct Partner {
     pub id: Uuid,
     /// For `Authorization: ApiKey <key>`.
     pub api_key: String,
-    /// Signs its callbacks.
     pub webhook_secret: String,
 }
 

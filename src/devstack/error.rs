@@ -17,7 +17,6 @@ pub enum Error {
     WrongVersion {
         cluster: PathBuf,
         wanted: u32,
-        /// The installed versions.
         found: String,
     },
     /// Another process uses this data directory.
@@ -44,7 +43,6 @@ pub enum Error {
     NotReady {
         name: String,
         after_s: u64,
-        /// Of the last attempt.
         reason: String,
         log: PathBuf,
         /// The last lines of the log.

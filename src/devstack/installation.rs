@@ -58,7 +58,6 @@ pub struct InstallationOptions {
     pub currency: String,
 }
 
-/// A running system.
 #[derive(Debug)]
 pub struct Installation {
     stack: Stack,
@@ -93,7 +92,6 @@ impl Installation {
         &self.demo
     }
 
-    /// Stops everything, clients first.
     pub async fn stop(self) -> Result<(), Error> {
         Demo::remove(self.stack.dir())?;
         Environment::forget(self.stack.dir());
@@ -191,7 +189,6 @@ impl<Say: Fn(&str)> Starting<'_, Say> {
         Ok((format!("http://127.0.0.1:{port}"), Some(simulator)))
     }
 
-    /// The service's settings.
     fn environment(&self, listen: SocketAddr, external_url: &str) -> Result<Environment, Error> {
         let (dir, urls) = (self.stack.dir(), self.stack.urls());
         let mut environment = Environment::default();

@@ -18,13 +18,11 @@ const ANSWER_LIMIT: usize = 64 * 1024;
 pub(crate) enum Probe {
     /// Logs in and asks for a row.
     Postgres { url: String },
-    /// Logs in and pings.
     Redis { port: u16, password: String },
     /// Logs in and asks JetStream about the account.
     Nats { port: u16, user: &'static str, password: String },
     /// Answers 200 to a GET.
     Http { address: SocketAddr, path: &'static str },
-    /// Accepts a connection.
     Tcp { port: u16 },
 }
 

@@ -7,7 +7,6 @@ use std::{env, fs};
 
 use super::error::Error;
 
-/// The oldest supported PostgreSQL.
 const OLDEST_POSTGRES: u32 = 15;
 /// Directories that are often missing in PATH.
 const ELSEWHERE: [&str; 5] =

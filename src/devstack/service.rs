@@ -41,7 +41,6 @@ pub(crate) struct ServiceSpec {
     pub(crate) args: Vec<OsString>,
     /// The whole environment apart from `PATH` and `LC_ALL`.
     pub(crate) env: Vec<(String, OsString)>,
-    /// The working directory.
     pub(crate) home: PathBuf,
     /// User and group, if not ours.
     pub(crate) user: Option<(u32, u32)>,
@@ -74,7 +73,6 @@ impl ServiceSpec {
     }
 }
 
-/// A supervised child.
 #[derive(Debug)]
 pub(crate) struct Service {
     name: &'static str,

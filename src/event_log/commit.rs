@@ -38,7 +38,6 @@ pub struct NewEvent {
     pub event_type: String,
     /// Such as `1.0`.
     pub event_version: String,
-    /// One flat JSON object.
     pub payload: String,
 }
 

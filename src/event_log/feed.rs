@@ -144,7 +144,6 @@ pub type SinkError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Something derived from the log, which keeps its own checkpoint in itself.
 pub trait Sink: Send {
-    /// For logs and metrics.
     fn name(&self) -> &'static str;
 
     /// The delay after a page, so that the next page has more events. Zero if a caller waits for this sink.

@@ -22,18 +22,14 @@ const LOCK_CLASS: i32 = 730_606;
 pub enum Role {
     /// Publishes the log to NATS.
     Relay = 1,
-    /// Writes the read tables.
     ReadTables = 2,
-    /// Writes the Redis hashes.
     Hashes = 3,
-    /// Runs what is due.
     Scheduler = 4,
     /// Queues the callbacks of partners.
     Callbacks = 5,
 }
 
 impl Role {
-    /// As metrics name it.
     fn name(self) -> &'static str {
         match self {
             Self::Relay => "relay",

@@ -86,7 +86,6 @@ pub enum LookUp {
         /// The activation system's own name for it.
         reference: String,
     },
-    /// Taken, not done yet.
     Pending,
     /// Not done, and never will be; code `cancelled` after a cancellation.
     Rejected {
@@ -98,7 +97,6 @@ pub enum LookUp {
     NotSeen,
     /// Nothing was learnt; ask again after this long.
     RetryAfter(Duration),
-    /// Nothing was learnt.
     Unanswered { detail: String },
 }
 
@@ -107,7 +105,6 @@ pub enum LookUp {
 pub enum Cancellation {
     /// It will never be done, even if a request for it arrives later.
     Cancelled,
-    /// It has been done.
     TooLate {
         /// The activation system's own name for it.
         reference: String,

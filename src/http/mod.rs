@@ -36,7 +36,6 @@ use utoipa_axum::routes;
 /// Below this lies everything but what watches and describes the service.
 const API: &str = "/api/v1";
 
-/// What handlers share.
 type Shared = Arc<App>;
 
 /// The whole HTTP interface of `app`, behind `protection`.

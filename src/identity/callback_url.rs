@@ -40,7 +40,6 @@ impl CallbackUrl {
         if callable { Ok(Self { text: text.to_owned(), url }) } else { Err(InvalidCallbackUrl) }
     }
 
-    /// As it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text

@@ -145,11 +145,9 @@ impl fmt::Display for KeyId {
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case", const_into_str)]
 pub enum Role {
-    /// Buys offers for itself.
     User,
     /// Changes users, offers, partners and money.
     Admin,
-    /// Reads the whole history.
     Auditor,
 }
 

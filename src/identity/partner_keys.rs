@@ -52,7 +52,6 @@ pub struct IssuedKey {
 pub struct KeyInfo {
     pub key_id: KeyId,
     pub created_at: DateTime<Utc>,
-    /// Refused since then.
     pub revoked_at: Option<DateTime<Utc>>,
     /// The latest use, to the minute.
     pub last_used_at: Option<DateTime<Utc>>,

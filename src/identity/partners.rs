@@ -38,7 +38,6 @@ pub struct PartnerChange {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnerKind {
-    /// A user's.
     User,
     /// A partner's: a float account.
     Partner,
@@ -76,7 +75,6 @@ impl Identity {
         Ok(NewPartner { partner, key, webhook_secret })
     }
 
-    /// All partners, newest first.
     pub async fn list_partners(&self, after: Option<Cursor>, limit: usize) -> Result<Page<Partner>, Error> {
         let partners = sqlx::query_as(
             "select * from partners where (created_at, id) < (coalesce($1, 'infinity'), $2)

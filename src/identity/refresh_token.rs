@@ -93,7 +93,6 @@ pub(super) enum Verdict {
     /// It was used before: somebody else may hold its successor.
     Reused,
     Ended,
-    /// It expired.
     Expired,
 }
 

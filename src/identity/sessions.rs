@@ -24,7 +24,6 @@ const PURGE_MAX_ROWS: i64 = 10_000;
 /// What a login or a refresh gives.
 #[derive(Debug, Clone)]
 pub struct Grant {
-    /// Who logged in.
     pub user: UserId,
     pub access: SecretString,
     /// The refresh token; the one it replaces works no more.

@@ -12,18 +12,14 @@ use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row};
 use std::fmt;
 
-/// What a profile shows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct User {
     /// Also the id of the account.
     pub id: UserId,
     /// What the user logs in with.
     pub username: String,
-    /// Where mail goes.
     pub email: String,
-    /// May be empty.
     pub first_name: String,
-    /// May be empty.
     pub last_name: String,
     pub roles: Roles,
     /// A disabled user cannot log in and has no live session.
@@ -40,9 +36,7 @@ pub struct NewUser {
     /// 8 to 1024 characters.
     pub password: SecretString,
     pub email: String,
-    /// May be empty.
     pub first_name: String,
-    /// May be empty.
     pub last_name: String,
     /// Usually [`Roles::default`].
     pub roles: Roles,
@@ -71,7 +65,6 @@ impl NewUser {
         fields.done()
     }
 
-    /// Everything but the password.
     pub(super) fn describes(&self, user: &User) -> bool {
         (&self.username, &self.email, &self.first_name, &self.last_name, &self.roles)
             == (&user.username, &user.email, &user.first_name, &user.last_name, &user.roles)

@@ -34,11 +34,9 @@ pub struct ParkedMessage {
     pub event_id: Option<Uuid>,
     /// If the message has one.
     pub aggregate_id: Option<Uuid>,
-    /// For the operator.
     pub reason: String,
     /// Deliveries until it was parked.
     pub attempts: i64,
-    /// Of the last time.
     pub parked_at: Timestamp,
     /// `None` while it waits.
     pub requeued_at: Option<Timestamp>,

@@ -16,7 +16,6 @@ const SIZE_EVERY: u32 = 12;
 pub(crate) struct Gauges {
     pub(crate) app: Arc<App>,
     pub(crate) resources: Resources,
-    /// The reading pool.
     pub(crate) pool: PgPool,
 }
 

@@ -5,7 +5,6 @@ use std::future;
 use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Ctrl-C or SIGTERM.
 pub struct Interruption {
     interrupt: Signal,
     terminate: Signal,

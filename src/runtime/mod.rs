@@ -38,59 +38,47 @@ pub enum StartError {
     /// A setting that cannot be used.
     #[error("{name} cannot be used: {why}")]
     Setting {
-        /// Which.
         name: &'static str,
         /// What is wrong with it; never the value of a secret.
         why: String,
     },
-    /// PostgreSQL.
     #[error("cannot use PostgreSQL at {url}")]
     Database {
-        /// Without its password.
         url: String,
-        /// Why not.
         #[source]
         cause: sqlx::Error,
     },
     /// The schema is not there or old.
     #[error("the database at {url} is not migrated: run `offers migrate` with the owner's URL first")]
     NotMigrated {
-        /// Without its password.
         url: String,
     },
     /// The address is taken, or not ours.
     #[error("cannot listen on {address}")]
     Listen {
-        /// Where.
         address: SocketAddr,
-        /// Why not.
         #[source]
         cause: std::io::Error,
     },
     /// No threads to answer on.
     #[error("the system has no more threads")]
     Threads(#[source] std::io::Error),
-    /// Users and tokens.
     #[error(transparent)]
     Identity(#[from] identity::Error),
-    /// NATS's URL.
     #[error(transparent)]
     Bus(#[from] bus::Error),
     /// What callbacks are sent with.
     #[error(transparent)]
     Callbacks(#[from] callbacks::ClientError),
-    /// How mail is configured.
     #[error(transparent)]
     MailSetting(#[from] notifications::SettingError),
     /// Mail could not be switched on.
     #[error(transparent)]
     Mail(#[from] notifications::StartError),
-    /// Redis's URL.
     #[error(transparent)]
     Projections(#[from] projections::Error),
 }
 
-/// A running service.
 pub struct Service {
     /// Where HTTP is served; `None` without that role.
     pub address: Option<SocketAddr>,
@@ -98,7 +86,6 @@ pub struct Service {
     pub resources: Resources,
     tasks: TaskTracker,
     http_threads: Option<HttpThreads>,
-    /// No new work.
     stop: CancellationToken,
     /// Nothing is written any more: the log ends last, so that what came of a call still gets in.
     end: CancellationToken,

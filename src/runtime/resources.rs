@@ -33,7 +33,6 @@ const READER_SETTINGS: [(&str, &str); 2] =
 pub struct Parts {
     pub app: Arc<App>,
     pub resources: Resources,
-    /// Connections for reading.
     pub pool: PgPool,
     pub(super) connect: PgConnectOptions,
     checkpoint: ReadCheckpoint,

@@ -12,11 +12,8 @@ pub(super) enum ActivationState {
     Unseen,
     /// Accepted, to be done when it is due.
     Pending,
-    /// Rejected for good.
     Rejected,
-    /// Done.
     Activated,
-    /// Never to be done.
     Cancelled,
 }
 

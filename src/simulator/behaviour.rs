@@ -32,7 +32,6 @@ pub struct Behaviour {
 }
 
 impl Default for Behaviour {
-    /// Quick and faultless.
     fn default() -> Behaviour {
         Behaviour {
             latency_ms: 0,

@@ -25,7 +25,6 @@ const MAX_ACTIVATIONS: usize = 14_000_000;
 /// Orders taken for later and not yet due, about 150 bytes each. Beyond it they are done at once.
 const MAX_PENDING: usize = 100_000;
 
-/// All activations.
 pub(super) struct Book {
     entries: HashMap<Uuid, Entry>,
     pending: HashMap<Uuid, Pending>,

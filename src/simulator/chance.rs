@@ -9,7 +9,6 @@ use uuid::Uuid;
 const REFERENCE_LENGTH: usize = 12;
 const REFERENCE_ALPHABET: &[u8; 36] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
-/// Draws for one seed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Chance {
     seed: u64,

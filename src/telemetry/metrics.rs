@@ -11,14 +11,11 @@ use std::fmt::{self, Write};
 /// Buckets of durations, in seconds: from a hash read to a slow external system.
 const SECONDS: [f64; 16] =
     [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
-/// Buckets of sizes.
 const PIECES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricKind {
-    /// Grows.
     Counter,
-    /// Goes up and down.
     Gauge,
     /// A distribution: `_bucket`, `_sum`, `_count`.
     Histogram,
@@ -27,7 +24,6 @@ pub enum MetricKind {
 /// The values of a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Values {
-    /// One of these.
     These(&'static [&'static str]),
     /// Bounded, but not listed here; in words.
     Others(&'static str),
@@ -297,7 +293,6 @@ fn describe(metric: &Described) {
     }
 }
 
-/// The content of docs/metrics.md.
 #[must_use]
 pub fn manual() -> String {
     let mut text = String::from(

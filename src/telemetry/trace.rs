@@ -85,9 +85,7 @@ impl Exporter {
 pub enum Kind {
     /// A caller waits for our answer.
     Server,
-    /// Work of our own.
     Internal,
-    /// A message is handled.
     Consumer,
     /// We wait for the answer of another system.
     Client,
@@ -114,7 +112,6 @@ impl Span {
         Self(Some(SpanBuilder::from_name(name).with_kind(kind).start_with_context(tracer, &context)))
     }
 
-    /// Renames it.
     pub fn named(&mut self, name: String) {
         if let Some(span) = &mut self.0 {
             span.update_name(name);

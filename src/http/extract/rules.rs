@@ -30,7 +30,6 @@ pub(crate) trait Rule {
     /// What it should be.
     fn parse(&self, value: &RawValue) -> Result<Self::Value, Expected>;
 
-    /// The JSON schema.
     fn schema(&self) -> Value;
 }
 

@@ -29,7 +29,6 @@ impl Drop for InFlight {
     }
 }
 
-/// Around a route.
 pub(crate) async fn measure(mut request: Request, next: Next) -> Response {
     let (begun, _in_flight) = (Instant::now(), InFlight::begin());
     let route = request.extensions().get::<MatchedPath>();

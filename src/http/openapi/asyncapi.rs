@@ -6,7 +6,6 @@ use serde_json::{Map, Value, json};
 /// What holds for all events.
 const DESCRIPTION: &str = include_str!("asyncapi.md");
 
-/// The document.
 pub(crate) fn document() -> Value {
     let each = |entry: fn(&Published) -> Value| -> Map<String, Value> {
         ALL.iter().map(|event| (event.name.clone(), entry(event))).collect()

@@ -4,7 +4,6 @@ use domain::schema::{self, EventSchema};
 use serde_json::{Value, json};
 use std::sync::LazyLock;
 
-/// Every event there is.
 pub(crate) static ALL: LazyLock<Vec<Published>> =
     LazyLock::new(|| schema::events().into_iter().map(Published::of).collect());
 

@@ -34,7 +34,6 @@ pub(crate) fn routes() -> OpenApiRouter<Shared> {
         .route("/docs/{*file}", get(pages::file))
 }
 
-/// The OpenAPI document.
 #[must_use]
 pub fn openapi_document() -> Value {
     document::document(super::routes().into_openapi())

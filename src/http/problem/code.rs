@@ -36,7 +36,6 @@ pub enum Code {
     AmountMismatch,
     /// Not the registered URL's origin.
     CallbackUrlNotAllowed,
-    /// No token or key.
     NotAuthenticated,
     /// A token or key that was never valid here.
     TokenInvalid,
@@ -84,7 +83,6 @@ pub enum Code {
     Conflict,
     /// This caller used the key for another request.
     IdempotencyKeyReused,
-    /// Too many tries.
     RateLimited,
     /// A part that this needs cannot be reached; nothing was written.
     Unavailable,
@@ -94,7 +92,6 @@ pub enum Code {
     Timeout,
     /// It may have been written: repeat with the same key.
     OutcomeUnknown,
-    /// A bug of ours.
     InternalError,
 }
 
@@ -155,7 +152,6 @@ impl Code {
         self.row().0
     }
 
-    /// As programs read it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()

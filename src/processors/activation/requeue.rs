@@ -13,7 +13,6 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// Interval of polls.
 const PERIOD: Duration = Duration::from_secs(1);
 /// Messages that are taken at a time.
 const BATCH: u32 = 64;

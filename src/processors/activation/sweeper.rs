@@ -13,7 +13,6 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// Interval of sweeps.
 const PERIOD: Duration = Duration::from_secs(2);
 /// How long the bus, while it works, has for a transaction that is due.
 const AGE: Duration = Duration::from_secs(10);

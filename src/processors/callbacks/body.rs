@@ -12,7 +12,6 @@ pub(super) const PING: &str = "ping";
 pub struct ValidateAnswer {
     /// Ours: `REF-…`.
     pub reference: Option<String>,
-    /// The partner's own.
     pub partner_reference: Option<String>,
     pub transaction_id: TransactionId,
     pub user_id: UserId,

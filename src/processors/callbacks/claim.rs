@@ -12,7 +12,6 @@ use uuid::Uuid;
 
 pub(super) struct ClaimRequest<'a> {
     pub(super) now: DateTime<Utc>,
-    /// When the claim expires.
     pub(super) until: DateTime<Utc>,
     /// Endpoints whose last attempt was slow.
     pub(super) slow: &'a [Uuid],
@@ -61,7 +60,6 @@ pub(super) struct AttemptResult {
     /// If it is attempted again.
     pub(super) next_attempt_at: DateTime<Utc>,
     pub(super) delivered_at: Option<DateTime<Utc>>,
-    /// Including this one.
     pub(super) attempts: i32,
     pub(super) url: String,
     pub(super) answer: Answer,

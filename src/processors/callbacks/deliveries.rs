@@ -11,7 +11,6 @@ use sqlx::{QueryBuilder, Row};
 use strum::{EnumString, IntoStaticStr, VariantNames};
 use uuid::Uuid;
 
-/// Deliveries in one page.
 const PAGE_MAX: u32 = 200;
 
 const COLUMNS: &str = "id, partner_id, event_id, type, transaction_id, url, status, attempts, next_attempt_at, \
@@ -31,7 +30,6 @@ pub enum Status {
     Disabled,
 }
 
-/// One delivery.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Delivery {
     pub id: Uuid,

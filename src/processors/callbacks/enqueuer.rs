@@ -143,7 +143,6 @@ impl Enqueuer {
         Ok(true)
     }
 
-    /// Wakes this process's sender.
     pub(in crate::processors) fn wake_sender(&self) {
         self.due.notify_one();
     }

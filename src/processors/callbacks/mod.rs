@@ -100,7 +100,6 @@ pub struct Callbacks {
     pool: PgPool,
     identity: Arc<Identity>,
     clock: Clock,
-    /// Wakes this process's sender.
     due: Arc<Notify>,
 }
 

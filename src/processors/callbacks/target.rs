@@ -10,7 +10,6 @@ pub(super) fn allowed<'a>(own: Option<&'a str>, registered: &str) -> Option<&'a 
     })
 }
 
-/// The URL to call.
 pub(super) fn target<'a>(own: Option<&'a str>, registered: &'a str) -> &'a str {
     allowed(own, registered).unwrap_or(registered)
 }

@@ -43,7 +43,6 @@ impl Breaker {
         }
     }
 
-    /// The server answered.
     pub(super) fn worked(&self) {
         *self.state() = State::default();
     }

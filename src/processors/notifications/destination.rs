@@ -26,14 +26,12 @@ pub(super) struct Server {
     pub(super) port: u16,
     pub(super) security: Security,
     pub(super) credentials: Option<Credentials>,
-    /// Our name in EHLO.
     pub(super) hello: ClientId,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Security {
     None,
-    /// From the first byte.
     Tls,
     /// Without STARTTLS nothing is sent.
     StartTls,

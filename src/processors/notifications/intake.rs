@@ -92,7 +92,6 @@ impl Intake {
         Ok(true)
     }
 
-    /// Wakes this process's sender.
     pub(in crate::processors) fn wake_sender(&self) {
         self.due.notify_one();
     }

@@ -94,7 +94,6 @@ pub struct Sources {
     pub log: EventLog,
     /// No mail is sent before users can see its content here.
     pub readers: Readers,
-    /// Has the addresses.
     pub identity: Arc<Identity>,
     /// Has the outbox and the parked messages.
     pub pool: PgPool,

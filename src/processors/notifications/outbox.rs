@@ -18,7 +18,6 @@ pub(super) enum Kind {
     Succeeded,
     /// A transaction failed and was refunded.
     Failed,
-    /// A subscription ends soon.
     ExpirySoon,
 }
 
@@ -55,7 +54,6 @@ pub(in crate::processors) struct Notice {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Claimed {
     pub(super) notice: Notice,
-    /// Including the next one.
     pub(super) attempts: u32,
 }
 

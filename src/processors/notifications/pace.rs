@@ -4,7 +4,6 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
-/// Spaces mails evenly.
 #[derive(Debug)]
 pub(super) struct Pace {
     between: Duration,

@@ -18,7 +18,6 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the task.
     pub(super) fn start(outbox: Outbox, clock: Clock) -> Self {
         let (queue, waiting) = mpsc::channel(BATCH);
         tokio::spawn(record_all(waiting, outbox, clock));

@@ -33,7 +33,6 @@ const BATCH: u8 = 10;
 const HELD_FOR: Duration = Duration::from_secs(15 * 60);
 /// Attempts to record that a mail was sent.
 const RECORD_ATTEMPTS: u32 = 120;
-/// Between them.
 const RECORD_DELAY: Duration = Duration::from_secs(1);
 /// The limit for finishing mails after a stop.
 const DRAIN: Duration = Duration::from_secs(4);
@@ -55,7 +54,6 @@ pub(super) struct Inner {
     pub(super) clock: Clock,
     pub(super) breaker: Breaker,
     pub(super) pace: Pace,
-    /// At the same time.
     pub(super) connections: u8,
     pub(super) due: Arc<Notify>,
 }
@@ -75,7 +73,6 @@ pub enum Error {
 enum SendResult {
     /// Sent, skipped, parked or delayed: continue with the next mail.
     Settled,
-    /// Stop for now.
     ServerUnavailable,
 }
 

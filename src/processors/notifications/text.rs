@@ -63,12 +63,10 @@ pub(super) fn write(template: &impl Template) -> Text {
     Text { subject: subject.chars().take(SUBJECT_LENGTH).collect(), body: body.trim_start().to_owned() }
 }
 
-/// A moment for people.
 pub(super) fn moment(at: Timestamp) -> String {
     at.utc().format("%-d %B %Y, %H:%M UTC").to_string()
 }
 
-/// An amount for people.
 pub(super) fn amount(money: Money, currency: &str) -> String {
     format!("{money} {currency}")
 }

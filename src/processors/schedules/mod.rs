@@ -63,7 +63,6 @@ pub struct Run {
     pub due_at: Timestamp,
     pub outcome: RunOutcome,
     pub tally: Tally,
-    /// Unless it is done.
     pub error: Option<String>,
 }
 

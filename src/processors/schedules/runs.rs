@@ -25,13 +25,10 @@ pub enum RunOutcome {
 /// The subscriptions of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// All of them.
     pub found: u64,
-    /// An event was written.
     pub changed: u64,
     /// Done by another run, or renewed meanwhile.
     pub unchanged: u64,
-    /// Not done.
     pub failed: u64,
 }
 

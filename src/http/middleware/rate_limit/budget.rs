@@ -20,7 +20,6 @@ const KEYS_MAX: usize = 50_000;
 
 /// The budgets of one kind of caller.
 pub(crate) struct Budgets<K> {
-    /// As responses name it.
     name: &'static str,
     rate: Rate,
     /// Nanoseconds between two requests at the steady rate.

@@ -39,7 +39,6 @@ fn cursor(key: &str) -> Option<Cursor> {
     Some(Cursor { created: page::moment(created)?.utc(), id: id.parse().ok()? })
 }
 
-/// The other way round.
 fn key(cursor: &Cursor) -> String {
     format!("{}|{}", cursor.created.timestamp_micros(), cursor.id)
 }
