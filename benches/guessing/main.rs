@@ -2,13 +2,19 @@
 //! meanwhile. `cargo bench --bench guessing`, on a machine that does nothing else; it fails when the ratio is
 //! too high in every round. The last line is for programs.
 
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "a bench that cannot go on ends")]
+#![expect(
+    clippy::allow_attributes,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a bench that cannot go on ends; what it shares is the tests'"
+)]
 
 #[path = "../../tests/it/outage/processes.rs"]
-#[allow(dead_code, reason = "the tests use the rest")]
+#[expect(dead_code, reason = "the tests use the rest")]
 mod processes;
 #[path = "../../tests/it/support/mod.rs"]
-#[allow(dead_code, reason = "the tests use the rest")]
+#[expect(dead_code, reason = "the tests use the rest")]
 mod support;
 
 use futures::StreamExt;

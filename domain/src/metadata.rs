@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     fn correlation_id_in(json: &str) -> Uuid {
-        serde_json::from_str::<Metadata>(json).unwrap().correlation_id
+        serde_json::from_str::<Metadata>(json).expect("metadata").correlation_id
     }
 
     #[test]

@@ -30,9 +30,7 @@ pub enum Verdict {
     /// Bring it again, after this.
     RetryAfter(Duration),
     /// It cannot be handled, now or later: a person must look.
-    Park {
-        reason: String,
-    },
+    Park { reason: String },
 }
 
 /// A message that cannot be handled.

@@ -21,10 +21,7 @@ pub enum Error {
     OutOfStep { position: i64, why: String },
     /// The server says that the stream already has the event.
     #[error("the stream already has the event of position {position}, as message {sequence}")]
-    Duplicate {
-        position: i64,
-        sequence: u64,
-    },
+    Duplicate { position: i64, sequence: u64 },
     /// The server rejected the request.
     #[error("NATS refused: {0}")]
     Refused(String),

@@ -14,11 +14,7 @@ pub enum Error {
     NotInstalled { program: &'static str, package: &'static str },
     /// The cluster has another major version than every installed server.
     #[error("the data in {cluster} is from PostgreSQL {wanted}, which is not installed (found: {found})")]
-    WrongVersion {
-        cluster: PathBuf,
-        wanted: u32,
-        found: String,
-    },
+    WrongVersion { cluster: PathBuf, wanted: u32, found: String },
     /// Another process uses this data directory.
     #[error("process {pid} already runs on {dir}; choose another directory with OFFERS_DATA_DIR")]
     AlreadyRunning { dir: PathBuf, pid: i32 },

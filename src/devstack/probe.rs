@@ -17,13 +17,27 @@ const ANSWER_LIMIT: usize = 64 * 1024;
 #[derive(Debug, Clone)]
 pub(crate) enum Probe {
     /// Logs in and asks for a row.
-    Postgres { url: String },
-    Redis { port: u16, password: String },
+    Postgres {
+        url: String,
+    },
+    Redis {
+        port: u16,
+        password: String,
+    },
     /// Logs in and asks JetStream about the account.
-    Nats { port: u16, user: &'static str, password: String },
+    Nats {
+        port: u16,
+        user: &'static str,
+        password: String,
+    },
     /// Answers 200 to a GET.
-    Http { address: SocketAddr, path: &'static str },
-    Tcp { port: u16 },
+    Http {
+        address: SocketAddr,
+        path: &'static str,
+    },
+    Tcp {
+        port: u16,
+    },
 }
 
 impl Probe {

@@ -97,7 +97,9 @@ pub enum LookUp {
     NotSeen,
     /// Nothing was learnt; ask again after this long.
     RetryAfter(Duration),
-    Unanswered { detail: String },
+    Unanswered {
+        detail: String,
+    },
 }
 
 /// What is known after asking that an activation never be done.

@@ -50,9 +50,7 @@ pub enum StartError {
     },
     /// The schema is not there or old.
     #[error("the database at {url} is not migrated: run `offers migrate` with the owner's URL first")]
-    NotMigrated {
-        url: String,
-    },
+    NotMigrated { url: String },
     /// The address is taken, or not ours.
     #[error("cannot listen on {address}")]
     Listen {

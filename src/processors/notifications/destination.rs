@@ -148,8 +148,8 @@ mod tests {
     fn what_is_unsafe_or_unclear_is_refused_without_showing_it() {
         for (url, why) in [
             ("mail.example.com", "not a URL"),
-            ("https://mail.example.com", "begins with none"),
-            ("smtp:///", "names no host"),
+            ("https://mail.example.com", "must begin with"),
+            ("smtp:///", "has no host"),
             ("smtp://u:hunter2@mail.example.com", "only sent encrypted"),
             ("smtp://u:hunter2@mail.example.com?tls=opportunistic", "only parameter is `tls=required`"),
             ("smtps://u:hunter2@mail.example.com?tls=none", "only parameter is `tls=required`"),
