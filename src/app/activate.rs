@@ -4,6 +4,7 @@ use super::Error;
 use super::idempotency::IdempotentRequest;
 use crate::event_log::{AggregateCommand, EventLog, ExecuteError, Plan, Rejection};
 use crate::identity::Identity;
+use crate::processors::callbacks::Callbacks;
 use domain::offer::{Offer, Terms};
 use domain::transaction::{ActivationRequested, Command, Kind};
 use domain::{Metadata, Money, OfferId, TransactionId, UserId};
@@ -15,6 +16,7 @@ pub struct Activations {
     pub(super) log: EventLog,
     pub(super) readers: Readers,
     pub(super) identity: Arc<Identity>,
+    pub(super) callbacks: Callbacks,
 }
 
 /// A user asks for an offer.
@@ -36,8 +38,8 @@ pub struct Accepted {
 
 impl Activations {
     #[must_use]
-    pub fn new(log: EventLog, readers: Readers, identity: Arc<Identity>) -> Self {
-        Self { log, readers, identity }
+    pub fn new(log: EventLog, readers: Readers, identity: Arc<Identity>, callbacks: Callbacks) -> Self {
+        Self { log, readers, identity, callbacks }
     }
 
     /// Begins `activation`, or finds that it was begun before.

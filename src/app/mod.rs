@@ -80,7 +80,7 @@ impl App {
         let accounts = Arc::new(Accounts::new(log.clone(), readers.clone(), identity.clone()));
         let watcher = StatusWatcher::start(log.clone(), readers.clone(), hashes.clone(), stop);
         Self {
-            activations: Activations::new(log.clone(), readers.clone(), identity.clone()),
+            activations: Activations::new(log.clone(), readers.clone(), identity.clone(), callbacks.clone()),
             catalogue: Catalogue::new(log.clone(), readers.clone()),
             registration: Registration::new(accounts.clone(), identity.clone(), clock.clone()),
             accounts,

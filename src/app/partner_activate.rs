@@ -98,6 +98,7 @@ impl Activations {
             Err(Error::Log(cause)) => return Err(Error::Log(cause)),
             Err(refusal) => refusal,
         };
+        self.callbacks.forget_own_url(reference.as_str()).await;
         match activation.request.previous_event(&self.log).await? {
             Some(event) => Ok(Accepted { transaction_id, reference: reference_in(&event)?, replayed: true }),
             None => Err(refusal),
@@ -110,13 +111,18 @@ impl Activations {
         reference: &Reference,
         metadata: Metadata,
     ) -> Result<(), Error> {
-        if let Some(url) = &activation.callback_url {
-            self.check_callback_url(activation.partner_id, url).await?;
-        }
+        let callback_url = match &activation.callback_url {
+            Some(url) => Some(self.own_callback_url(activation.partner_id, url).await?),
+            None => None,
+        };
         if activation.partner_id.is_some() {
             self.check_user(activation.user_id).await?; // a user who asks exists
         }
-        let metadata = Metadata { callback_url: activation.callback_url.clone(), ..metadata };
+        if let Some(url) = &callback_url {
+            self.callbacks.keep_own_url(reference.as_str(), url).await.map_err(identity::Error::from)?;
+        }
+        let callback_url = callback_url.map(|url| url.without_query().to_owned());
+        let metadata = Metadata { callback_url, ..metadata };
         let metadata = activation.request.metadata(metadata);
         let committed = self.log.commit_with(&metadata, |log| plan(log, activation, reference)).await;
         match committed.map_err(Error::from) {
@@ -127,22 +133,22 @@ impl Activations {
     }
 
     /// Only a partner has registered a URL.
-    async fn check_callback_url(&self, caller: Option<PartnerId>, url: &str) -> Result<(), Error> {
+    async fn own_callback_url(&self, caller: Option<PartnerId>, url: &str) -> Result<CallbackUrl, Error> {
         let registered = match caller {
             Some(partner) => self.identity.get_partner(partner).await?.callback_url,
             None => None,
         };
         let registered = registered.and_then(|registered| CallbackUrl::parse(&registered).ok());
         match (CallbackUrl::parse(url), registered) {
-            (Ok(url), Some(registered)) if url.same_origin(&registered) => Ok(()),
+            (Ok(url), Some(registered)) if url.same_origin(&registered) => Ok(url),
             _ => Err(Error::CallbackUrlNotAllowed),
         }
     }
 
     async fn check_user(&self, id: UserId) -> Result<(), Error> {
         match self.identity.get_user(id).await {
-            Ok(_) => Ok(()),
-            Err(identity::Error::UserNotFound) => Err(Error::UnknownUser),
+            Ok(user) if user.is_active => Ok(()),
+            Ok(_) | Err(identity::Error::UserNotFound) => Err(Error::UnknownUser),
             Err(cause) => Err(cause.into()),
         }
     }

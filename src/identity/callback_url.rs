@@ -45,6 +45,12 @@ impl CallbackUrl {
         &self.text
     }
 
+    /// Origin and path, as they were written: a query may hold a token, and does not belong where everybody reads.
+    #[must_use]
+    pub fn without_query(&self) -> &str {
+        self.text.split_once('?').map_or(self.text.as_str(), |(before, _)| before)
+    }
+
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
@@ -104,6 +110,14 @@ mod tests {
         ] {
             assert!(CallbackUrl::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn without_its_query_a_url_has_origin_and_path() {
+        let shown = |text| CallbackUrl::parse(text).map(|url| url.without_query().to_owned());
+        assert_eq!(shown("https://p.example/a?token=1&b=?"), Ok("https://p.example/a".to_owned()));
+        assert_eq!(shown("https://p.example?token=1"), Ok("https://p.example".to_owned()));
+        assert_eq!(shown("https://p.example/a"), Ok("https://p.example/a".to_owned()));
     }
 
     #[test]

@@ -35,6 +35,7 @@ const MIGRATIONS: &[(&str, &str)] = embed! {
     "0051_sent_mail"
     "0052_mail_checkpoint"
     "0053_sent_mail_claims"
+    "0060_callback_urls"
 };
 
 /// Why the schema could not be brought up to date.

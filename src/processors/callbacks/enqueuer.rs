@@ -5,7 +5,7 @@
 //! subscription and the same status.
 
 use super::deliveries::Status;
-use super::{body, target};
+use super::{body, own_urls, target};
 use crate::clock::Clock;
 use crate::event_log::SinkError;
 use crate::identity::{self, Identity, Partner};
@@ -83,6 +83,9 @@ impl Enqueuer {
         if let Err(cause) = self.hashes.keep_up_with(&views).await {
             tracing::debug!(error = %chain(&cause), "cannot update Redis; callbacks are sent without it");
         }
+        let with_own = views.iter().filter(|view| view.callback_url.is_some());
+        let references: Vec<_> = with_own.filter_map(|view| view.request.reference.as_deref()).collect();
+        let whole_urls = own_urls::load(&self.pool, &references).await?;
         let views: HashMap<_, _> = views.into_iter().map(|view| (view.transaction_id, view)).collect();
         let mut partners = HashMap::new();
         let mut deliveries = Vec::new();
@@ -93,7 +96,9 @@ impl Enqueuer {
                 Some(known) => known,
                 None => partners.entry(id).or_insert(self.partner(id).await?),
             };
-            deliveries.extend(delivery(event, view, partner.as_ref())?);
+            let whole = view.request.reference.as_ref().and_then(|reference| whole_urls.get(reference));
+            let own_url = whole.or(view.callback_url.as_ref()).map(String::as_str);
+            deliveries.extend(delivery(event, view, own_url, partner.as_ref())?);
         }
         Ok(deliveries)
     }
@@ -172,6 +177,7 @@ fn finals(page: &[Recorded]) -> Result<Vec<Final>, SinkError> {
 fn delivery(
     event: &Final,
     view: &TransactionView,
+    own_url: Option<&str>,
     partner: Option<&Partner>,
 ) -> Result<Option<NewDelivery>, EnqueueError> {
     let r#type = body::type_of(view.status).ok_or(EnqueueError::NotFinal(event.position))?;
@@ -179,7 +185,7 @@ fn delivery(
     else {
         return Ok(None);
     };
-    let own_url = target::allowed(view.callback_url.as_deref(), registered);
+    let own_url = target::allowed(own_url, registered);
     Ok(Some(NewDelivery {
         partner: partner.id,
         event_id: event.event_id,

@@ -18,6 +18,8 @@
 //! | POST /admin/callbacks/{id}/resend/ | [`Callbacks::resend`], 202 | `DeliveryNotFound`: 404 |
 //! | POST, PATCH /admin/partners/ | [`CallbackUrl`](crate::identity::CallbackUrl) | 400 |
 //!
+//! The deliveries of a disabled partner are kept as pending and sent when it is enabled again.
+//!
 //! **Architecture Invariant:** no connection and no transaction of the database is held during a call to
 //! a receiver.
 
@@ -27,6 +29,7 @@ mod body;
 mod claim;
 mod deliveries;
 mod enqueuer;
+mod own_urls;
 mod post;
 mod resolver;
 mod schedule;

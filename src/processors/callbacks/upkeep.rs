@@ -1,5 +1,6 @@
 //! Regular work of a sender: counts pending and parked deliveries, and deletes old delivered ones.
 
+use super::own_urls;
 use crate::clock::Clock;
 use crate::telemetry::chain;
 use chrono::TimeDelta;
@@ -14,7 +15,8 @@ const PURGE_ROWS: i64 = 5_000;
 
 /// Does all of it; a failed part is done next time.
 pub(super) async fn run(pool: &PgPool, clock: &Clock) {
-    for done in [measure(pool).await, purge(pool, clock).await] {
+    let urls_purged = own_urls::purge(pool, clock.now().utc()).await;
+    for done in [measure(pool).await, purge(pool, clock).await, urls_purged] {
         if let Err(cause) = done {
             tracing::debug!(error = %chain(&cause), "cannot do the upkeep of the callbacks; retrying later");
         }

@@ -57,6 +57,20 @@ async fn a_purchases_own_url_must_have_the_registered_origin() {
 }
 
 #[tokio::test]
+async fn an_event_has_no_query_of_a_callback_url() {
+    let service = Service::start().await;
+    let shop = service.shop_at("Shop", 5000, Some(REGISTERED)).await;
+    let alice = service.person("alice", &["user"]).await;
+    let tv = service.offer("TV", 1000).await;
+    let order = with(&wish(&alice, tv), "callback_url", "https://shop.example/mine?token=secret");
+    let sold = activate(&service, &shop, &order).await;
+    let event = service.resources.log.find(sold.id("transaction_id")).await.unwrap().unwrap();
+    let metadata: domain::Metadata = serde_json::from_str(&event.metadata).unwrap();
+    assert_eq!(metadata.callback_url.as_deref(), Some("https://shop.example/mine"));
+    assert!(!event.metadata.contains("secret") && !event.payload.contains("secret"));
+}
+
+#[tokio::test]
 async fn a_repeat_is_answered_whatever_is_registered_by_now() {
     let service = Service::start().await;
     let shop = service.shop_at("Shop", 5000, Some(REGISTERED)).await;
