@@ -38,6 +38,15 @@ impl Caller {
         matches!(self, Self::User { roles, .. } if roles.has(Role::Admin))
     }
 
+    /// May buy: for itself, or as a partner for others.
+    #[must_use]
+    pub fn may_buy(&self) -> bool {
+        match self {
+            Self::User { roles, .. } => roles.has(Role::User),
+            Self::Partner { .. } => true,
+        }
+    }
+
     /// May read the whole history.
     #[must_use]
     pub fn may_audit(&self) -> bool {
@@ -224,6 +233,12 @@ mod tests {
         assert!(!user(&["user"]).is_admin() && !user(&["user"]).may_audit());
         let partner = Caller::Partner { id: PartnerId(Uuid::nil()), key: KeyId(Uuid::nil()) };
         assert!(!partner.is_admin() && !partner.may_audit());
+    }
+
+    #[test]
+    fn an_auditor_or_admin_may_buy_only_with_the_role_user() {
+        assert!(user(&["user"]).may_buy() && user(&["auditor", "user"]).may_buy());
+        assert!(!user(&["auditor"]).may_buy() && !user(&["admin"]).may_buy());
     }
 
     #[test]

@@ -19,6 +19,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgPool, Postgres, Row as _};
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 /// How often changes are read.
@@ -35,6 +36,8 @@ const REMEMBERED_MAX: usize = 500_000;
 #[derive(Debug)]
 pub(super) struct Changes {
     view: RwLock<View>,
+    /// Signalled after every change that this instance hears of.
+    heard: watch::Sender<()>,
 }
 
 #[derive(Debug)]
@@ -87,6 +90,7 @@ impl Changes {
                 roles: Recent::new(keep),
                 keys: Recent::new(keep),
             }),
+            heard: watch::Sender::new(()),
         }
     }
 
@@ -96,7 +100,11 @@ impl Changes {
         let horizon = self.read().horizon.clone();
         let rows: Vec<Row> =
             sqlx::query_as(include_str!("read_changes.sql")).bind(horizon).fetch_all(pool).await?;
+        let changed = rows.iter().any(|row| row.kind.is_some());
         self.write().apply(rows, began);
+        if changed {
+            self.heard.send_replace(());
+        }
         Ok(())
     }
 
@@ -106,6 +114,8 @@ impl Changes {
         for session in sessions {
             view.ended.insert(*session, (), Instant::now());
         }
+        drop(view);
+        self.heard.send_replace(());
     }
 
     /// This instance changed the roles of `user` itself.
@@ -118,6 +128,13 @@ impl Changes {
         let mut view = self.write();
         let next = view.polls + 1;
         view.keys.insert(subject, next, Instant::now());
+        drop(view);
+        self.heard.send_replace(());
+    }
+
+    /// Is signalled after every change.
+    pub(super) fn subscribe(&self) -> watch::Receiver<()> {
+        self.heard.subscribe()
     }
 
     /// Whether an access token of this session, with these roles, still says what is true.
@@ -144,10 +161,14 @@ impl Changes {
     /// Whether a key that was loaded after `loaded` can be relied on: polling is alive, and neither the
     /// key nor its partner has changed since.
     pub(super) fn trusts(&self, loaded: Polls, key: Uuid, partner: Uuid) -> bool {
+        let is_alive = self.read().polled_at.is_some_and(|at| at.elapsed() < TRUST);
+        is_alive && self.are_unchanged(loaded, [key, partner])
+    }
+
+    /// Whether none of these keys and partners has changed since `loaded`, as far as this instance has heard.
+    pub(super) fn are_unchanged(&self, loaded: Polls, subjects: [Uuid; 2]) -> bool {
         let view = self.read();
-        let is_alive = view.polled_at.is_some_and(|at| at.elapsed() < TRUST);
-        let unchanged = |id: &Uuid| view.keys.get(id).is_none_or(|changed| *changed <= loaded.0);
-        is_alive && unchanged(&key) && unchanged(&partner)
+        subjects.iter().all(|id| view.keys.get(id).is_none_or(|changed| *changed <= loaded.0))
     }
 
     // A panic while the lock is held leaves a view that is only older than it could be.

@@ -28,6 +28,7 @@
 //! server keys, because they are replaced at different speeds: token keys may go after seven days,
 //! webhook keys only after every partner has rotated.
 
+mod access;
 mod access_token;
 mod audit;
 mod background;
@@ -51,6 +52,7 @@ mod user;
 mod users;
 mod webhook_secrets;
 
+pub use access::Access;
 pub use callback_url::{CallbackUrl, InvalidCallbackUrl};
 pub use caller::{Actor, Caller, KeyId, Role, Roles, SessionId};
 pub use error::{Error, FieldError};

@@ -85,6 +85,11 @@ impl KeyCache {
     pub(super) fn new() -> Self {
         Self(Cache::new(CACHED_MAX))
     }
+
+    /// What was known when `key` was read.
+    pub(super) fn loaded(&self, key: KeyId) -> Option<Polls> {
+        self.0.get(&key).map(|cached| cached.loaded)
+    }
 }
 
 struct Stored {

@@ -116,6 +116,49 @@ async fn a_wait_that_is_over_is_answered_with_the_status_of_then() {
 }
 
 #[tokio::test]
+async fn waits_and_streams_end_with_the_access_of_their_caller() {
+    let service = Service::start().await;
+    let (root, alice) = (service.admin().await, service.rich("alice").await);
+    let shop = service.shop("Shop", 1000).await;
+    let tv = service.offer("TV", 1000).await;
+    let id = buy(&service, &alice, tv).await;
+    let mut stream = listen(&service, &alice, id, None).await;
+    let mut text = String::new();
+    assert!(next_event(&mut stream, &mut text).await.is_some());
+    let (off, user) = (json!({"is_active": false}), format!("/admin/users/{}/", alice.id));
+    let disable = service.patch(&root, &user, &off);
+    let waited = during(&service, wait(&service, &alice, id, LONG), disable).await;
+    waited.is(401, "token_invalid");
+    service.succeed(id, &alice, tv).await;
+    assert_eq!(next_event(&mut stream, &mut text).await, None);
+
+    let body = json!({"user_id": alice.id, "offer_id": tv, "amount": "10.00"});
+    let sell = service.request_by(&shop, Method::POST, "/partner/activate/").json(&body);
+    send(sell).await.is(400, "user_not_found");
+    let bob = service.person("bob", &["user"]).await;
+    let body = json!({"user_id": bob.id, "offer_id": tv, "amount": "10.00"});
+    let sold = send(service.request_by(&shop, Method::POST, "/partner/activate/").json(&body)).await;
+    let sold = TransactionId(sold.id("transaction_id"));
+    let waiting = send(service.request_by(&shop, Method::GET, &path(sold)).header("Prefer", LONG));
+    let partner = format!("/admin/partners/{}/", shop.id);
+    let disable = service.patch(&root, &partner, &off);
+    during(&service, waiting, disable).await.is(401, "token_invalid");
+}
+
+#[tokio::test]
+async fn who_has_not_the_role_user_buys_nothing() {
+    let service = Service::start().await;
+    let auditor = service.person("auditor", &["auditor"]).await;
+    service.pay_in(auditor.id.into(), 10_000).await;
+    let tv = service.offer("TV", 1000).await;
+    service.post(&auditor, "/activation/", &json!({"offer_id": tv})).await.is(403, "forbidden");
+    service.post(&auditor, "/offers/renew/", &json!({"offer_id": tv})).await.is(403, "forbidden");
+    let body = json!({"user_id": auditor.id, "offer_id": tv, "amount": "10.00"});
+    service.post(&auditor, "/partner/activate/", &body).await.is(403, "forbidden");
+    assert_eq!(service.balance(&auditor).await, "100.00");
+}
+
+#[tokio::test]
 async fn a_final_status_is_answered_at_once() {
     let service = Service::start().await;
     let alice = service.rich("alice").await;

@@ -54,6 +54,24 @@ impl FromRequestParts<Shared> for User {
     }
 }
 
+/// A person who may buy.
+pub(crate) struct Buyer(pub(crate) User);
+
+impl FromRequestParts<Shared> for Buyer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
+        let user = User::from_request_parts(parts, app).await?;
+        check_may_buy(&Caller::from_request_parts(parts, app).await?)?;
+        Ok(Self(user))
+    }
+}
+
+/// Refuses a user without the role `user`.
+pub(crate) fn check_may_buy(caller: &Caller) -> Result<(), Problem> {
+    if caller.may_buy() { Ok(()) } else { Err(forbidden("This takes the role user")) }
+}
+
 /// A system with an API key, acting on its own float account.
 pub(crate) struct Partner(pub(crate) PartnerId);
 

@@ -3,7 +3,7 @@
 use crate::app::activate::{self, Activation};
 use crate::app::idempotency::IdempotentRequest;
 use crate::http::context::Context;
-use crate::http::extract::caller::User;
+use crate::http::extract::caller::Buyer;
 use crate::http::extract::fields::Fields;
 use crate::http::extract::idempotency::IdempotencyKeyHeader;
 use crate::http::extract::request::{Request, request};
@@ -57,7 +57,7 @@ pub(crate) enum BeginStatus {
         json!(refusals(&[Code::InsufficientBalance, Code::OfferNotFound, Code::Conflict])))))]
 pub(crate) async fn activate(
     State(app): State<Shared>,
-    user: User,
+    Buyer(user): Buyer,
     context: Context,
     key: Option<IdempotencyKeyHeader>,
     fields: Fields,

@@ -5,7 +5,7 @@ use super::activation::{BeginStatus, count};
 use crate::app::idempotency::IdempotentRequest;
 use crate::app::partner_activate::{Accepted, PartnerActivation, Reference};
 use crate::http::context::Context;
-use crate::http::extract::caller::Partner;
+use crate::http::extract::caller::{Partner, check_may_buy};
 use crate::http::extract::fields::Fields;
 use crate::http::extract::idempotency::{self, IdempotencyKeyHeader};
 use crate::http::extract::page::{Page, PageParams};
@@ -182,7 +182,7 @@ type ValidationPage = Page<Validation>;
 /// A partner acts for any user, on its own float account; a user for itself alone, on its own balance.
 /// `partner_reference` is the idempotency key if it is there, and the header is then not looked at. Errors
 /// are checked in this order: missing fields, another's user, a reused key, user, offer, amount, balance.
-#[utoipa::path(post, path = "/partner/activate", security(("Bearer" = []), ("ApiKey" = [])),
+#[utoipa::path(post, path = "/partner/activate", security(("Bearer" = ["user"]), ("ApiKey" = [])),
     params(IdempotencyKeyHeader),
     request_body = PartnerActivateRequest,
     responses((status = 201, description = "The money is reserved.", body = Sold, headers(("Location")))),
@@ -220,6 +220,7 @@ impl PartnerActivateRequest {
             let detail = "A user may activate for itself alone";
             return Err(Problem::new(Code::NotAuthorizedForUser, detail));
         }
+        check_may_buy(caller)?;
         let key = match &self.partner_reference {
             Some(reference) => Some(IdempotencyKey::PartnerReference(reference.clone())),
             None => idempotency::read(headers)?.map(Into::into),

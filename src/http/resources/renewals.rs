@@ -5,7 +5,7 @@ use super::activation::{Accepted, accepted, counted};
 use crate::app::idempotency::IdempotentRequest;
 use crate::app::renew::{Renewal, Target};
 use crate::http::context::Context;
-use crate::http::extract::caller::User;
+use crate::http::extract::caller::{Buyer, User};
 use crate::http::extract::fields::Fields;
 use crate::http::extract::idempotency::IdempotencyKeyHeader;
 use crate::http::extract::page::PageParams;
@@ -84,7 +84,7 @@ pub(crate) async fn expiring(
     ])))))]
 pub(crate) async fn renew(
     State(app): State<Shared>,
-    user: User,
+    Buyer(user): Buyer,
     context: Context,
     key: Option<IdempotencyKeyHeader>,
     fields: Fields,

@@ -17,7 +17,7 @@ use crate::http::problem::Problem;
 use crate::http::problem::mapping::no_such_transaction;
 use crate::http::values::{Id, Kind, Money, Status, Time};
 use crate::http::{Code, Shared};
-use crate::identity::Caller;
+use crate::identity::{self, Access, Caller};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
@@ -112,9 +112,10 @@ pub(crate) async fn status(
 ) -> Result<Response, Problem> {
     let now = app.statuses.current(id).await?;
     let now = now.filter(|hash| concerns(hash, &caller)).ok_or_else(no_such_transaction)?;
+    let access = app.identity.access(&caller);
     if preferences::wants(EVENT_STREAM, &headers) {
         let subscription = app.statuses.subscribe(id).ok_or_else(too_many_wait)?;
-        return status_stream::answer(app, id, subscription, &headers).await;
+        return status_stream::answer(app, id, subscription, access, &headers).await;
     }
     let Some(wait) = preferences::wait(&headers) else {
         return Ok(Json(StatusBody::from(&now)).into_response());
@@ -122,7 +123,7 @@ pub(crate) async fn status(
     if let Some(Extension(slot)) = slot {
         slot.give_back();
     }
-    Ok(match held(&app, id, now.clone(), wait).await {
+    Ok(match held(&app, id, now.clone(), wait, access).await? {
         Some(later) => {
             let applied = [(PREFERENCE_APPLIED, format!("wait={}", wait.as_secs()))];
             (applied, Json(StatusBody::from(&later))).into_response()
@@ -155,24 +156,35 @@ impl<'a> From<&'a TransactionHash> for StatusBody<'a> {
 }
 
 /// The status once it is final, or as it is when `wait` is over or the service stops; `None` when too many
-/// requests wait.
-async fn held(app: &App, id: TransactionId, now: TransactionHash, wait: Duration) -> Option<TransactionHash> {
+/// requests wait. A caller that loses its access meanwhile is not told.
+async fn held(
+    app: &App,
+    id: TransactionId,
+    now: TransactionHash,
+    wait: Duration,
+    mut access: Access,
+) -> Result<Option<TransactionHash>, Problem> {
     if now.is_final() {
-        return Some(now);
+        return Ok(Some(now));
     }
     let until = Instant::now() + wait;
-    let mut subscription = app.statuses.subscribe(id)?;
+    let Some(mut subscription) = app.statuses.subscribe(id) else { return Ok(None) };
     let mut last = now;
-    loop {
+    let mut waits = true;
+    while waits && !last.is_final() {
         last = newer(app, id).await.unwrap_or(last);
         if last.is_final() {
-            return Some(last);
+            break;
         }
-        if let Ok(Signal::Changed) = timeout_at(until, subscription.signalled()).await {
-            continue;
+        waits = tokio::select! {
+            () = access.over() => return Err(identity::Error::TokenInvalid.into()),
+            signal = timeout_at(until, subscription.signalled()) => signal == Ok(Signal::Changed),
+        };
+        if !waits {
+            last = newer(app, id).await.unwrap_or(last);
         }
-        return Some(newer(app, id).await.unwrap_or(last));
     }
+    if access.is_over() { Err(identity::Error::TokenInvalid.into()) } else { Ok(Some(last)) }
 }
 
 /// The status now; `None` when it cannot be read: a waiting request outlives short failures.

@@ -10,6 +10,7 @@ use crate::http::Shared;
 use crate::http::headers::{LAST_EVENT_ID, X_ACCEL_BUFFERING};
 use crate::http::problem::Problem;
 use crate::http::problem::mapping::no_such_transaction;
+use crate::identity::Access;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -32,6 +33,7 @@ pub(crate) async fn answer(
     app: Shared,
     id: TransactionId,
     subscription: StatusSubscription,
+    access: Access,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     let now = app.statuses.current(id).await?.ok_or_else(no_such_transaction)?;
@@ -46,6 +48,7 @@ pub(crate) async fn answer(
         app,
         id,
         subscription,
+        access,
         told: now.position(),
         ended: now.is_final(),
         untold: untold.into(),
@@ -82,6 +85,8 @@ struct Telling {
     app: Shared,
     id: TransactionId,
     subscription: StatusSubscription,
+    /// The stream ends with it.
+    access: Access,
     untold: VecDeque<TransactionHash>,
     /// The position of the last change that is told or about to be.
     told: i64,
@@ -93,13 +98,21 @@ struct Telling {
 impl Telling {
     async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
         loop {
+            if self.access.is_over() {
+                return None;
+            }
             if let Some(change) = self.untold.pop_front() {
                 return Some((Ok(event(&change)), self));
             }
             if self.ended {
                 return None;
             }
-            self.ended = timeout_at(self.until, self.subscription.signalled()).await != Ok(Signal::Changed);
+            tokio::select! {
+                () = self.access.over() => return None,
+                signal = timeout_at(self.until, self.subscription.signalled()) => {
+                    self.ended = signal != Ok(Signal::Changed);
+                }
+            }
             self.look().await;
         }
     }

@@ -23,8 +23,14 @@ pub(super) struct AttemptContext {
 
 /// A partner's registered URL, or why there is none.
 enum Endpoint {
-    Open { url: String },
-    Closed { why: &'static str },
+    Open {
+        url: String,
+    },
+    Closed {
+        why: &'static str,
+    },
+    /// The partner is disabled: its deliveries wait until it is enabled again.
+    Held,
 }
 
 const DISABLED: &str = "the endpoint answered 410 (gone)";
@@ -34,7 +40,8 @@ impl AttemptContext {
     /// delivery is attempted again.
     pub(super) async fn attempt(&self, claimed: &Claimed) -> Result<(), Error> {
         let outcome = match self.endpoint(claimed.partner_id).await? {
-            Endpoint::Closed { why } => self.not_sent(claimed, why),
+            Endpoint::Closed { why } => self.not_sent(claimed, Status::Disabled, why),
+            Endpoint::Held => self.not_sent(claimed, Status::Pending, "the partner is disabled"),
             Endpoint::Open { url } => {
                 let target = target(claimed.own_url.as_deref(), &url).to_owned();
                 let answer = self.send(claimed, &target).await?;
@@ -48,6 +55,7 @@ impl AttemptContext {
 
     async fn endpoint(&self, partner: PartnerId) -> Result<Endpoint, Error> {
         Ok(match self.identity.get_partner(partner).await {
+            Ok(Partner { is_active: false, .. }) => Endpoint::Held,
             Ok(Partner { callback_disabled_at: Some(_), .. }) => Endpoint::Closed { why: DISABLED },
             Ok(Partner { callback_url: Some(url), .. }) => Endpoint::Open { url },
             Ok(_) => Endpoint::Closed { why: "the partner has no callback URL" },
@@ -108,12 +116,13 @@ impl AttemptContext {
                 tracing::warn!(partner_id = %claimed.partner_id, disabled, "a partner's endpoint answered 410; its callbacks are disabled");
                 Ok(true)
             }
+            Endpoint::Held => Ok(false),
         }
     }
 
-    fn not_sent(&self, claimed: &Claimed, why: &str) -> AttemptResult {
+    fn not_sent(&self, claimed: &Claimed, status: Status, why: &str) -> AttemptResult {
         AttemptResult {
-            status: Status::Disabled,
+            status,
             next_attempt_at: self.clock.now().utc(),
             delivered_at: None,
             attempts: claimed.attempts,

@@ -16,6 +16,7 @@ with recursive endpoints (partner_id) as (
 circle as (
     select partner_id from endpoints
     where partner_id is not null and (partner_id = any ($4)) = $5
+      and not exists (select from partners where id = partner_id and not is_active) -- they wait
     order by partner_id <= $6, partner_id
 ),
 due as materialized (

@@ -6,7 +6,7 @@ use crate::support::eventually::eventually;
 use domain::transaction::Kind;
 use domain::{AccountId, Metadata, Money, UserId, account};
 use offers::event_log::{AggregateCommand, Sink, follow};
-use offers::identity::{Actor, PartnerChange};
+use offers::identity::{Actor, CallbackUrl, PartnerChange};
 use offers::processors::callbacks::Status;
 use redis::AsyncCommands;
 use serde_json::{Value, json};
@@ -102,6 +102,49 @@ async fn only_partners_with_a_url_are_told_and_at_the_purchases_own_url_if_it_ha
     let mut paths: Vec<_> = receiver.requests().into_iter().map(|request| request.path).collect();
     paths.sort();
     assert_eq!(paths, ["/hook", "/mine"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callback_goes_to_the_whole_url_although_events_have_no_query() {
+    let fixture = Fixture::new().await;
+    let receiver = Receiver::answering(200).await;
+    let partner = fixture.partner(&receiver.url).await;
+    let request = purchase(partner.id);
+    let mine = receiver.url.replace("/hook", "/mine");
+    let whole = CallbackUrl::parse(&format!("{mine}?token=secret")).unwrap();
+    let reference = request.reference.clone().unwrap();
+    fixture.callbacks.keep_own_url(&reference, &whole).await.unwrap();
+    let repeated = CallbackUrl::parse(&format!("{mine}?token=another")).unwrap();
+    fixture.callbacks.keep_own_url("REF-OFAREPEAT000", &repeated).await.unwrap();
+    fixture.finish(request, Some(whole.without_query()), succeeded()).await;
+    fixture.project_and_enqueue().await;
+    fixture.drain(&mut fixture.sender()).await;
+    let paths: Vec<_> = receiver.requests().into_iter().map(|request| request.path).collect();
+    assert_eq!(paths, ["/mine?token=secret"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disabled_partner_is_told_nothing_until_it_is_enabled_again() {
+    let fixture = Fixture::new().await;
+    let receiver = Receiver::answering(200).await;
+    let partner = fixture.partner(&receiver.url).await;
+    let switch = async |is_active| {
+        let change = PartnerChange { is_active: Some(is_active), ..PartnerChange::default() };
+        let now = fixture.clock.now().utc();
+        fixture.identity.update_partner(partner.id, &change, &Actor::system("test"), now).await.unwrap();
+    };
+    switch(false).await;
+    fixture.sell(partner.id, None, succeeded()).await;
+    fixture.project_and_enqueue().await;
+    let mut sender = fixture.sender();
+    assert_eq!(fixture.drain(&mut sender).await, 0);
+    let held = fixture.delivery().await;
+    assert_eq!((held.status, held.attempts), (Status::Pending, 0));
+    fixture.callbacks.resend(held.id).await.unwrap();
+    assert_eq!(fixture.drain(&mut sender).await, 0, "a resend waits too");
+    switch(true).await;
+    assert_eq!(fixture.drain(&mut sender).await, 1);
+    assert_eq!(fixture.delivery().await.status, Status::Delivered);
 }
 
 #[tokio::test(flavor = "multi_thread")]
