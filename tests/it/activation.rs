@@ -155,7 +155,7 @@ async fn a_key_belongs_to_one_request_and_one_caller() {
     assert_eq!((other.status.as_u16(), is_replayed(&other)), (202, false));
     assert_ne!(other.id("transaction_id"), first.id("transaction_id"));
 
-    let root = service.admin().await;
+    let root = service.person("root", &["admin", "user"]).await;
     service.pay_in(root.id.into(), 5000).await;
     assert_eq!(buy(&service, &root, tv, "k").await.status, 202);
     let path = format!("/admin/accounts/{}/credit/", bob.id);
