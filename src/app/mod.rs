@@ -58,7 +58,7 @@ pub struct App {
 
 /// What the use cases work with.
 #[derive(Clone)]
-pub struct Resources {
+pub struct Dependencies {
     pub log: EventLog,
     pub readers: Readers,
     pub hashes: RedisHashes,
@@ -74,8 +74,8 @@ pub struct Resources {
 impl App {
     /// The use cases on `resources`. Requests that wait for a status are answered when `stop` comes.
     #[must_use]
-    pub fn new(resources: &Resources, stop: &CancellationToken) -> Self {
-        let Resources { log, readers, hashes, bus, identity, callbacks, parked, clock, currency, metrics } =
+    pub fn new(resources: &Dependencies, stop: &CancellationToken) -> Self {
+        let Dependencies { log, readers, hashes, bus, identity, callbacks, parked, clock, currency, metrics } =
             resources.clone();
         let accounts = Arc::new(Accounts::new(log.clone(), readers.clone(), identity.clone()));
         let watcher = StatusWatcher::start(log.clone(), readers.clone(), hashes.clone(), stop);

@@ -7,7 +7,7 @@
 
 use super::Error;
 use super::partner_activate::Reference;
-use super::status_watch::{StatusSubscription, StatusWatcher};
+use super::status_watch::{StatusWait, StatusWatcher};
 use crate::event_log::{EventLog, LogError, StreamId};
 use crate::telemetry::chain;
 use domain::ids::IdempotencyKey;
@@ -81,17 +81,17 @@ impl Statuses {
         Ok(changes)
     }
 
-    /// A subscription to the changes of `id`; `None` when there are too many. Subscribe before the first
+    /// A wait for the changes of `id`; `None` when there are too many. Call this before the first
     /// look.
     #[must_use]
-    pub fn subscribe(&self, id: TransactionId) -> Option<StatusSubscription> {
-        self.watcher.subscribe(id)
+    pub fn wait_for(&self, id: TransactionId) -> Option<StatusWait> {
+        self.watcher.wait_for(id)
     }
 
     /// How many requests wait for a change.
     #[must_use]
-    pub fn subscribers(&self) -> usize {
-        self.watcher.subscribers()
+    pub fn waiting(&self) -> usize {
+        self.watcher.waiting()
     }
 
     /// The transaction `id` with its history.

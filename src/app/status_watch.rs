@@ -1,11 +1,11 @@
-//! Where requests wait for the status of a transaction to change: each subscribes and is signalled when
+//! Where requests wait for the status of a transaction to change: each registers a wait and is signalled when
 //! there is something new to read.
 //!
 //! One watcher for the whole process follows the log, waits until the read tables and the hashes contain
-//! a page, and only then signals the subscriptions to its transactions. A signal carries no data: the
-//! request reads the status as any other reader would. Without subscriptions the watcher sleeps.
+//! a page, and only then signals the waits to its transactions. A signal carries no data: the
+//! request reads the status as any other reader would. Without waits the watcher sleeps.
 //!
-//! **Architecture Invariant:** a request subscribes before its first look, and a page is signalled after
+//! **Architecture Invariant:** a request registers its wait before its first look, and a page is signalled after
 //! it can be read: so a signal follows whatever the look did not show.
 
 use crate::backoff::Backoff;
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How many requests may wait at once, in one process: well below the connections that a server has, so
 /// that waiting requests never keep out the others.
-pub const MAX_SUBSCRIPTIONS: usize = 4_096;
+pub const MAX_WAITING: usize = 4_096;
 /// How long one wait for the read tables lasts before it begins again.
 const READ_TABLES_WAIT: Duration = Duration::from_secs(5);
 /// The delays between two questions whether the hashes are as far as the read tables. One question for
@@ -38,19 +38,19 @@ const LOG_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Signals changes of statuses. Cheap to clone; one for each process.
 #[derive(Clone)]
-pub struct StatusWatcher(Arc<Subscriptions>);
+pub struct StatusWatcher(Arc<Waits>);
 
-struct Subscriptions {
+struct Waits {
     free: Arc<Semaphore>,
-    /// How the subscriptions to each transaction are signalled.
+    /// How the waits to each transaction are signalled.
     by_transaction: Mutex<HashMap<TransactionId, watch::Sender<()>>>,
     added: Notify,
     shutting_down: CancellationToken,
 }
 
-/// A subscription to the changes of one transaction. Ends when dropped.
-pub struct StatusSubscription {
-    subscriptions: Arc<Subscriptions>,
+/// A wait for the changes of one transaction. Ends when dropped.
+pub struct StatusWait {
+    waits: Arc<Waits>,
     id: TransactionId,
     changes: watch::Receiver<()>,
     _permit: OwnedSemaphorePermit,
@@ -66,50 +66,50 @@ pub enum Signal {
 }
 
 impl StatusWatcher {
-    /// Starts to watch. Every subscription is signalled when `stop` comes.
+    /// Starts to watch. Every wait is signalled when `stop` comes.
     #[must_use]
     pub fn start(log: EventLog, readers: Readers, hashes: RedisHashes, stop: &CancellationToken) -> Self {
-        let subscriptions = Arc::new(Subscriptions::new(stop.clone()));
-        let follower = Follower { subscriptions: subscriptions.clone(), log, readers, hashes };
+        let waits = Arc::new(Waits::new(stop.clone()));
+        let follower = Follower { waits: waits.clone(), log, readers, hashes };
         tokio::spawn(stop.clone().run_until_cancelled_owned(follower.run()));
-        Self(subscriptions)
+        Self(waits)
     }
 
-    /// A subscription to the changes of `id`; `None` when there are too many. Subscribe before the first
+    /// A wait for the changes of `id`; `None` when there are too many. Call this before the first
     /// look.
     #[must_use]
-    pub fn subscribe(&self, id: TransactionId) -> Option<StatusSubscription> {
+    pub fn wait_for(&self, id: TransactionId) -> Option<StatusWait> {
         let permit = self.0.free.clone().try_acquire_owned().ok()?;
         let changes = self.0.lock().entry(id).or_insert_with(|| watch::channel(()).0).subscribe();
         self.0.added.notify_one();
         metrics::gauge!("offers_waiting_requests").increment(1);
-        Some(StatusSubscription { subscriptions: self.0.clone(), id, changes, _permit: permit })
+        Some(StatusWait { waits: self.0.clone(), id, changes, _permit: permit })
     }
 
-    /// How many subscriptions there are now.
+    /// How many waits there are now.
     #[must_use]
-    pub fn subscribers(&self) -> usize {
-        MAX_SUBSCRIPTIONS - self.0.free.available_permits()
+    pub fn waiting(&self) -> usize {
+        MAX_WAITING - self.0.free.available_permits()
     }
 }
 
-impl StatusSubscription {
+impl StatusWait {
     /// Waits for the next signal. A signal since the last call counts.
     pub async fn signalled(&mut self) -> Signal {
         tokio::select! {
             biased;
-            () = self.subscriptions.shutting_down.cancelled() => Signal::ShuttingDown,
+            () = self.waits.shutting_down.cancelled() => Signal::ShuttingDown,
             changed = self.changes.changed() => match changed {
                 Ok(()) => Signal::Changed,
-                Err(_) => Signal::ShuttingDown, // the sender lives as long as there are subscriptions
+                Err(_) => Signal::ShuttingDown, // the sender lives as long as there are waits
             },
         }
     }
 }
 
-impl Drop for StatusSubscription {
+impl Drop for StatusWait {
     fn drop(&mut self) {
-        let mut by_transaction = self.subscriptions.lock();
+        let mut by_transaction = self.waits.lock();
         self.changes = watch::channel(()).1; // drops the receiver that is counted next
         if by_transaction.get(&self.id).is_some_and(|sender| sender.receiver_count() == 0) {
             by_transaction.remove(&self.id);
@@ -118,10 +118,10 @@ impl Drop for StatusSubscription {
     }
 }
 
-impl Subscriptions {
+impl Waits {
     fn new(shutting_down: CancellationToken) -> Self {
         Self {
-            free: Arc::new(Semaphore::new(MAX_SUBSCRIPTIONS)),
+            free: Arc::new(Semaphore::new(MAX_WAITING)),
             by_transaction: Mutex::default(),
             added: Notify::new(),
             shutting_down,
@@ -153,7 +153,7 @@ impl Subscriptions {
 
 /// Follows the log and signals.
 struct Follower {
-    subscriptions: Arc<Subscriptions>,
+    waits: Arc<Waits>,
     log: EventLog,
     readers: Readers,
     hashes: RedisHashes,
@@ -170,8 +170,8 @@ enum Readable {
 impl Follower {
     async fn run(self) {
         loop {
-            if self.subscriptions.is_empty() {
-                self.subscriptions.added.notified().await;
+            if self.waits.is_empty() {
+                self.waits.added.notified().await;
             } else if let Err(cause) = self.follow().await {
                 tracing::warn!(error = %chain(&cause), "the status watcher cannot read the log; retrying");
                 sleep(LOG_RETRY_DELAY).await;
@@ -179,26 +179,26 @@ impl Follower {
         }
     }
 
-    /// Signals changes from now on, until there are no subscriptions. What happened before is signalled to
+    /// Signals changes from now on, until there are no waits. What happened before is signalled to
     /// all of them.
     async fn follow(&self) -> Result<(), LogError> {
         let mut feed = self.log.feed();
         let mut position = self.log.head().await?;
         let Some(mut readable) = self.until_readable(position).await else { return Ok(()) };
-        self.subscriptions.signal_all();
-        while !self.subscriptions.is_empty() {
+        self.waits.signal_all();
+        while !self.waits.is_empty() {
             let page = self.next_page(&mut feed, position, readable).await?;
             position = page.as_ref().and_then(|page| page.last()).map_or(position, |event| event.position);
             let before = readable;
             readable = match self.until_readable(position).await {
                 Some(now) => now,
-                None => return Ok(()), // a new subscription makes `run` begin again
+                None => return Ok(()), // a new wait makes `run` begin again
             };
             match (page, before, readable) {
                 (_, Readable::WithoutRedis, Readable::Everywhere) => {
-                    self.subscriptions.signal_all(); // the last signal may have been too early
+                    self.waits.signal_all(); // the last signal may have been too early
                 }
-                (Some(page), ..) => self.subscriptions.signal(&page),
+                (Some(page), ..) => self.waits.signal(&page),
                 (None, ..) => {}
             }
         }
@@ -220,11 +220,11 @@ impl Follower {
     }
 
     /// Waits until `position` is in the read tables and in the hashes; `None` when there are no
-    /// subscriptions any more.
+    /// waits any more.
     async fn until_readable(&self, position: i64) -> Option<Readable> {
         let checkpoint = self.readers.checkpoint();
         while checkpoint.wait_for(position, Instant::now() + READ_TABLES_WAIT).await.is_err() {
-            if self.subscriptions.is_empty() {
+            if self.waits.is_empty() {
                 return None;
             }
         }
@@ -232,7 +232,7 @@ impl Follower {
         loop {
             match self.hashes.contain(position).await {
                 Ok(true) => return Some(Readable::Everywhere),
-                Ok(false) if self.subscriptions.is_empty() => return None,
+                Ok(false) if self.waits.is_empty() => return None,
                 Ok(false) => {}
                 Err(_) => return Some(Readable::WithoutRedis),
             }
@@ -249,22 +249,21 @@ mod tests {
     use uuid::Uuid;
 
     #[test]
-    fn subscriptions_that_end_at_the_same_time_leave_nothing_behind() {
+    fn waits_that_end_at_the_same_time_leave_nothing_behind() {
         const ROUNDS: u128 = 20_000;
-        let watcher = StatusWatcher(Arc::new(Subscriptions::new(CancellationToken::new())));
+        let watcher = StatusWatcher(Arc::new(Waits::new(CancellationToken::new())));
         let together = Barrier::new(2);
-        let subscribe_and_drop = || {
+        let wait_and_drop = || {
             for round in 0..ROUNDS {
-                let subscription =
-                    watcher.subscribe(TransactionId(Uuid::from_u128(round))).expect("two of many");
+                let wait = watcher.wait_for(TransactionId(Uuid::from_u128(round))).expect("two of many");
                 together.wait();
-                drop(subscription);
+                drop(wait);
                 together.wait();
             }
         };
         thread::scope(|scope| {
-            scope.spawn(subscribe_and_drop);
-            subscribe_and_drop();
+            scope.spawn(wait_and_drop);
+            wait_and_drop();
         });
         assert!(watcher.0.is_empty(), "{} of {ROUNDS} are left", watcher.0.lock().len());
     }

@@ -170,7 +170,7 @@ impl Redis {
 pub struct Servers {
     #[command(flatten)]
     database: Database,
-    /// Connections for reading. Too few: requests wait. Too many: PostgreSQL becomes slow for all.
+    /// Connections for all but the log's writer and the projectors. Too few: requests wait. Too many: PostgreSQL becomes slow for all.
     #[arg(long, env = "OFFERS_DATABASE_CONNECTIONS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(4..=1000))]
     pub database_connections: u32,
     #[command(flatten)]

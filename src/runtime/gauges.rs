@@ -1,6 +1,6 @@
 //! Sets the gauges that no single event changes, every few seconds: backlogs, positions, servers that answer.
 
-use crate::app::{App, Resources};
+use crate::app::{App, Dependencies};
 use crate::telemetry::chain;
 use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::PgPool;
@@ -15,7 +15,7 @@ const SIZE_EVERY: u32 = 12;
 
 pub(crate) struct Gauges {
     pub(crate) app: Arc<App>,
-    pub(crate) resources: Resources,
+    pub(crate) resources: Dependencies,
     pub(crate) pool: PgPool,
 }
 

@@ -4,10 +4,10 @@ mod gauges;
 mod http_threads;
 mod interruption;
 pub mod migrations;
+mod parts;
 pub mod projectors;
-mod resources;
 
-use crate::app::{App, Resources};
+use crate::app::{App, Dependencies};
 use crate::bus::{self, Bus};
 use crate::clock::Clock;
 use crate::config::{Role, SecretError, Serve};
@@ -22,7 +22,7 @@ use gauges::Gauges;
 use http_threads::HttpThreads;
 pub use interruption::Interruption;
 use metrics_exporter_prometheus::PrometheusHandle;
-pub use resources::{Parts, check_database};
+pub use parts::{Parts, check_database};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -81,7 +81,7 @@ pub struct Service {
     /// Where HTTP is served; `None` without that role.
     pub address: Option<SocketAddr>,
     pub app: Arc<App>,
-    pub resources: Resources,
+    pub resources: Dependencies,
     tasks: TaskTracker,
     http_threads: Option<HttpThreads>,
     stop: CancellationToken,
@@ -174,7 +174,7 @@ impl Service {
 
     /// Drives activations: those that the bus announces, and those that it forgot.
     fn process(&self, config: &Serve, parts: &Parts) -> Result<(), StartError> {
-        let Resources { log, readers, bus, parked, clock, .. } = parts.resources.clone();
+        let Dependencies { log, readers, bus, parked, clock, .. } = parts.resources.clone();
         let calls = config.activation.external_calls;
         let processor = parts.activation_processor()?;
         let sweeper = Sweeper::new(readers.clone(), processor.clone(), parked.clone(), bus.clone(), clock);
@@ -199,7 +199,7 @@ impl Service {
         parts: &Parts,
         mail: Option<&Notifications>,
     ) -> Result<(), StartError> {
-        let Resources { log, callbacks, bus, .. } = parts.resources.clone();
+        let Dependencies { log, callbacks, bus, .. } = parts.resources.clone();
         let allow_private = config.callbacks.callback_allow_private;
         let settings = callbacks::Settings { allow_private, ..callbacks::Settings::default() };
         self.tasks.spawn(callbacks.sender(&settings)?.run(self.stop.clone()));

@@ -14,7 +14,7 @@ use crate::support::stack::Stack;
 use chrono::{TimeDelta, Utc};
 use domain::transaction::{ActivationRequested, Command, Kind};
 use domain::{AccountId, Metadata, Money, OfferId, PartnerId, TransactionId, UserId, account};
-use offers::app::Resources;
+use offers::app::Dependencies;
 use offers::clock::Clock;
 use offers::event_log::{AggregateCommand, EventLog, Plan, Sink, SinkError};
 use offers::identity::{Actor, CallbackUrl, Identity};
@@ -60,7 +60,7 @@ impl Fixture {
         let (clock, stop) = (Clock::standing_at(Utc::now()), CancellationToken::new());
         let config = config::serve(&sandbox, &["--database-connections", "12"]);
         let parts = Parts::open(&config, clock.clone(), metrics(), &stop, &stop).await.unwrap();
-        let Resources { log, readers, callbacks, identity, .. } = parts.resources.clone();
+        let Dependencies { log, readers, callbacks, identity, .. } = parts.resources.clone();
         Fixture {
             log,
             tables: parts.read_tables(),

@@ -5,7 +5,7 @@ use crate::support::service::{Person, Reply, Service, Setting, send};
 use crate::support::stack::Stack;
 use domain::{OfferId, TransactionId};
 use futures::future::join_all;
-use offers::app::status_watch::{MAX_SUBSCRIPTIONS, Signal};
+use offers::app::status_watch::{MAX_WAITING, Signal};
 use reqwest::{Method, Response};
 use serde_json::Value;
 use serde_json::json;
@@ -76,7 +76,7 @@ fn statuses(told: &[Told]) -> Vec<&str> {
 /// Runs `wait` and, once it waits, `meanwhile`.
 async fn during<T>(service: &Service, wait: impl Future<Output = T>, meanwhile: impl Future) -> T {
     let meanwhile = async {
-        eventually("somebody waits", async || service.app.statuses.subscribers() > 0).await;
+        eventually("somebody waits", async || service.app.statuses.waiting() > 0).await;
         meanwhile.await;
     };
     tokio::join!(wait, meanwhile).0
@@ -112,7 +112,7 @@ async fn a_wait_that_is_over_is_answered_with_the_status_of_then() {
     assert!(begun.elapsed() >= Duration::from_secs(2));
     assert_eq!(reply.headers["preference-applied"], "wait=2");
     assert_eq!(reply.json()["status"], "PROCESSING");
-    assert_eq!(service.app.statuses.subscribers(), 0, "the seat is free again");
+    assert_eq!(service.app.statuses.waiting(), 0, "the place is free again");
 }
 
 #[tokio::test]
@@ -313,7 +313,7 @@ async fn everybody_who_waits_hears_wherever_the_projector_runs() {
         }
     }));
     let succeed = async {
-        eventually("somebody waits elsewhere", async || elsewhere.app.statuses.subscribers() > 0).await;
+        eventually("somebody waits elsewhere", async || elsewhere.app.statuses.waiting() > 0).await;
         for id in &ids {
             here.succeed(*id, &alice, tv).await;
         }
@@ -321,7 +321,7 @@ async fn everybody_who_waits_hears_wherever_the_projector_runs() {
     let begun = Instant::now();
     during(&here, waits, succeed).await;
     assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
-    assert_eq!((here.app.statuses.subscribers(), elsewhere.app.statuses.subscribers()), (0, 0));
+    assert_eq!((here.app.statuses.waiting(), elsewhere.app.statuses.waiting()), (0, 0));
 }
 
 #[tokio::test]
@@ -368,7 +368,7 @@ async fn when_all_seats_are_taken_a_wait_is_answered_at_once_and_a_stream_refuse
     let alice = service.rich("alice").await;
     let tv = service.offer("TV", 1000).await;
     let id = buy(&service, &alice, tv).await;
-    let seats: Vec<_> = (0..MAX_SUBSCRIPTIONS).map(|_| service.app.statuses.subscribe(id).unwrap()).collect();
+    let waits: Vec<_> = (0..MAX_WAITING).map(|_| service.app.statuses.wait_for(id).unwrap()).collect();
     let begun = Instant::now();
     let reply = wait(&service, &alice, id, LONG).await;
     assert!(begun.elapsed() < Duration::from_secs(10));
@@ -378,7 +378,7 @@ async fn when_all_seats_are_taken_a_wait_is_answered_at_once_and_a_stream_refuse
     let refused = send(refused).await;
     refused.is(503, "overloaded");
     assert_eq!(refused.headers["retry-after"], "1");
-    drop(seats);
+    drop(waits);
     assert_eq!(listen(&service, &alice, id, None).await.status(), 200);
 }
 
@@ -388,13 +388,13 @@ async fn a_seat_hears_what_happened_since_it_was_taken() {
     let alice = service.rich("alice").await;
     let tv = service.offer("TV", 1000).await;
     let (id, other) = (buy(&service, &alice, tv).await, buy(&service, &alice, tv).await);
-    let mut quiet = service.app.statuses.subscribe(other).unwrap();
-    let mut seat = service.app.statuses.subscribe(id).unwrap();
+    let mut quiet = service.app.statuses.wait_for(other).unwrap();
+    let mut wait = service.app.statuses.wait_for(id).unwrap();
     service.all_listed().await;
     assert_eq!(timeout(SOON, quiet.signalled()).await, Ok(Signal::Changed), "the usher has begun");
     service.begin(id).await;
     service.all_listed().await;
-    eventually("it is called", async || timeout(SOON, seat.signalled()).await == Ok(Signal::Changed)).await;
+    eventually("it is called", async || timeout(SOON, wait.signalled()).await == Ok(Signal::Changed)).await;
     assert!(timeout(Duration::from_millis(200), quiet.signalled()).await.is_err(), "nothing happened to it");
 }
 
@@ -412,10 +412,10 @@ async fn who_hangs_up_leaves_the_seat() {
             "GET /api/v1{path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n{header}: {value}\r\n\r\n"
         );
         connection.write_all(request.as_bytes()).await.unwrap();
-        eventually("it waits", async || service.app.statuses.subscribers() == 1).await;
+        eventually("it waits", async || service.app.statuses.waiting() == 1).await;
         let begun = Instant::now();
         drop(connection);
-        eventually("it has left", async || service.app.statuses.subscribers() == 0).await;
+        eventually("it has left", async || service.app.statuses.waiting() == 0).await;
         assert!(begun.elapsed() < Duration::from_secs(10), "{header}: {:?}", begun.elapsed());
     }
 }
@@ -431,7 +431,7 @@ async fn when_the_service_stops_who_waits_is_answered_and_streams_end() {
     next_event(&mut stream, &mut text).await.unwrap();
     let request = service.request(&alice, Method::GET, &path(id)).header("Prefer", LONG);
     let held = tokio::spawn(send(request));
-    eventually("both wait", async || service.app.statuses.subscribers() == 2).await;
+    eventually("both wait", async || service.app.statuses.waiting() == 2).await;
     let begun = Instant::now();
     let stopping = tokio::spawn(service.stop());
     let reply = held.await.unwrap();

@@ -34,7 +34,7 @@ fn write(id: u128, version: i64, events: u128) -> StreamWrite {
 }
 
 /// One event onto the new stream `id`, moving `hundredths` on `account`.
-fn purchase(id: u128, account: AccountId, hundredths: i64) -> Commit {
+fn activation(id: u128, account: AccountId, hundredths: i64) -> Commit {
     Commit { writes: vec![write(id, 0, 1)], entries: vec![(account, cents(hundredths))], ..Commit::default() }
 }
 
@@ -51,27 +51,27 @@ fn accepted(first: i64, last: i64, balances: &[(AccountId, i64)]) -> Verdict {
 #[test]
 fn positions_go_on_from_the_head_without_gaps() {
     let mut state = with_balances(&[(ALICE, 100)]);
-    assert_eq!(state.judge(&purchase(1, ALICE, -10)), accepted(11, 11, &[(ALICE, 90)]));
+    assert_eq!(state.judge(&activation(1, ALICE, -10)), accepted(11, 11, &[(ALICE, 90)]));
     let two = Commit { writes: vec![write(2, 0, 2), write(3, 0, 1)], ..Commit::default() };
     assert_eq!(state.judge(&two), accepted(12, 14, &[]));
-    assert_eq!(state.judge(&purchase(4, ALICE, -10)), accepted(15, 15, &[(ALICE, 80)]));
+    assert_eq!(state.judge(&activation(4, ALICE, -10)), accepted(15, 15, &[(ALICE, 80)]));
 }
 
 #[test]
 fn the_last_money_goes_to_the_first_in_line() {
     let mut state = with_balances(&[(ALICE, 25)]);
-    assert_eq!(state.judge(&purchase(1, ALICE, -20)), accepted(11, 11, &[(ALICE, 5)]));
-    assert_eq!(state.judge(&purchase(2, ALICE, -20)), Verdict::InsufficientFunds(ALICE));
-    assert_eq!(state.judge(&purchase(3, ALICE, -5)), accepted(12, 12, &[(ALICE, 0)]));
-    assert_eq!(state.judge(&purchase(4, BOB, -1)), Verdict::InsufficientFunds(BOB));
+    assert_eq!(state.judge(&activation(1, ALICE, -20)), accepted(11, 11, &[(ALICE, 5)]));
+    assert_eq!(state.judge(&activation(2, ALICE, -20)), Verdict::InsufficientFunds(ALICE));
+    assert_eq!(state.judge(&activation(3, ALICE, -5)), accepted(12, 12, &[(ALICE, 0)]));
+    assert_eq!(state.judge(&activation(4, BOB, -1)), Verdict::InsufficientFunds(BOB));
 }
 
 #[test]
 fn a_refund_in_the_batch_pays_for_what_follows() {
     let mut state = with_balances(&[(ALICE, 0)]);
-    assert_eq!(state.judge(&purchase(1, ALICE, -20)), Verdict::InsufficientFunds(ALICE));
-    assert_eq!(state.judge(&purchase(2, ALICE, 20)), accepted(11, 11, &[(ALICE, 20)]));
-    assert_eq!(state.judge(&purchase(3, ALICE, -20)), accepted(12, 12, &[(ALICE, 0)]));
+    assert_eq!(state.judge(&activation(1, ALICE, -20)), Verdict::InsufficientFunds(ALICE));
+    assert_eq!(state.judge(&activation(2, ALICE, 20)), accepted(11, 11, &[(ALICE, 20)]));
+    assert_eq!(state.judge(&activation(3, ALICE, -20)), accepted(12, 12, &[(ALICE, 0)]));
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_refused_commit_leaves_no_trace() {
         ..Commit::default()
     };
     assert_eq!(state.judge(&both), Verdict::InsufficientFunds(BOB));
-    assert_eq!(state.judge(&purchase(1, ALICE, -100)), accepted(11, 11, &[(ALICE, 0)]));
+    assert_eq!(state.judge(&activation(1, ALICE, -100)), accepted(11, 11, &[(ALICE, 0)]));
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_stream_that_has_moved_is_a_conflict() {
 fn a_stream_that_was_only_read_is_checked_too() {
     let mut state = State { versions: [(stream(9), 7)].into(), ..with_balances(&[(ALICE, 50)]) };
     let reading =
-        |version| Commit { expected_versions: vec![(stream(9), version)], ..purchase(1, ALICE, -10) };
+        |version| Commit { expected_versions: vec![(stream(9), version)], ..activation(1, ALICE, -10) };
     assert_eq!(state.judge(&reading(6)), Verdict::Conflict(stream(9)));
     assert_eq!(state.judge(&reading(7)), accepted(11, 11, &[(ALICE, 40)]));
 }
@@ -119,14 +119,14 @@ fn a_stream_that_was_only_read_is_checked_too() {
 #[test]
 fn a_moved_offer_is_told_before_missing_money() {
     let mut state = State { versions: [(stream(9), 7)].into(), ..with_balances(&[]) };
-    let poor = Commit { expected_versions: vec![(stream(9), 6)], ..purchase(1, ALICE, -10) };
+    let poor = Commit { expected_versions: vec![(stream(9), 6)], ..activation(1, ALICE, -10) };
     assert_eq!(state.judge(&poor), Verdict::Conflict(stream(9)));
 }
 
 #[test]
 fn a_repeat_is_recognised_before_anything_else() {
     let mut state = with_balances(&[(ALICE, 10)]);
-    let twin = Commit { is_idempotent: true, ..purchase(1, ALICE, -10) };
+    let twin = Commit { is_idempotent: true, ..activation(1, ALICE, -10) };
     let id = twin.first_event_id().unwrap();
     assert_eq!(state.judge(&twin), accepted(11, 11, &[(ALICE, 0)]));
     assert_eq!(state.judge(&twin), Verdict::Repeated(id)); // not a conflict, not missing money
@@ -137,7 +137,7 @@ fn a_repeat_is_recognised_before_anything_else() {
 #[test]
 fn a_balance_that_would_not_fit_is_refused() {
     let mut state = with_balances(&[(ALICE, 999_999_999_999_999_999)]);
-    assert_eq!(state.judge(&purchase(1, ALICE, 1)), Verdict::BalanceTooLarge(ALICE));
+    assert_eq!(state.judge(&activation(1, ALICE, 1)), Verdict::BalanceTooLarge(ALICE));
 }
 
 proptest! {

@@ -39,7 +39,7 @@ pub(crate) fn is_strict(path: &str) -> bool {
     let within = |section: &&str| {
         below.strip_prefix(*section).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    STRICT.iter().any(|section| within(&section)) && !LENIENT.contains(&below)
+    STRICT.iter().any(within) && !LENIENT.contains(&below)
 }
 
 /// The same for the route that took a request.

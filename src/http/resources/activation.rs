@@ -72,7 +72,7 @@ pub(crate) async fn activate(
     Ok(accepted(counted(answer.await)?))
 }
 
-/// Counts a purchase that was asked for, by what became of the request.
+/// Counts a transaction that was asked for, by what became of the request.
 pub(crate) fn counted<T>(answer: Result<T, Problem>) -> Result<T, Problem> {
     count(if answer.is_ok() { "accepted" } else { "rejected" });
     answer

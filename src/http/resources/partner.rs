@@ -130,16 +130,16 @@ pub(crate) struct Callback {
     url: String,
     #[schema(value_type = CallbackStatus)]
     status: callbacks::Status,
-    /// Tries since it was made or sent again.
+    /// Attempts since it was made or sent again.
     #[schema(value_type = u32, minimum = 0, example = 1)]
     attempts: i32,
     /// Null unless it is pending.
     #[schema(required, example = json!(null))]
     next_attempt_at: Option<Time>,
-    /// The HTTP status of the last try.
+    /// The HTTP status of the last attempt.
     #[schema(required, example = 200)]
     last_status: Option<i32>,
-    /// Why the last try did not count.
+    /// Why the last attempt did not count.
     #[schema(required, example = json!(null))]
     last_error: Option<String>,
     created_at: Time,

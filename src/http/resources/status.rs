@@ -1,7 +1,7 @@
 //! `GET /activation/status/{id}/`: how a transaction is going, at once, as soon as it is final
 //! (`Prefer: wait=N`), or whenever it changes (`Accept: text/event-stream`).
 //!
-//! A waiting request does no work: it gives its place among the requests back and subscribes to changes.
+//! A waiting request does no work: it gives its place among the requests back and registers a wait.
 //! When there are too many subscriptions a wait is answered at once (a preference may be ignored), and a
 //! stream is refused.
 
@@ -114,8 +114,8 @@ pub(crate) async fn status(
     let now = now.filter(|hash| concerns(hash, &caller)).ok_or_else(no_such_transaction)?;
     let access = app.identity.access(&caller);
     if preferences::wants(EVENT_STREAM, &headers) {
-        let subscription = app.statuses.subscribe(id).ok_or_else(too_many_wait)?;
-        return status_stream::answer(app, id, subscription, access, &headers).await;
+        let changes = app.statuses.wait_for(id).ok_or_else(too_many_wait)?;
+        return status_stream::answer(app, id, changes, access, &headers).await;
     }
     let Some(wait) = preferences::wait(&headers) else {
         return Ok(Json(StatusBody::from(&now)).into_response());
@@ -168,7 +168,7 @@ async fn held(
         return Ok(Some(now));
     }
     let until = Instant::now() + wait;
-    let Some(mut subscription) = app.statuses.subscribe(id) else { return Ok(None) };
+    let Some(mut changes) = app.statuses.wait_for(id) else { return Ok(None) };
     let mut last = now;
     let mut waits = true;
     while waits && !last.is_final() {
@@ -178,7 +178,7 @@ async fn held(
         }
         waits = tokio::select! {
             () = access.over() => return Err(identity::Error::TokenInvalid.into()),
-            signal = timeout_at(until, subscription.signalled()) => signal == Ok(Signal::Changed),
+            signal = timeout_at(until, changes.signalled()) => signal == Ok(Signal::Changed),
         };
         if !waits {
             last = newer(app, id).await.unwrap_or(last);

@@ -5,7 +5,7 @@
 //! the final status. A client that has that already is answered 204, which stops its reconnecting.
 
 use super::status::StatusBody;
-use crate::app::status_watch::{Signal, StatusSubscription};
+use crate::app::status_watch::{Signal, StatusWait};
 use crate::http::Shared;
 use crate::http::headers::{LAST_EVENT_ID, X_ACCEL_BUFFERING};
 use crate::http::problem::Problem;
@@ -32,7 +32,7 @@ const MAX_AGE: Duration = Duration::from_secs(15 * 60);
 pub(crate) async fn answer(
     app: Shared,
     id: TransactionId,
-    subscription: StatusSubscription,
+    subscription: StatusWait,
     access: Access,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
@@ -67,7 +67,7 @@ fn last_heard(headers: &HeaderMap) -> Option<i64> {
     headers.get(LAST_EVENT_ID)?.to_str().ok()?.parse().ok()
 }
 
-/// The changes after `heard` up to `now`; only `now` when `heard` is none of this purchase's.
+/// The changes after `heard` up to `now`; only `now` when `heard` is not a position of this transaction.
 async fn since(app: &Shared, now: &TransactionHash, heard: i64) -> Result<Vec<TransactionHash>, Problem> {
     if heard == now.position() {
         return Ok(Vec::new());
@@ -84,7 +84,7 @@ async fn since(app: &Shared, now: &TransactionHash, heard: i64) -> Result<Vec<Tr
 struct Telling {
     app: Shared,
     id: TransactionId,
-    subscription: StatusSubscription,
+    subscription: StatusWait,
     /// The stream ends with it.
     access: Access,
     untold: VecDeque<TransactionHash>,

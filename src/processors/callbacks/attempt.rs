@@ -5,7 +5,7 @@ use super::deliveries::Status;
 use super::post::{Answer, Message, Poster};
 use super::signature::signatures;
 use super::target::target;
-use super::{Error, schedule};
+use super::{Error, delays};
 use crate::clock::Clock;
 use crate::identity::{self, Identity, Partner};
 use chrono::{DateTime, Utc};
@@ -89,7 +89,7 @@ impl AttemptContext {
         let now = self.clock.now().utc();
         let gone = answer.status == Some(410) && self.is_closed_by_410(claimed, &url, now).await?;
         let attempts = claimed.attempts.saturating_add(1);
-        let again = schedule::delay(attempts.unsigned_abs(), answer.retry_after, rand::random());
+        let again = delays::delay(attempts.unsigned_abs(), answer.retry_after, rand::random());
         let (status, delivered_at) = match (&answer.error, again) {
             (None, _) => (Status::Delivered, Some(now)),
             (Some(_), _) if gone => (Status::Disabled, None),

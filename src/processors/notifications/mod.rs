@@ -14,6 +14,7 @@
 
 mod breaker;
 mod compose;
+mod delays;
 mod destination;
 mod directory;
 mod intake;
@@ -21,7 +22,6 @@ mod outbox;
 mod pace;
 mod recorder;
 mod requeued;
-mod retries;
 mod sender;
 mod smtp;
 mod text;

@@ -5,12 +5,12 @@
 
 use super::breaker::Breaker;
 use super::compose::{ComposeError, Composed, Composer};
+use super::delays::delay_after;
 use super::destination::{Destination, Server};
 use super::directory;
 use super::outbox::{Claimed, Finished, Notice, Outbox};
 use super::pace::Pace;
 use super::recorder::Recorder;
-use super::retries::delay_after;
 use super::smtp::{Connection, SendError};
 use crate::clock::Clock;
 use crate::processors::{Parked, ParkedError, Unhandled};

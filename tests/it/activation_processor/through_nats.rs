@@ -7,7 +7,7 @@ use async_nats::jetstream::{self, Context};
 use domain::transaction::ActivationRequested;
 use domain::{Money, SubscriptionId, TransactionId};
 use futures::future::join_all;
-use offers::app::Resources;
+use offers::app::Dependencies;
 use offers::bus::{Bus, Options};
 use offers::event_log::follow;
 use offers::processors::{Parked, Sweeper, consume_activations};
@@ -27,7 +27,7 @@ struct Running {
 
 async fn running(behaviour: Behaviour) -> Running {
     let fixture = Fixture::new(behaviour).await;
-    let Resources { bus, parked, .. } = fixture.parts.resources.clone();
+    let Dependencies { bus, parked, .. } = fixture.parts.resources.clone();
     let relay = fixture.stop.child_token();
     let sink = bus.relay(fixture.log.clone()).await.unwrap();
     tokio::spawn(follow(fixture.log.feed(), sink, relay.clone()));

@@ -8,7 +8,7 @@ use domain::offer::Terms;
 use domain::{AccountId, Metadata, Money, OfferId, PartnerId, SubscriptionId, TransactionId, UserId};
 use domain::{transaction, user_offer};
 use metrics_exporter_prometheus::PrometheusHandle;
-use offers::app::{App, Resources, catalogue};
+use offers::app::{App, Dependencies, catalogue};
 use offers::clock::Clock;
 use offers::config::Protection;
 use offers::event_log::{AggregateCommand, Outcome, Plan};
@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A running service; it ends when dropped.
 pub struct Service {
     pub app: Arc<App>,
-    pub resources: Resources,
+    pub resources: Dependencies,
     pub url: String,
     pub redis_url: String,
     client: reqwest::Client,

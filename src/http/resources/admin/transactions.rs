@@ -1,4 +1,4 @@
-//! `/admin/transactions`: all purchases, with what was tried for each.
+//! `/admin/transactions`: all transactions, with what was tried for each.
 
 use crate::event_log::LogError;
 use crate::http::Shared;
@@ -25,7 +25,7 @@ const MAX_AGE_S: i64 = 100 * 366 * 24 * 60 * 60;
 /// A transaction with what was tried for it.
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Trials {
+pub(crate) struct Attempts {
     /// Who pays: the user or the partner.
     account_id: Id,
     #[schema(required, example = json!(null))]
@@ -63,8 +63,8 @@ struct Attempt {
     detail: Option<String>,
 }
 
-type TransactionWithTrials = With<Transaction, Trials>;
-type TransactionWithTrialsPage = Page<TransactionWithTrials>;
+type TransactionWithAttempts = With<Transaction, Attempts>;
+type TransactionWithAttemptsPage = Page<TransactionWithAttempts>;
 
 /// Days, months and years in seconds: a hundred years at most.
 #[derive(ToSchema)]
@@ -84,13 +84,13 @@ struct Age(i64);
         PageParams,
     ),
     responses((status = 200, description = "Transactions with what was tried for each.",
-        body = TransactionWithTrialsPage)))]
+        body = TransactionWithAttemptsPage)))]
 pub(crate) async fn list_all(
     State(app): State<Shared>,
     _admin: Admin,
     context: Context,
     parameters: Parameters,
-) -> Result<Json<TransactionWithTrialsPage>, Problem> {
+) -> Result<Json<TransactionWithAttemptsPage>, Problem> {
     let now = app.clock.now();
     let (params, filter) = PageParams::read(parameters, "all_transactions", |parameters| AdminFilter {
         status: parameters.optional("status", variant::<Status>).map(Into::into),
@@ -106,7 +106,7 @@ pub(crate) async fn list_all(
     let items = slice.items.iter().map(|transaction| {
         let attempts = attempts(&transaction.events).map_err(LogError::from)?;
         let view = &transaction.view;
-        Ok(With { base: Transaction::from(view), more: Trials::of(view, attempts) })
+        Ok(With { base: Transaction::from(view), more: Attempts::of(view, attempts) })
     });
     let items = items.collect::<Result<Vec<_>, Problem>>()?;
     Ok(Json(params.page(&context, items, slice.next.map(|key| key.to_string()))))
@@ -116,7 +116,7 @@ fn before(now: Timestamp, age_s: i64) -> Timestamp {
     Timestamp::new(now.utc() - TimeDelta::seconds(age_s))
 }
 
-impl Trials {
+impl Attempts {
     fn of(view: &TransactionView, attempts: Vec<Attempt>) -> Self {
         let request = &view.request;
         Self {

@@ -1,7 +1,7 @@
 //! What the roles share, opened from the configuration: connections, keys, clients.
 
 use super::StartError;
-use crate::app::{App, Resources};
+use crate::app::{App, Dependencies};
 use crate::bus::{self, Bus};
 use crate::clock::Clock;
 use crate::config::{Secret, Serve};
@@ -32,7 +32,7 @@ const READER_SETTINGS: [(&str, &str); 2] =
 /// starts it, and a test steps it by hand.
 pub struct Parts {
     pub app: Arc<App>,
-    pub resources: Resources,
+    pub resources: Dependencies,
     pub pool: PgPool,
     pub(super) connect: PgConnectOptions,
     checkpoint: ReadCheckpoint,
@@ -69,7 +69,7 @@ impl Parts {
         let writer = WriterOptions { clock: clock.clone(), ..WriterOptions::default() };
         let identity = Arc::new(Identity::new(pool.clone(), &identity_settings)?);
         let log = EventLog::open(pool.clone(), connect.clone(), writer, end);
-        let resources = Resources {
+        let resources = Dependencies {
             log,
             parked: Parked::new(pool.clone()),
             callbacks: Callbacks::new(pool.clone(), identity.clone(), clock.clone()),
@@ -103,7 +103,7 @@ impl Parts {
     /// The scheduler of this process.
     #[must_use]
     pub fn scheduler(&self) -> Scheduler {
-        let Resources { log, readers, clock, .. } = self.resources.clone();
+        let Dependencies { log, readers, clock, .. } = self.resources.clone();
         Scheduler::new(log, readers, self.pool.clone(), clock, &self.config.schedules)
     }
 
@@ -112,7 +112,7 @@ impl Parts {
     /// # Errors
     /// The URL of the activation system is missing or cannot be used.
     pub fn activation_processor(&self) -> Result<ActivationProcessor, StartError> {
-        let Resources { log, clock, .. } = self.resources.clone();
+        let Dependencies { log, clock, .. } = self.resources.clone();
         let calls = usize::from(self.config.activation.external_calls);
         Ok(ActivationProcessor::new(log, activation_system(&self.config)?, clock, calls))
     }
@@ -120,7 +120,7 @@ impl Parts {
     /// Queues callbacks and mail. `mail` is that of this process, if it sends any.
     #[must_use]
     pub fn announcer(&self, mail: Option<&Notifications>) -> Announcer {
-        let Resources { readers, hashes, callbacks, clock, .. } = self.resources.clone();
+        let Dependencies { readers, hashes, callbacks, clock, .. } = self.resources.clone();
         let mail = mail
             .map_or_else(|| Intake::new(self.pool.clone(), readers.clone(), clock), Notifications::intake);
         Announcer::new(self.pool.clone(), callbacks.enqueuer(readers, hashes), mail)
@@ -134,7 +134,7 @@ impl Parts {
         &self,
         settings: notifications::Settings,
     ) -> Result<Notifications, StartError> {
-        let Resources { log, readers, identity, clock, currency, .. } = self.resources.clone();
+        let Dependencies { log, readers, identity, clock, currency, .. } = self.resources.clone();
         let pool = self.pool.clone();
         let sources = notifications::Sources { log, readers, identity, pool, clock, currency };
         Ok(Notifications::open(sources, settings).await?)
@@ -194,8 +194,6 @@ fn database(url: &Secret) -> Result<PgConnectOptions, StartError> {
     Ok(options.application_name("offers").disable_statement_logging())
 }
 
-/// PostgreSQL answers, and the schema is there.
-/// Asked on a connection of its own: a pool would only say that it waited in vain.
 /// Refuses a database that does not answer, or whose schema is missing, at once: a pool would try for half a minute.
 ///
 /// # Errors
