@@ -11,6 +11,7 @@
 #![warn(missing_docs)]
 
 pub mod account;
+mod checkpoint;
 mod event;
 pub mod ids;
 mod metadata;
@@ -29,6 +30,7 @@ mod timestamp;
 pub mod transaction;
 pub mod user_offer;
 
+pub use checkpoint::{Checkpoint, InvalidCheckpoint};
 pub use event::{EVENT_VERSION, Event, UnknownEvent, dotted};
 pub use ids::{AccountId, OfferId, PartnerId, SubscriptionId, TransactionId, UserId};
 pub use metadata::Metadata;

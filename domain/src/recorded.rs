@@ -1,6 +1,6 @@
 //! One stored event with everything that is known about it, and the line it becomes in an export.
 
-use crate::Timestamp;
+use crate::{Checkpoint, Timestamp};
 use std::fmt::Write;
 use uuid::Uuid;
 
@@ -32,6 +32,12 @@ pub struct Recorded {
 }
 
 impl Recorded {
+    /// The checkpoint of what contains everything up to this event.
+    #[must_use]
+    pub fn checkpoint(&self) -> Checkpoint {
+        Checkpoint { position: self.position, event_id: self.event_id }
+    }
+
     /// The aggregate's id as a UUID; the ids of all our aggregates are.
     ///
     /// # Errors

@@ -12,6 +12,9 @@ pub enum Error {
     /// Redis did not answer in time, or refused.
     #[error("Redis cannot be reached")]
     Redis(#[from] redis::RedisError),
+    /// The log could not be asked about a checkpoint.
+    #[error("the log cannot be asked about the checkpoint")]
+    History(#[source] crate::HistoryError),
     /// Somebody else has moved the checkpoint, or it was lost: ask for it again.
     #[error("the checkpoint is no longer {expected}: another projector was here, or it was lost")]
     Overtaken {

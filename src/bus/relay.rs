@@ -12,7 +12,7 @@ use super::integrity::{Divergence, StreamState, check_range, check_tail};
 use super::mirror::{Mirror, Original};
 use super::pipeline::Pipeline;
 use super::stream::Stream;
-use crate::event_log::{EventLog, LogError, MAX_COMMIT_EVENTS, Sink, SinkError};
+use crate::event_log::{EventLog, LogError, Sink, SinkError};
 use async_nats::jetstream::stream::Info;
 use domain::Recorded;
 use std::sync::Arc;
@@ -40,8 +40,7 @@ impl History for EventLog {
     }
 
     async fn event_id_at(&self, position: i64) -> Result<Option<Uuid>, LogError> {
-        let page = self.page(position - 1, MAX_COMMIT_EVENTS).await?;
-        Ok(page.first().map(|event| event.event_id))
+        EventLog::event_id_at(self, position).await
     }
 }
 

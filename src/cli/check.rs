@@ -3,16 +3,20 @@
 //! The service may be running: each part is compared at its own position. Exit code 0 if all is equal, 1 if not
 //! (a sentence for each of the first fifty differences), 2 if the check failed.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use projections::{Check, Readers, RedisHashes};
+use domain::Recorded;
+use domain::transaction::Transaction;
+use projections::{Check, Readers, RedisHashes, StoredHash};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::output::Outcome;
 use crate::config::{Database, Redis};
-use crate::event_log::{EventLog, PAGE_EVENTS};
+use crate::event_log::{EventLog, PAGE_EVENTS, StreamId};
 use crate::runtime::check_database;
 
 /// Nothing is written back, so no hash is given a time to live.
@@ -40,21 +44,45 @@ async fn check(args: &Args) -> anyhow::Result<Check> {
     check_database("OFFERS_DATABASE_URL", url.expose()).await?;
     let log = EventLog::at(url.expose(), &stop)?;
     let readers = Readers::at(url.expose())?;
-    let hashes = match args.redis {
-        true => Some(RedisHashes::open(args.redis_server.url()?.expose(), NO_TTL)?),
-        false => None,
-    };
-
     let mut check = Check::default();
     // The long way first, so that the snapshot is held for a short one only.
     fold_to(&mut check, &log, readers.checkpoint().read().await?).await?;
     let snapshot = readers.snapshot().await?;
     fold_to(&mut check, &log, snapshot.position).await?;
-    check.compare_read_tables(snapshot, hashes.as_ref()).await?;
+    check.compare_read_tables(snapshot).await?;
     let (head, balances) = log.balances().await?;
     fold_to(&mut check, &log, head).await?;
     check.compare_balances(&balances);
+    if args.redis {
+        let history = Arc::new(log.clone());
+        let hashes = RedisHashes::open(args.redis_server.url()?.expose(), NO_TTL, history)?;
+        compare_hashes(&mut check, &log, &hashes).await?;
+    }
     Ok(check)
+}
+
+/// Compares every hash that is there with the stream of its transaction: also one that is newer than the read
+/// tables, and one whose transaction does not exist.
+async fn compare_hashes(check: &mut Check, log: &EventLog, hashes: &RedisHashes) -> anyhow::Result<()> {
+    let mut cursor = 0;
+    loop {
+        let page = hashes.stored(cursor).await?;
+        let ids = page.hashes.iter().filter_map(StoredHash::transaction_id);
+        let streams: Vec<_> = ids.map(|id| StreamId::of::<Transaction>(id.0)).collect();
+        let mut events: HashMap<String, Vec<Recorded>> = HashMap::new();
+        for event in log.streams(&streams).await? {
+            events.entry(event.aggregate_id.clone()).or_default().push(event);
+        }
+        let contained = page.checkpoint.map_or(0, |checkpoint| checkpoint.position);
+        for hash in &page.hashes {
+            let stream = hash.transaction_id().and_then(|id| events.get(&id.to_string()));
+            check.compare_hash(hash, stream.map_or(&[], Vec::as_slice), contained)?;
+        }
+        cursor = page.next;
+        if cursor == 0 {
+            return Ok(());
+        }
+    }
 }
 
 /// Folds up to exactly `position`, which is the end of a commit.

@@ -59,6 +59,12 @@ impl EventLog {
         Ok(head.fetch_optional(&self.0.pool).await?.unwrap_or(0))
     }
 
+    /// The id of the event at `position`; `None` beyond the head.
+    pub async fn event_id_at(&self, position: i64) -> Result<Option<Uuid>, LogError> {
+        let query = sqlx::query_scalar("select event_id from events where position = $1");
+        Ok(query.bind(position).fetch_optional(&self.0.pool).await?)
+    }
+
     /// The event with this id.
     pub async fn find(&self, event_id: Uuid) -> Result<Option<Recorded>, LogError> {
         let query = format!("select {COLUMNS} from events where event_id = $1");

@@ -52,23 +52,24 @@ impl Parts {
         end: &CancellationToken,
     ) -> Result<Self, StartError> {
         let (identity_settings, bus_options) = (identity_settings(config)?, bus_options(config)?);
-        let redis_url = config.servers.redis_url()?;
-        let hashes = RedisHashes::open(redis_url.expose(), config.status_ttl).map_err(|_| {
-            let why = "it is not of the form redis://user:password@host:port/database (or rediss:// for TLS)"
-                .to_owned();
-            StartError::Setting { name: "OFFERS_REDIS_URL", why }
-        })?;
         let connect = database(&config.servers.database_url()?)?;
         let pool = PgPoolOptions::new()
             .max_connections(config.servers.database_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_lazy_with(connect.clone().options(READER_SETTINGS));
+        let writer = WriterOptions { clock: clock.clone(), ..WriterOptions::default() };
+        let log = EventLog::open(pool.clone(), connect.clone(), writer, end);
+        let redis_url = config.servers.redis_url()?;
+        let history = Arc::new(log.clone());
+        let hashes = RedisHashes::open(redis_url.expose(), config.status_ttl, history).map_err(|_| {
+            let why = "it is not of the form redis://user:password@host:port/database (or rediss:// for TLS)"
+                .to_owned();
+            StartError::Setting { name: "OFFERS_REDIS_URL", why }
+        })?;
         check_connection(&connect).await?;
         let checkpoint = ReadCheckpoint::new(pool.clone());
         let readers = Readers::new(pool.clone(), checkpoint.clone());
-        let writer = WriterOptions { clock: clock.clone(), ..WriterOptions::default() };
         let identity = Arc::new(Identity::new(pool.clone(), &identity_settings)?);
-        let log = EventLog::open(pool.clone(), connect.clone(), writer, end);
         let resources = Dependencies {
             log,
             parked: Parked::new(pool.clone()),
@@ -97,7 +98,8 @@ impl Parts {
     /// The URL of Redis cannot be used.
     pub fn hash_projector(&self) -> Result<HashProjector, StartError> {
         let url = self.config.servers.redis_url()?;
-        Ok(HashProjector::open(url.expose(), self.resources.readers.clone(), self.config.status_ttl)?)
+        let Dependencies { log, readers, .. } = self.resources.clone();
+        Ok(HashProjector::open(url.expose(), readers, Arc::new(log), self.config.status_ttl)?)
     }
 
     /// The scheduler of this process.

@@ -1,8 +1,14 @@
 //! The two projections as followers of the log.
 
-use crate::event_log::{Sink, SinkError};
+use crate::event_log::{EventLog, Sink, SinkError};
 use domain::Recorded;
-use projections::{HashProjector, ReadTables};
+use projections::{HashProjector, History, HistoryAnswer, ReadTables};
+
+impl History for EventLog {
+    fn event_id_at(&self, position: i64) -> HistoryAnswer<'_> {
+        Box::pin(async move { Ok(Self::event_id_at(self, position).await?) })
+    }
+}
 
 impl Sink for ReadTables {
     fn name(&self) -> &'static str {

@@ -265,7 +265,13 @@ async fn a_status_does_not_go_back_when_it_was_read_elsewhere_before() {
         ReadTables::live(&sandbox.database_url.parse().unwrap(), resources.readers.checkpoint().clone());
     tokio::spawn(follow(resources.log.feed(), tables, stop.clone()));
     let hour = Duration::from_secs(3600);
-    let hashes = HashProjector::open(&sandbox.redis_url, resources.readers.clone(), hour).unwrap();
+    let hashes = HashProjector::open(
+        &sandbox.redis_url,
+        resources.readers.clone(),
+        std::sync::Arc::new(resources.log.clone()),
+        hour,
+    )
+    .unwrap();
     let hashes_stop = stop.child_token();
     let following = tokio::spawn(follow(resources.log.feed(), hashes, hashes_stop.clone()));
 

@@ -1,9 +1,10 @@
-//! Compares the read tables, and the hashes that are there, with the fold at the same position.
+//! Compares the read tables with the fold at the same position.
 
 use super::Check;
 use super::fold::{Held, TransactionState, digest};
 use crate::readers::Readers;
-use crate::{Error, RedisHashes, TransactionView, offer, subscription, transaction};
+use crate::{Error, StoredHash, TransactionView, offer, subscription, transaction};
+use domain::Recorded;
 use rust_decimal::Decimal;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Postgres, Row, Transaction};
@@ -34,12 +35,8 @@ impl Readers {
 }
 
 impl Check {
-    /// Compares every row of `snapshot` with the fold, and every hash of a transaction there is.
-    pub async fn compare_read_tables(
-        &mut self,
-        mut snapshot: Snapshot,
-        hashes: Option<&RedisHashes>,
-    ) -> Result<(), Error> {
+    /// Compares every row of `snapshot` with the fold.
+    pub async fn compare_read_tables(&mut self, mut snapshot: Snapshot) -> Result<(), Error> {
         let sql = &mut *snapshot.sql;
         let mut after = Uuid::nil();
         loop {
@@ -48,9 +45,6 @@ impl Check {
             let Some(last) = views.last() else { break };
             after = last.transaction_id.0;
             self.compare_transactions(&views);
-            if let Some(hashes) = hashes {
-                self.compare_hashes(hashes, &views).await?;
-            }
         }
         let mut after = Uuid::nil();
         loop {
@@ -85,9 +79,18 @@ impl Check {
         }
     }
 
-    async fn compare_hashes(&mut self, hashes: &RedisHashes, views: &[TransactionView]) -> Result<(), Error> {
-        for (id, why) in hashes.wrong(views).await? {
-            self.differences.add(format_args!("the hash of transaction {id} {why}"));
+    /// Compares a hash with its transaction's own `events` (see `StoredHash::difference`).
+    ///
+    /// # Errors
+    /// `Unreadable` and `Broken` when the events cannot be folded.
+    pub fn compare_hash(
+        &mut self,
+        hash: &StoredHash,
+        events: &[Recorded],
+        checkpoint: i64,
+    ) -> Result<(), Error> {
+        if let Some(why) = hash.difference(events, checkpoint)? {
+            self.differences.add(format_args!("the hash {} {why}", hash.key));
         }
         Ok(())
     }

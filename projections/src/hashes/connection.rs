@@ -2,6 +2,7 @@
 //! requests right after it lose nothing.
 
 use crate::Error;
+use domain::Checkpoint;
 use parking_lot::Mutex;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, RedisError, RedisResult};
@@ -58,6 +59,14 @@ impl Connection {
         }
     }
 
+    /// The checkpoint at `key`; `None` if there is none, or something else.
+    pub(super) async fn checkpoint(&self, key: &str) -> Result<Option<Checkpoint>, Error> {
+        let get = async |mut redis| redis::cmd("GET").arg(key).query_async(&mut redis).await;
+        let found: Option<Vec<u8>> =
+            self.ask(async |redis| nothing_if_of_another_type(get(redis).await)).await?;
+        Ok(found.as_deref().and_then(read_checkpoint))
+    }
+
     fn is_paused(&self) -> bool {
         self.paused_until.lock().is_some_and(|until| Instant::now() < until)
     }
@@ -72,6 +81,24 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").field("timeout", &self.timeout).finish_non_exhaustive()
     }
+}
+
+/// The checkpoint that is written as `text`.
+pub(super) fn read_checkpoint(text: &[u8]) -> Option<Checkpoint> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// Takes a key that holds a list or the like for one that holds nothing.
+pub(super) fn nothing_if_of_another_type<T: Default>(answer: RedisResult<T>) -> RedisResult<T> {
+    match answer {
+        Err(cause) if is_of_another_type(&cause) => Ok(T::default()),
+        answer => answer,
+    }
+}
+
+fn is_of_another_type(cause: &RedisError) -> bool {
+    let errors = cause.clone().into_server_errors();
+    errors.is_some_and(|errors| errors.iter().all(|(_, error)| error.code() == "WRONGTYPE"))
 }
 
 fn io_error(kind: io::ErrorKind, why: &'static str) -> Error {

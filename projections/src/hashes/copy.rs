@@ -8,9 +8,11 @@
 use super::CHECKPOINT;
 use super::connection::Connection;
 use super::script::{self, Guard, Hash};
+use crate::history::History;
 use crate::readers::Readers;
 use crate::{Error, offer, transaction};
 use chrono::{DateTime, TimeDelta, Utc};
+use domain::Checkpoint;
 use sqlx::{PgConnection, Row};
 use std::time::Duration;
 use uuid::Uuid;
@@ -26,16 +28,21 @@ const SCAN_COUNT: usize = 1_000;
 
 /// Copies everything that is unfinished, what became final within `ttl`, and the offers. Gives the
 /// position at which the hashes are then.
-pub(super) async fn copy(redis: &Connection, readers: &Readers, ttl: Duration) -> Result<i64, Error> {
+pub(super) async fn copy(
+    redis: &Connection,
+    readers: &Readers,
+    history: &dyn History,
+    ttl: Duration,
+) -> Result<i64, Error> {
     let token = Uuid::now_v7().to_string();
     redis.ask(async |mut redis| redis::cmd("SET").arg(MARK).arg(&token).exec_async(&mut redis).await).await?;
-    let clearing = Copy { redis, token: &token, ttl, position: 0 };
+    let clearing = Copy { redis, token: &token, ttl, at: Checkpoint::START };
     clearing.clear().await?;
 
     let mut sql = readers.pool().begin().await?;
     sqlx::query("set transaction isolation level repeatable read, read only").execute(&mut *sql).await?;
     let (position, now) = snapshot(&mut sql).await?;
-    let copy = Copy { position, ..clearing };
+    let copy = Copy { at: checkpoint_at(history, position).await?, ..clearing };
     let offers = copy.offers(&mut sql).await?;
     let unfinished = copy.unfinished(&mut sql).await?;
     let finals = copy.finals(&mut sql, now).await?;
@@ -53,12 +60,22 @@ async fn snapshot(sql: &mut PgConnection) -> Result<(i64, DateTime<Utc>), Error>
     Ok((row.try_get("position")?, row.try_get("now")?))
 }
 
+/// The position of the read tables with the id of the event there.
+async fn checkpoint_at(history: &dyn History, position: i64) -> Result<Checkpoint, Error> {
+    if position == 0 {
+        return Ok(Checkpoint::START);
+    }
+    let event_id = history.event_id_at(position).await.map_err(Error::History)?;
+    let why = "the read tables are further than the log";
+    Ok(Checkpoint { position, event_id: event_id.ok_or(Error::Broken { position, why })? })
+}
+
 /// A copy under way, at one position of the read tables.
 struct Copy<'a> {
     redis: &'a Connection,
     token: &'a str,
     ttl: Duration,
-    position: i64,
+    at: Checkpoint,
 }
 
 impl Copy<'_> {
@@ -153,11 +170,11 @@ impl Copy<'_> {
     }
 
     async fn finish(&self) -> Result<(), Error> {
-        let finish = script::finish_copy(MARK, self.token, CHECKPOINT, self.position);
+        let finish = script::finish_copy(MARK, self.token, CHECKPOINT, self.at);
         self.uninterrupted(self.redis.ask(async |mut redis| finish.invoke_async(&mut redis).await).await?)
     }
 
     fn uninterrupted(&self, answer: i64) -> Result<(), Error> {
-        if answer == 1 { Ok(()) } else { Err(Error::Overtaken { expected: self.position }) }
+        if answer == 1 { Ok(()) } else { Err(Error::Overtaken { expected: self.at.position }) }
     }
 }

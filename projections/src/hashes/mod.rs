@@ -7,20 +7,23 @@ mod connection;
 mod copy;
 mod projector;
 mod script;
+mod stored;
+mod trust;
 
 pub use projector::HashProjector;
+pub use stored::{StoredHash, StoredHashes};
 
 use crate::transaction::{self, TransactionHash};
-use crate::{Error, TransactionView};
-use connection::Connection;
-use domain::TransactionId;
+use crate::{Error, History, TransactionView};
+use connection::{Connection, nothing_if_of_another_type, read_checkpoint};
+use domain::{Checkpoint, TransactionId};
 use script::{Guard, Hash};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
+use trust::Trust;
 
-/// The position of the last event that is in the hashes; without it they are not to be trusted.
+/// The checkpoint of the hashes; without one of this log they are not to be trusted.
 const CHECKPOINT: &str = "offers:checkpoint";
 
 /// How long a request waits for Redis before it is served from PostgreSQL.
@@ -32,19 +35,18 @@ const REQUEST_TIMEOUT: Duration = Duration::from_millis(250);
 pub struct RedisHashes {
     connection: Connection,
     ttl: Duration,
-    /// This process has served statuses up to this position. If Redis is behind it, Redis has lost data,
-    /// and its hashes would make a status go back.
-    newest_served_position: Arc<AtomicI64>,
+    trust: Arc<Trust>,
 }
 
 impl RedisHashes {
     /// Connects when first needed, so an absent Redis is no error here. Final hashes expire after `ttl`.
+    /// Hashes of another log than `history` are not served.
     ///
     /// # Errors
     /// `Redis` if `url` is not a Redis URL.
-    pub fn open(url: &str, ttl: Duration) -> Result<Self, Error> {
+    pub fn open(url: &str, ttl: Duration, history: Arc<dyn History>) -> Result<Self, Error> {
         let connection = Connection::open(url, REQUEST_TIMEOUT)?;
-        Ok(Self { connection, ttl, newest_served_position: Arc::default() })
+        Ok(Self { connection, ttl, trust: Arc::new(Trust::new(history)) })
     }
 
     /// Whether Redis answers.
@@ -56,18 +58,19 @@ impl RedisHashes {
     }
 
     /// The hash of `id`; `None` if it must be read from the transaction's stream, because there is
-    /// no hash or because Redis has lost data.
+    /// no whole hash, because Redis has lost data, or because its hashes are not of this log.
     ///
     /// # Errors
     /// `Redis` when it does not answer within `REQUEST_TIMEOUT`: read the stream.
     pub async fn get(&self, id: TransactionId) -> Result<Option<TransactionHash>, Error> {
         let mut both = redis::pipe();
         both.get(CHECKPOINT).hgetall(transaction::key(id)); // in this order: the hash is as far or further
-        let (checkpoint, found): (Option<i64>, HashMap<String, String>) =
-            self.connection.ask(async |mut redis| both.query_async(&mut redis).await).await?;
-        let Some(checkpoint) = checkpoint else { return Ok(None) };
-        let newest_served = self.newest_served_position.fetch_max(checkpoint, Ordering::Relaxed);
-        Ok(if checkpoint < newest_served { None } else { TransactionHash::read(found) })
+        let (checkpoint, found): (Option<Vec<u8>>, HashMap<String, String>) = self
+            .connection
+            .ask(async |mut redis| nothing_if_of_another_type(both.query_async(&mut redis).await))
+            .await?;
+        let Some(checkpoint) = checkpoint.as_deref().and_then(read_checkpoint) else { return Ok(None) };
+        Ok(if self.trust.allows(checkpoint).await { TransactionHash::read(found) } else { None })
     }
 
     /// Whether a reader of a hash now sees everything up to `position`.
@@ -76,8 +79,8 @@ impl RedisHashes {
     /// `Redis` when it does not answer, and `Behind` when it is further back than it was: then nobody
     /// reads hashes, until it comes back.
     pub async fn contain(&self, position: i64) -> Result<bool, Error> {
-        let checkpoint = self.checkpoint().await?;
-        match checkpoint < self.newest_served_position.load(Ordering::Relaxed) {
+        let checkpoint = self.position().await?;
+        match checkpoint < self.trust.newest_served() {
             true => Err(Error::Behind { position, waited: Duration::ZERO }),
             false => Ok(checkpoint >= position),
         }
@@ -93,13 +96,13 @@ impl RedisHashes {
         let Some(newest) = views.iter().map(|view| view.position).max() else { return Ok(()) };
         let kept_up = self.write_newer(views).await;
         if kept_up.is_err() {
-            self.newest_served_position.fetch_max(newest, Ordering::Relaxed);
+            self.trust.served(newest);
         }
         kept_up
     }
 
     async fn write_newer(&self, views: &[TransactionView]) -> Result<(), Error> {
-        let checkpoint = self.checkpoint().await?;
+        let checkpoint = self.position().await?;
         let newer = views.iter().filter(|view| view.position > checkpoint);
         let hashes: Vec<_> = newer.map(|view| Hash::transaction_row(view, self.ttl)).collect();
         if hashes.is_empty() {
@@ -109,10 +112,13 @@ impl RedisHashes {
         self.connection.ask(async |mut redis| write.invoke_async::<i64>(&mut redis).await).await.map(|_| ())
     }
 
+    async fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
+        self.connection.checkpoint(CHECKPOINT).await
+    }
+
     /// The position of the last event in the hashes; 0 without a checkpoint.
-    async fn checkpoint(&self) -> Result<i64, Error> {
-        let get = async |mut redis| redis::cmd("GET").arg(CHECKPOINT).query_async(&mut redis).await;
-        Ok(self.connection.ask::<Option<i64>>(get).await?.unwrap_or(0))
+    async fn position(&self) -> Result<i64, Error> {
+        Ok(self.checkpoint().await?.map_or(0, |checkpoint| checkpoint.position))
     }
 
     /// Writes back what was read from the stream, whole, unless Redis knows something newer.
@@ -125,49 +131,8 @@ impl RedisHashes {
         let written =
             self.connection.ask(async |mut redis| write.invoke_async::<i64>(&mut redis).await).await;
         if written.is_err() {
-            self.newest_served_position.fetch_max(hash.position(), Ordering::Relaxed);
+            self.trust.served(hash.position());
         }
         written.map(|_| ())
-    }
-
-    /// Compares the hashes of `views` that are there with them: which are wrong, and how. One that is
-    /// newer is not judged, nor one that Redis has not caught up with.
-    pub(crate) async fn wrong(
-        &self,
-        views: &[TransactionView],
-    ) -> Result<Vec<(TransactionId, &'static str)>, Error> {
-        let mut all = redis::pipe();
-        all.get(CHECKPOINT);
-        for view in views {
-            all.hgetall(transaction::key(view.transaction_id));
-        }
-        let mut answers: Vec<redis::Value> =
-            self.connection.ask(async |mut redis| all.query_async(&mut redis).await).await?;
-        let hashes = answers.split_off(1);
-        let checkpoint: Option<i64> =
-            redis::from_redis_value(answers.swap_remove(0)).map_err(redis::RedisError::from)?;
-        let mut wrong = Vec::new();
-        for (view, found) in views.iter().zip(hashes) {
-            let found: HashMap<String, String> =
-                redis::from_redis_value(found).map_err(redis::RedisError::from)?;
-            if let Some(why) = misfit(view, found, checkpoint.unwrap_or(0)) {
-                wrong.push((view.transaction_id, why));
-            }
-        }
-        Ok(wrong)
-    }
-}
-
-fn misfit(view: &TransactionView, found: HashMap<String, String>, checkpoint: i64) -> Option<&'static str> {
-    if found.is_empty() {
-        return None;
-    }
-    let Some(hash) = TransactionHash::read(found) else { return Some("is not a whole hash") };
-    match hash.position().cmp(&view.position) {
-        std::cmp::Ordering::Greater => None,
-        std::cmp::Ordering::Equal if hash == TransactionHash::from(view) => None,
-        std::cmp::Ordering::Equal => Some("is not as its events say"),
-        std::cmp::Ordering::Less if checkpoint < view.position => None,
-        std::cmp::Ordering::Less => Some("was passed over"),
     }
 }

@@ -5,9 +5,11 @@ use super::connection::Connection;
 use super::script::{self, Guard, Hash};
 use super::{CHECKPOINT, copy};
 use crate::Error;
+use crate::history::{History, contains};
 use crate::page::Page;
 use crate::readers::Readers;
 use domain::Recorded;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -22,6 +24,7 @@ const READ_TABLES_WAIT: Duration = Duration::from_secs(5);
 pub struct HashProjector {
     connection: Connection,
     readers: Readers,
+    history: Arc<dyn History>,
     ttl: Duration,
 }
 
@@ -31,23 +34,29 @@ impl HashProjector {
     ///
     /// # Errors
     /// `Redis` if `url` is not a Redis URL.
-    pub fn open(url: &str, readers: Readers, ttl: Duration) -> Result<Self, Error> {
-        Ok(Self { connection: Connection::open(url, WRITE_TIMEOUT)?, readers, ttl })
+    pub fn open(
+        url: &str,
+        readers: Readers,
+        history: Arc<dyn History>,
+        ttl: Duration,
+    ) -> Result<Self, Error> {
+        Ok(Self { connection: Connection::open(url, WRITE_TIMEOUT)?, readers, history, ttl })
     }
 
-    /// The position of the last event that is in the hashes. When Redis does not know it (it was lost),
-    /// or is further than the read tables (it belongs to another history), the hashes are thrown away
-    /// and copied from the read tables first.
+    /// The position of the last event that is in the hashes. When Redis has no checkpoint, one that cannot be
+    /// read, or one of another history, the hashes are thrown away and copied from the read tables first.
     ///
     /// # Errors
-    /// `Redis`, `Database`; `Overtaken` when the copy was interrupted: ask again.
+    /// `Redis`, `Database`, `History`; `Overtaken` when the copy was interrupted: ask again.
     pub async fn checkpoint(&self) -> Result<i64, Error> {
-        let known = self.stored_checkpoint().await?;
+        let stored = self.connection.checkpoint(CHECKPOINT).await?;
         let read_tables = self.readers.checkpoint().read().await?;
-        match known {
-            Some(position) if position <= read_tables => Ok(position),
-            _ => copy::copy(&self.connection, &self.readers, self.ttl).await,
+        if let Some(at) = stored.filter(|at| at.position <= read_tables)
+            && contains(&*self.history, at).await.map_err(Error::History)?
+        {
+            return Ok(at.position);
         }
+        copy::copy(&self.connection, &self.readers, &*self.history, self.ttl).await
     }
 
     /// Makes sure that the hashes still stand at `position`, for times when nothing happens.
@@ -55,16 +64,10 @@ impl HashProjector {
     /// # Errors
     /// `Overtaken` when they do not (a flush, another projector): ask for the checkpoint. `Redis`.
     pub async fn still_at(&self, position: i64) -> Result<(), Error> {
-        match self.stored_checkpoint().await? {
-            Some(stored) if stored == position => Ok(()),
+        match self.connection.checkpoint(CHECKPOINT).await? {
+            Some(stored) if stored.position == position => Ok(()),
             _ => Err(Error::Overtaken { expected: position }),
         }
-    }
-
-    async fn stored_checkpoint(&self) -> Result<Option<i64>, Error> {
-        self.connection
-            .ask(async |mut redis| redis::cmd("GET").arg(CHECKPOINT).query_async(&mut redis).await)
-            .await
     }
 
     /// Takes the page that starts right after the checkpoint, whole or not at all, once the read tables
@@ -75,12 +78,12 @@ impl HashProjector {
     /// elsewhere or gone, `Redis` when nothing is known of the outcome: ask for the checkpoint in either
     /// case. `Unreadable` and `Broken` when no try will ever succeed.
     pub async fn apply(&self, events: &[Recorded]) -> Result<(), Error> {
-        let Some(page) = Page::fold(events)? else { return Ok(()) };
+        let (Some(page), Some(last)) = (Page::fold(events)?, events.last()) else { return Ok(()) };
         self.readers.checkpoint().wait_for(page.last, Instant::now() + READ_TABLES_WAIT).await?;
         let from = page.first - 1;
         let transactions = page.transactions.iter().map(|change| Hash::transaction(change, self.ttl));
         let hashes: Vec<_> = transactions.chain(page.offers.iter().map(Hash::offer)).collect();
-        let write = script::write(&Guard::moves(CHECKPOINT, from, page.last), &hashes);
+        let write = script::write(&Guard::moves(CHECKPOINT, from, last.checkpoint()), &hashes);
         match self.connection.ask(async |mut redis| write.invoke_async(&mut redis).await).await? {
             1 => Ok(()),
             _ => Err(Error::Overtaken { expected: from }),

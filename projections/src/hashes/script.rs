@@ -2,6 +2,7 @@
 
 use crate::transaction::{self, TransactionHash};
 use crate::{OfferView, TransactionView, offer};
+use domain::Checkpoint;
 use redis::{Script, ScriptInvocation};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -10,7 +11,7 @@ static WRITE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("writ
 static CLEAR: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("clear.lua")));
 static FINISH_COPY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("finish_copy.lua")));
 
-/// The checkpoint that a write expects, and the one that it sets.
+/// What a write expects to be stored at a key, and what it stores there.
 pub(super) struct Guard<'a> {
     key: &'a str,
     expected: String,
@@ -28,9 +29,9 @@ impl<'a> Guard<'a> {
         Self { key, expected: expected.to_owned(), next: String::new() }
     }
 
-    /// `key` moves from one position to another.
-    pub(super) fn moves(key: &'a str, from: i64, to: i64) -> Self {
-        Self { key, expected: from.to_string(), next: to.to_string() }
+    /// The checkpoint at `key` moves on from the position `from`.
+    pub(super) fn moves(key: &'a str, from: i64, to: Checkpoint) -> Self {
+        Self { key, expected: format!("{from}:"), next: to.to_string() }
     }
 }
 
@@ -116,9 +117,9 @@ pub(super) fn finish_copy(
     mark: &str,
     token: &str,
     checkpoint: &str,
-    position: i64,
+    at: Checkpoint,
 ) -> ScriptInvocation<'static> {
     let mut call = FINISH_COPY.prepare_invoke();
-    call.key(mark).arg(token).key(checkpoint).arg(position);
+    call.key(mark).arg(token).key(checkpoint).arg(at.to_string());
     call
 }

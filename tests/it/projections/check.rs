@@ -8,6 +8,7 @@ use domain::{
 use offers::event_log::{AggregateCommand, EventLog, PAGE_EVENTS, Plan};
 use redis::AsyncCommands;
 use std::process::Command;
+use std::sync::Arc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
@@ -21,9 +22,10 @@ struct Shop {
 
 impl Shop {
     async fn new() -> Self {
-        let fixture = Fixture::new().await;
+        let mut fixture = Fixture::new().await;
         let stop = CancellationToken::new();
         let log = EventLog::at(&fixture.sandbox.database_url, &stop).unwrap();
+        fixture.log = Arc::new(log.clone());
         let shop = Self { fixture, log, user: UserId(Uuid::now_v7()), _ends: stop.drop_guard() };
         shop.trade().await;
         shop
@@ -181,6 +183,20 @@ async fn a_hash_that_is_wrong_is_named_and_a_missing_one_is_not() {
     assert_eq!(code, 1);
     assert!(said.contains("is not as its events say") && said.contains("is not a whole hash"), "{said}");
     assert_eq!(shop.offers(&["check"]).await.0, 0, "the hashes are compared on request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hash_without_a_transaction_and_a_hash_that_is_newer_are_judged_too() {
+    let shop = Shop::new().await;
+    let mut redis = shop.fixture.redis().await;
+    let keys: Vec<String> = redis.keys("transaction:*").await.unwrap();
+    let (stranger, newer) = (format!("transaction:{}", Uuid::now_v7()), &keys[0]);
+    let _: () = redis::cmd("COPY").arg(newer).arg(&stranger).query_async(&mut redis).await.unwrap();
+    let _: () = redis.hset(newer, "position", 1_000).await.unwrap();
+    let (code, said) = shop.offers(&["check", "--redis"]).await;
+    assert_eq!(code, 1);
+    assert!(said.contains(&format!("the hash {stranger} has no transaction")), "{said}");
+    assert!(said.contains(&format!("the hash {newer} is not as its events say")), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

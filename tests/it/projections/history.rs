@@ -4,8 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cqrs_es::{Aggregate, DomainEvent};
 use domain::transaction::{self, ActivationRequested, Kind};
 use domain::{
-    AccountId, Money, OfferId, PartnerId, Recorded, SubscriptionId, TransactionId, UserId, account, offer,
-    user_offer,
+    AccountId, Checkpoint, Money, OfferId, PartnerId, Recorded, SubscriptionId, TransactionId, UserId,
+    account, offer, user_offer,
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -160,7 +160,7 @@ impl History {
             let (aggregate_type, event_type, payload) = event.parts();
             self.events.push(Recorded {
                 position: self.head() + 1,
-                event_id: Uuid::now_v7(),
+                event_id: event_id_at(self.head() + 1),
                 aggregate_type: aggregate_type.into(),
                 aggregate_id: id.to_string(),
                 sequence: 1, // no projection looks at it
@@ -172,6 +172,25 @@ impl History {
                 commit_end,
             });
         }
+    }
+}
+
+fn event_id_at(position: i64) -> Uuid {
+    Uuid::from_u128(position.cast_unsigned().into())
+}
+
+/// The checkpoint at `position` of any of these histories.
+pub fn checkpoint(position: i64) -> Checkpoint {
+    Checkpoint { position, event_id: event_id_at(position) }
+}
+
+/// Any of these histories, without an end.
+#[derive(Debug)]
+pub struct EndlessLog;
+
+impl projections::History for EndlessLog {
+    fn event_id_at(&self, position: i64) -> projections::HistoryAnswer<'_> {
+        Box::pin(async move { Ok(Some(event_id_at(position))) })
     }
 }
 

@@ -1,7 +1,7 @@
 //! What happens to the hashes when Redis is not what it was: flushed, restored, foreign, down.
 
 use super::hashes::{expected, fields, flush};
-use super::history::History;
+use super::history::{History, checkpoint};
 use super::{Fixture, TTL};
 use domain::transaction::Status;
 use domain::{TransactionId, UserId};
@@ -191,7 +191,7 @@ async fn a_redis_that_has_gone_back_is_not_believed_until_it_has_caught_up() {
     let _: () = redis.del(format!("transaction:{id}")).await.unwrap();
     let saved: Vec<_> = saved.into_iter().collect();
     let _: () = redis.hset_multiple(format!("transaction:{id}"), &saved).await.unwrap();
-    let _: () = redis.set("offers:checkpoint", requested).await.unwrap();
+    let _: () = redis.set("offers:checkpoint", checkpoint(requested).to_string()).await.unwrap();
     assert_eq!(hashes.get(id).await.unwrap(), None);
     projector.apply(history.after(requested)).await.unwrap();
     assert_eq!(hashes.get(id).await.unwrap().unwrap().status(), Status::Processing);
@@ -218,7 +218,7 @@ async fn a_redis_of_another_history_is_emptied_first() {
     let mut history = History::new();
     let id = history.purchases(UserId(Uuid::now_v7()), 1)[0];
     fixture.tables.apply(history.after(0)).await.unwrap();
-    let _: () = redis.set("offers:checkpoint", 4_000).await.unwrap();
+    let _: () = redis.set("offers:checkpoint", checkpoint(4_000).to_string()).await.unwrap();
     let key = format!("transaction:{id}");
     let foreign = [("status", "FAILED"), ("position", "3999")];
     let _: () = redis.hset_multiple(&key, &foreign).await.unwrap();
@@ -227,12 +227,72 @@ async fn a_redis_of_another_history_is_emptied_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_cannot_be_read_counts_as_none_and_heals_by_itself() {
+    let fixture = Fixture::new().await;
+    let (projector, hashes, mut redis) = (fixture.hash_projector(), fixture.hashes(), fixture.redis().await);
+    let mut history = History::new();
+    let id = history.purchases(UserId(Uuid::now_v7()), 1)[0];
+    fixture.tables.apply(history.after(0)).await.unwrap();
+    for wrong in ["abc", "", "-5", "3", "4000", "999999999999999999999", "a list"] {
+        let _: () = redis.del("offers:checkpoint").await.unwrap();
+        let _: () = match wrong {
+            "a list" => redis.rpush("offers:checkpoint", wrong).await.unwrap(),
+            text => redis.set("offers:checkpoint", text).await.unwrap(),
+        };
+        assert_eq!(hashes.get(id).await.unwrap(), None, "{wrong:?} was believed");
+        let noticed = projector.still_at(history.head()).await;
+        assert!(matches!(noticed, Err(Error::Overtaken { .. })), "{wrong:?}: {noticed:?}");
+        assert_eq!(projector.checkpoint().await.unwrap(), history.head(), "{wrong:?}");
+        assert!(hashes.get(id).await.unwrap().is_some(), "after {wrong:?} Redis is not used any more");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_of_a_lost_history_is_none_also_when_the_new_history_is_longer() {
+    let fixture = Fixture::new().await;
+    let mut redis = fixture.redis().await;
+    let mut history = History::new();
+    let id = history.purchases(UserId(Uuid::now_v7()), 1)[0];
+    fixture.tables.apply(history.after(0)).await.unwrap();
+    let lost = domain::Checkpoint { position: history.head() - 1, event_id: Uuid::now_v7() };
+    let _: () = redis.set("offers:checkpoint", lost.to_string()).await.unwrap();
+    let gone = TransactionId(Uuid::now_v7());
+    let mut hash = fields(&mut redis, id).await;
+    hash.extend(expected(&history, id));
+    hash.insert("transaction_id".into(), gone.to_string());
+    let hash: Vec<_> = hash.into_iter().collect();
+    let _: () = redis.hset_multiple(format!("transaction:{gone}"), &hash).await.unwrap();
+
+    let hashes = fixture.hashes();
+    assert_eq!(hashes.get(gone).await.unwrap(), None, "a transaction of the lost history is told");
+    assert_eq!(fixture.hash_projector().checkpoint().await.unwrap(), history.head());
+    assert!(fields(&mut redis, gone).await.is_empty());
+    assert!(hashes.get(id).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hash_that_has_lost_a_field_is_repaired_by_who_reads_it() {
+    let fixture = Fixture::new().await;
+    let (hashes, mut redis) = (fixture.hashes(), fixture.redis().await);
+    let mut history = History::new();
+    let id = history.purchases(UserId(Uuid::now_v7()), 1)[0];
+    fixture.tables.apply(history.after(0)).await.unwrap();
+    fixture.hash_projector().checkpoint().await.unwrap();
+    for field in ["status", "amount", "position", "created_at"] {
+        let _: () = redis.hdel(format!("transaction:{id}"), field).await.unwrap();
+        assert_eq!(read_status(&hashes, &history, id, history.head()).await, Status::Success);
+        assert_eq!(fields(&mut redis, id).await, expected(&history, id), "without {field}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_is_down_is_an_error_at_once() {
     let fixture = Fixture::new().await;
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap(); // accepts and never answers
     for url in [nobody, silent.local_addr().unwrap()] {
-        let hashes = projections::RedisHashes::open(&format!("redis://{url}"), TTL).unwrap();
+        let hashes =
+            projections::RedisHashes::open(&format!("redis://{url}"), TTL, fixture.log.clone()).unwrap();
         let began = std::time::Instant::now();
         for _ in 0..40 {
             let answer = hashes.get(TransactionId(Uuid::now_v7())).await;

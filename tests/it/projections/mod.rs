@@ -8,10 +8,12 @@ mod read_tables;
 mod rebuild;
 
 use crate::support::stack::{Sandbox, Stack};
+use history::EndlessLog;
 use projections::{HashProjector, ReadCheckpoint, ReadTables, Readers, RedisHashes};
 use redis::aio::MultiplexedConnection;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long final hashes live here.
@@ -23,6 +25,8 @@ struct Fixture {
     pool: PgPool,
     tables: ReadTables,
     readers: Readers,
+    /// Which checkpoints are right.
+    log: Arc<dyn projections::History>,
 }
 
 impl Fixture {
@@ -36,15 +40,21 @@ impl Fixture {
         let pool = PgPoolOptions::new().max_connections(4).connect_with(connect.clone()).await.unwrap();
         let checkpoint = ReadCheckpoint::new(pool.clone());
         let tables = ReadTables::live(&connect, checkpoint.clone());
-        Self { sandbox, readers: Readers::new(pool.clone(), checkpoint), pool, tables }
+        Self {
+            sandbox,
+            readers: Readers::new(pool.clone(), checkpoint),
+            pool,
+            tables,
+            log: Arc::new(EndlessLog),
+        }
     }
 
     fn hash_projector(&self) -> HashProjector {
-        HashProjector::open(&self.sandbox.redis_url, self.readers.clone(), TTL).unwrap()
+        HashProjector::open(&self.sandbox.redis_url, self.readers.clone(), self.log.clone(), TTL).unwrap()
     }
 
     fn hashes(&self) -> RedisHashes {
-        RedisHashes::open(&self.sandbox.redis_url, TTL).unwrap()
+        RedisHashes::open(&self.sandbox.redis_url, TTL, self.log.clone()).unwrap()
     }
 
     /// Redis as an outsider sees it.
