@@ -23,6 +23,8 @@ pub struct Health {
     pub redis: Result<(), String>,
     /// Without it accepted work waits.
     pub nats: Result<(), String>,
+    /// Parts of this process that start again and again, each with why. Clients are served, from older data.
+    pub restarting: Vec<String>,
     /// What works, but should be changed.
     pub notes: Vec<String>,
 }
@@ -38,8 +40,12 @@ impl HealthChecks {
             timeout(ANSWER_TIMEOUT, self.log.head()),
             timeout(ANSWER_TIMEOUT, self.hashes.ping())
         );
+        let postgresql = answers("PostgreSQL", matches!(postgresql, Ok(Ok(_))));
+        let written = self.log.write_failure().map_or(Ok(()), |why| Err(format!("cannot write: {why}")));
+        let restarting = self.log.restarting_sinks().into_iter();
         Health {
-            postgresql: answers("PostgreSQL", matches!(postgresql, Ok(Ok(_)))),
+            postgresql: postgresql.and(written),
+            restarting: restarting.map(|(sink, why)| format!("{sink} keeps restarting: {why}")).collect(),
             redis: answers("Redis", matches!(redis, Ok(Ok(())))),
             nats: match self.bus.state() {
                 State::Connected => Ok(()),

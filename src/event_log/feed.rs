@@ -27,6 +27,8 @@ const NOTICE_PAUSE: Duration = Duration::from_millis(5);
 const LISTEN_PAUSE: Duration = Duration::from_secs(1);
 /// Before a follower starts again after an error.
 const RESTART: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+/// After this many failures in a row a sink counts as one that keeps restarting: one may be a takeover.
+const RESTARTING: u32 = 2;
 /// After this long without events, `Sink::idle` is called.
 const IDLE: Duration = Duration::from_secs(2);
 /// The channel of `NOTIFY`.
@@ -172,7 +174,9 @@ pub async fn follow(mut feed: Feed, mut sink: impl Sink, stop: CancellationToken
         let followed =
             stop.run_until_cancelled(follow_once(&mut feed, &mut sink, &mut delays, &mut progress)).await;
         if let Some(Err(cause)) = followed {
-            tracing::warn!(sink = name, error = %chain(&*cause), "the {name} stopped and starts again");
+            let why = chain(&*cause);
+            tracing::warn!(sink = name, error = why, "the {name} stopped and starts again");
+            progress.stopped(why);
             metrics::counter!("offers_sink_errors_total", "sink" => name).increment(1);
             stop.run_until_cancelled(sleep(delays.next_delay())).await;
         }
@@ -186,10 +190,12 @@ async fn follow_once<S: Sink>(
     progress: &mut Progress,
 ) -> Result<(), SinkError> {
     let mut after = sink.checkpoint().await?;
-    progress.reached(after);
+    progress.starts_at(after);
     loop {
         let Ok(page) = timeout(IDLE, feed.next(after, PAGE_EVENTS)).await else {
             sink.idle(after).await?;
+            delays.reset();
+            progress.reached(after);
             continue;
         };
         let page = page?;
@@ -220,39 +226,80 @@ impl Progress {
         Self { log: log.clone(), name }
     }
 
-    fn reached(&mut self, position: i64) {
+    /// Which page comes next is known; whether the sink takes it is not.
+    fn starts_at(&self, position: i64) {
         metrics::gauge!("offers_sink_position", "sink" => self.name).set(position_metric(position));
-        self.log.0.followers.set(self.name, Some(position));
+        self.log.0.followers.update(self.name, |sink| sink.position = Some(position));
+    }
+
+    fn reached(&self, position: i64) {
+        self.starts_at(position);
+        self.log.0.followers.update(self.name, |sink| sink.failures = 0);
+    }
+
+    fn stopped(&self, why: String) {
+        self.log.0.followers.update(self.name, |sink| {
+            sink.failures = sink.failures.saturating_add(1);
+            sink.last_failure = why;
+        });
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        self.log.0.followers.set(self.name, None);
+        self.log.0.followers.remove(self.name);
         metrics::gauge!("offers_sink_lag", "sink" => self.name).set(0); // who feeds it now says how far
     }
 }
 
 /// How far the sinks are that this process feeds.
 #[derive(Default)]
-pub(super) struct Followers(Mutex<BTreeMap<&'static str, i64>>);
+pub(super) struct Followers(Mutex<BTreeMap<&'static str, Followed>>);
+
+/// A sink that this process feeds.
+#[derive(Default)]
+struct Followed {
+    /// `None` until it was asked.
+    position: Option<i64>,
+    /// In a row, since it last took a page or found nothing to take.
+    failures: u32,
+    last_failure: String,
+}
 
 impl Followers {
-    fn set(&self, name: &'static str, position: Option<i64>) {
-        let mut known = self.0.lock();
-        match position {
-            Some(position) => known.insert(name, position),
-            None => known.remove(name),
-        };
+    fn update(&self, name: &'static str, change: impl FnOnce(&mut Followed)) {
+        change(self.0.lock().entry(name).or_default());
+    }
+
+    fn remove(&self, name: &'static str) {
+        self.0.lock().remove(name);
     }
 
     fn positions(&self) -> Vec<(&'static str, i64)> {
         let known = self.0.lock();
-        known.iter().map(|(name, position)| (*name, *position)).collect()
+        known.iter().filter_map(|(name, sink)| Some((*name, sink.position?))).collect()
+    }
+
+    fn restarting(&self) -> Vec<(&'static str, String)> {
+        let known = self.0.lock();
+        let restarting = known.iter().filter(|(_, sink)| sink.failures >= RESTARTING);
+        restarting.map(|(name, sink)| (*name, sink.last_failure.clone())).collect()
     }
 }
 
 impl EventLog {
+    /// Why nothing can be written to the log; `None` if the last write succeeded.
+    #[must_use]
+    pub fn write_failure(&self) -> Option<String> {
+        self.0.writer.failure()
+    }
+
+    /// The sinks of this process that start again and again, each with why.
+    #[must_use]
+    pub fn restarting_sinks(&self) -> Vec<(&'static str, String)> {
+        self.0.followers.restarting()
+    }
+
     /// Shows the log's head, how far what this process feeds is behind it, and what waits to be written.
     pub async fn measure(&self) -> Result<(), LogError> {
         let head = self.head().await?;

@@ -2,12 +2,13 @@
 
 use crate::support::eventually::eventually;
 use crate::support::service::{Service, Setting, send};
-use crate::support::stack::Stack;
+use crate::support::stack::{Sandbox, Stack};
 use crate::support::tcp::Tunnel;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::Method;
 use serde_json::json;
+use sqlx::{Connection, PgConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use url::Url;
@@ -181,6 +182,61 @@ async fn without_nats_the_service_is_degraded_and_serves() {
     let alice = service.rich("alice").await;
     let offer = service.offer("TV", 500).await;
     assert_eq!(service.post(&alice, "/activation/", &json!({"offer_id": offer})).await.status, 202);
+}
+
+/// Ends the writer's connection, so that the next one has the database's settings.
+async fn reconnect_the_writer(sandbox: &Sandbox) {
+    let mut service = PgConnection::connect(&sandbox.database_url).await.unwrap();
+    let query = "select pg_terminate_backend(pid) from pg_stat_activity \
+                 where application_name = 'offers writer' and datname = current_database()";
+    sqlx::query(query).execute(&mut service).await.unwrap();
+}
+
+#[tokio::test]
+async fn while_postgresql_cannot_write_the_service_is_not_ready_and_says_why() {
+    let sandbox = Stack::get().await.sandbox().await;
+    let service = Service::start_in(&sandbox, Setting::default()).await;
+    let alice = service.rich("alice").await;
+    let offer = service.offer("TV", 500).await;
+    let ready = async || send(service.anonymous(Method::GET, "/readyz")).await;
+    let activate = async || service.post(&alice, "/activation/", &json!({"offer_id": offer})).await;
+    let mut owner = PgConnection::connect(&sandbox.database_owner_url).await.unwrap();
+    let name: String =
+        sqlx::query_scalar("select current_database()::text").fetch_one(&mut owner).await.unwrap();
+    let read_only = format!("alter database {name} set default_transaction_read_only = on");
+    sqlx::query(&read_only).execute(&mut owner).await.unwrap();
+    reconnect_the_writer(&sandbox).await;
+    activate().await.is(503, "unavailable");
+    let shown = ready().await;
+    shown.is(503, "unavailable");
+    let why = shown.json()["parts"]["postgresql"].as_str().unwrap().to_owned();
+    assert!(why.contains("read-only"), "{why}");
+
+    let reset = format!("alter database {name} reset default_transaction_read_only");
+    sqlx::query(&reset).execute(&mut owner).await.unwrap();
+    reconnect_the_writer(&sandbox).await;
+    eventually("ready, without a request that writes", async || ready().await.status == 200).await;
+    assert_eq!(activate().await.status, 202);
+}
+
+#[tokio::test]
+async fn a_sink_that_keeps_restarting_is_named() {
+    let sandbox = Stack::get().await.sandbox().await;
+    let service = Service::start_in(&sandbox, Setting::default()).await;
+    let ready = async || send(service.anonymous(Method::GET, "/readyz")).await;
+    let mut owner = PgConnection::connect(&sandbox.database_owner_url).await.unwrap();
+    sqlx::query("alter table read.statement rename to hidden").execute(&mut owner).await.unwrap();
+    service.rich("alice").await;
+    let named = async || {
+        let shown = ready().await;
+        let notes = shown.json()["notes"].to_string();
+        shown.status == 200
+            && shown.json()["status"] == "degraded"
+            && notes.contains("read_tables keeps restarting")
+    };
+    eventually("named", named).await;
+    sqlx::query("alter table read.hidden rename to statement").execute(&mut owner).await.unwrap();
+    eventually("not named any more", async || ready().await.json()["notes"].is_null()).await;
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod round_trip;
 mod rows;
 mod session;
 mod state;
+mod verdict;
 
 use super::commit::{Commit, Committed, MAX_COMMIT_EVENTS};
 use super::error::{AppendError, LogError};
@@ -22,11 +23,15 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+pub(super) use verdict::WriterVerdict;
 
 /// Without it nothing can be written, so it is a reason not to start.
 const THREADS: &str = "a process that starts can make one more thread";
+
+/// After a failure, the pause before each try whether writing works again.
+const PROBE_PAUSE: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Debug)]
 pub struct WriterOptions {
@@ -56,6 +61,7 @@ impl Default for WriterOptions {
 pub(super) struct Writer {
     queue: mpsc::Sender<Waiting>,
     patience: Duration,
+    verdict: WriterVerdict,
 }
 
 impl Writer {
@@ -70,14 +76,21 @@ impl Writer {
     ) -> Self {
         let (queue, waiting) = mpsc::channel(options.queue_commits);
         let patience = options.patience;
-        let work = run(waiting, Session::new(connect, recent), options, wake, stop);
+        let verdict = WriterVerdict::default();
+        let session = Session::new(connect, recent, verdict.clone());
+        let work = run(waiting, session, options, wake, stop);
         thread::Builder::new().name("event log".to_owned()).spawn(|| on_this_thread(work)).expect(THREADS);
-        Self { queue, patience }
+        Self { queue, patience, verdict }
     }
 
     /// How many commits wait for their turn.
     pub(super) fn waiting(&self) -> usize {
         self.queue.max_capacity() - self.queue.capacity()
+    }
+
+    /// Why nothing can be written; `None` if the last write succeeded.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.verdict.failure()
     }
 
     /// Asks for `commit` and waits for its verdict.
@@ -110,7 +123,7 @@ async fn run(
     wake: Wake,
     stop: CancellationToken,
 ) {
-    while let Some(first) = next(&mut queue, &stop).await {
+    while let Some(first) = next(&mut queue, &mut session, &stop).await {
         let mut waiting = vec![first];
         match session.lock().await {
             Ok(()) => {
@@ -128,14 +141,22 @@ async fn run(
     }
 }
 
-/// The next commit; after `stop` what is already in the queue is still served.
-async fn next(queue: &mut mpsc::Receiver<Waiting>, stop: &CancellationToken) -> Option<Waiting> {
-    tokio::select! {
-        biased;
-        waiting = queue.recv() => waiting,
-        () = stop.cancelled() => {
-            queue.close();
-            queue.recv().await
+/// The next commit; after `stop` what is already in the queue is still served. After a failure it is tried meanwhile
+/// whether writing works again: without commits nothing else would show it.
+async fn next(
+    queue: &mut mpsc::Receiver<Waiting>,
+    session: &mut Session,
+    stop: &CancellationToken,
+) -> Option<Waiting> {
+    loop {
+        tokio::select! {
+            biased;
+            waiting = queue.recv() => return waiting,
+            () = stop.cancelled() => {
+                queue.close();
+                return queue.recv().await;
+            }
+            () = sleep(PROBE_PAUSE), if session.has_failed() => session.probe().await,
         }
     }
 }

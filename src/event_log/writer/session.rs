@@ -4,6 +4,7 @@ use super::batch::Batch;
 use super::round_trip::{CONNECT_TIMEOUT, STEP_TIMEOUT, within};
 use super::rows::Rows;
 use super::state::read_state;
+use super::verdict::WriterVerdict;
 use crate::clock::Clock;
 use crate::event_log::commit::{Commit, Committed};
 use crate::event_log::error::{AppendError, LogError};
@@ -26,6 +27,11 @@ const LOOK_UP_PAUSE: Duration = Duration::from_millis(500);
 /// The advisory lock of the log: its holder is the only writer.
 const LOCK: &str = "begin; select pg_advisory_xact_lock(7306066398)";
 
+/// Makes PostgreSQL write a new file, as a full disk does not let it, and takes that back. A role that may not make
+/// temporary tables fails at once and is not held to have failed at writing.
+const PROBE: &str = "do $$ begin create temp table offers_probe as select generate_series(1, 1000); \
+                     exception when insufficient_privilege then null; end $$; rollback";
+
 /// What keeps a stalled writer from blocking all others, and pins the plans: planned while the tables
 /// were empty, the look-ups would stay sequential scans (20,900 → 2,500 commits a second, measured).
 const SETTINGS: [(&str, &str); 8] = [
@@ -44,16 +50,17 @@ pub(super) struct Session {
     connect: PgConnectOptions,
     connection: Option<PgConnection>,
     recent: Arc<Recent>,
+    verdict: WriterVerdict,
 }
 
 impl Session {
-    pub(super) fn new(connect: PgConnectOptions, recent: Arc<Recent>) -> Self {
+    pub(super) fn new(connect: PgConnectOptions, recent: Arc<Recent>, verdict: WriterVerdict) -> Self {
         let connect = connect
             .application_name("offers writer")
             .options(SETTINGS)
             .statement_cache_capacity(8)
             .disable_statement_logging();
-        Self { connect, connection: None, recent }
+        Self { connect, connection: None, recent, verdict }
     }
 
     /// Begins the SQL transaction and takes the log's lock.
@@ -65,10 +72,29 @@ impl Session {
             }
             locked => locked,
         };
-        if locked.is_err() {
+        if let Err(cause) = &locked {
             self.connection = None;
+            self.verdict.failed(cause);
         }
         locked
+    }
+
+    /// Whether the last write failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.verdict.failure().is_some()
+    }
+
+    /// Tries whether writing works again, and changes nothing: the transaction is rolled back.
+    pub(super) async fn probe(&mut self) {
+        if self.lock().await.is_ok()
+            && let Some(mut connection) = self.connection.take()
+        {
+            let probed = within(STEP_TIMEOUT, connection.execute(PROBE)).await;
+            self.verdict.note(&probed);
+            if probed.is_ok() {
+                self.connection = Some(connection);
+            }
+        }
     }
 
     async fn begin(&mut self) -> Result<(), LogError> {
@@ -91,12 +117,14 @@ impl Session {
         let judged = match prepare(&mut connection, &batch, clock).await {
             Ok(judged) => judged,
             Err(cause) => {
+                self.verdict.failed(&cause);
                 batch.refuse(&cause); // the connection is dropped, and with it the SQL transaction
                 return false;
             }
         };
         let committed = within(STEP_TIMEOUT, connection.execute("commit")).await;
         let written = judged.written();
+        self.verdict.note(&committed);
         match committed {
             Ok(_) => {
                 self.connection = Some(connection);
