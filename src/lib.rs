@@ -21,5 +21,6 @@ pub mod identity;
 pub mod backoff;
 pub mod clock;
 pub mod config;
+pub mod postgres;
 pub mod telemetry;
 pub mod tls;

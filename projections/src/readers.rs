@@ -1,11 +1,10 @@
 //! What all readers of the read tables share.
 
-use crate::Error;
 use crate::checkpoint::ReadCheckpoint;
 use chrono::{DateTime, Utc};
 use domain::{Money, Timestamp};
 use rust_decimal::Decimal;
-use sqlx::postgres::{PgPoolOptions, PgRow};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::{PgPool, Row};
 
 /// Connections of a command-line tool: a snapshot holds one.
@@ -25,13 +24,11 @@ impl Readers {
         Self { pool, checkpoint }
     }
 
-    /// Reads the database at `url` on few connections, for a command-line tool.
-    ///
-    /// # Errors
-    /// `Database` if `url` is not a PostgreSQL URL.
-    pub fn at(url: &str) -> Result<Self, Error> {
-        let pool = PgPoolOptions::new().max_connections(TOOL_CONNECTIONS).connect_lazy(url)?;
-        Ok(Self::new(pool.clone(), ReadCheckpoint::new(pool)))
+    /// Reads on few connections, made like `connect`, for a command-line tool.
+    #[must_use]
+    pub fn at(connect: PgConnectOptions) -> Self {
+        let pool = PgPoolOptions::new().max_connections(TOOL_CONNECTIONS).connect_lazy_with(connect);
+        Self::new(pool.clone(), ReadCheckpoint::new(pool))
     }
 
     /// How far the read tables are, to wait for.

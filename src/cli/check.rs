@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::output::Outcome;
 use crate::config::{Database, Redis};
 use crate::event_log::{EventLog, PAGE_EVENTS, StreamId};
+use crate::postgres::connect_options;
 use crate::runtime::check_database;
 
 /// Nothing is written back, so no hash is given a time to live.
@@ -43,7 +44,7 @@ async fn check(args: &Args) -> anyhow::Result<Check> {
     let url = args.database.url()?;
     check_database("OFFERS_DATABASE_URL", url.expose()).await?;
     let log = EventLog::at(url.expose(), &stop)?;
-    let readers = Readers::at(url.expose())?;
+    let readers = Readers::at(connect_options(url.expose())?);
     let mut check = Check::default();
     // The long way first, so that the snapshot is held for a short one only.
     fold_to(&mut check, &log, readers.checkpoint().read().await?).await?;

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::output::Outcome;
 use crate::event_log::{EventLog, PAGE_EVENTS};
+use crate::postgres::connect_options;
 use crate::runtime::check_database;
 
 /// Attempts to switch while long queries use the live tables.
@@ -29,7 +30,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
     let _ends = stop.clone().drop_guard();
     check_database("OFFERS_DATABASE_OWNER_URL", &args.database_owner_url).await?;
     let log = EventLog::at(&args.database_owner_url, &stop)?;
-    let rebuild = Rebuild::begin(&args.database_owner_url).await?;
+    let rebuild = Rebuild::begin(connect_options(&args.database_owner_url)?).await?;
     catch_up(&rebuild, &log, i64::MAX).await?;
     let held = hold(&rebuild).await?;
     let position = catch_up(&rebuild, &log, held.position).await?;

@@ -88,7 +88,7 @@ impl EventLog {
     /// # Errors
     /// `Unavailable` if `url` is not a PostgreSQL URL.
     pub fn at(url: &str, stop: &CancellationToken) -> Result<Self, LogError> {
-        let connect: PgConnectOptions = url.parse()?;
+        let connect = crate::postgres::connect_options(url)?;
         let pool = PgPoolOptions::new().max_connections(TOOL_CONNECTIONS).connect_lazy_with(connect.clone());
         Ok(Self::open(pool, connect, WriterOptions::default(), stop))
     }

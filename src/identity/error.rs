@@ -1,5 +1,6 @@
 //! What a caller can do about a refusal: one variant for each different answer.
 
+use crate::postgres::GivenUp;
 use std::time::Duration;
 
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +60,12 @@ pub enum Error {
     /// A stored password hash cannot be read, or hashing failed: a fault of ours.
     #[error("the password could not be checked")]
     Hashing(#[source] argon2::password_hash::Error),
+}
+
+impl GivenUp for Error {
+    fn is_given_up(&self) -> bool {
+        matches!(self, Self::Unavailable(cause) if cause.is_given_up())
+    }
 }
 
 /// One field and what is wrong with it.

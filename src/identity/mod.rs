@@ -68,6 +68,7 @@ pub use throttle::{TRIES_PER_ADDRESS, TRIES_PER_NAME, network};
 pub use user::{NewUser, User, UserChange};
 pub use webhook_secrets::SECRET_OVERLAP;
 
+use crate::postgres::connect_options;
 use access_token::AccessTokens;
 use changes::Changes;
 use chrono::{DateTime, Utc};
@@ -178,7 +179,8 @@ impl Identity {
     /// # Errors
     /// `Unavailable` if `url` is not a PostgreSQL URL.
     pub fn at(url: &str, webhook_keys: Option<Keyring>) -> Result<Self, Error> {
-        let pool = PgPoolOptions::new().max_connections(TOOL_CONNECTIONS).connect_lazy(url)?;
+        let pool =
+            PgPoolOptions::new().max_connections(TOOL_CONNECTIONS).connect_lazy_with(connect_options(url)?);
         Self::new(pool, &Settings::new(Keyring::random(), webhook_keys.unwrap_or_else(Keyring::random)))
     }
 

@@ -9,6 +9,7 @@ use super::changes::{self, Polls};
 use super::error::Error;
 use super::page::{Cursor, Listed, Page, page, rows_for};
 use super::{Identity, partner};
+use crate::postgres::repeated;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -135,6 +136,15 @@ impl Identity {
         by: &Actor,
         now: DateTime<Utc>,
     ) -> Result<IssuedKey, Error> {
+        repeated(|| self.insert_key(partner, by, now)).await
+    }
+
+    async fn insert_key(
+        &self,
+        partner: PartnerId,
+        by: &Actor,
+        now: DateTime<Utc>,
+    ) -> Result<IssuedKey, Error> {
         let mut transaction = self.pool.begin().await?;
         partner::lock(&mut transaction, partner).await?;
         let live: i64 = sqlx::query_scalar(
@@ -181,6 +191,16 @@ impl Identity {
     /// # Errors
     /// `KeyNotFound`, `Unavailable`.
     pub async fn revoke_key(
+        &self,
+        partner: PartnerId,
+        key: KeyId,
+        by: &Actor,
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        repeated(|| self.write_revoked(partner, key, by, now)).await
+    }
+
+    async fn write_revoked(
         &self,
         partner: PartnerId,
         key: KeyId,

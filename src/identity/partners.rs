@@ -8,6 +8,7 @@ use super::page::{Cursor, Page, page, rows_for};
 use super::partner::{self, Partner};
 use super::partner_keys::{self, IssuedKey};
 use super::{Identity, changes, webhook_secrets};
+use crate::postgres::repeated;
 use chrono::{DateTime, Utc};
 use domain::PartnerId;
 use secrecy::SecretString;
@@ -56,6 +57,16 @@ impl Identity {
         now: DateTime<Utc>,
     ) -> Result<NewPartner, Error> {
         check_name(name)?;
+        repeated(|| self.insert_partner(name, callback_url, by, now)).await
+    }
+
+    async fn insert_partner(
+        &self,
+        name: &str,
+        callback_url: Option<&CallbackUrl>,
+        by: &Actor,
+        now: DateTime<Utc>,
+    ) -> Result<NewPartner, Error> {
         let mut transaction = self.pool.begin().await?;
         let partner: Partner = sqlx::query_as(
             "insert into partners (id, name, callback_url, created_at) values ($1, $2, $3, $4) returning *",
@@ -107,6 +118,16 @@ impl Identity {
         now: DateTime<Utc>,
     ) -> Result<Partner, Error> {
         change.name.as_deref().map_or(Ok(()), check_name)?;
+        repeated(|| self.write_partner(id, change, by, now)).await
+    }
+
+    async fn write_partner(
+        &self,
+        id: PartnerId,
+        change: &PartnerChange,
+        by: &Actor,
+        now: DateTime<Utc>,
+    ) -> Result<Partner, Error> {
         let mut transaction = self.pool.begin().await?;
         let before = partner::lock(&mut transaction, id).await?;
         let after = write(&mut transaction, id, change).await?;

@@ -8,6 +8,7 @@ use super::fields::Check;
 use super::page::{Cursor, Page, page, rows_for};
 use super::user::{NewUser, User, UserChange};
 use super::{Identity, sessions};
+use crate::postgres::repeated;
 use chrono::{DateTime, Utc};
 use domain::UserId;
 use serde_json::{Value, json};
@@ -27,14 +28,28 @@ impl Identity {
     pub async fn create_user(&self, new: &NewUser, by: &Actor, now: DateTime<Utc>) -> Result<User, Error> {
         new.check()?;
         let hash = self.hasher.turn().await?.hash(&new.password).await?;
+        match repeated(|| self.insert_user(new, &hash, by, now)).await? {
+            Some(user) => Ok(user),
+            None => self.unfinished(new).await,
+        }
+    }
+
+    /// `None` if the name is taken.
+    async fn insert_user(
+        &self,
+        new: &NewUser,
+        hash: &str,
+        by: &Actor,
+        now: DateTime<Utc>,
+    ) -> Result<Option<User>, Error> {
         let mut transaction = self.pool.begin().await?;
-        let Some(user) = insert(&mut transaction, new, &hash, now).await? else {
+        let Some(user) = insert(&mut transaction, new, hash, now).await? else {
             transaction.rollback().await?;
-            return self.unfinished(new).await;
+            return Ok(None);
         };
         record(&mut transaction, by, "user.created", user.id, json!({"roles": user.roles}), now).await?;
         transaction.commit().await?;
-        Ok(user)
+        Ok(Some(user))
     }
 
     /// Notes that the account is open, which ends the making of a user. Of several callers that made
@@ -113,9 +128,20 @@ impl Identity {
             Some(password) => Some(self.hasher.turn().await?.hash(password).await?),
             None => None,
         };
+        repeated(|| self.write_user(id, change, hash.as_deref(), by, now)).await
+    }
+
+    async fn write_user(
+        &self,
+        id: UserId,
+        change: &UserChange,
+        hash: Option<&str>,
+        by: &Actor,
+        now: DateTime<Utc>,
+    ) -> Result<User, Error> {
         let mut transaction = self.pool.begin().await?;
         let before = lock(&mut transaction, id).await?;
-        let after = write(&mut transaction, id, change, hash.as_deref()).await?;
+        let after = write(&mut transaction, id, change, hash).await?;
         for (action, details) in change.actions(&before, &after) {
             record(&mut transaction, by, action, id, details, now).await?;
         }

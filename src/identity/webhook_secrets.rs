@@ -8,6 +8,7 @@ use super::caller::Actor;
 use super::error::Error;
 use super::keyring::{Key, Keyring};
 use super::{Identity, partner};
+use crate::postgres::repeated;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -29,6 +30,15 @@ impl Identity {
     /// # Errors
     /// `PartnerNotFound`, `Unavailable`.
     pub async fn rotate_webhook_secret(
+        &self,
+        partner: PartnerId,
+        by: &Actor,
+        now: DateTime<Utc>,
+    ) -> Result<SecretString, Error> {
+        repeated(|| self.replace_webhook_secret(partner, by, now)).await
+    }
+
+    async fn replace_webhook_secret(
         &self,
         partner: PartnerId,
         by: &Actor,

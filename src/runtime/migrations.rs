@@ -3,6 +3,7 @@
 //! The migrations run as the role that owns the database; they grant to `offers_app`, the role
 //! the service connects as, what it needs and nothing else.
 
+use crate::postgres::connect_options;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{Connection, PgConnection};
 use std::borrow::Cow;
@@ -56,7 +57,8 @@ pub enum Error {
 /// # Errors
 /// When the database cannot be reached, or a migration fails.
 pub async fn run(owner_url: &str) -> Result<(), Error> {
-    let mut connection = PgConnection::connect(owner_url).await.map_err(Error::Connect)?;
+    let connection = async { PgConnection::connect_with(&connect_options(owner_url)?).await };
+    let mut connection = connection.await.map_err(Error::Connect)?;
     migrator().run_direct(&mut connection).await?;
     connection.close().await.map_err(Error::Connect)
 }

@@ -8,6 +8,7 @@ use crate::config::{Secret, Serve};
 use crate::event_log::{EventLog, WriterOptions};
 use crate::external::{self, ActivationSystem};
 use crate::identity::{Identity, Keyring, PasswordCost, Settings};
+use crate::postgres::connect_options;
 use crate::processors::callbacks::Callbacks;
 use crate::processors::notifications::{self, Intake, Notifications};
 use crate::processors::schedules::Scheduler;
@@ -15,7 +16,7 @@ use crate::processors::{ActivationProcessor, Announcer, Parked};
 use metrics_exporter_prometheus::PrometheusHandle;
 use projections::{HashProjector, ReadCheckpoint, ReadTables, Readers, RedisHashes};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
+use sqlx::{Connection, PgConnection, PgPool};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -189,11 +190,11 @@ fn activation_system(config: &Serve) -> Result<ActivationSystem, StartError> {
 }
 
 fn database(url: &Secret) -> Result<PgConnectOptions, StartError> {
-    let options: PgConnectOptions = url.expose().parse().map_err(|_| StartError::Setting {
+    let options = connect_options(url.expose()).map_err(|_| StartError::Setting {
         name: "OFFERS_DATABASE_URL",
         why: "it is not of the form postgres://user:password@host:port/database".to_owned(),
     })?;
-    Ok(options.application_name("offers").disable_statement_logging())
+    Ok(options.application_name("offers"))
 }
 
 /// Refuses a database that does not answer, or whose schema is missing, at once: a pool would try for half a minute.
@@ -202,7 +203,7 @@ fn database(url: &Secret) -> Result<PgConnectOptions, StartError> {
 /// `Setting` names the variable `name` if `url` is not a PostgreSQL URL; `Database` and `NotMigrated`.
 pub async fn check_database(name: &'static str, url: &str) -> Result<(), StartError> {
     let why = "it is not of the form postgres://user:password@host:port/database".to_owned();
-    let connect: PgConnectOptions = url.parse().map_err(|_| StartError::Setting { name, why })?;
+    let connect = connect_options(url).map_err(|_| StartError::Setting { name, why })?;
     check_connection(&connect).await
 }
 

@@ -1,5 +1,6 @@
 //! Users, logins, tokens and partner keys on a real PostgreSQL, as the service's own role.
 
+mod isolation;
 mod logins;
 mod partners;
 mod sessions;

@@ -28,10 +28,9 @@ pub struct Rebuild {
 }
 
 impl Rebuild {
-    /// Makes the empty tables; `owner_url` is the database as the role that owns it. A rebuild that was
+    /// Makes the empty tables; `owner` connects as the role that owns the database. A rebuild that was
     /// left unfinished is thrown away.
-    pub async fn begin(owner_url: &str) -> Result<Self, Error> {
-        let owner: PgConnectOptions = owner_url.parse()?;
+    pub async fn begin(owner: PgConnectOptions) -> Result<Self, Error> {
         let mut sql = PgConnection::connect_with(&owner).await?;
         drop_schema(&mut sql, NEXT).await?;
         drop_schema(&mut sql, OLD).await?;

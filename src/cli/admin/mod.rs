@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::config::{Database, Secret};
 use crate::event_log::EventLog;
 use crate::identity::{self, Actor, Identity, Keyring};
+use crate::postgres::connect_options;
 use crate::runtime::check_database;
 
 /// The actor's name.
@@ -54,7 +55,7 @@ impl AdminContext {
         let keys = webhook_keys.map(|keys| Keyring::parse(keys.inner())).transpose();
         let keys = keys.context("OFFERS_WEBHOOK_KEY cannot be used")?;
         let identity = Arc::new(Identity::at(url.expose(), keys)?);
-        let (readers, clock) = (Readers::at(url.expose())?, Clock::system());
+        let (readers, clock) = (Readers::at(connect_options(url.expose())?), Clock::system());
         let accounts = Arc::new(Accounts::new(log.clone(), readers.clone(), identity.clone()));
         Ok(Self {
             registration: Registration::new(accounts.clone(), identity.clone(), clock.clone()),

@@ -14,7 +14,7 @@ pub const FLOORS: &[&[&str]] = &[
     &["event_log"],
     &["projections", "identity"],
     &["config"],
-    &["telemetry"],
+    &["telemetry", "postgres"],
     &["backoff", "clock", "tls"],
     &["domain"],
 ];
@@ -57,6 +57,7 @@ pub const KEPT: &[(&str, &[&str])] = &[
             "src/identity/",
             "src/runtime/",
             "src/devstack/",
+            "src/postgres.rs",
         ],
     ),
     ("axum", &["src/http/", "src/simulator/"]),

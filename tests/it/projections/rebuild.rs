@@ -26,7 +26,7 @@ async fn rebuilt_tables_take_the_place_of_the_live_ones_under_readers_and_a_writ
         pages
     };
 
-    let rebuild = Rebuild::begin(&fixture.sandbox.database_owner_url).await.unwrap();
+    let rebuild = Rebuild::begin(fixture.sandbox.database_owner_url.parse().unwrap()).await.unwrap();
     let write_live = async {
         for page in &pages[2..] {
             let at = fixture.tables.checkpoint().await.unwrap();
@@ -79,10 +79,10 @@ async fn tables_that_are_behind_do_not_take_the_place_of_the_live_ones() {
     let fixture = Fixture::new().await;
     let history = History::new();
     fixture.tables.apply(history.after(0)).await.unwrap();
-    let rebuild = Rebuild::begin(&fixture.sandbox.database_owner_url).await.unwrap();
+    let rebuild = Rebuild::begin(fixture.sandbox.database_owner_url.parse().unwrap()).await.unwrap();
     let refused = rebuild.hold().await.unwrap().unwrap().switch().await;
     assert!(matches!(refused, Err(Error::Behind { position: 1, .. })));
     assert_eq!(fixture.tables.checkpoint().await.unwrap(), 1, "and the live ones go on");
-    let again = Rebuild::begin(&fixture.sandbox.database_owner_url).await.unwrap();
+    let again = Rebuild::begin(fixture.sandbox.database_owner_url.parse().unwrap()).await.unwrap();
     assert_eq!(again.checkpoint().await.unwrap(), 0, "an abandoned rebuild is in nobody's way");
 }
