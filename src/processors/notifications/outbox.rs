@@ -153,6 +153,24 @@ impl Outbox {
         rows.iter().map(claimed).collect()
     }
 
+    /// Holds the claimed notices that are not settled yet for `held_for` from now.
+    pub(super) async fn renew(
+        &self,
+        claimed: &[Claimed],
+        now: DateTime<Utc>,
+        held_for: Duration,
+    ) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "update sent_mail set claimed_until = $2
+             where event_id = any($1) and finished_at is null and claimed_until is not null",
+        )
+        .bind(claimed.iter().map(|claimed| claimed.notice.event_id).collect::<Vec<_>>())
+        .bind(now + held_for)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
     /// Releases claimed notices that were not attempted.
     pub(super) async fn release(&self, untried: &[Claimed]) -> Result<(), sqlx::Error> {
         if untried.is_empty() {

@@ -17,6 +17,7 @@ use crate::processors::{Parked, ParkedError, Unhandled};
 use crate::telemetry::chain;
 use futures::future::join_all;
 use lettre::Message;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::select;
@@ -29,8 +30,11 @@ use tokio_util::sync::CancellationToken;
 const POLL: Duration = Duration::from_secs(1);
 /// Mails that one connection claims at a time.
 const BATCH: u8 = 10;
-/// How long a claim lasts: longer than a batch in which every mail takes its time limit.
-const HELD_FOR: Duration = Duration::from_secs(15 * 60);
+/// How long a claim lasts unless it is renewed: so long wait the mails of a sender that was killed. Longer than clocks of
+/// two machines may differ.
+const HELD_FOR: Duration = Duration::from_secs(30);
+/// How often the claim of a batch is renewed while it is sent.
+const RENEW_EVERY: Duration = Duration::from_secs(10);
 /// Attempts to record that a mail was sent.
 const RECORD_ATTEMPTS: u32 = 120;
 const RECORD_DELAY: Duration = Duration::from_secs(1);
@@ -135,7 +139,7 @@ impl Inner {
             if claimed.len() == usize::from(BATCH) {
                 self.due.notify_one(); // there may be more mails, for another connection
             }
-            let sent = self.send_batch(&claimed, &mut connection, stop).await;
+            let sent = self.send_held(&claimed, &mut connection, stop).await;
             self.breaker.no_attempt(self.clock.now().utc()); // maybe no mail had a recipient
             settled += sent?;
         }
@@ -143,6 +147,25 @@ impl Inner {
             connection.quit().await;
         }
         Ok(settled)
+    }
+
+    /// Sends a batch and renews its claim meanwhile.
+    async fn send_held(
+        &self,
+        claimed: &[Claimed],
+        connection: &mut Option<Connection>,
+        stop: &CancellationToken,
+    ) -> Result<u32, Error> {
+        let mut sending = pin!(self.send_batch(claimed, connection, stop));
+        loop {
+            select! {
+                sent = &mut sending => return sent,
+                () = sleep(RENEW_EVERY) => {}
+            }
+            if let Err(cause) = self.outbox.renew(claimed, self.clock.now().utc(), HELD_FOR).await {
+                tracing::warn!(error = %chain(&cause), "cannot renew the claim of mails; they may be sent again");
+            }
+        }
     }
 
     async fn send_batch(
