@@ -2,6 +2,7 @@
 
 use super::Error;
 use super::idempotency::IdempotentRequest;
+use super::purchase_limits::PurchaseLimits;
 use crate::event_log::{AggregateCommand, EventLog, ExecuteError, Plan, Rejection};
 use crate::identity::Identity;
 use crate::processors::callbacks::Callbacks;
@@ -17,6 +18,7 @@ pub struct Activations {
     pub(super) readers: Readers,
     pub(super) identity: Arc<Identity>,
     pub(super) callbacks: Callbacks,
+    pub(super) limits: PurchaseLimits,
 }
 
 /// A user asks for an offer.
@@ -37,18 +39,14 @@ pub struct Accepted {
 }
 
 impl Activations {
-    #[must_use]
-    pub fn new(log: EventLog, readers: Readers, identity: Arc<Identity>, callbacks: Callbacks) -> Self {
-        Self { log, readers, identity, callbacks }
-    }
-
     /// Begins `activation`, or finds that it was begun before.
     ///
     /// # Errors
-    /// `OfferNotFound`, `InsufficientBalance`, `IdempotencyKeyReused`, `Conflict`, or the log's own.
+    /// `OfferNotFound`, `InsufficientBalance`, `IdempotencyKeyReused`, `TooManyPurchases`, `Conflict`, or the log's
+    /// own.
     pub async fn activate(&self, activation: &Activation, metadata: Metadata) -> Result<Accepted, Error> {
         let event = |terms| requested(activation, terms);
-        self.begin(&activation.request, activation.offer_id, metadata, event).await
+        self.begin(&activation.request, activation.user_id, activation.offer_id, metadata, event).await
     }
 
     /// Begins the transaction whose first event `requested` makes from the offer's current terms, or
@@ -60,6 +58,7 @@ impl Activations {
     pub(super) async fn begin(
         &self,
         request: &IdempotentRequest,
+        user_id: UserId,
         offer_id: OfferId,
         metadata: Metadata,
         requested: impl Fn(Terms) -> ActivationRequested + Sync,
@@ -77,15 +76,31 @@ impl Activations {
                 .expect_version::<Offer>(offer_id.0, version)
                 .idempotent_on(transaction_id.0))
         };
-        let refusal = match self.log.commit_with(&metadata, plan).await {
-            Ok(_) => return Ok(Accepted { transaction_id, replayed: false }),
-            Err(ExecuteError::Log(cause)) => return Err(Error::Log(cause)),
+        let begin = async { Ok(self.log.commit_with(&metadata, plan).await.map(drop)?) };
+        let refusal = match self.counted(user_id, transaction_id, begin).await {
+            Ok(()) => return Ok(Accepted { transaction_id, replayed: false }),
+            Err(Error::Log(cause)) => return Err(Error::Log(cause)),
             Err(refusal) => refusal,
         };
         match request.previous_event(&self.log).await? {
             Some(_) => Ok(Accepted { transaction_id, replayed: true }),
-            None => Err(refusal.into()),
+            None => Err(refusal),
         }
+    }
+
+    /// Does `begin` within the limits of the user who pays. What may have been begun stays counted.
+    pub(super) async fn counted(
+        &self,
+        user: UserId,
+        id: TransactionId,
+        begin: impl Future<Output = Result<(), Error>>,
+    ) -> Result<(), Error> {
+        self.limits.count(user, id, &self.readers).await?;
+        let begun = begin.await;
+        if begun.as_ref().is_err_and(|error| !matches!(error, Error::Log(_))) {
+            self.limits.take_back(user, id);
+        }
+        begun
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::event_log::{ExecuteError, LogError, Rejection};
 use crate::identity;
 use domain::offer;
+use std::time::Duration;
 
 /// Nothing was written, unless the log says `OutcomeUnknown`.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,12 @@ pub enum Error {
     AmountMismatch,
     #[error("the balance is not sufficient")]
     InsufficientBalance,
+    /// The user begins too many purchases, or has too many under way.
+    #[error("the user has too many purchases")]
+    TooManyPurchases { retry_after: Duration },
+    /// The subscription ends so late that no renewal can extend it.
+    #[error("the subscription cannot be extended any more")]
+    CannotBeExtended,
     #[error("the account cannot hold that much")]
     BalanceTooLarge,
     /// The caller used the key before, for another request.

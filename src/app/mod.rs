@@ -9,6 +9,7 @@ mod health;
 pub mod history;
 pub mod idempotency;
 pub mod partner_activate;
+mod purchase_limits;
 mod registration;
 pub mod renew;
 pub mod status;
@@ -25,12 +26,14 @@ pub use status::Statuses;
 
 use crate::bus::Bus;
 use crate::clock::Clock;
+use crate::config::Protection;
 use crate::event_log::EventLog;
 use crate::identity::Identity;
 use crate::processors::Parked;
 use crate::processors::callbacks::Callbacks;
 use metrics_exporter_prometheus::PrometheusHandle;
 use projections::{Readers, RedisHashes};
+use purchase_limits::PurchaseLimits;
 use status_watch::StatusWatcher;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -74,13 +77,19 @@ pub struct Dependencies {
 impl App {
     /// The use cases on `resources`. Requests that wait for a status are answered when `stop` comes.
     #[must_use]
-    pub fn new(resources: &Dependencies, stop: &CancellationToken) -> Self {
+    pub fn new(resources: &Dependencies, protection: &Protection, stop: &CancellationToken) -> Self {
         let Dependencies { log, readers, hashes, bus, identity, callbacks, parked, clock, currency, metrics } =
             resources.clone();
         let accounts = Arc::new(Accounts::new(log.clone(), readers.clone(), identity.clone()));
         let watcher = StatusWatcher::start(log.clone(), readers.clone(), hashes.clone(), stop);
         Self {
-            activations: Activations::new(log.clone(), readers.clone(), identity.clone(), callbacks.clone()),
+            activations: Activations {
+                log: log.clone(),
+                readers: readers.clone(),
+                identity: identity.clone(),
+                callbacks: callbacks.clone(),
+                limits: PurchaseLimits::new(protection),
+            },
             catalogue: Catalogue::new(log.clone(), readers.clone()),
             registration: Registration::new(accounts.clone(), identity.clone(), clock.clone()),
             accounts,

@@ -85,7 +85,7 @@ impl Activations {
     ///
     /// # Errors
     /// In this order: `IdempotencyKeyReused`, `CallbackUrlNotAllowed`, `UnknownUser`, `UnknownOffer`,
-    /// `AmountMismatch`, `InsufficientBalance`; `Conflict`, or the log's own.
+    /// `AmountMismatch`, `InsufficientBalance`; `TooManyPurchases`, `Conflict`, or the log's own.
     pub async fn activate_for_partner(
         &self,
         activation: &PartnerActivation,
@@ -93,7 +93,12 @@ impl Activations {
     ) -> Result<Accepted, Error> {
         let transaction_id = TransactionId(activation.request.event_id());
         let reference = Reference::draw();
-        let refusal = match self.begin_for_partner(activation, &reference, metadata).await {
+        let begin = self.begin_for_partner(activation, &reference, metadata);
+        let begun = match activation.partner_id {
+            Some(_) => begin.await,
+            None => self.counted(activation.user_id, transaction_id, begin).await,
+        };
+        let refusal = match begun {
             Ok(()) => return Ok(Accepted { transaction_id, reference, replayed: false }),
             Err(Error::Log(cause)) => return Err(Error::Log(cause)),
             Err(refusal) => refusal,

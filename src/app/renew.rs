@@ -4,12 +4,13 @@
 //! conflicts with nothing, and renewals that run at the same time add up.
 
 use super::Error;
-use super::activate::{Accepted, Activations};
+use super::activate::{Accepted, Activations, on_sale};
 use super::idempotency::IdempotentRequest;
+use chrono::TimeDelta;
 use domain::offer::Terms;
 use domain::transaction::{ActivationRequested, Kind};
 use domain::user_offer::UserOffer;
-use domain::{Metadata, OfferId, SubscriptionId, TransactionId, UserId};
+use domain::{Metadata, OfferId, SubscriptionId, Timestamp, TransactionId, UserId};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -37,13 +38,19 @@ pub struct Renewal {
 struct Found {
     id: SubscriptionId,
     offer_id: OfferId,
+    expires_at: Timestamp,
+}
+
+/// Whether `days` more can be written: there is no moment after the year 9999.
+fn fits(expires_at: Timestamp, days: u32) -> bool {
+    expires_at.plus_days(days).utc() - expires_at.utc() == TimeDelta::days(i64::from(days))
 }
 
 impl Activations {
     /// Begins `renewal`, or finds that it was begun before.
     ///
     /// # Errors
-    /// `SubscriptionNotFound`; then as for an activation.
+    /// `SubscriptionNotFound`, `CannotBeExtended`; then as for an activation.
     pub async fn renew(&self, renewal: &Renewal, metadata: Metadata) -> Result<Accepted, Error> {
         let Renewal { user_id, target, request } = renewal;
         if request.previous_event(&self.log).await?.is_some() {
@@ -54,8 +61,12 @@ impl Activations {
             Target::Offer(offer) => self.ending_last(*user_id, offer).await?,
         };
         let found = found.ok_or(Error::SubscriptionNotFound)?;
+        let (terms, _) = on_sale(&self.log, found.offer_id, None).await?;
+        if !fits(found.expires_at, terms.duration_days) {
+            return Err(Error::CannotBeExtended);
+        }
         let event = |terms| requested(*user_id, &found, terms);
-        self.begin(request, found.offer_id, metadata, event).await
+        self.begin(request, *user_id, found.offer_id, metadata, event).await
     }
 
     /// The subscription `id` from its own stream, which is never behind, if it is the user's. Its owner
@@ -63,7 +74,7 @@ impl Activations {
     async fn owned(&self, user: UserId, id: SubscriptionId) -> Result<Option<Found>, Error> {
         Ok(match self.log.load::<UserOffer>(id.0).await?.state {
             UserOffer::Subscribed(subscribed) if subscribed.user_id == user => {
-                Some(Found { id, offer_id: subscribed.offer_id })
+                Some(Found { id, offer_id: subscribed.offer_id, expires_at: subscribed.expires_at })
             }
             UserOffer::None | UserOffer::Subscribed(_) => None,
         })
@@ -80,7 +91,11 @@ impl Activations {
                 self.readers.latest_subscription(user, offer).await?
             }
         };
-        Ok(found.map(|view| Found { id: view.subscription_id, offer_id: view.offer_id }))
+        Ok(found.map(|view| Found {
+            id: view.subscription_id,
+            offer_id: view.offer_id,
+            expires_at: view.expiration_date,
+        }))
     }
 }
 
@@ -97,5 +112,16 @@ fn requested(user: UserId, found: &Found, terms: Terms) -> ActivationRequested {
         amount: terms.price,
         partner_reference: None,
         reference: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subscription_cannot_be_extended_beyond_the_year_9999() {
+        let ends: Timestamp = "9999-12-01T00:00:00Z".parse().expect("a moment");
+        assert!(fits(ends, 30) && !fits(ends, 31));
     }
 }

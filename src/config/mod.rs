@@ -14,7 +14,7 @@ pub use cron::CronExpression;
 pub use currency::parse_currency;
 use duration::{DAY, lifetime_up_to};
 pub use duration::{parse_duration, parse_lifetime};
-pub use protection::{Network, Origin, Protection, Rate, RateLimit};
+pub use protection::{Bound, Network, Origin, Protection, Rate, RateLimit};
 pub use secret::{Secret, SecretError};
 pub use unknown::{UnknownVariable, refuse_unknown_variables};
 

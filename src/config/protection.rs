@@ -13,6 +13,9 @@ use url::Url;
 const PREFIX_MIN_V4: u8 = 8;
 const PREFIX_MIN_V6: u8 = 16;
 
+/// The largest [`Bound`]: each process remembers that many transactions of a user.
+const BOUND_MAX: usize = 10_000;
+
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Protection")]
 pub struct Protection {
@@ -31,6 +34,13 @@ pub struct Protection {
     /// Logins and refreshes from one address. Too few: an office behind one address cannot work.
     #[arg(long, env = "OFFERS_RATE_LIMIT_LOGIN", default_value = "120/1m")]
     pub rate_limit_login: RateLimit,
+    /// Purchases of one user that are under way at the same time, or `off`. Beyond it the next one is refused until
+    /// one is final. A purchase that a partner makes for a user does not count. In each process, too.
+    #[arg(long, env = "OFFERS_UNFINISHED_PER_USER", default_value = "100")]
+    pub unfinished_per_user: Bound,
+    /// Purchases that one user begins. Free offers cost nothing but the space that their history takes.
+    #[arg(long, env = "OFFERS_PURCHASES_PER_USER", default_value = "600/1h")]
+    pub purchases_per_user: RateLimit,
     /// Proxies whose `X-Forwarded-For` is trusted, as addresses or networks (`10.0.0.0/8`). Behind any other
     /// proxy all clients share its address.
     #[arg(long, env = "OFFERS_TRUSTED_PROXIES", value_delimiter = ',')]
@@ -86,6 +96,34 @@ impl FromStr for RateLimit {
         let window = parse_duration(window).map_err(|_| expected())?;
         let whole_seconds = window.as_secs() > 0 && window.subsec_nanos() == 0;
         whole_seconds.then(|| Self::of(requests, window)).ok_or_else(expected)
+    }
+}
+
+/// A largest number, or no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bound(Option<usize>);
+
+impl Bound {
+    #[must_use]
+    pub fn of(largest: usize) -> Self {
+        Self(Some(largest))
+    }
+
+    #[must_use]
+    pub fn largest(self) -> Option<usize> {
+        self.0
+    }
+}
+
+impl FromStr for Bound {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let largest = text.parse().ok().filter(|largest| (1..=BOUND_MAX).contains(largest));
+        largest.map(Self::of).ok_or_else(|| format!("{text:?} is not a number from 1 to {BOUND_MAX}, or off"))
     }
 }
 
@@ -152,6 +190,14 @@ mod tests {
         assert_eq!("off".parse(), Ok(RateLimit::OFF));
         for wrong in ["", "600", "0/1m", "600/", "600/0s", "600/250ms", "-1/1m", "600/1m/1m", "OFF"] {
             assert!(wrong.parse::<RateLimit>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_bound_is_a_number_or_off() {
+        assert_eq!(("100".parse(), "off".parse()), (Ok(Bound::of(100)), Ok(Bound::default())));
+        for wrong in ["", "0", "-1", "10001", "1.5", "OFF"] {
+            assert!(wrong.parse::<Bound>().is_err(), "{wrong:?}");
         }
     }
 

@@ -31,11 +31,13 @@ const SECRETS: [&str; 2] = ["OFFERS_JWT_KEY", WEBHOOK_KEY];
 /// The demo partner's webhook secret is derived from it.
 const WEBHOOK_KEY: &str = "OFFERS_WEBHOOK_KEY";
 /// Off on a developer's machine; login throttling stays.
-const RATE_LIMITS: [&str; 4] = [
+const RATE_LIMITS: [&str; 6] = [
     "OFFERS_RATE_LIMIT_USER",
     "OFFERS_RATE_LIMIT_PARTNER",
     "OFFERS_RATE_LIMIT_ADDRESS",
     "OFFERS_RATE_LIMIT_LOGIN",
+    "OFFERS_UNFINISHED_PER_USER",
+    "OFFERS_PURCHASES_PER_USER",
 ];
 /// The file with the demo partner's key; the database has only its hash.
 const PARTNER_KEY: &str = "demo_partner_key";

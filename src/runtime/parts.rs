@@ -83,7 +83,7 @@ impl Parts {
             currency: config.currency.clone(),
             metrics,
         };
-        let app = Arc::new(App::new(&resources, stop));
+        let app = Arc::new(App::new(&resources, &config.protection, stop));
         Ok(Self { app, resources, pool, connect, checkpoint, config: config.clone() })
     }
 

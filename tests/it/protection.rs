@@ -1,7 +1,7 @@
 //! Who is let in, and what every response tells browsers.
 
 use crate::support::service::{PASSWORD, Person, Reply, Service, Setting, send};
-use offers::config::{Protection, RateLimit};
+use offers::config::{Bound, Protection, RateLimit};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr};
@@ -165,4 +165,48 @@ async fn only_configured_pages_may_call_from_a_browser() {
     assert_eq!(preflight.status, 200);
     let allowed = preflight.headers["access-control-allow-headers"].to_str().unwrap();
     assert!(allowed.contains("idempotency-key") && allowed.contains("authorization"), "{allowed}");
+}
+
+#[tokio::test]
+async fn a_user_has_so_many_purchases_under_way_and_begins_no_more_until_one_is_final() {
+    let service = guarded(Protection { unfinished_per_user: Bound::of(2), ..Protection::default() }).await;
+    let (alice, bob) = (service.rich("alice").await, service.rich("bob").await);
+    let offer = service.offer("TV", 500).await;
+    let buy =
+        async |person, key| service.post_once(person, "/activation/", &json!({"offer_id": offer}), key).await;
+    let unknown = json!({"offer_id": uuid::Uuid::now_v7()});
+    service.post(&alice, "/activation/", &unknown).await.is(404, "offer_not_found"); // does not count
+    let first = buy(&alice, "1").await;
+    assert_eq!((first.status.as_u16(), buy(&alice, "2").await.status.as_u16()), (202, 202));
+    let before = service.resources.log.head().await.unwrap();
+    let refused = buy(&alice, "3").await;
+    refused.is(429, "rate_limited");
+    assert!(refused.headers.contains_key("retry-after"));
+    assert_eq!(service.resources.log.head().await.unwrap(), before, "nothing was written");
+    assert_eq!(buy(&alice, "1").await.json(), first.json(), "a repeat is answered");
+    assert_eq!(buy(&bob, "1").await.status, 202, "others are not touched");
+    service.succeed(domain::TransactionId(first.id("transaction_id")), &alice, offer).await;
+    service.all_listed().await;
+    assert_eq!(buy(&alice, "3").await.status, 202);
+    buy(&alice, "4").await.is(429, "rate_limited");
+}
+
+#[tokio::test]
+async fn a_user_begins_so_many_purchases_in_a_time_and_renewals_count() {
+    let limited = Protection { purchases_per_user: RateLimit::of(2, HOUR), ..Protection::default() };
+    let service = guarded(limited).await;
+    let alice = service.rich("alice").await;
+    let offer = service.offer("TV", 0).await;
+    let bought = service.post(&alice, "/activation/", &json!({"offer_id": offer})).await;
+    service.succeed(domain::TransactionId(bought.id("transaction_id")), &alice, offer).await;
+    service.all_listed().await;
+    assert_eq!(service.post(&alice, "/offers/renew/", &json!({"offer_id": offer})).await.status, 202);
+    for path in ["/activation/", "/offers/renew/"] {
+        let refused = service.post(&alice, path, &json!({"offer_id": offer})).await;
+        refused.is(429, "rate_limited");
+        let wait: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((1790..=1800).contains(&wait), "{wait}");
+    }
+    let body = json!({"user_id": alice.id, "offer_id": offer, "amount": "0.00"});
+    service.post(&alice, "/partner/activate/", &body).await.is(429, "rate_limited");
 }

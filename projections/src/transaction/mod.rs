@@ -2,6 +2,7 @@
 
 mod buyers;
 mod by_partners;
+mod finality;
 mod hash;
 mod lists;
 mod table;

@@ -49,6 +49,12 @@ impl From<app::Error> for Problem {
             ),
             E::AmountMismatch => Self::new(Code::AmountMismatch, "The amount is not the offer's price"),
             E::InsufficientBalance => Self::new(Code::InsufficientBalance, "Insufficient balance"),
+            E::TooManyPurchases { retry_after } => {
+                Self::new(Code::RateLimited, "Too many purchases; try again later").after(retry_after)
+            }
+            E::CannotBeExtended => {
+                Self::invalid_field("subscription_id", "ends in the year 9999 and cannot be extended")
+            }
             E::BalanceTooLarge => Self::invalid_field("amount", "is more than the account can hold"),
             E::IdempotencyKeyReused => {
                 Self::new(Code::IdempotencyKeyReused, "This idempotency key was used for another request")

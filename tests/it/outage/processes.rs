@@ -202,6 +202,8 @@ fn serve(sandbox: &Sandbox, listen: &str, external_url: &str, serving: &Serving)
         ("OFFERS_JWT_KEY", KEY),
         ("OFFERS_WEBHOOK_KEY", WEBHOOK_KEY),
         ("OFFERS_RATE_LIMIT_USER", "off"),
+        ("OFFERS_UNFINISHED_PER_USER", "off"),
+        ("OFFERS_PURCHASES_PER_USER", "off"),
         ("OFFERS_RATE_LIMIT_ADDRESS", "off"),
         ("RUST_LOG", "error"),
     ];
