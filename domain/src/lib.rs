@@ -26,6 +26,7 @@ mod scenarios;
 pub mod schema;
 #[cfg(test)]
 mod shapes;
+mod slice;
 mod timestamp;
 pub mod transaction;
 pub mod user_offer;
@@ -38,4 +39,5 @@ pub use money::{Money, MoneyError};
 pub use postings::{Entry, Ledger};
 pub use recorded::Recorded;
 pub use rules::Rules;
+pub use slice::{CreationKey, SLICE_MAX, Slice};
 pub use timestamp::Timestamp;

@@ -31,6 +31,6 @@ pub use hashes::{HashProjector, RedisHashes, StoredHash, StoredHashes};
 pub use history::{History, HistoryAnswer, HistoryError};
 pub use offer::{NameKey, OfferView};
 pub use read_tables::{Held, ReadTables, Rebuild};
-pub use readers::{Readers, Slice};
+pub use readers::Readers;
 pub use subscription::{EndKey, SubscriptionView};
 pub use transaction::TransactionView;

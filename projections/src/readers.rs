@@ -42,29 +42,6 @@ impl Readers {
     }
 }
 
-/// A part of a list, and where the next part begins.
-///
-/// Lists are walked by a key that never changes, so a client that walks one while rows are added skips and
-/// repeats nothing that was there at the start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Slice<T, K> {
-    /// At most as many as were asked for.
-    pub items: Vec<T>,
-    /// Pass it as `after` to go on; `None` at the end.
-    pub next: Option<K>,
-}
-
-impl<T, K> Slice<T, K> {
-    /// Cuts `items`, of which one more than `limit` was asked for.
-    #[must_use]
-    pub fn cut(mut items: Vec<T>, limit: u32, key: impl Fn(&T) -> K) -> Self {
-        let more = items.len() > limit as usize;
-        items.truncate(limit as usize);
-        let next = if more { items.last().map(key) } else { None };
-        Self { items, next }
-    }
-}
-
 /// A column of rows, for `unnest`.
 pub(crate) trait Column {
     type Row;

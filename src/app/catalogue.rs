@@ -5,8 +5,8 @@ use crate::event_log::{AggregateCommand, EventLog, LogError, Plan, Rejection, St
 use crate::telemetry::chain;
 use cqrs_es::Aggregate;
 use domain::offer::{self, Command, Offer, Terms};
-use domain::{Event, Metadata, Money, OfferId};
-use projections::{NameKey, OfferView, Readers, Slice};
+use domain::{Event, Metadata, Money, OfferId, Slice};
+use projections::{NameKey, OfferView, Readers};
 use std::time::Duration;
 use tokio::time::Instant;
 

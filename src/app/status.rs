@@ -12,9 +12,9 @@ use crate::event_log::{EventLog, LogError, StreamId};
 use crate::telemetry::chain;
 use domain::ids::IdempotencyKey;
 use domain::transaction::{Status, Transaction};
-use domain::{PartnerId, Recorded, TransactionId, UserId};
+use domain::{PartnerId, Recorded, Slice, TransactionId, UserId};
 use projections::transaction::{AdminFilter, PartnerFilter, TransactionHash, UserFilter, fold};
-use projections::{Readers, RedisHashes, Slice, TransactionView};
+use projections::{Readers, RedisHashes, TransactionView};
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -165,11 +165,10 @@ impl Statuses {
         for event in self.log.streams(&streams.collect::<Vec<_>>()).await? {
             histories.entry(event.aggregate_id.clone()).or_default().push(event);
         }
-        let items = slice.items.into_iter().map(|view| {
+        Ok(slice.map(|view| {
             let events = histories.remove(&view.transaction_id.to_string()).unwrap_or_default();
             TransactionWithHistory { view, events }
-        });
-        Ok(Slice { items: items.collect(), next: slice.next })
+        }))
     }
 
     /// Makes sure that no hash is older than `views`, which are about to be shown.

@@ -5,12 +5,11 @@ use crate::clock::Clock;
 use crate::config::Secret;
 use crate::event_log::{AggregateCommand, EventLog, ExecuteError, Plan, WriterOptions};
 use crate::identity::{
-    Actor, Caller, Error as IdentityError, Identity, Keyring, KeyringError, NewUser, PAGE_MAX, Roles,
-    Settings,
+    Actor, Caller, Error as IdentityError, Identity, Keyring, KeyringError, NewUser, Roles, Settings,
 };
 use chrono::{DateTime, Utc};
 use domain::ids::IdempotencyKey;
-use domain::{AccountId, Metadata, Money, OfferId, PartnerId, UserId, account, offer};
+use domain::{AccountId, Metadata, Money, OfferId, PartnerId, SLICE_MAX, UserId, account, offer};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -217,7 +216,7 @@ async fn owner_of(
 
 async fn with_new_key(identity: &Identity, now: DateTime<Utc>) -> Result<(PartnerId, String), IdentityError> {
     let by = Actor::system("demo");
-    let partners = identity.list_partners(None, PAGE_MAX).await?.items;
+    let partners = identity.list_partners(None, SLICE_MAX).await?.items;
     let (id, key) = match partners.iter().find(|partner| partner.name == PARTNER && partner.is_active) {
         Some(partner) => (partner.id, identity.create_key(partner.id, &by, now).await?),
         None => {

@@ -4,7 +4,6 @@
 use super::audit::{self, Entry};
 use super::caller::Actor;
 use super::error::Error;
-use super::page::{Cursor, Listed};
 use chrono::{DateTime, Utc};
 use domain::PartnerId;
 use serde_json::Value;
@@ -55,10 +54,4 @@ pub(super) async fn record(
 ) -> Result<(), sqlx::Error> {
     let entry = Entry { actor, action, subject: format!("partner:{partner}"), details };
     audit::record(connection, entry, now).await
-}
-
-impl Listed for Partner {
-    fn cursor(&self) -> Cursor {
-        Cursor { created: self.created_at, id: self.id.0 }
-    }
 }

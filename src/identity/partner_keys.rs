@@ -7,13 +7,12 @@
 use super::caller::{Actor, Caller, KeyId};
 use super::changes::{self, Polls};
 use super::error::Error;
-use super::page::{Cursor, Listed, Page, page, rows_for};
 use super::{Identity, partner};
 use crate::postgres::repeated;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::PartnerId;
+use domain::{CreationKey, PartnerId, Slice};
 use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
@@ -170,9 +169,9 @@ impl Identity {
     pub async fn list_keys(
         &self,
         partner: PartnerId,
-        after: Option<Cursor>,
-        limit: usize,
-    ) -> Result<Page<KeyInfo>, Error> {
+        after: Option<CreationKey>,
+        limit: u32,
+    ) -> Result<Slice<KeyInfo, CreationKey>, Error> {
         self.get_partner(partner).await?;
         let keys = sqlx::query_as(
             "select key_id, created_at, revoked_at, last_used_at from partner_keys
@@ -180,10 +179,12 @@ impl Identity {
              order by created_at desc, key_id desc limit $4",
         )
         .bind(partner.0)
-        .bind(after.map(|cursor| cursor.created))
-        .bind(after.map_or(Uuid::max(), |cursor| cursor.id))
-        .bind(rows_for(limit));
-        Ok(page(keys.fetch_all(&self.pool).await?, limit))
+        .bind(after.map(|(created, _)| created.utc()))
+        .bind(after.map_or(Uuid::max(), |(_, id)| id))
+        .bind(i64::from(limit) + 1);
+        Ok(Slice::cut(keys.fetch_all(&self.pool).await?, limit, |key: &KeyInfo| {
+            (key.created_at.into(), key.key_id.0)
+        }))
     }
 
     /// Ends a key, on every instance within a second. Revoking it twice is fine.
@@ -316,12 +317,6 @@ fn parse(text: &str) -> Option<KeyId> {
 
 fn matches(stored: &[u8; 32], presented: &[u8; 32]) -> bool {
     stored.ct_eq(presented).into()
-}
-
-impl Listed for KeyInfo {
-    fn cursor(&self) -> Cursor {
-        Cursor { created: self.created_at, id: self.key_id.0 }
-    }
 }
 
 #[cfg(test)]

@@ -4,13 +4,12 @@ use super::callback_url::CallbackUrl;
 use super::caller::Actor;
 use super::error::Error;
 use super::fields::Check;
-use super::page::{Cursor, Page, page, rows_for};
 use super::partner::{self, Partner};
 use super::partner_keys::{self, IssuedKey};
 use super::{Identity, changes, webhook_secrets};
 use crate::postgres::repeated;
 use chrono::{DateTime, Utc};
-use domain::PartnerId;
+use domain::{CreationKey, PartnerId, Slice};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -86,15 +85,21 @@ impl Identity {
         Ok(NewPartner { partner, key, webhook_secret })
     }
 
-    pub async fn list_partners(&self, after: Option<Cursor>, limit: usize) -> Result<Page<Partner>, Error> {
+    pub async fn list_partners(
+        &self,
+        after: Option<CreationKey>,
+        limit: u32,
+    ) -> Result<Slice<Partner, CreationKey>, Error> {
         let partners = sqlx::query_as(
             "select * from partners where (created_at, id) < (coalesce($1, 'infinity'), $2)
              order by created_at desc, id desc limit $3",
         )
-        .bind(after.map(|cursor| cursor.created))
-        .bind(after.map_or(Uuid::max(), |cursor| cursor.id))
-        .bind(rows_for(limit));
-        Ok(page(partners.fetch_all(&self.pool).await?, limit))
+        .bind(after.map(|(created, _)| created.utc()))
+        .bind(after.map_or(Uuid::max(), |(_, id)| id))
+        .bind(i64::from(limit) + 1);
+        Ok(Slice::cut(partners.fetch_all(&self.pool).await?, limit, |partner: &Partner| {
+            (partner.created_at.into(), partner.id.0)
+        }))
     }
 
     /// The partner with this id.

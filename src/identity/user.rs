@@ -3,7 +3,6 @@
 use super::caller::Roles;
 use super::error::Error;
 use super::fields::Check;
-use super::page::{Cursor, Listed};
 use chrono::{DateTime, Utc};
 use domain::UserId;
 use secrecy::SecretString;
@@ -126,12 +125,6 @@ impl FromRow<'_, PgRow> for User {
             date_joined: row.try_get("date_joined")?,
             last_login: row.try_get("last_login")?,
         })
-    }
-}
-
-impl Listed for User {
-    fn cursor(&self) -> Cursor {
-        Cursor { created: self.date_joined, id: self.id.0 }
     }
 }
 

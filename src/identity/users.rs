@@ -5,12 +5,11 @@ use super::caller::{Actor, Roles};
 use super::changes;
 use super::error::Error;
 use super::fields::Check;
-use super::page::{Cursor, Page, page, rows_for};
 use super::user::{NewUser, User, UserChange};
 use super::{Identity, sessions};
 use crate::postgres::repeated;
 use chrono::{DateTime, Utc};
-use domain::UserId;
+use domain::{CreationKey, Slice, UserId};
 use serde_json::{Value, json};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, PgPool, Row};
@@ -92,9 +91,9 @@ impl Identity {
     pub async fn find_users(
         &self,
         q: &str,
-        after: Option<Cursor>,
-        limit: usize,
-    ) -> Result<Page<User>, Error> {
+        after: Option<CreationKey>,
+        limit: u32,
+    ) -> Result<Slice<User, CreationKey>, Error> {
         let mut fields = Check::default();
         fields.search(q);
         fields.done()?;
@@ -106,10 +105,12 @@ impl Identity {
              order by date_joined desc, id desc limit $4",
         )
         .bind(q)
-        .bind(after.map(|cursor| cursor.created))
-        .bind(after.map_or(Uuid::max(), |cursor| cursor.id))
-        .bind(rows_for(limit));
-        Ok(page(users.fetch_all(&self.pool).await?, limit))
+        .bind(after.map(|(created, _)| created.utc()))
+        .bind(after.map_or(Uuid::max(), |(_, id)| id))
+        .bind(i64::from(limit) + 1);
+        Ok(Slice::cut(users.fetch_all(&self.pool).await?, limit, |user: &User| {
+            (user.date_joined.into(), user.id.0)
+        }))
     }
 
     /// Changes a user, all or nothing. A new password and `is_active: false` end all its sessions.

@@ -2,7 +2,7 @@
 
 use super::Unhandled;
 use chrono::{DateTime, Utc};
-use domain::Timestamp;
+use domain::{CreationKey, Slice, Timestamp};
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
 use uuid::Uuid;
@@ -81,12 +81,12 @@ impl Parked {
         Ok(sqlx::query_scalar(query).fetch_one(&self.pool).await?)
     }
 
-    /// Waiting messages, newest first, at most `limit`, after the message given by time and id.
+    /// Waiting messages, newest first, those after the key `after`.
     pub async fn waiting(
         &self,
-        after: Option<(Timestamp, Uuid)>,
+        after: Option<CreationKey>,
         limit: u32,
-    ) -> Result<Vec<ParkedMessage>, ParkedError> {
+    ) -> Result<Slice<ParkedMessage, CreationKey>, ParkedError> {
         let query = format!(
             "select {COLUMNS} from parked where requeued_at is null \
              and ($1::timestamptz is null or (parked_at, id) < ($1, $2)) \
@@ -95,10 +95,11 @@ impl Parked {
         let rows = sqlx::query(&query)
             .bind(after.map(|(moment, _)| moment.utc()))
             .bind(after.map(|(_, id)| id))
-            .bind(i64::from(limit))
+            .bind(i64::from(limit) + 1)
             .fetch_all(&self.pool)
             .await?;
-        Ok(rows.iter().map(message).collect::<Result<_, _>>()?)
+        let items = rows.iter().map(message).collect::<Result<_, _>>()?;
+        Ok(Slice::cut(items, limit, |item: &ParkedMessage| (item.parked_at, item.id)))
     }
 
     /// The message `id`, waiting or requeued.

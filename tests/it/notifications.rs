@@ -294,7 +294,7 @@ async fn a_refused_mail_is_parked_at_once_and_sent_when_a_person_says_so() {
     server.set(Mood::Answers("550 5.1.1 <alice@example.com> is not known here"));
     base.buy(alice, 30).await;
     eventually("it is parked", async || fixture.states().await == [("parked".to_owned(), 1)].into()).await;
-    let letter = parked.waiting(None, 10).await.unwrap().remove(0);
+    let letter = parked.waiting(None, 10).await.unwrap().items.remove(0);
     let kept = sqlx::query("select last_error from sent_mail").fetch_one(&base.parts.pool).await.unwrap();
     for said in [&letter.reason, &kept.get("last_error")] {
         assert!(said.contains("5.1.1") && !said.contains("alice"), "{said}");
@@ -302,7 +302,7 @@ async fn a_refused_mail_is_parked_at_once_and_sent_when_a_person_says_so() {
     assert_eq!((letter.consumer.as_str(), letter.subject.as_str()), ("mail", "mail.succeeded"));
 
     parked.requeue(letter.id, "user:root").await.unwrap().unwrap();
-    eventually("it is parked again", async || parked.waiting(None, 10).await.unwrap().len() == 1).await;
+    eventually("it is parked again", async || parked.waiting(None, 10).await.unwrap().items.len() == 1).await;
     server.set(Mood::Takes);
     parked.requeue(letter.id, "user:root").await.unwrap().unwrap();
     eventually("it is sent", async || fixture.states().await == [("sent".to_owned(), 1)].into()).await;
@@ -331,12 +331,12 @@ async fn a_message_that_could_not_be_noted_is_noted_when_a_person_says_so() {
         };
         parked.keep("mail-succeeded", &unhandled).await.unwrap();
     }
-    for letter in parked.waiting(None, 10).await.unwrap() {
+    for letter in parked.waiting(None, 10).await.unwrap().items {
         parked.requeue(letter.id, "user:root").await.unwrap().unwrap();
     }
     eventually("it is sent", async || fixture.states().await == [("sent".to_owned(), 1)].into()).await;
     eventually("the other one waits again", async || {
-        let waiting = parked.waiting(None, 10).await.unwrap();
+        let waiting = parked.waiting(None, 10).await.unwrap().items;
         waiting.iter().any(|letter| letter.reason == "there is no mail for the event at this position")
     })
     .await;

@@ -116,7 +116,7 @@ async fn park(service: &Service, position: i64) -> Uuid {
         attempts: 1,
     };
     service.app.parked.keep("activation", &unhandled).await.unwrap();
-    service.app.parked.waiting(None, 1).await.unwrap()[0].id
+    service.app.parked.waiting(None, 1).await.unwrap().items[0].id
 }
 
 #[tokio::test]

@@ -217,7 +217,7 @@ impl Fixture {
         Self {
             key: app.identity.create_key(shops[1].id, &Actor::system("test"), now).await.unwrap().key_id,
             callback: app.callbacks.enqueue_ping(shops[0].id).await.unwrap(),
-            parked: app.parked.waiting(None, 1).await.unwrap()[0].id,
+            parked: app.parked.waiting(None, 1).await.unwrap().items[0].id,
             purchase,
             subscription: SubscriptionId::started_by(purchase),
             sale: TransactionId(sold.id("transaction_id")),

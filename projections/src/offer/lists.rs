@@ -2,8 +2,8 @@
 
 use super::{COLUMNS, OfferView, from_row};
 use crate::Error;
-use crate::readers::{Readers, Slice};
-use domain::OfferId;
+use crate::readers::Readers;
+use domain::{OfferId, Slice};
 use sqlx::QueryBuilder;
 
 /// The key of the catalogue: the name, and which one of that name.

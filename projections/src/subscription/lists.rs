@@ -2,8 +2,8 @@
 
 use super::{COLUMNS, SubscriptionView, from_row};
 use crate::Error;
-use crate::readers::{Readers, Slice};
-use domain::{OfferId, SubscriptionId, Timestamp, UserId};
+use crate::readers::Readers;
+use domain::{OfferId, Slice, SubscriptionId, Timestamp, UserId};
 use sqlx::{Postgres, QueryBuilder};
 
 /// The key of lists by end: when, and which.

@@ -4,9 +4,9 @@
 
 use super::{COLUMNS, TransactionView, from_row};
 use crate::Error;
-use crate::readers::{Readers, Slice};
+use crate::readers::Readers;
 use domain::transaction::{Kind, Status};
-use domain::{PartnerId, Timestamp, TransactionId, UserId};
+use domain::{PartnerId, Slice, Timestamp, TransactionId, UserId};
 use sqlx::{Postgres, QueryBuilder};
 
 /// The filters of a user's list of transactions.

@@ -2,7 +2,7 @@
 //! once and cannot be shown again.
 
 use clap::Subcommand;
-use domain::PartnerId;
+use domain::{PartnerId, SLICE_MAX};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -11,7 +11,7 @@ use super::{AdminContext, Common};
 use crate::cli::admin;
 use crate::cli::output::Outcome;
 use crate::config::Secrets;
-use crate::identity::{Actor, CallbackUrl, KeyId, PAGE_MAX};
+use crate::identity::{Actor, CallbackUrl, KeyId};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Verb {
@@ -108,7 +108,7 @@ async fn revoke_others(
 ) -> anyhow::Result<Vec<KeyId>> {
     let (mut revoked, mut after) = (Vec::new(), None);
     loop {
-        let page = context.identity.list_keys(partner, after, PAGE_MAX).await?;
+        let page = context.identity.list_keys(partner, after, SLICE_MAX).await?;
         for key in page.items.iter().filter(|key| key.revoked_at.is_none() && key.key_id != kept) {
             context.identity.revoke_key(partner, key.key_id, by, context.clock.now().utc()).await?;
             revoked.push(key.key_id);

@@ -4,14 +4,15 @@
 //! added while somebody walks neither shift nor repeat anything.
 
 use super::query::{self, Parameters};
-use super::values::Expected;
+use super::values::{Expected, parse_uuid};
 use crate::http::context::Context;
 use crate::http::problem::Problem;
 use crate::http::problem::code::Code;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::DateTime;
-use domain::Timestamp;
+use domain::{CreationKey, SLICE_MAX, Slice, Timestamp};
+use projections::{EndKey, NameKey};
 use serde::Serialize;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -19,9 +20,10 @@ use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
+use uuid::Uuid;
 
 /// How many rows a page has at most.
-const MAX_LIMIT: i64 = 200;
+const MAX_LIMIT: i64 = SLICE_MAX as i64;
 /// How many rows a page has when the client does not say.
 const DEFAULT_LIMIT: i64 = 50;
 /// The first part of every cursor; a cursor of another version is refused.
@@ -35,7 +37,7 @@ pub(crate) struct PageParams {
     /// How many rows at most, 1 to 200.
     pub(crate) limit: u32,
     /// The key of the last row of the page before; `None` for the first page.
-    pub(crate) after: Option<String>,
+    after: Option<String>,
 }
 
 impl PageParams {
@@ -58,23 +60,18 @@ impl PageParams {
         Ok((Self { kind, limit, after }, filters))
     }
 
-    /// The key of the page before, in the type that the list counts by.
+    /// The key that the page begins after; `None` for the first page.
     ///
     /// # Errors
-    /// `invalid_cursor` when it is none.
-    pub(crate) fn key<K>(&self, parse: impl FnOnce(&str) -> Option<K>) -> Result<Option<K>, Problem> {
-        self.after.as_deref().map(|key| parse(key).ok_or_else(invalid_cursor)).transpose()
+    /// `invalid_cursor` if the cursor holds no such key.
+    pub(crate) fn after<K: ListKey>(&self) -> Result<Option<K>, Problem> {
+        self.after.as_deref().map(|key| K::parse(key).ok_or_else(invalid_cursor)).transpose()
     }
 
-    /// The rows, and a link to what follows when `next` names the last row's key.
-    pub(crate) fn page<T>(
-        &self,
-        context: &Context,
-        results: impl IntoIterator<Item = T>,
-        next: Option<String>,
-    ) -> Page<T> {
-        let next = next.map(|key| link(context, &encode(self.kind, &key)));
-        Page { results: results.into_iter().collect(), next, previous: None }
+    /// The items, and a link to what follows them.
+    pub(crate) fn page<T, K: ListKey>(&self, context: &Context, slice: Slice<T, K>) -> Page<T> {
+        let next = slice.next.map(|key| link(context, &encode(self.kind, &key.text())));
+        Page { results: slice.items, next, previous: None }
     }
 }
 
@@ -161,8 +158,69 @@ fn decode(kind: &str, cursor: &str) -> Option<String> {
     fit.then(|| key.to_owned())
 }
 
+/// The key of a list, as the text inside a cursor. Clients keep cursors, so each text stays as it is.
+pub(crate) trait ListKey: Sized {
+    fn text(&self) -> String;
+    fn parse(text: &str) -> Option<Self>;
+}
+
+/// A position in the log.
+impl ListKey for i64 {
+    fn text(&self) -> String {
+        self.to_string()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl ListKey for Uuid {
+    fn text(&self) -> String {
+        self.to_string()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        parse_uuid(text)
+    }
+}
+
+impl ListKey for CreationKey {
+    fn text(&self) -> String {
+        format!("{}|{}", self.0.utc().timestamp_micros(), self.1)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (created, id) = text.split_once('|')?;
+        Some((moment(created)?, id.parse().ok()?))
+    }
+}
+
+impl ListKey for EndKey {
+    fn text(&self) -> String {
+        format!("{}|{}", self.0, self.1)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (end, id) = text.split_once('|')?;
+        Some((end.parse().ok()?, id.parse().ok()?))
+    }
+}
+
+/// The id comes first: a name may have a `|`.
+impl ListKey for NameKey {
+    fn text(&self) -> String {
+        format!("{}|{}", self.1, self.0)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (id, name) = text.split_once('|')?;
+        Some((name.to_owned(), id.parse().ok()?))
+    }
+}
+
 /// A moment in a key, in microseconds; `None` for one that no row can have and PostgreSQL may not know.
-pub(crate) fn moment(text: &str) -> Option<Timestamp> {
+fn moment(text: &str) -> Option<Timestamp> {
     let moment = DateTime::from_timestamp_micros(text.parse().ok()?)?;
     Some(Timestamp::new(moment)).filter(|cut| cut.utc() == moment)
 }
@@ -184,6 +242,20 @@ mod tests {
             assert_eq!(decode("transactions", text), None, "{text}");
         }
         assert_eq!(decode("offers", &encode("offers", "17|a\0")), None, "PostgreSQL takes no NUL");
+    }
+
+    #[test]
+    fn each_key_keeps_the_text_that_clients_have() {
+        fn is_kept<K: ListKey + PartialEq>(text: &str) {
+            let key = K::parse(text).expect(text);
+            assert_eq!(key.text(), text);
+            assert!(K::parse("x|y").is_none());
+        }
+        is_kept::<i64>("17");
+        is_kept::<Uuid>("0190b0c5-6f7a-7cc2-9d5e-0c2c5f3f4a11");
+        is_kept::<CreationKey>("1700000000000001|0190b0c5-6f7a-7cc2-9d5e-0c2c5f3f4a11");
+        is_kept::<EndKey>("2026-01-01T00:00:00.000000Z|0190b0c5-6f7a-7cc2-9d5e-0c2c5f3f4a11");
+        is_kept::<NameKey>("0190b0c5-6f7a-7cc2-9d5e-0c2c5f3f4a11|Gold | yearly");
     }
 
     #[test]

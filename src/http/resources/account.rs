@@ -164,11 +164,10 @@ pub(crate) async fn subscriptions(
     let (params, active) = PageParams::read(parameters, "subscriptions", |parameters| {
         parameters.optional("is_active", boolean)
     })?;
-    let after = params.key(|key| key.parse().ok())?;
+    let after = params.after()?;
     let now = app.clock.now();
     let slice = app.accounts.subscriptions(user.id, active, now, after, params.limit).await?;
-    let items = slice.items.iter().map(|view| Subscription::of(view, now));
-    Ok(Json(params.page(&context, items, slice.next.map(|key| key.to_string()))))
+    Ok(Json(params.page(&context, slice.map(|view| Subscription::of(&view, now)))))
 }
 
 /// Transactions, newest first
@@ -190,10 +189,9 @@ pub(crate) async fn transactions(
         status: parameters.optional("status", variant::<Status>).map(Into::into),
         kind: parameters.optional("kind", variant::<Kind>).map(Into::into),
     })?;
-    let after = params.key(|key| key.parse().ok())?;
+    let after = params.after()?;
     let slice = app.statuses.list_for_user(user.id, filter, after, params.limit).await?;
-    let items = slice.items.iter().map(Transaction::from);
-    Ok(Json(params.page(&context, items, slice.next.map(|key| key.to_string()))))
+    Ok(Json(params.page(&context, slice.map(|view| Transaction::from(&view)))))
 }
 
 /// One transaction with its history

@@ -188,15 +188,14 @@ pub(crate) async fn events(
     let (params, (after, filter)) = PageParams::read(parameters, "events", |parameters| {
         (parameters.optional("after", query::integer(0..=i64::MAX)), filter(parameters))
     })?;
-    let after = params.key(|key| key.parse().ok())?.or(after).unwrap_or(0);
+    let after = params.after()?.or(after).unwrap_or(0);
     if preferences::wants(NDJSON, &headers) {
         let pages = app.history.pages(filter, after).await?;
         let lines = Body::from_stream(pages.map_ok(|page| lines(&page)));
         return Ok(([(header::CONTENT_TYPE, NDJSON)], lines).into_response());
     }
     let slice = app.history.page(&filter, after, params.limit).await?;
-    let items = slice.items.iter().map(with_leaf_hash);
-    let page = params.page(&context, items, slice.next.map(|position| position.to_string()));
+    let page = params.page(&context, slice.map(|event| with_leaf_hash(&event)));
     Ok(Json(page).into_response())
 }
 

@@ -15,7 +15,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::OfferId;
-use projections::{NameKey, OfferView, Slice};
+use projections::OfferView;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
@@ -61,23 +61,9 @@ pub(crate) async fn list(
     parameters: Parameters,
 ) -> Result<Response, Problem> {
     let (params, ()) = PageParams::read(parameters, "offers", |_| ())?;
-    let slice = app.catalogue.on_sale(after(&params)?, params.limit).await?;
-    let page = page(&params, &context, &slice);
+    let slice = app.catalogue.on_sale(params.after()?, params.limit).await?;
+    let page = params.page(&context, slice.map(|view| Offer::from(&view)));
     tagged(Json(page).into_response(), &headers).await
-}
-
-/// Where a page of offers begins.
-pub(crate) fn after(params: &PageParams) -> Result<Option<NameKey>, Problem> {
-    params.key(|key| {
-        let (id, name) = key.split_once('|')?;
-        Some((name.to_owned(), id.parse::<OfferId>().ok()?))
-    })
-}
-
-/// A page of offers, by name.
-pub(crate) fn page(params: &PageParams, context: &Context, slice: &Slice<OfferView, NameKey>) -> OfferPage {
-    let next = slice.next.as_ref().map(|(name, id)| format!("{id}|{name}"));
-    params.page(context, slice.items.iter().map(Offer::from), next)
 }
 
 /// One offer, on sale or not

@@ -27,7 +27,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::ids::IdempotencyKey;
-use domain::{Money, OfferId, UserId};
+use domain::{Money, OfferId, Slice, UserId};
 use projections::TransactionView;
 use projections::transaction::PartnerFilter;
 use serde::Serialize;
@@ -323,16 +323,16 @@ pub(crate) async fn transactions(
             let reference = parameters.optional("partner_reference", text);
             (reference, parameters.optional("status", variant::<Status>).map(Into::into))
         })?;
-    let after = params.key(|key| key.parse().ok())?;
+    let after = params.after()?;
     if let Some(reference) = partner_reference {
         let found = app.statuses.find_by_partner_reference(partner, reference).await?;
         let found = found.filter(|view| status.is_none_or(|status| view.status == status));
-        return Ok(Json(params.page(&context, found.iter().map(Validation::from), None)));
+        let items = found.iter().map(Validation::from).collect();
+        return Ok(Json(params.page(&context, Slice { items, next: None::<i64> })));
     }
     let filter = PartnerFilter { partner_reference: None, status };
     let slice = app.statuses.list_for_partner(partner, filter, after, params.limit).await?;
-    let items = slice.items.iter().map(Validation::from);
-    Ok(Json(params.page(&context, items, slice.next.map(|key| key.to_string()))))
+    Ok(Json(params.page(&context, slice.map(|view| Validation::from(&view)))))
 }
 
 /// Balance of the float account

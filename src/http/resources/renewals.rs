@@ -19,8 +19,7 @@ use crate::http::{Code, Shared};
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
-use domain::{OfferId, SubscriptionId, Timestamp};
-use projections::EndKey;
+use domain::{OfferId, SubscriptionId};
 use utoipa::ToSchema;
 
 /// How far ahead one may look, in days.
@@ -62,11 +61,10 @@ pub(crate) async fn expiring(
         parameters.optional("days", integer(1..=MAX_DAYS))
     })?;
     let days = days.map_or(DEFAULT_DAYS, |days| u32::try_from(days).expect("1 to 90"));
-    let after = params.key(end_key)?;
+    let after = params.after()?;
     let now = app.clock.now();
     let slice = app.accounts.expiring(user.id, now, days, after, params.limit).await?;
-    let items = slice.items.iter().map(|view| Subscription::of(view, now));
-    Ok(Json(params.page(&context, items, slice.next.map(|(end, id)| format!("{end}|{id}")))))
+    Ok(Json(params.page(&context, slice.map(|view| Subscription::of(&view, now)))))
 }
 
 /// Renew a subscription
@@ -118,9 +116,4 @@ impl Request for Target {
             fields.required("offer_id", &id::<OfferId>()).map(Self::Offer)
         }
     }
-}
-
-fn end_key(key: &str) -> Option<EndKey> {
-    let (end, id) = key.split_once('|')?;
-    Some((end.parse::<Timestamp>().ok()?, id.parse().ok()?))
 }

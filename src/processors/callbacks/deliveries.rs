@@ -3,15 +3,12 @@
 use super::body;
 use super::{Callbacks, Error};
 use chrono::{DateTime, Utc};
-use domain::{PartnerId, Timestamp, TransactionId};
-use projections::Slice;
+use domain::{PartnerId, Slice, Timestamp, TransactionId};
 use serde::Serialize;
 use sqlx::postgres::PgRow;
 use sqlx::{QueryBuilder, Row};
 use strum::{EnumString, IntoStaticStr, VariantNames};
 use uuid::Uuid;
-
-const PAGE_MAX: u32 = 200;
 
 const COLUMNS: &str = "id, partner_id, event_id, type, transaction_id, url, status, attempts, next_attempt_at, \
                        last_status, last_error, last_response, created_at, delivered_at";
@@ -65,7 +62,6 @@ impl Callbacks {
         after: Option<Uuid>,
         limit: u32,
     ) -> Result<Slice<Delivery, Uuid>, Error> {
-        let limit = limit.clamp(1, PAGE_MAX);
         let mut query = QueryBuilder::new(format!("select {COLUMNS} from callback_deliveries where true"));
         if let Some(status) = status {
             query.push(" and status = ").push_bind(status.into_str());
@@ -75,11 +71,8 @@ impl Callbacks {
         }
         query.push(" order by id desc limit ").push_bind(i64::from(limit) + 1);
         let rows = query.build().fetch_all(&self.pool).await?;
-        let mut items = rows.iter().map(delivery).collect::<Result<Vec<_>, _>>()?;
-        let more = items.len() > limit as usize;
-        items.truncate(limit as usize);
-        let next = items.last().filter(|_| more).map(|last| last.id);
-        Ok(Slice { items, next })
+        let items = rows.iter().map(delivery).collect::<Result<_, _>>()?;
+        Ok(Slice::cut(items, limit, |item: &Delivery| item.id))
     }
 
     pub async fn find(&self, id: Uuid) -> Result<Option<Delivery>, Error> {

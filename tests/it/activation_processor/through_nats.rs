@@ -78,7 +78,7 @@ async fn accepted_purchases_are_activated_once_each() {
         assert_eq!(names, ["ActivationRequested", "Processing", "Succeeded"]);
     }
     assert!(running.fixture.activations().values().all(|times| *times == 1));
-    assert!(running.parked.waiting(None, 10).await.unwrap().is_empty());
+    assert!(running.parked.waiting(None, 10).await.unwrap().items.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,20 +130,21 @@ async fn messages_that_cannot_be_handled_are_parked_and_can_be_sent_back() {
     for body in [unknown.to_string(), "poison".to_owned()] {
         running.outside.publish(subject.clone(), body.into()).await.unwrap().await.unwrap();
     }
-    eventually("both are parked", async || running.parked.waiting(None, 10).await.unwrap().len() == 2).await;
-    let waiting = running.parked.waiting(None, 10).await.unwrap();
+    eventually("both are parked", async || running.parked.waiting(None, 10).await.unwrap().items.len() == 2)
+        .await;
+    let waiting = running.parked.waiting(None, 10).await.unwrap().items;
     let mut about: Vec<_> = waiting.iter().map(|letter| (letter.position, letter.reason.as_str())).collect();
     about.sort_unstable();
     assert_eq!(about[0], (position, "the log has no such transaction"));
     assert!(about[1].1.contains("not an event"), "{}", about[1].1);
 
     let newest = &waiting[0];
-    let rest = running.parked.waiting(Some((newest.parked_at, newest.id)), 10).await.unwrap();
+    let rest = running.parked.waiting(Some((newest.parked_at, newest.id)), 10).await.unwrap().items;
     assert_eq!(rest, waiting[1..]);
     let sent_back = running.parked.requeue(newest.id, "user:test").await.unwrap().unwrap();
     assert_eq!((sent_back.id, sent_back.consumer.as_str()), (newest.id, "activation"));
     assert_eq!(running.parked.requeue(newest.id, "user:test").await.unwrap(), None, "only once");
-    assert_eq!(running.parked.waiting(None, 10).await.unwrap().len(), 1);
+    assert_eq!(running.parked.waiting(None, 10).await.unwrap().items.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,7 +168,7 @@ async fn what_the_sweeper_cannot_drive_is_parked_and_does_not_stand_in_the_way()
     let ids = join_all((0..1_000).map(|_| fixture.accept(of_nothing.clone()))).await;
     let parked = sweep(&fixture).await;
     eventually("all are parked", async || parked.count().await.unwrap() == 1_000).await;
-    let waiting = parked.waiting(None, 1).await.unwrap().pop().unwrap();
+    let waiting = parked.waiting(None, 1).await.unwrap().items.pop().unwrap();
     let first = fixture.log.page(waiting.position - 1, 1).await.unwrap().swap_remove(0);
     assert_eq!(waiting.consumer, "activation");
     assert!(ids.iter().any(|id| id.to_string() == first.aggregate_id), "{first:?}");

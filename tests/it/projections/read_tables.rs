@@ -174,7 +174,7 @@ async fn lists_are_narrowed_by_what_was_asked() {
     fixture.tables.apply(history.after(0)).await.unwrap();
     let readers = &fixture.readers;
 
-    let ids = |slice: projections::Slice<projections::TransactionView, i64>| -> Vec<_> {
+    let ids = |slice: domain::Slice<projections::TransactionView, i64>| -> Vec<_> {
         slice.items.into_iter().map(|item| item.transaction_id).collect()
     };
     let by_user = async |filter| ids(readers.transactions_of_user(user, filter, None, 10).await.unwrap());

@@ -7,7 +7,6 @@ use crate::http::extract::fields::Fields;
 use crate::http::extract::page::{Page, PageParams};
 use crate::http::extract::path;
 use crate::http::extract::query::{Parameters, variant};
-use crate::http::extract::values::parse_uuid;
 use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
 use crate::http::problem::mapping::no_such_callback;
@@ -84,10 +83,9 @@ pub(crate) async fn list_all(
     let (params, status) = PageParams::read(parameters, "callbacks", |parameters| {
         parameters.optional("status", variant::<callbacks::Status>)
     })?;
-    let after = params.key(parse_uuid)?;
+    let after = params.after()?;
     let slice = app.callbacks.list(status, after, params.limit).await?;
-    let items = slice.items.into_iter().map(Delivery::from);
-    Ok(Json(params.page(&context, items, slice.next.map(|id| id.to_string()))))
+    Ok(Json(params.page(&context, slice.map(Delivery::from))))
 }
 
 /// One callback

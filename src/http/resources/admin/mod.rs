@@ -11,11 +11,9 @@ pub(crate) mod transactions;
 pub(crate) mod users;
 
 use crate::http::extract::fields::Fields;
-use crate::http::extract::page;
 use crate::http::extract::request::{Request, request};
 use crate::http::extract::rules::Prose;
 use crate::http::problem::Problem;
-use crate::identity::Cursor;
 
 /// The longest reason, in characters.
 const MAX_REASON: usize = 500;
@@ -31,14 +29,4 @@ request! {
 /// The reason of a request that may have no body.
 fn only_reason(fields: Option<Fields>) -> Result<Option<String>, Problem> {
     fields.map_or(Ok(None), |fields| Reason::of(fields).map(|Reason { reason }| reason))
-}
-
-/// The key of a list of users, partners or keys.
-fn cursor(key: &str) -> Option<Cursor> {
-    let (created, id) = key.split_once('|')?;
-    Some(Cursor { created: page::moment(created)?.utc(), id: id.parse().ok()? })
-}
-
-fn key(cursor: &Cursor) -> String {
-    format!("{}|{}", cursor.created.timestamp_micros(), cursor.id)
 }

@@ -12,7 +12,7 @@ use crate::http::extract::request::{Request, request};
 use crate::http::extract::rules::{Amount, Boolean, Integer, Line, Prose};
 use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
-use crate::http::resources::offers::{Offer, OfferPage, after, page};
+use crate::http::resources::offers::{Offer, OfferPage};
 use crate::http::values::Id;
 use crate::http::{Code, Shared};
 use axum::Json;
@@ -72,8 +72,8 @@ pub(crate) async fn list_all(
 ) -> Result<Json<OfferPage>, Problem> {
     let (params, on_sale) =
         PageParams::read(parameters, "all_offers", |parameters| parameters.optional("is_active", boolean))?;
-    let slice = app.catalogue.list(on_sale, after(&params)?, params.limit).await?;
-    Ok(Json(page(&params, &context, &slice)))
+    let slice = app.catalogue.list(on_sale, params.after()?, params.limit).await?;
+    Ok(Json(params.page(&context, slice.map(|view| Offer::from(&view)))))
 }
 
 /// Add an offer

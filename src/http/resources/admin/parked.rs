@@ -4,7 +4,7 @@ use super::{Reason, only_reason};
 use crate::http::context::Context;
 use crate::http::extract::caller::Admin;
 use crate::http::extract::fields::Fields;
-use crate::http::extract::page::{self, Page, PageParams};
+use crate::http::extract::page::{Page, PageParams};
 use crate::http::extract::path;
 use crate::http::extract::query::Parameters;
 use crate::http::openapi::refusals;
@@ -16,7 +16,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use domain::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -73,13 +72,8 @@ pub(crate) async fn list_all(
     parameters: Parameters,
 ) -> Result<Json<ParkedPage>, Problem> {
     let (params, ()) = PageParams::read(parameters, "parked", |_| ())?;
-    let after = params.key(moment_and_id)?;
-    let mut found = app.parked.waiting(after, params.limit + 1).await?;
-    let more = found.len() > params.limit as usize;
-    found.truncate(params.limit as usize);
-    let last = found.last().filter(|_| more);
-    let next = last.map(|last| format!("{}|{}", last.parked_at.utc().timestamp_micros(), last.id));
-    Ok(Json(params.page(&context, found.into_iter().map(Parked::from), next)))
+    let slice = app.parked.waiting(params.after()?, params.limit).await?;
+    Ok(Json(params.page(&context, slice.map(Parked::from))))
 }
 
 /// One parked message
@@ -130,11 +124,6 @@ fn already_requeued(message: &ParkedMessage) -> Problem {
     let by = message.requeued_by.as_deref().unwrap_or("somebody");
     let when = message.requeued_at.map(|at| format!(" at {at}")).unwrap_or_default();
     Problem::new(Code::Conflict, format!("The message was requeued already, by {by}{when}"))
-}
-
-fn moment_and_id(key: &str) -> Option<(Timestamp, Uuid)> {
-    let (moment, id) = key.split_once('|')?;
-    Some((page::moment(moment)?, id.parse().ok()?))
 }
 
 impl From<ParkedMessage> for Parked {

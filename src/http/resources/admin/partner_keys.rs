@@ -1,7 +1,7 @@
 //! `/admin/partners/{id}/keys` and `…/webhook-secret`: what a partner calls with, and what its callbacks
 //! are signed with. Both are told once, when they are made.
 
-use super::{MAX_REASON, Reason, cursor, key, only_reason};
+use super::{MAX_REASON, Reason, only_reason};
 use crate::http::context::Context;
 use crate::http::extract::caller::Admin;
 use crate::http::extract::fields::Fields;
@@ -87,10 +87,9 @@ pub(crate) async fn list_all(
     parameters: Parameters,
 ) -> Result<Json<KeyPage>, Problem> {
     let (params, ()) = PageParams::read(parameters, "partner_keys", |_| ())?;
-    let after = params.key(cursor)?;
-    let page = app.identity.list_keys(partner, after, params.limit as usize).await?;
-    let next = page.next.as_ref().map(key);
-    Ok(Json(params.page(&context, page.items.iter().map(Key::from), next)))
+    let after = params.after()?;
+    let slice = app.identity.list_keys(partner, after, params.limit).await?;
+    Ok(Json(params.page(&context, slice.map(|key| Key::from(&key)))))
 }
 
 /// Revoke a key

@@ -1,6 +1,6 @@
 //! `/admin/partners`: systems that sell for people.
 
-use super::{MAX_REASON, cursor, key};
+use super::MAX_REASON;
 use crate::http::context::Context;
 use crate::http::extract::caller::Admin;
 use crate::http::extract::fields::Fields;
@@ -140,10 +140,9 @@ pub(crate) async fn list_all(
     parameters: Parameters,
 ) -> Result<Json<PartnerPage>, Problem> {
     let (params, ()) = PageParams::read(parameters, "partners", |_| ())?;
-    let after = params.key(cursor)?;
-    let page = app.identity.list_partners(after, params.limit as usize).await?;
-    let next = page.next.as_ref().map(key);
-    Ok(Json(params.page(&context, page.items.iter().map(Partner::from), next)))
+    let after = params.after()?;
+    let slice = app.identity.list_partners(after, params.limit).await?;
+    Ok(Json(params.page(&context, slice.map(|partner| Partner::from(&partner)))))
 }
 
 /// One partner

@@ -13,7 +13,7 @@ use axum::Json;
 use axum::extract::State;
 use chrono::TimeDelta;
 use domain::transaction::Event;
-use domain::{Recorded, Timestamp, UnknownEvent};
+use domain::{Recorded, Slice, Timestamp, UnknownEvent};
 use projections::TransactionView;
 use projections::transaction::AdminFilter;
 use serde::Serialize;
@@ -101,7 +101,7 @@ pub(crate) async fn list_all(
             .optional("older_than_s", integer(0..=MAX_AGE_S))
             .map(|age_s| before(now, age_s)),
     })?;
-    let after = params.key(|key| key.parse().ok())?;
+    let after = params.after()?;
     let slice = app.statuses.list_all(filter, after, params.limit).await?;
     let items = slice.items.iter().map(|transaction| {
         let attempts = attempts(&transaction.events).map_err(LogError::from)?;
@@ -109,7 +109,7 @@ pub(crate) async fn list_all(
         Ok(With { base: Transaction::from(view), more: Attempts::of(view, attempts) })
     });
     let items = items.collect::<Result<Vec<_>, Problem>>()?;
-    Ok(Json(params.page(&context, items, slice.next.map(|key| key.to_string()))))
+    Ok(Json(params.page(&context, Slice { items, next: slice.next })))
 }
 
 fn before(now: Timestamp, age_s: i64) -> Timestamp {

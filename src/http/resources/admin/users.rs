@@ -1,6 +1,6 @@
 //! `/admin/users`: people who may log in.
 
-use super::{MAX_REASON, cursor, key};
+use super::MAX_REASON;
 use crate::http::context::Context;
 use crate::http::extract::caller::Admin;
 use crate::http::extract::fields::Fields;
@@ -117,10 +117,9 @@ pub(crate) async fn list_all(
     parameters: Parameters,
 ) -> Result<Json<ProfilePage>, Problem> {
     let (params, q) = PageParams::read(parameters, "users", |parameters| parameters.optional("q", text))?;
-    let after = params.key(cursor)?;
-    let page = app.identity.find_users(&q.unwrap_or_default(), after, params.limit as usize).await?;
-    let next = page.next.as_ref().map(key);
-    Ok(Json(params.page(&context, page.items.iter().map(Profile::from), next)))
+    let after = params.after()?;
+    let slice = app.identity.find_users(&q.unwrap_or_default(), after, params.limit).await?;
+    Ok(Json(params.page(&context, slice.map(|user| Profile::from(&user)))))
 }
 
 /// One user
