@@ -3,16 +3,22 @@
 use crate::bus::{Bus, State};
 use crate::event_log::EventLog;
 use projections::RedisHashes;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
 
 /// How long a server may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How old an answer may be.
+const MAX_AGE: Duration = Duration::from_secs(1);
 
 pub struct HealthChecks {
     log: EventLog,
     hashes: RedisHashes,
     bus: Bus,
+    latest: Mutex<Option<(Instant, Arc<Health>)>>,
 }
 
 /// How each server is; an error says why.
@@ -32,7 +38,19 @@ pub struct Health {
 impl HealthChecks {
     #[must_use]
     pub fn new(log: EventLog, hashes: RedisHashes, bus: Bus) -> Self {
-        Self { log, hashes, bus }
+        Self { log, hashes, bus, latest: Mutex::default() }
+    }
+
+    /// How the servers are, or were at most a second ago: however many ask, the servers are asked once.
+    pub async fn latest(&self) -> Arc<Health> {
+        let mut latest = self.latest.lock().await;
+        if let Some((_, health)) = latest.as_ref().filter(|(asked, _)| asked.elapsed() < MAX_AGE) {
+            return health.clone();
+        }
+        let asked = Instant::now();
+        let health = Arc::new(self.run().await);
+        *latest = Some((asked, health.clone()));
+        health
     }
 
     pub async fn run(&self) -> Health {

@@ -5,6 +5,7 @@ use clap::Args;
 use ipnet::IpNet;
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 use url::Url;
@@ -41,6 +42,10 @@ pub struct Protection {
     /// Purchases that one user begins. Free offers cost nothing but the space that their history takes.
     #[arg(long, env = "OFFERS_PURCHASES_PER_USER", default_value = "600/1h")]
     pub purchases_per_user: RateLimit,
+    /// Connections that one address (IPv6: one /64) may have open; further ones are closed at once. Trusted
+    /// proxies have no such limit. Too few: an office behind one address cannot work.
+    #[arg(long, env = "OFFERS_CONNECTIONS_PER_ADDRESS", default_value = "1000")]
+    pub connections_per_address: Option<NonZeroU32>,
     /// Proxies whose `X-Forwarded-For` is trusted, as addresses or networks (`10.0.0.0/8`). Behind any other
     /// proxy all clients share its address.
     #[arg(long, env = "OFFERS_TRUSTED_PROXIES", value_delimiter = ',')]

@@ -43,6 +43,9 @@ pub(super) struct Failure {
     pub(super) detail: String,
 }
 
+/// Firewalls refuse callers that do not say who they are.
+const USER_AGENT: &str = concat!("offers/", env!("CARGO_PKG_VERSION"));
+
 #[derive(Debug, Clone)]
 pub(super) struct Transport {
     client: Client,
@@ -59,6 +62,7 @@ impl Transport {
             .pool_max_idle_per_host(settings.max_in_flight)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .tcp_nodelay(true)
+            .user_agent(USER_AGENT)
             .redirect(redirect::Policy::none())
             .retry(retry::never()) // the caller repeats, knowing what it knows
             .no_proxy();

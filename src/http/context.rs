@@ -42,6 +42,12 @@ impl Context {
         }))
     }
 
+    /// Of a request whose head could not be read.
+    pub(super) fn unread() -> Self {
+        let request_id = Uuid::now_v7().to_string();
+        Self(Arc::new(RequestInfo { request_id, path: "/".to_owned(), ..RequestInfo::default() }))
+    }
+
     /// The caller's id for this request, or ours.
     #[must_use]
     pub(super) fn request_id(&self) -> &str {

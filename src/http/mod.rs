@@ -14,16 +14,17 @@ mod problem;
 mod resources;
 mod server;
 mod values;
+mod wire;
 
 pub use openapi::openapi_document;
 pub use problem::{Code, FieldError, Problem};
-pub use server::serve;
+pub use server::{Connections, serve};
 
 use crate::app::App;
 use crate::config::Protection;
-use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use middleware::{limits, observe, rate_limit, request_span, security};
+use axum::{Extension, Router};
+use middleware::{head, limits, observe, rate_limit, request_span, security};
 use resources::{account, activation, admin, audit, auth, health, offers, partner, renewals, status};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -38,17 +39,21 @@ const API: &str = "/api/v1";
 
 type Shared = Arc<App>;
 
-/// The whole HTTP interface of `app`, behind `protection`.
-pub fn router(app: Arc<App>, protection: &Protection) -> Router {
+/// The whole HTTP interface of `app`, behind `protection`; without `/metrics` where these have an address
+/// of their own.
+pub fn router(app: Arc<App>, protection: &Protection, with_metrics: bool) -> Router {
     let limiter = Arc::new(rate_limit::RateLimiter::new(app.clone(), protection));
     let slots = Arc::new(Semaphore::new(limits::MAX_IN_FLIGHT));
-    let (api, _) = OpenApiRouter::new().nest(API, api()).split_for_parts();
-    let api = api
+    let gated = OpenApiRouter::new().nest(API, api()).merge(ready()).merge(openapi::routes());
+    let gated = if with_metrics { gated.merge(metrics()) } else { gated };
+    let gated = gated
+        .split_for_parts()
+        .0
+        .layer(Extension(limits::Waits::default()))
         .layer(from_fn_with_state(limits::REQUEST_TIMEOUT, limits::time_out))
         .layer(from_fn_with_state(slots, limits::shed))
         .layer(from_fn_with_state(limiter, rate_limit::enforce));
-    let (unlimited, _) = watched().merge(openapi::routes()).split_for_parts();
-    let routes = api.merge(unlimited).layer(from_fn(observe::measure));
+    let routes = gated.merge(live().split_for_parts().0).layer(from_fn(observe::measure));
     let mut routes = with_common_layers(routes.with_state(app));
     if let Some(value) = security::strict_transport(protection) {
         routes = routes.layer(from_fn_with_state(value, security::send_strict_transport));
@@ -81,10 +86,20 @@ pub fn paths() -> Vec<String> {
 }
 
 fn watched() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new()
-        .routes(routes!(health::live))
-        .routes(routes!(health::ready))
-        .routes(routes!(health::metrics))
+    live().merge(ready()).merge(metrics())
+}
+
+/// Costs nothing and passes every gate: whether the process lives is asked when all places are taken.
+fn live() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new().routes(routes!(health::live))
+}
+
+fn ready() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new().routes(routes!(health::ready))
+}
+
+fn metrics() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new().routes(routes!(health::metrics))
 }
 
 fn api() -> OpenApiRouter<Shared> {
@@ -140,6 +155,7 @@ fn with_common_layers(routes: Router) -> Router {
     let slash_or_not = NormalizePathLayer::trim_trailing_slash().layer(routes);
     Router::new()
         .fallback_service(slash_or_not)
+        .layer(from_fn(head::judge))
         .layer(CatchPanicLayer::custom(problem::of_panic))
         .layer(from_fn(problem::render))
         .layer(from_fn(request_span::request_span))

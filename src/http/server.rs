@@ -4,6 +4,9 @@
 //! on the time a shutdown may take; this one has.
 
 use super::middleware::unread;
+use super::wire::Wire;
+use crate::config::{Network, Protection};
+use crate::identity::network;
 use crate::telemetry::chain;
 use axum::Router;
 use axum::extract::ConnectInfo;
@@ -13,7 +16,11 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use std::net::SocketAddr;
+use parking_lot::Mutex;
+use socket2::SockRef;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -27,25 +34,88 @@ const MAX_CONNECTIONS: usize = 10_000;
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest request header, in bytes (and the read buffer of a connection).
 const MAX_HEADER: usize = 64 * 1024;
+/// Bytes that the kernel keeps of an answer for a client that does not read (it doubles the number).
+const SEND_BUFFER: usize = 128 * 1024;
 /// How long requests that are being served may go on after the order to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 /// The pause after a failed accept, which mostly means that file descriptors are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// The connections that each address has open.
+#[derive(Clone)]
+pub struct Connections(Arc<Counted>);
+
+struct Counted {
+    most: Option<NonZeroU32>,
+    exempt: Vec<Network>,
+    open: Mutex<HashMap<IpAddr, u32>>,
+}
+
+/// One connection; it ends when dropped.
+struct Place(Option<(Arc<Counted>, IpAddr)>);
+
+impl Connections {
+    /// Bounded for each address (IPv6: each /64), but for trusted proxies.
+    #[must_use]
+    pub fn new(protection: &Protection) -> Self {
+        let exempt = protection.trusted_proxies.clone();
+        let most = protection.connections_per_address;
+        Self(Arc::new(Counted { most, exempt, open: Mutex::default() }))
+    }
+
+    /// For an address that only monitoring reaches.
+    #[must_use]
+    pub fn unlimited() -> Self {
+        Self(Arc::new(Counted { most: None, exempt: Vec::new(), open: Mutex::default() }))
+    }
+
+    /// One more connection from `address`; `None` when it has too many.
+    fn enter(&self, address: IpAddr) -> Option<Place> {
+        let address = address.to_canonical();
+        let Some(most) = self.0.most else { return Some(Place(None)) };
+        if self.0.exempt.iter().any(|proxies| proxies.contains(address)) {
+            return Some(Place(None));
+        }
+        let mut open = self.0.open.lock();
+        let mine = open.entry(network(address)).or_default();
+        if *mine >= most.get() {
+            tracing::debug!(%address, "a connection is closed: its address has too many");
+            return None;
+        }
+        *mine += 1;
+        Some(Place(Some((self.0.clone(), network(address)))))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some((counted, address)) = self.0.take() else { return };
+        let mut open = counted.open.lock();
+        match open.get_mut(&address) {
+            Some(mine) if *mine > 1 => *mine -= 1,
+            _ => {
+                open.remove(&address);
+            }
+        }
+    }
+}
+
 /// Serves `router` on `listener` until `stop`, then lets running requests finish (bounded by 10 s).
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+pub async fn serve(listener: TcpListener, router: Router, connections: Connections, stop: CancellationToken) {
     let router = router.layer(from_fn(unread::settle));
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let open = GracefulShutdown::new();
     let cut = CancellationToken::new();
     let _cut_on_return = cut.clone().drop_guard();
     while let Some((stream, peer, slot)) = next_connection(&listener, &slots, &stop).await {
+        let Some(place) = connections.enter(peer.ip()) else { continue };
         let service = router.clone().map_request(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
             request
         });
-        let connection =
-            open.watch(protocol().serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)));
+        let connection = open.watch(
+            protocol().serve_connection(TokioIo::new(Wire::new(stream)), TowerToHyperService::new(service)),
+        );
         let cut = cut.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -54,7 +124,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
                 },
                 () = cut.cancelled() => {}
             }
-            drop(slot);
+            drop((slot, place));
         });
     }
     drop(listener);
@@ -93,6 +163,9 @@ async fn next_connection(
     };
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(error = %chain(&error), "TCP_NODELAY could not be set");
+    }
+    if let Err(error) = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER) {
+        tracing::debug!(error = %chain(&error), "SO_SNDBUF could not be set");
     }
     Some((stream, peer, slot))
 }

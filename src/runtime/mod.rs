@@ -218,7 +218,12 @@ impl Service {
             let refused = |cause| StartError::Listen { address, cause };
             let listener = TcpListener::bind(address).await.map_err(refused)?;
             let router = http::watch_router(parts.app.clone());
-            self.tasks.spawn(http::serve(listener, router, self.stop.clone()));
+            self.tasks.spawn(http::serve(
+                listener,
+                router,
+                http::Connections::unlimited(),
+                self.stop.clone(),
+            ));
         }
         Ok(())
     }
@@ -235,9 +240,11 @@ impl Service {
             let clock = identity.clock.clone();
             identity.identity.run(move || clock.now().utc(), stop).await;
         });
-        let router = http::router(parts.app.clone(), &config.protection);
+        let router = http::router(parts.app.clone(), &config.protection, config.metrics_listen.is_none());
+        let connections = http::Connections::new(&config.protection);
         let http_threads = HttpThreads::start(config.roles().len() > 1).map_err(StartError::Threads)?;
-        self.tasks.spawn_on(http::serve(listener, router, self.stop.clone()), http_threads.handle());
+        self.tasks
+            .spawn_on(http::serve(listener, router, connections, self.stop.clone()), http_threads.handle());
         self.http_threads = Some(http_threads);
         Ok(())
     }

@@ -5,11 +5,14 @@ use crate::support::stack::Stack;
 use offers::config::{Protection, RateLimit};
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::Command;
+use tokio::time::Instant;
 
 /// The sizes of refused bodies, in bytes: below what is read, below and above what is dropped to keep the
 /// connection.
@@ -153,6 +156,78 @@ async fn a_body_that_stalls_is_the_clients_fault() {
     let answer = wire.answer().await;
     assert!(answer.status == 408 && answer.closes(), "{answer:?}");
     assert!(answer.body.contains("\"request_timeout\""), "{answer:?}");
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_answered_as_every_other_error() {
+    let service = Service::start().await;
+    let long = "x".repeat(70_000);
+    for (request, status) in [
+        ("GET /livez\r\n\r\n".to_owned(), 400),
+        ("G@T /livez HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
+        (format!("GET /livez HTTP/1.1\r\nHost: a\r\nX-Long: {}\r\n\r\n", "x".repeat(1_000_000)), 431),
+        (format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"), 414),
+        ("GET /livez HTTP/1.1\r\n\r\n".to_owned(), 400),
+        ("GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_owned(), 400),
+    ] {
+        let mut wire = Wire::to(&service).await;
+        wire.send(request.as_bytes()).await;
+        let answer = wire.answer().await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        let body: Value = serde_json::from_str(&answer.body).unwrap_or_else(|_| panic!("{answer:?}"));
+        assert_eq!(body["code"], "invalid_request");
+        assert_eq!(
+            (body["status"].as_u64(), body["request_id"].as_str()),
+            (Some(status.into()), answer.header("x-request-id"))
+        );
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    }
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_and_others_are_served() {
+    let most = NonZeroU32::new(20);
+    let protection = Protection { connections_per_address: most, ..Protection::default() };
+    let service = Service::start_with(Setting { protection, ..Setting::default() }).await;
+    let mut idle = Vec::new();
+    for _ in 0..40 {
+        idle.push(Wire::to(&service).await);
+    }
+    let server: SocketAddr = service.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = Wire(BufStream::new(socket.connect(server).await.unwrap()));
+    let begun = Instant::now();
+    other.send(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(other.answer().await.status, 200);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    for refused in idle.iter_mut().skip(20) {
+        let read = refused.0.read(&mut [0; 1]).await;
+        assert!(matches!(read, Ok(0) | Err(_)), "the 21st is closed: {read:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_was_never_read_is_given_up() {
+    let service = Service::start().await;
+    let mut wire = Wire::to(&service).await;
+    let pipelined = b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100);
+    wire.send(&pipelined).await;
+    let client = wire.0.get_ref().local_addr().unwrap();
+    let held = async || {
+        std::fs::read_to_string("/proc/net/tcp").unwrap().lines().any(|line| {
+            let mut columns = line.split_whitespace().skip(2);
+            let (remote, state) = (columns.next().unwrap_or_default(), columns.next().unwrap_or_default());
+            remote.ends_with(&format!(":{:04X}", client.port())) && state == "01"
+        })
+    };
+    assert!(held().await);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while held().await {
+        assert!(Instant::now() < deadline, "it is still held");
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
 }
 
 /// Runs a script with the service's URL and the refused requests; says so where its language is missing.

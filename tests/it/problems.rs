@@ -1,7 +1,7 @@
 //! One shape for every error there is, and what holds for every response.
 
 use crate::support::eventually::eventually;
-use crate::support::service::{Service, Setting, send};
+use crate::support::service::{Reply, Service, Setting, send};
 use crate::support::stack::{Sandbox, Stack};
 use crate::support::tcp::Tunnel;
 use base64::Engine;
@@ -23,12 +23,23 @@ async fn what_does_not_exist_is_told_as_a_problem() {
         reply.is(404, "not_found");
         assert_eq!(reply.json()["instance"], path);
     }
+    for path in ["//api/v1/offers/", "/nowhere//", "//livez"] {
+        service_at(&service, path).await.is(404, "not_found");
+    }
+    let drf = service.anonymous(Method::GET, "/api/v1/offers/").header("Authorization", "Token abc");
+    let drf = send(drf).await;
+    drf.is(401, "not_authenticated");
+    assert!(drf.text.contains("Authorization: Bearer"), "{}", drf.text);
     let reply = send(service.request(&alice, Method::DELETE, "/offers/")).await;
     reply.is(405, "method_not_allowed");
     assert_eq!(reply.headers["allow"], "GET,HEAD");
     let reply = send(service.request(&alice, Method::PUT, "/activation")).await;
     reply.is(405, "method_not_allowed");
     assert_eq!(reply.headers["allow"], "POST");
+}
+
+async fn service_at(service: &Service, path: &str) -> Reply {
+    send(service.anonymous(Method::GET, path)).await
 }
 
 #[tokio::test]
@@ -66,6 +77,10 @@ async fn a_body_is_one_json_object_that_says_so() {
     post("application/x-www-form-urlencoded", b"offer_id=1".to_vec()).await.is(415, "unsupported_media_type");
     let untyped = service.request(&alice, Method::POST, "/activation/").body("{}");
     send(untyped).await.is(415, "unsupported_media_type");
+    let gzip = service.request(&alice, Method::POST, "/activation/").header("content-encoding", "gzip");
+    let gzip = send(gzip.json(&json!({}))).await;
+    gzip.is(415, "unsupported_media_type");
+    assert_eq!(gzip.headers["accept-encoding"], "identity");
     let padded = |length: usize| format!("{{\"offer_id\":7{}}}", " ".repeat(length - 14)).into();
     post("application/json", padded(64 * 1024)).await.is(400, "invalid_request");
     post("application/json", padded(64 * 1024 + 1)).await.is(413, "body_too_large");

@@ -297,7 +297,7 @@ async fn everybody_who_waits_hears_wherever_the_projector_runs() {
     let elsewhere = Service::start_in(&sandbox, Setting { projects: false, ..Setting::default() }).await;
     let alice = here.rich("alice").await;
     let tv = here.offer("TV", 100).await;
-    let ids = join_all((0..20).map(|_| buy(&here, &alice, tv))).await;
+    let ids = join_all((0..15).map(|_| buy(&here, &alice, tv))).await;
     let lists = async |service: &Service| service.walk(&alice, "/account/subscriptions/?limit=200").await;
     let waits = join_all(ids.iter().flat_map(|id| [(&here, *id), (&elsewhere, *id)]).map(|(service, id)| {
         let (alice, lists) = (&alice, &lists);
@@ -360,6 +360,25 @@ async fn who_waits_hears_although_redis_is_flushed() {
         assert_eq!(statuses(&told), ["PENDING", "PROCESSING", "SUCCESS"]);
         assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     }
+}
+
+#[tokio::test]
+async fn a_caller_holds_32_streams_and_others_still_get_theirs() {
+    let service = Service::start().await;
+    let (alice, bob) = (service.rich("alice").await, service.rich("bob").await);
+    let tv = service.offer("TV", 1000).await;
+    let (hers, his) = (buy(&service, &alice, tv).await, buy(&service, &bob, tv).await);
+    let mut streams = Vec::new();
+    for _ in 0..32 {
+        streams.push(listen(&service, &alice, hers, None).await);
+    }
+    let stream = || service.request(&alice, Method::GET, &path(hers)).header("Accept", "text/event-stream");
+    send(stream()).await.is(429, "rate_limited");
+    wait(&service, &alice, hers, LONG).await.is(429, "rate_limited");
+    assert_eq!(listen(&service, &bob, his, None).await.status(), 200);
+    streams.pop();
+    eventually("a place is free again", async || listen(&service, &alice, hers, None).await.status() == 200)
+        .await;
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use crate::http::problem::Problem;
 use crate::http::problem::code::Code;
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{FromRequest, OptionalFromRequest, Request};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use futures::StreamExt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -63,6 +63,14 @@ async fn read(request: Request) -> Result<Vec<u8>, Problem> {
 
 /// Refuses a body of `length` bytes, or more, for what its headers say.
 fn judge(headers: &HeaderMap, length: u64) -> Result<(), Problem> {
+    if headers
+        .get(header::CONTENT_ENCODING)
+        .is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
+        let detail = "The body must not be compressed: send it without Content-Encoding";
+        let problem = Problem::new(Code::UnsupportedMediaType, detail);
+        return Err(problem.header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+    }
     if !says_json(headers) {
         return Err(Problem::new(Code::UnsupportedMediaType, "The body must be application/json"));
     }

@@ -29,10 +29,21 @@ impl FromRequestParts<Shared> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
         if let Some(Authenticated(caller)) = parts.extensions.get() {
-            return caller.clone();
+            return caller.clone().map_err(|problem| with_hint(problem, &parts.headers));
         }
-        Ok(app.identity.authenticate(credentials(&parts.headers), app.clock.now().utc()).await?)
+        let caller = app.identity.authenticate(credentials(&parts.headers), app.clock.now().utc()).await;
+        caller.map_err(|error| with_hint(error.into(), &parts.headers))
     }
+}
+
+/// Tells a client that has credentials, but does not send them as we read them, how we do.
+fn with_hint(problem: Problem, headers: &HeaderMap) -> Problem {
+    let sends_some = headers.contains_key(header::AUTHORIZATION) || headers.contains_key("x-api-key");
+    if problem.code() != Code::NotAuthenticated || !sends_some {
+        return problem;
+    }
+    let wanted = "Send one header `Authorization: Bearer <access token>`, or `Authorization: ApiKey <key>`";
+    Problem::new(Code::NotAuthenticated, wanted)
 }
 
 /// A person acting for themselves; partners have doors of their own.

@@ -17,7 +17,7 @@ use uuid::Uuid;
 /// Control characters, as the rules know them.
 const CONTROL: &str = r"\u0000-\u001f\u007f-\u009f";
 /// The same without newline and tab.
-const CONTROL_IN_PROSE: &str = r"\u0000-\u0008\u000b-\u001f\u007f-\u009f";
+const CONTROL_IN_PROSE: &str = r"\u0000-\u0008\u000b-\u000c\u000e-\u001f\u007f-\u009f";
 
 /// What a member may be.
 pub(crate) trait Rule {

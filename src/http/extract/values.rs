@@ -100,9 +100,12 @@ pub(crate) fn secret(length: RangeInclusive<usize>) -> impl Fn(&RawValue) -> Res
     }
 }
 
-/// A text of `length` characters (not bytes) in which newlines and tabs are welcome.
+/// A text of `length` characters (not bytes) in which newlines and tabs are welcome; CR LF is a newline.
 pub(crate) fn prose(length: RangeInclusive<usize>) -> impl Fn(&RawValue) -> Result<String, Expected> {
-    move |value| text_of(value, &length, |c| !c.is_control() || matches!(c, '\n' | '\t'))
+    move |value| {
+        let text = string(value, "must be a string")?.replace("\r\n", "\n");
+        judged(text, &length, |c| !c.is_control() || matches!(c, '\n' | '\t'))
+    }
 }
 
 /// A list of strings, each of which `one` knows.
@@ -121,7 +124,14 @@ fn text_of(
     length: &RangeInclusive<usize>,
     welcome: fn(char) -> bool,
 ) -> Result<String, Expected> {
-    let text = string(value, "must be a string")?;
+    judged(string(value, "must be a string")?, length, welcome)
+}
+
+fn judged(
+    text: String,
+    length: &RangeInclusive<usize>,
+    welcome: fn(char) -> bool,
+) -> Result<String, Expected> {
     judge_text(&text, length, welcome)?;
     if *length.start() > 0 && text.trim().is_empty() {
         return Err("must not be blank".to_owned());

@@ -6,9 +6,11 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use uuid::Uuid;
 
 /// How many requests are worked on at once; more are refused at once, because a queue that nobody
 /// waits for any more helps nobody.
@@ -16,6 +18,48 @@ pub(crate) const MAX_IN_FLIGHT: usize = 4096;
 /// How long a request may take until its answer begins. Above the longest `Prefer: wait` (30 s), so
 /// that only what hangs ever meets it: every part behind has a shorter deadline of its own.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// How many streams and waits one caller holds at once, so that one of them cannot take all that there are.
+pub(crate) const MAX_WAITS_PER_CALLER: usize = 32;
+
+/// The streams and waits that each caller holds.
+#[derive(Clone, Default)]
+pub(crate) struct Waits(Arc<Mutex<HashMap<Uuid, usize>>>);
+
+/// One of them; it ends when dropped.
+pub(crate) struct Wait {
+    waits: Waits,
+    caller: Uuid,
+}
+
+impl Waits {
+    /// Counts one more for `caller`, a user or a partner.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub(crate) fn begin(&self, caller: Uuid) -> Result<Wait, Problem> {
+        let mut held = self.0.lock();
+        let mine = held.entry(caller).or_default();
+        if *mine >= MAX_WAITS_PER_CALLER {
+            let detail = format!("One caller holds at most {MAX_WAITS_PER_CALLER} streams and waits at once");
+            return Err(Problem::new(Code::RateLimited, detail).after(Duration::from_secs(1)));
+        }
+        *mine += 1;
+        Ok(Wait { waits: self.clone(), caller })
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        let mut held = self.waits.0.lock();
+        match held.get_mut(&self.caller) {
+            Some(mine) if *mine > 1 => *mine -= 1,
+            _ => {
+                held.remove(&self.caller);
+            }
+        }
+    }
+}
 
 /// A request's place among those that are worked on.
 #[derive(Clone)]

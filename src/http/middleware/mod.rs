@@ -1,5 +1,6 @@
 //! What holds for every request, one file a layer.
 
+pub(crate) mod head;
 pub(crate) mod limits;
 pub(crate) mod observe;
 pub(crate) mod rate_limit;

@@ -44,7 +44,7 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
     complete_parameters(operation);
     complete_body(operation);
     let mut sent = vec!["X-Request-Id"];
-    if path.starts_with(API) {
+    if path != "/livez" {
         sent.extend(["RateLimit", "RateLimit-Policy"]);
     }
     if repeatable {
@@ -106,7 +106,7 @@ fn implied(path: &str, method: &str, operation: &Value) -> Vec<Code> {
     if names_parameter(operation, "Idempotency-Key") {
         codes.extend([Code::InvalidIdempotencyKey, Code::IdempotencyKeyReused]);
     }
-    if path.starts_with(API) {
+    if path != "/livez" {
         codes.extend([Code::RateLimited, Code::InternalError]);
         codes.extend([Code::Unavailable, Code::Overloaded, Code::Timeout]);
         if method != "get" {

@@ -13,7 +13,7 @@ pub use code::Code;
 use super::context::Context;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -27,7 +27,7 @@ use utoipa::ToSchema;
 /// How long a client should wait after a 503, unless something better is known.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The media type of RFC 9457.
-const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+pub(crate) const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// Why a request is refused.
 #[derive(Clone, Debug)]
@@ -38,6 +38,8 @@ pub struct Problem {
     /// Members of this path's own, in addition (RFC 9457, 3.2).
     members: Vec<(&'static str, Value)>,
     retry_after: Option<Duration>,
+    /// A header of the answer, beyond those that follow from the code.
+    header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 /// A member of a body or a parameter of a query that is wrong.
@@ -100,6 +102,7 @@ impl Problem {
             errors: Vec::new(),
             members: Vec::new(),
             retry_after: waits.then_some(RETRY_AFTER),
+            header: None,
         }
     }
 
@@ -139,6 +142,12 @@ impl Problem {
         Self { retry_after: Some(wait), ..self }
     }
 
+    /// The same with a header.
+    #[must_use]
+    pub fn header(self, name: HeaderName, value: HeaderValue) -> Self {
+        Self { header: Some(Box::new((name, value))), ..self }
+    }
+
     /// The stable name of what went wrong.
     #[must_use]
     pub fn code(&self) -> Code {
@@ -174,10 +183,15 @@ impl Problem {
     }
 
     fn body(&self, context: &Context) -> Body {
+        Body::from(self.json(self.code.status(), context))
+    }
+
+    /// The body of an answer with `status`.
+    pub(in crate::http) fn json(&self, status: StatusCode, context: &Context) -> Vec<u8> {
         let details = Details {
             r#type: format!("urn:offers:problem:{}", self.code.as_str()),
             title: self.code.title(),
-            status: self.code.status().as_u16(),
+            status: status.as_u16(),
             detail: &self.detail,
             instance: context.path(),
             code: self.code,
@@ -186,7 +200,7 @@ impl Problem {
             errors: &self.errors,
             members: self.members.iter().map(|(name, value)| (*name, value)).collect(),
         };
-        Body::from(serde_json::to_vec(&details).expect("strings and a number are always JSON"))
+        serde_json::to_vec(&details).expect("strings and a number are always JSON")
     }
 }
 
@@ -199,6 +213,9 @@ impl IntoResponse for Problem {
         }
         if let Some(wait) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+        }
+        if let Some((name, value)) = self.header.as_deref() {
+            headers.insert(name, value.clone());
         }
         response.extensions_mut().insert(self);
         response

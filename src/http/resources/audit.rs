@@ -248,7 +248,10 @@ fn position_or_time(text: &str) -> Result<At, Expected> {
         return Ok(At::Position(position));
     }
     let moment = text.parse().map(At::Time);
-    moment.map_err(|_| "must be a position or a time like 2026-11-22T08:30:00Z".to_owned())
+    moment.map_err(|_| match text.contains(' ') {
+        true => "must be a position or a time; write + as %2B".to_owned(),
+        false => "must be a position or a time like 2026-11-22T08:30:00Z".to_owned(),
+    })
 }
 
 /// The names that a filter may ask for.

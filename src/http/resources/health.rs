@@ -63,7 +63,7 @@ pub(crate) async fn live() -> Json<Alive> {
     responses((status = 200, description = "It can.", body = Ready)),
     extensions(("x-refusals" = json!(refusals(&[Code::Unavailable])))))]
 pub(crate) async fn ready(State(app): State<Shared>) -> Result<Json<Ready>, Problem> {
-    let health = app.health.run().await;
+    let health = app.health.latest().await;
     let degraded = health.redis.is_err() || health.nats.is_err() || !health.restarting.is_empty();
     let state = |part: &Result<(), String>| part.clone().err().unwrap_or_else(|| "ok".to_owned());
     let parts = Parts {
@@ -71,10 +71,10 @@ pub(crate) async fn ready(State(app): State<Shared>) -> Result<Json<Ready>, Prob
         redis: state(&health.redis),
         nats: state(&health.nats),
     };
-    match health.postgresql {
+    match health.postgresql.clone() {
         Ok(()) => {
             let status = if degraded { Readiness::Degraded } else { Readiness::Ok };
-            let notes = health.restarting.into_iter().chain(health.notes).collect();
+            let notes = health.restarting.iter().chain(&health.notes).cloned().collect();
             Ok(Json(Ready { status, parts, notes }))
         }
         Err(why) => Err(Problem::new(Code::Unavailable, why).with("parts", json!(parts))),

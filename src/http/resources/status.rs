@@ -11,7 +11,7 @@ use crate::app::status_watch::Signal;
 use crate::http::extract::path;
 use crate::http::extract::preferences::{self, EVENT_STREAM};
 use crate::http::headers::PREFERENCE_APPLIED;
-use crate::http::middleware::limits::Slot;
+use crate::http::middleware::limits::{Slot, Waits};
 use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
 use crate::http::problem::mapping::no_such_transaction;
@@ -109,17 +109,20 @@ pub(crate) async fn status(
     path::Id(id): path::Id<TransactionId>,
     headers: HeaderMap,
     slot: Option<Extension<Slot>>,
+    Extension(waits): Extension<Waits>,
 ) -> Result<Response, Problem> {
     let now = app.statuses.current(id).await?;
     let now = now.filter(|hash| concerns(hash, &caller)).ok_or_else(no_such_transaction)?;
     let access = app.identity.access(&caller);
     if preferences::wants(EVENT_STREAM, &headers) {
+        let mine = waits.begin(caller.id())?;
         let changes = app.statuses.wait_for(id).ok_or_else(too_many_wait)?;
-        return status_stream::answer(app, id, changes, access, &headers).await;
+        return status_stream::answer(app, id, (changes, mine), access, &headers).await;
     }
     let Some(wait) = preferences::wait(&headers) else {
         return Ok(Json(StatusBody::from(&now)).into_response());
     };
+    let _mine = if now.is_final() { None } else { Some(waits.begin(caller.id())?) };
     if let Some(Extension(slot)) = slot {
         slot.give_back();
     }

@@ -8,6 +8,7 @@ use super::status::StatusBody;
 use crate::app::status_watch::{Signal, StatusWait};
 use crate::http::Shared;
 use crate::http::headers::{LAST_EVENT_ID, X_ACCEL_BUFFERING};
+use crate::http::middleware::limits::Wait;
 use crate::http::problem::Problem;
 use crate::http::problem::mapping::no_such_transaction;
 use crate::identity::Access;
@@ -32,7 +33,7 @@ const MAX_AGE: Duration = Duration::from_secs(15 * 60);
 pub(crate) async fn answer(
     app: Shared,
     id: TransactionId,
-    subscription: StatusWait,
+    (subscription, wait): (StatusWait, Wait),
     access: Access,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
@@ -48,6 +49,7 @@ pub(crate) async fn answer(
         app,
         id,
         subscription,
+        _wait: wait,
         access,
         told: now.position(),
         ended: now.is_final(),
@@ -85,6 +87,7 @@ struct Telling {
     app: Shared,
     id: TransactionId,
     subscription: StatusWait,
+    _wait: Wait,
     /// The stream ends with it.
     access: Access,
     untold: VecDeque<TransactionHash>,
