@@ -175,7 +175,7 @@ async fn a_refused_request_does_not_use_up_its_key() {
 }
 
 #[tokio::test]
-async fn a_malformed_key_is_told() {
+async fn a_malformed_key_is_reported() {
     let service = Service::start().await;
     let alice = service.rich("alice").await;
     let tv = service.offer("TV", 1000).await;
@@ -294,7 +294,11 @@ async fn a_status_does_not_go_back_when_it_was_read_elsewhere_before() {
     let detail = service.get(&alice, &format!("/account/transactions/{alone}/")).await.json();
     assert_eq!(detail["status"], "SUCCESS");
     assert_eq!(status(&service, &alice, alone).await.json()["status"], "SUCCESS");
-    assert_eq!(status(&service, &alice, listed).await.json()["status"], "PENDING", "nobody was told yet");
+    assert_eq!(
+        status(&service, &alice, listed).await.json()["status"],
+        "PENDING",
+        "Redis still has the old status"
+    );
     let list = service.get(&alice, "/account/transactions/").await.json();
     assert_eq!(list["results"][1]["status"], "SUCCESS");
     assert_eq!(status(&service, &alice, listed).await.json()["status"], "SUCCESS");

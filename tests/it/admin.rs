@@ -48,7 +48,7 @@ async fn a_new_user_has_an_account_and_can_log_in() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_user_is_told() {
+async fn what_is_wrong_with_a_user_is_reported() {
     let service = Service::start().await;
     let root = service.admin().await;
     let reply = service.post(&root, "/admin/users/", &json!({"username": 7, "is_admin": true})).await;

@@ -183,7 +183,7 @@ async fn prices_are_judged_as_they_were_written() {
 }
 
 #[tokio::test]
-async fn every_wrong_member_of_an_offer_is_told_at_once() {
+async fn every_wrong_member_of_an_offer_is_reported_in_one_answer() {
     let service = Service::start().await;
     let root = service.admin().await;
     let body =

@@ -29,7 +29,7 @@ async fn announce(base: &Fixture, subscription: SubscriptionId) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_are_told_of_success_failure_renewal_and_a_near_end() {
+async fn users_get_mail_about_success_failure_renewal_and_a_near_end() {
     let (fixture, server) = mail_fixture().await;
     let sender = fixture.open().await;
     let base = &fixture.base;
@@ -42,7 +42,7 @@ async fn users_are_told_of_success_failure_renewal_and_a_near_end() {
     assert_eq!(send_all(&[&sender]).await, 4);
 
     let mut mails = server.received();
-    assert_eq!(events_of(&mails), fixture.told_events().await);
+    assert_eq!(events_of(&mails), fixture.mailed_events().await);
     mails.sort_by_key(|mail| mail.header("Subject").to_owned());
     let subjects: Vec<&str> = mails.iter().map(|mail| mail.header("Subject")).collect();
     assert_eq!(subjects, ["TV could not be activated", "TV ends soon", "TV is active", "TV was renewed"]);
@@ -107,7 +107,7 @@ async fn an_hour_without_a_mail_server_delays_mail_and_nothing_else() {
         base.clock.advance(Duration::minutes(10));
     }
     assert_eq!(fixture.states().await, [("sent".to_owned(), 60)].into());
-    assert_eq!(events_of(&server.received()), fixture.told_events().await, "each once");
+    assert_eq!(events_of(&server.received()), fixture.mailed_events().await, "each once");
     assert!(server.connections() < 60, "connections carry more than one mail");
 }
 
@@ -134,7 +134,7 @@ async fn whatever_is_delivered_again_is_mailed_once() {
     fixture.until_noted(22).await;
     fixture.until_heard().await;
     send_all(&[&sender]).await;
-    assert_eq!(events_of(&server.received()), fixture.told_events().await);
+    assert_eq!(events_of(&server.received()), fixture.mailed_events().await);
     assert_eq!(fixture.states().await, [("sent".to_owned(), 22)].into());
 }
 
@@ -187,7 +187,7 @@ async fn what_happened_before_mail_was_switched_on_is_not_mailed() {
     let (fixture, server) = mail_fixture().await;
     let alice = fixture.rich("alice").await;
     fixture.base.buy(alice, 30).await;
-    let before = fixture.told_events().await;
+    let before = fixture.mailed_events().await;
     let sender = fixture.open().await;
     fixture.base.buy(alice, 30).await;
     fixture.until_heard().await;
@@ -198,7 +198,7 @@ async fn what_happened_before_mail_was_switched_on_is_not_mailed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_told_before_the_read_tables_show_it() {
+async fn no_mail_is_sent_before_the_read_tables_show_it() {
     let server = MailServer::start().await;
     let moment = "2026-03-01T09:00:00Z".parse().unwrap();
     let fixture = MailFixture::unprojected(moment, &server.url()).await;
@@ -280,7 +280,7 @@ async fn many_senders_send_each_mail_once() {
     fixture.base.activate_many(alice, 400, 30).await;
     fixture.until_noted(400).await;
     assert_eq!(send_all(&[&sender, &others[0], &others[1]]).await, 400);
-    assert_eq!(events_of(&server.received()), fixture.told_events().await);
+    assert_eq!(events_of(&server.received()), fixture.mailed_events().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -306,7 +306,7 @@ async fn a_refused_mail_is_parked_at_once_and_sent_when_a_person_says_so() {
     server.set(Mood::Takes);
     parked.requeue(letter.id, "user:root").await.unwrap().unwrap();
     eventually("it is sent", async || fixture.states().await == [("sent".to_owned(), 1)].into()).await;
-    assert_eq!(events_of(&server.received()), fixture.told_events().await);
+    assert_eq!(events_of(&server.received()), fixture.mailed_events().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -340,7 +340,7 @@ async fn a_message_that_could_not_be_noted_is_noted_when_a_person_says_so() {
         waiting.iter().any(|letter| letter.reason == "there is no mail for the event at this position")
     })
     .await;
-    assert_eq!(events_of(&server.received()), fixture.told_events().await);
+    assert_eq!(events_of(&server.received()), fixture.mailed_events().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -422,7 +422,7 @@ async fn without_a_mail_server_each_mail_is_a_file() {
         .collect();
     files.sort();
     let expected: Vec<String> =
-        fixture.told_events().await.iter().map(|event_id| format!("{event_id}.eml")).collect();
+        fixture.mailed_events().await.iter().map(|event_id| format!("{event_id}.eml")).collect();
     assert_eq!(files, expected);
     let text = std::fs::read_to_string(directory.join(&files[0])).unwrap();
     assert!(text.contains("Subject: TV is active\r\n"), "{text}");

@@ -317,7 +317,7 @@ async fn what_is_not_yours_looks_like_what_is_not_there() {
         let (id, none) = (fixture.id(row.thing), unknown(row.thing));
         let before = fixture.service.resources.log.head().await.unwrap();
         for who in EVERYBODY.into_iter().filter(|who| !row.may.0.contains(who)) {
-            let told = format!("{who:?}: {} {} for {:?}", row.method, row.path, row.thing);
+            let case = format!("{who:?}: {} {} for {:?}", row.method, row.path, row.thing);
             let (there, not_there) =
                 (fixture.touch(who, &row, &id).await, fixture.touch(who, &row, &none).await);
             let expected = match who {
@@ -325,8 +325,8 @@ async fn what_is_not_yours_looks_like_what_is_not_there() {
                 _ if row.forbidden.contains(&who) => 403,
                 _ => 404,
             };
-            assert_eq!(there.status, expected, "{told}: {}", there.text);
-            assert_eq!(without_id(&there, &id), without_id(&not_there, &none), "{told}");
+            assert_eq!(there.status, expected, "{case}: {}", there.text);
+            assert_eq!(without_id(&there, &id), without_id(&not_there, &none), "{case}");
         }
         assert_eq!(
             fixture.service.resources.log.head().await.unwrap(),
@@ -337,8 +337,8 @@ async fn what_is_not_yours_looks_like_what_is_not_there() {
         );
         for who in row.may.0 {
             let reply = fixture.touch(*who, &row, &id).await;
-            let told = format!("{who:?}: {} {} for {:?}", row.method, row.path, row.thing);
-            assert_eq!(reply.status, row.may.1, "{told}: {}", reply.text);
+            let case = format!("{who:?}: {} {} for {:?}", row.method, row.path, row.thing);
+            assert_eq!(reply.status, row.may.1, "{case}: {}", reply.text);
         }
     }
 }

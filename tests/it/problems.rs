@@ -15,7 +15,7 @@ use url::Url;
 use uuid::Uuid;
 
 #[tokio::test]
-async fn what_does_not_exist_is_told_as_a_problem() {
+async fn what_does_not_exist_is_a_problem() {
     let service = Service::start().await;
     let alice = service.rich("alice").await;
     for path in ["/", "/api", "/api/v1", "/api/v1/nothing/", "/api/v1/account/nothing", "/api/v1//offers"] {
@@ -92,7 +92,7 @@ async fn a_body_is_one_json_object_that_says_so() {
 }
 
 #[tokio::test]
-async fn wrong_parameters_and_cursors_are_told() {
+async fn wrong_parameters_and_cursors_are_reported() {
     let service = Service::start().await;
     let alice = service.rich("alice").await;
     for query in [

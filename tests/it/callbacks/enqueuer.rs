@@ -1,4 +1,4 @@
-//! Who is told, of what, and that nothing is told twice.
+//! Which partners get a callback, of what, and that no callback is enqueued twice.
 
 use super::receiver::Receiver;
 use super::{Fixture, failed, purchase, succeeded, text};
@@ -21,7 +21,7 @@ use uuid::Uuid;
 const TOO_EARLY: Duration = Duration::from_millis(300);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_final_purchase_is_told_to_its_partner_signed_so_that_others_can_verify_it() {
+async fn a_final_purchase_calls_its_partner_back_signed_so_that_others_can_verify_it() {
     let fixture = Fixture::new().await;
     let receiver = Receiver::answering(204).await;
     let partner = fixture.partner(&receiver.url).await;
@@ -31,13 +31,13 @@ async fn a_final_purchase_is_told_to_its_partner_signed_so_that_others_can_verif
     assert_eq!(fixture.drain(&mut fixture.sender()).await, 2);
 
     let webhook = Webhook::new(text(&partner.secret)).unwrap();
-    let told = receiver.requests();
+    let requests = receiver.requests();
     for (id, kind, status, last) in [
         (good, "transaction.succeeded", "SUCCESS", "Succeeded"),
         (bad, "transaction.failed", "FAILED", "Failed"),
     ] {
         let view = fixture.readers.transaction(id).await.unwrap().unwrap();
-        let request = told.iter().find(|request| request.json()["type"] == kind).unwrap();
+        let request = requests.iter().find(|request| request.json()["type"] == kind).unwrap();
         webhook.verify(request.body.as_bytes(), &request.head).unwrap();
         let tampered = request.body.replace("19.99", "0.01");
         assert!(webhook.verify(tampered.as_bytes(), &request.head).is_err());
@@ -72,7 +72,7 @@ async fn a_final_purchase_is_told_to_its_partner_signed_so_that_others_can_verif
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_partners_with_a_url_are_told_and_at_the_purchases_own_url_if_it_has_the_same_origin() {
+async fn only_partners_with_a_url_are_called_back_and_at_the_purchases_own_url_if_it_has_the_same_origin() {
     let fixture = Fixture::new().await;
     let receiver = Receiver::answering(200).await;
     let partner = fixture.partner(&receiver.url).await;
@@ -124,7 +124,7 @@ async fn a_callback_goes_to_the_whole_url_although_events_have_no_query() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disabled_partner_is_told_nothing_until_it_is_enabled_again() {
+async fn a_disabled_partner_gets_no_callbacks_until_it_is_enabled_again() {
     let fixture = Fixture::new().await;
     let receiver = Receiver::answering(200).await;
     let partner = fixture.partner(&receiver.url).await;
@@ -167,7 +167,7 @@ async fn replaying_the_log_enqueues_nothing_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_is_told_reads_the_same_from_redis() {
+async fn a_partner_that_is_called_back_reads_the_same_from_redis() {
     let fixture = Fixture::new().await;
     let partner = fixture.partner("http://p.example/").await;
     let id = fixture.sell(partner.id, None, succeeded()).await; // nobody feeds the hashes here
@@ -176,11 +176,11 @@ async fn whoever_is_told_reads_the_same_from_redis() {
     let redis = redis::Client::open(fixture.redis_url.as_str()).unwrap();
     let mut redis = redis.get_multiplexed_async_connection().await.unwrap();
     let status: Option<String> = redis.hget(format!("transaction:{id}"), "status").await.unwrap();
-    assert_eq!(status.as_deref(), Some("SUCCESS"), "it was written before anybody was told");
+    assert_eq!(status.as_deref(), Some("SUCCESS"), "it was written before the callback was sent");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_told_before_the_read_tables_know() {
+async fn no_callback_is_sent_before_the_read_tables_have_it() {
     let fixture = Arc::new(Fixture::new().await);
     let partner = fixture.partner("http://p.example/").await;
     fixture.sell(partner.id, None, succeeded()).await;

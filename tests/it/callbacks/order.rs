@@ -12,7 +12,7 @@ const EVENTS: i64 = 8;
 const MOST_FAILURES: u32 = 5;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_purchases_are_told_in_order_each_though_the_receiver_fails_at_random() {
+async fn callbacks_of_two_purchases_come_in_order_each_though_the_receiver_fails_at_random() {
     let fixture = Fixture::new().await;
     let failures: Mutex<HashMap<String, u32>> = Mutex::default();
     let taken: &'static Mutex<HashSet<String>> = Box::leak(Box::default());
@@ -39,11 +39,12 @@ async fn two_purchases_are_told_in_order_each_though_the_receiver_fails_at_rando
         fixture.clock.advance(TimeDelta::hours(12)); // beyond every delay
     }
     for purchase in purchases {
-        let told = receiver
+        let requests = receiver
             .requests()
             .into_iter()
             .filter(|request| request.json()["transaction"].as_str() == Some(purchase.to_string().as_str()));
-        let positions: Vec<_> = told.map(|request| request.json()["position"].as_i64().unwrap()).collect();
+        let positions: Vec<_> =
+            requests.map(|request| request.json()["position"].as_i64().unwrap()).collect();
         assert!(positions.is_sorted(), "{positions:?}");
         assert_eq!(positions.iter().collect::<HashSet<_>>().len(), usize::try_from(EVENTS).unwrap());
     }
@@ -67,6 +68,6 @@ async fn what_is_resent_does_not_overtake() {
         fixture.clock.advance(TimeDelta::hours(12));
         fixture.drain(&mut sender).await;
     }
-    let told: Vec<_> = receiver.requests().iter().map(|one| one.json()["position"].clone()).collect();
-    assert_eq!(told, [1, 1, 1, 1, 1, 1, 1, 2], "once the first is parked the second goes");
+    let positions: Vec<_> = receiver.requests().iter().map(|one| one.json()["position"].clone()).collect();
+    assert_eq!(positions, [1, 1, 1, 1, 1, 1, 1, 2], "once the first is parked the second goes");
 }

@@ -105,12 +105,12 @@ impl MailFixture {
         .await;
     }
 
-    /// The ids of the events that users are told of, sorted.
-    pub async fn told_events(&self) -> Vec<Uuid> {
-        let told = ["Succeeded", "Failed", "ExpirySoon"];
+    /// The ids of the events that users are mailed of, sorted.
+    pub async fn mailed_events(&self) -> Vec<Uuid> {
+        let mailed = ["Succeeded", "Failed", "ExpirySoon"];
         let events = self.base.everything().await.into_iter();
         let mut ids: Vec<Uuid> = events
-            .filter(|event| told.contains(&event.event_type.as_str()))
+            .filter(|event| mailed.contains(&event.event_type.as_str()))
             .map(|event| event.event_id)
             .collect();
         ids.sort();

@@ -1,4 +1,4 @@
-//! Where a partner wants to be told: its registered URL, or another one of the same origin.
+//! Where a partner wants its callbacks: its registered URL, or another one of the same origin.
 
 use super::{activate, float, get, is_replayed, wish, with};
 use crate::support::service::{Service, Shop, send};
@@ -83,7 +83,7 @@ async fn a_repeat_is_answered_whatever_is_registered_by_now() {
     let again = activate(&service, &shop, &order).await;
     assert_eq!((again.json(), is_replayed(&again)), (first.json(), true));
     let elsewhere = with(&order, "callback_url", "https://moved.example/2");
-    assert!(is_replayed(&activate(&service, &shop, &elsewhere).await), "where to be told is not compared");
+    assert!(is_replayed(&activate(&service, &shop, &elsewhere).await), "the callback URL is not compared");
 }
 
 #[tokio::test]

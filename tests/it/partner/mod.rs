@@ -1,4 +1,4 @@
-//! Systems that sell for people, and what they are told.
+//! Systems that sell for people, and the answers that they get.
 
 mod activate;
 mod admin;

@@ -111,7 +111,7 @@ async fn a_partner_lists_its_own_newest_first() {
 }
 
 #[tokio::test]
-async fn what_was_told_is_found_while_the_lists_stand_still() {
+async fn an_answered_purchase_is_found_while_the_lists_stand_still() {
     let service = Service::start_with(Setting { projects: false, ..Setting::default() }).await;
     let (shop, alice) = (service.shop("Shop", 1000).await, service.person("alice", &["user"]).await);
     let (tv, _) = service.create_offer("TV", 1000).await;

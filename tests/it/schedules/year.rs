@@ -222,7 +222,7 @@ impl Year {
         self.mail.until_heard().await;
         self.send_mail().await;
         let mails = self.mail_server.received();
-        assert_eq!(events_of(&mails), self.mail.told_events().await);
+        assert_eq!(events_of(&mails), self.mail.mailed_events().await);
         mails.len()
     }
 

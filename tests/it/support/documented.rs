@@ -1,5 +1,5 @@
 //! Every answer that a test gets over HTTP against the OpenAPI document: its status, its media type, its
-//! body. So whatever a test provokes is either told by the document or found here.
+//! body. So whatever a test provokes is either in the document or found here.
 
 use super::service::Reply;
 use jsonschema::Validator;
@@ -24,14 +24,16 @@ pub fn check(method: &Method, path: &str, reply: &Reply) {
     }
     let status = reply.status.as_u16().to_string();
     let place = format!("/paths/{}/{name}/responses/{status}", escaped(template));
-    let told = DOCUMENT.pointer(&place);
-    let told = told.unwrap_or_else(|| panic!("{method} {template} does not tell {status}: {reply:?}"));
-    let place = told["$ref"].as_str().map_or(place, |shared| shared.trim_start_matches('#').to_owned());
+    let response = DOCUMENT.pointer(&place);
+    let response =
+        response.unwrap_or_else(|| panic!("{method} {template} does not document {status}: {reply:?}"));
+    let place = response["$ref"].as_str().map_or(place, |shared| shared.trim_start_matches('#').to_owned());
     check_body(&place, reply);
     if media_type_is_problem(reply) {
         let code = format!("`{}`", reply.json()["code"].as_str().unwrap());
-        let description = DOCUMENT.pointer(&place).and_then(|told| told["description"].as_str()).unwrap();
-        assert!(description.contains(&code), "{method} {template} does not tell {code}: {reply:?}");
+        let description =
+            DOCUMENT.pointer(&place).and_then(|response| response["description"].as_str()).unwrap();
+        assert!(description.contains(&code), "{method} {template} does not document {code}: {reply:?}");
     }
 }
 
@@ -40,17 +42,17 @@ fn media_type_is_problem(reply: &Reply) -> bool {
 }
 
 fn check_body(place: &str, reply: &Reply) {
-    let told = DOCUMENT.pointer(place).unwrap_or_else(|| panic!("{place} leads nowhere"));
-    let Some(contents) = told["content"].as_object() else {
-        return assert_eq!(reply.text, "", "{place} tells no body: {reply:?}");
+    let response = DOCUMENT.pointer(place).unwrap_or_else(|| panic!("{place} leads nowhere"));
+    let Some(contents) = response["content"].as_object() else {
+        return assert_eq!(reply.text, "", "{place} documents no body: {reply:?}");
     };
     let media_type = reply.headers["content-type"].to_str().unwrap();
-    assert!(contents.contains_key(media_type), "{place} does not tell {media_type}: {reply:?}");
+    assert!(contents.contains_key(media_type), "{place} does not document {media_type}: {reply:?}");
     if media_type == "application/json" || media_type.ends_with("+json") {
         let validator = validator(format!("#{place}/content/{}/schema", escaped(media_type)));
         let body = reply.json();
         let wrong: Vec<_> = validator.iter_errors(&body).map(|error| error.to_string()).collect();
-        assert!(wrong.is_empty(), "{place} does not tell {body}: {wrong:?}");
+        assert!(wrong.is_empty(), "{place} does not document {body}: {wrong:?}");
     }
 }
 
@@ -70,9 +72,9 @@ fn validator(place: String) -> Arc<Validator> {
 /// The path of the document that `path` is one of; a name that is written out goes before a parameter.
 fn find(path: &str) -> Option<(&'static str, &'static Value)> {
     let fits = |template: &str| {
-        let (asked, told) = (segments(path), segments(template));
-        asked.len() == told.len()
-            && asked.iter().zip(&told).all(|(asked, told)| asked == told || told.starts_with('{'))
+        let (actual, expected) = (segments(path), segments(template));
+        actual.len() == expected.len()
+            && actual.iter().zip(&expected).all(|(part, pattern)| part == pattern || pattern.starts_with('{'))
     };
     let paths = DOCUMENT["paths"].as_object().unwrap();
     let fitting = paths.iter().filter(|(template, _)| fits(template));

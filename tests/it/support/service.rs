@@ -322,7 +322,7 @@ impl Reply {
         body["code"].as_str().unwrap().to_owned()
     }
 
-    /// The names of the fields that are told to be wrong.
+    /// The names of the fields that the answer calls wrong.
     pub fn fields(&self) -> Vec<String> {
         let body = self.json();
         let errors = body["errors"].as_array().unwrap_or_else(|| panic!("no errors: {self:?}"));
