@@ -1,6 +1,7 @@
 //! What a flood of guessed passwords costs the others: the 99th percentile of activations in the quiet and
-//! meanwhile. `cargo bench --bench guessing`, on a machine that does nothing else; it fails when the ratio is
-//! too high in every round. The last line is for programs.
+//! meanwhile. And whether the time of a failed login tells an unknown name from a known one.
+//! `cargo bench --bench guessing`, on a machine that does nothing else; it fails when the ratio is too high in
+//! every round. The last line is for programs.
 
 #![expect(
     clippy::allow_attributes,
@@ -38,6 +39,9 @@ const MEASUREMENTS: u8 = 3;
 /// So many times as long activations may take while passwords are guessed.
 const MOST: f64 = 2.0;
 
+/// Failed logins of each kind; fewer than the throttle allows for one name.
+const FAILED_LOGINS: usize = 8;
+
 /// What happens while an activation is measured.
 const QUIET: u8 = 0;
 const GUESSING: u8 = 1;
@@ -72,11 +76,29 @@ impl Door {
         grant["access"].as_str().unwrap().to_owned()
     }
 
-    async fn create(&self, admin: &str, username: &str) {
+    /// Creates a user and returns its path.
+    async fn create(&self, admin: &str, username: &str) -> String {
         let body = json!({"username": username, "password": password_of(username),
             "email": format!("{username}@example.com")});
         let request = self.client.post(format!("{}/api/v1/admin/users/", self.url)).bearer_auth(admin);
-        assert_eq!(request.json(&body).send().await.unwrap().status(), StatusCode::CREATED);
+        let answer = request.json(&body).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::CREATED);
+        let user: Value = answer.json().await.unwrap();
+        format!("/api/v1/admin/users/{}/", user["id"].as_str().unwrap())
+    }
+
+    async fn disable(&self, admin: &str, path: &str) {
+        let request = self.client.patch(format!("{}{path}", self.url)).bearer_auth(admin);
+        let answer = request.json(&json!({"is_active": false})).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+    }
+
+    /// How long one login took that failed.
+    async fn fail(&self, username: &str, password: &str) -> Duration {
+        let begun = Instant::now();
+        let (status, _) = self.log_in(username, password).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{username}");
+        begun.elapsed()
     }
 
     /// How many of the guesses at `username` were compared with the password.
@@ -117,6 +139,7 @@ async fn main() {
         ("OFFERS_ACCESS_TOKEN_TTL", "1h".to_owned()),
     ];
     let system = System::start_with(&[], Serving { environment, log: None }).await;
+    compare_failed_logins(&system).await;
     let mut best = f64::INFINITY;
     for round in 0..MEASUREMENTS {
         let (quiet, meanwhile) = flood(&system, round).await;
@@ -131,6 +154,27 @@ async fn main() {
     }
     println!("ratio={best:.2}");
     assert!(best < MOST, "while passwords are guessed, activations take {best:.2} times as long");
+}
+
+/// An unknown name, a wrong password and a disabled user take about the same time. Noise only slows, so the
+/// fastest of each are compared.
+async fn compare_failed_logins(system: &System) {
+    let admin = Door::at(system, 3);
+    let token = admin.token("admin").await;
+    admin.create(&token, "known").await;
+    let disabled = admin.create(&token, "disabled").await;
+    admin.disable(&token, &disabled).await;
+    let guesser = Door::at(system, 99);
+    let mut fastest = [Duration::MAX; 3];
+    for _ in 0..FAILED_LOGINS {
+        for (best, name) in fastest.iter_mut().zip(["unknown", "known", "disabled"]) {
+            let password = if name == "known" { "a wrong guess".to_owned() } else { password_of(name) };
+            *best = guesser.fail(name, &password).await.min(*best);
+        }
+    }
+    println!("failed logins: unknown, wrong, disabled {fastest:.1?}");
+    let [least, most] = [fastest.iter().min(), fastest.iter().max()].map(Option::unwrap);
+    assert!(*most < *least * 2, "the time of a failed login tells who exists: {fastest:?}");
 }
 
 /// Guesses at fresh accounts, one after another, with as much quiet in between. Returns the p99 of

