@@ -31,6 +31,8 @@ use Who::{Admin, Alice, Auditor, Bob, Nobody, OtherShop, Shop as TheShop};
 const EVERYBODY: [Who; 7] = [Alice, Bob, TheShop, OtherShop, Auditor, Admin, Nobody];
 const KNOWN: &[Who] = &[Alice, Bob, TheShop, OtherShop, Auditor, Admin];
 const SHOPS: &[Who] = &[TheShop, OtherShop];
+/// Those without the role `user`.
+const NO_USERS: &[Who] = &[TheShop, OtherShop, Auditor, Admin];
 const NOT_ADMINS: &[Who] = &[Alice, Bob, TheShop, OtherShop, Auditor];
 const NOT_AUDITORS: &[Who] = &[Alice, Bob, TheShop, OtherShop];
 
@@ -113,7 +115,7 @@ fn rows(fixture: &Fixture) -> Vec<Row> {
         Row::new("POST", "/offers/renew", Thing::Subscription)
             .in_member("subscription_id")
             .may(&[Alice], 202)
-            .forbidden(SHOPS),
+            .forbidden(NO_USERS),
         Row::new("GET", "/account/transactions/{id}", Thing::Purchase).may(&[Alice], 200).forbidden(SHOPS),
         Row::new("GET", "/account/transactions/{id}", Thing::Sale).may(&[Alice], 200).forbidden(SHOPS),
         Row::new("GET", "/activation/status/{id}", Thing::Purchase).may(&[Alice], 200),

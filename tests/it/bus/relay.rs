@@ -7,6 +7,7 @@ use async_nats::jetstream;
 use domain::{AccountId, Metadata, Money, Recorded, account};
 use offers::bus::{Bus, History, Options, State};
 use offers::event_log::{AggregateCommand, LogError, Plan, Sink};
+use std::iter;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -162,7 +163,10 @@ async fn a_lost_stream_is_filled_with_the_events_that_it_can_keep() {
 
 /// Waits until stream and mirror end with `last`; when the stream was made, and its first message.
 async fn until_newest(fixture: &Fixture, admin: &jetstream::Context, last: u64) -> (String, u64) {
-    for context in [&fixture.outside, admin] {
+    // A mirror of 2.9 may stay empty when the stream begins late: one more reason why such a server is too old to
+    // be handed to analysts.
+    let mirrors_late_streams = admin.client().is_server_compatible(2, 10, 0);
+    for context in iter::once(&fixture.outside).chain(mirrors_late_streams.then_some(admin)) {
         eventually("the newest event is there", async || {
             let Ok(stream) = context.get_stream("OFFERS_EVENTS").await else { return false };
             stream.cached_info().state.last_sequence == last
