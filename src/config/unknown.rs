@@ -9,6 +9,7 @@ const READ_ELSEWHERE: [&str; 5] = [
     "OFFERS_FUZZ_OWN_ID",
     "OFFERS_OWNER_PASSWORD",
     "OFFERS_TEST_FULL",
+    "OFFERS_TEST_STACK",
     "OFFERS_WRITE_DOCS",
 ];
 
