@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 const PREFIX: &str = "OFFERS_";
 /// What the tests and docker-compose.yml read, and no verb.
-const READ_ELSEWHERE: [&str; 5] = [
+const READ_ELSEWHERE: [&str; 6] = [
     "OFFERS_APP_PASSWORD",
     "OFFERS_FUZZ_OWN_ID",
     "OFFERS_OWNER_PASSWORD",
