@@ -181,7 +181,8 @@ type ValidationPage = Page<Validation>;
 ///
 /// A partner acts for any user, on its own float account; a user for itself alone, on its own balance.
 /// `partner_reference` is the idempotency key if it is there, and the header is then not looked at. Errors
-/// are checked in this order: missing fields, another's user, a reused key, user, offer, amount, balance.
+/// are checked in this order: missing fields, another's user, a reused key, the callback URL, user, offer,
+/// amount, balance.
 #[utoipa::path(post, path = "/partner/activate", security(("Bearer" = ["user"]), ("ApiKey" = [])),
     params(IdempotencyKeyHeader),
     request_body = PartnerActivateRequest,
