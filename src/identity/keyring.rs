@@ -45,7 +45,7 @@ pub enum KeyringError {
         /// Its place in the list, from 1.
         number: usize,
     },
-    /// Under [`DISTINCT_BYTES_MIN`] different bytes.
+    /// Under `DISTINCT_BYTES_MIN` different bytes.
     #[error("secret number {number} consists of fewer than {DISTINCT_BYTES_MIN} different characters")]
     TooPlain {
         /// Its place in the list, from 1.
