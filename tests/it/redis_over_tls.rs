@@ -2,10 +2,9 @@
 
 use crate::outage::processes::{Serving, System};
 use crate::support::eventually::eventually;
-use crate::support::http;
 use crate::support::nats_server::LEASH;
+use crate::support::{free_port, http};
 use serde_json::Value;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -20,7 +19,7 @@ impl Redis {
     fn start() -> Self {
         let dir = std::env::temp_dir().join(format!("offers-it-redis-tls-{}", uuid::Uuid::now_v7()));
         std::fs::create_dir_all(&dir).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let rcgen::CertifiedKey { cert, signing_key } =
             rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
         std::fs::write(dir.join("cert.pem"), cert.pem()).unwrap();

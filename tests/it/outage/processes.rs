@@ -12,7 +12,6 @@ use offers::identity::{Identity, Keyring, PasswordCost, Settings};
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -223,5 +222,5 @@ fn offers(args: &[&str]) -> Command {
 }
 
 fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    format!("127.0.0.1:{}", crate::support::free_port())
 }

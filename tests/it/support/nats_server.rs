@@ -1,6 +1,5 @@
 //! A nats-server of a test's own: one that may be killed, and whose stream may have the real name.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -33,7 +32,7 @@ impl NatsServer {
     pub fn prepare() -> NatsServer {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("offers-it-nats-{}-{number}", std::process::id()));
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = super::free_port();
         NatsServer { port, dir, leash: None }
     }
 
