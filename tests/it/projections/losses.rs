@@ -3,7 +3,7 @@
 use super::hashes::{expected, fields, flush};
 use super::history::{History, checkpoint};
 use super::{Fixture, TTL};
-use crate::support::eventually::DEADLINE;
+use crate::support::eventually::{DEADLINE, eventually};
 use domain::transaction::Status;
 use domain::{TransactionId, UserId};
 use projections::transaction::{self, TransactionHash};
@@ -158,9 +158,7 @@ async fn a_copy_that_a_flush_has_interrupted_writes_nothing_more() {
     sqlx::raw_sql("begin; lock table read.unfinished").execute(&mut owner).await.unwrap();
     let copy = tokio::spawn(async move { projector.checkpoint().await });
     let offer = format!("offer:{}", history.offer);
-    while !redis.exists::<_, bool>(&offer).await.unwrap() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    eventually("the copy has begun", async || redis.exists::<_, bool>(&offer).await.unwrap()).await;
     // Somebody hears of the attempt, from the stream, and Redis forgets it again.
     fixture.tables.apply(history.after(requested)).await.unwrap();
     flush(&mut redis).await;
