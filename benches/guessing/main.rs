@@ -18,18 +18,14 @@ mod processes;
 #[expect(dead_code, reason = "the tests use the rest")]
 mod support;
 
-use futures::StreamExt;
 use processes::{Serving, System};
-use reqwest::{Client, StatusCode};
-use serde_json::{Value, json};
-use std::net::{IpAddr, Ipv4Addr};
+use reqwest::StatusCode;
+use serde_json::json;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
+use support::door::{Door, password_of};
 
 const ACCOUNTS: usize = 20;
-const TRIES_PER_ACCOUNT: usize = 50;
-/// Guesses under way at once.
-const GUESSERS: usize = 16;
 /// Between two activations of the one who measures.
 const PAUSE: Duration = Duration::from_millis(4);
 /// What is quicker than this is quick enough: on so small a figure the machine's other work would decide.
@@ -47,46 +43,7 @@ const QUIET: u8 = 0;
 const GUESSING: u8 = 1;
 const OVER: u8 = 2;
 
-/// One person's door to the service.
-struct Door {
-    client: Client,
-    url: String,
-}
-
 impl Door {
-    /// From the address 127.0.0.`last`.
-    fn at(system: &System, last: u8) -> Self {
-        let address = IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
-        Self {
-            client: offers::tls::http_client().local_address(address).build().unwrap(),
-            url: system.url.clone(),
-        }
-    }
-
-    async fn log_in(&self, username: &str, password: &str) -> (StatusCode, Value) {
-        let body = json!({"username": username, "password": password});
-        let request = self.client.post(format!("{}/api/v1/auth/login/", self.url)).json(&body);
-        let answer = request.send().await.unwrap();
-        (answer.status(), answer.json().await.unwrap())
-    }
-
-    async fn token(&self, username: &str) -> String {
-        let (status, grant) = self.log_in(username, &format!("{username}-demo")).await;
-        assert_eq!(status, StatusCode::OK);
-        grant["access"].as_str().unwrap().to_owned()
-    }
-
-    /// Creates a user and returns its path.
-    async fn create(&self, admin: &str, username: &str) -> String {
-        let body = json!({"username": username, "password": password_of(username),
-            "email": format!("{username}@example.com")});
-        let request = self.client.post(format!("{}/api/v1/admin/users/", self.url)).bearer_auth(admin);
-        let answer = request.json(&body).send().await.unwrap();
-        assert_eq!(answer.status(), StatusCode::CREATED);
-        let user: Value = answer.json().await.unwrap();
-        format!("/api/v1/admin/users/{}/", user["id"].as_str().unwrap())
-    }
-
     async fn disable(&self, admin: &str, path: &str) {
         let request = self.client.patch(format!("{}{path}", self.url)).bearer_auth(admin);
         let answer = request.json(&json!({"is_active": false})).send().await.unwrap();
@@ -101,16 +58,6 @@ impl Door {
         begun.elapsed()
     }
 
-    /// How many of the guesses at `username` were compared with the password.
-    async fn guess(&self, username: &str) -> usize {
-        let tries = futures::stream::iter(0..TRIES_PER_ACCOUNT);
-        let answers = tries.map(|_| self.log_in(username, "a guess that is wrong"));
-        let answers = answers.buffer_unordered(GUESSERS).map(|(status, _)| status.as_u16());
-        let answers: Vec<u16> = answers.collect().await;
-        assert!(answers.iter().all(|status| [401, 429].contains(status)), "{answers:?}");
-        answers.iter().filter(|status| **status == 401).count()
-    }
-
     /// How long one activation took.
     async fn activate(&self, token: &str, offer: &uuid::Uuid) -> Duration {
         let request = self.client.post(format!("{}/api/v1/activation/", self.url)).bearer_auth(token);
@@ -119,10 +66,6 @@ impl Door {
         assert_eq!(answer.status(), StatusCode::ACCEPTED);
         begun.elapsed()
     }
-}
-
-fn password_of(username: &str) -> String {
-    format!("the secret of {username}")
 }
 
 /// The 99th percentile.
@@ -159,12 +102,12 @@ async fn main() {
 /// An unknown name, a wrong password and a disabled user take about the same time. Noise only slows, so the
 /// fastest of each are compared.
 async fn compare_failed_logins(system: &System) {
-    let admin = Door::at(system, 3);
+    let admin = Door::at(&system.url, 3);
     let token = admin.token("admin").await;
     admin.create(&token, "known").await;
     let disabled = admin.create(&token, "disabled").await;
     admin.disable(&token, &disabled).await;
-    let guesser = Door::at(system, 99);
+    let guesser = Door::at(&system.url, 99);
     let mut fastest = [Duration::MAX; 3];
     for _ in 0..FAILED_LOGINS {
         for (best, name) in fastest.iter_mut().zip(["unknown", "known", "disabled"]) {
@@ -181,13 +124,14 @@ async fn compare_failed_logins(system: &System) {
 /// activations in the quiet and meanwhile: measured in turns, so that what else happens on the machine
 /// hits both.
 async fn flood(system: &System, round: u8) -> (Duration, Duration) {
-    let admin = Door::at(system, 3);
+    let admin = Door::at(&system.url, 3);
     let token = admin.token("admin").await;
     let names: Vec<String> = (0..ACCOUNTS).map(|number| format!("owner-{round}-{number}")).collect();
     for name in &names {
         admin.create(&token, name).await;
     }
-    let (guesser, home, phase) = (Door::at(system, 100 + round), Door::at(system, 2), AtomicU8::new(QUIET));
+    let (guesser, home, phase) =
+        (Door::at(&system.url, 100 + round), Door::at(&system.url, 2), AtomicU8::new(QUIET));
     let guesses = async {
         for name in &names {
             phase.store(GUESSING, Ordering::Relaxed);
@@ -199,7 +143,7 @@ async fn flood(system: &System, round: u8) -> (Duration, Duration) {
         }
         phase.store(OVER, Ordering::Relaxed);
     };
-    let buyer = Door::at(system, 4);
+    let buyer = Door::at(&system.url, 4);
     let (token, offer) = (buyer.token("alice").await, system.members.offers[0]);
     let activations = async {
         let mut latencies = [Vec::new(), Vec::new()];

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod documented;
+pub mod door;
 pub mod eventually;
 pub mod nats_server;
 pub mod python;
