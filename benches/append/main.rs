@@ -6,17 +6,17 @@
 //! line is for programs.
 
 #![expect(
-    clippy::allow_attributes,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     clippy::unwrap_used,
     unreachable_pub,
-    reason = "a bench that cannot go on ends; its figures are small; stack.rs is the tests' too"
+    reason = "a bench that cannot go on ends; its figures are small"
 )]
 
 mod contenders;
 mod measure;
 #[path = "../../tests/it/support/stack.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
 mod stack;
 
 use contenders::{Contender, Ours, Stock};
@@ -36,7 +36,7 @@ async fn main() {
     if let Some(at) = arguments.iter().position(|argument| argument == "--child") {
         return measure::child(&arguments[at + 1..]).await;
     }
-    let stack = stack::Stack::durable().await;
+    let stack = stack::Stack::start(true);
     let (_, ours_url) = stack.fresh_database().await;
     let (stock_url, _) = stack.fresh_database().await;
     let ours = Ours::open(&ours_url).await; // its plans are made here, on empty tables

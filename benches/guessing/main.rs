@@ -4,7 +4,6 @@
 //! every round. The last line is for programs.
 
 #![expect(
-    clippy::allow_attributes,
     clippy::disallowed_types,
     clippy::unwrap_used,
     unreachable_pub,

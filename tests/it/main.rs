@@ -1,11 +1,10 @@
 //! Integration tests: one binary, the real servers, one module a topic.
 #![expect(
-    clippy::allow_attributes,
     clippy::unwrap_used,
     clippy::disallowed_methods,
     clippy::disallowed_types,
     unreachable_pub,
-    reason = "a failed unwrap or a poisoned lock is a failed test; nothing outside; stack.rs is a bench's too"
+    reason = "a failed unwrap or a poisoned lock is a failed test; nothing outside"
 )]
 
 mod account;

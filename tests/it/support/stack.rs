@@ -34,7 +34,6 @@ pub struct Stack {
 }
 
 /// What one test has for itself: nobody else writes there.
-#[allow(dead_code, reason = "each test binary and bench uses its share")]
 #[derive(Debug, Clone)]
 pub struct Sandbox {
     /// A migrated database, as its owner.
@@ -51,17 +50,11 @@ pub struct Sandbox {
     pub subjects: String,
 }
 
-#[allow(dead_code, reason = "each test binary and bench uses its share")]
 impl Stack {
     /// Those of `OFFERS_TEST_STACK`, or those of this process, started by the first who asks; nothing that
     /// these hold survives.
     pub async fn get() -> &'static Stack {
         STACK.get_or_init(|| async { Stack::given().unwrap_or_else(|| Stack::start(false)) }).await
-    }
-
-    /// Servers of this process with fsync on, for benches: a process uses either this or `get`.
-    pub async fn durable() -> &'static Stack {
-        STACK.get_or_init(|| async { Stack::start(true) }).await
     }
 
     fn given() -> Option<Stack> {
@@ -72,7 +65,8 @@ impl Stack {
         Some(Stack { urls, _servers: None, template: OnceCell::new() })
     }
 
-    fn start(durable: bool) -> Stack {
+    /// Servers of this process: with fsync if `durable`, which only benches need.
+    pub fn start(durable: bool) -> Stack {
         let dir = std::env::temp_dir().join(format!("offers-it-{}", std::process::id()));
         let (servers, urls) = start_servers(&dir, durable, true).expect("why not is printed above");
         Stack { urls, _servers: Some(servers), template: OnceCell::new() }
