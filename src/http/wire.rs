@@ -131,11 +131,13 @@ fn bare_answer(bytes: &[u8]) -> Option<(usize, StatusCode)> {
     let ours = bytes.strip_suffix(b"\r\n\r\n")?;
     let begins =
         [&b"HTTP/1.1 4"[..], b"HTTP/1.0 4"].into_iter().filter_map(|version| last(ours, version)).max()?;
-    let head = &ours[begins..];
-    if last(head, b"\r\n\r\n").is_some() || last(&head.to_ascii_lowercase(), b"\r\nx-request-id:").is_some() {
-        return None;
-    }
-    Some((begins, StatusCode::from_bytes(head.get(9..12)?).ok()?))
+    let head = ours[begins..].to_ascii_lowercase();
+    // hyper's own has no body; the text of a body that looks like a head has no header of its own: JSON and events
+    // have no carriage return.
+    let is_bare = last(&head, b"\r\ncontent-length: 0").is_some() && last(&head, b"\r\n\r\n").is_none();
+    let is_ours = last(&head, b"\r\nx-request-id:").is_some();
+    let status = StatusCode::from_bytes(head.get(9..12)?).ok()?;
+    (is_bare && !is_ours).then_some((begins, status))
 }
 
 fn last(bytes: &[u8], part: &[u8]) -> Option<usize> {
@@ -183,7 +185,9 @@ mod tests {
         assert_eq!(found(BARE), Some((0, 431)));
         assert_eq!(found(&format!("the end of another answer{BARE}")), Some((25, 431)));
         let ours = "HTTP/1.1 401 Unauthorized\r\nx-request-id: 1\r\ncontent-length: 0\r\n\r\n";
-        for other in ["", "HTTP/1.1 100 Continue\r\n\r\n", ours, "{\"a\": 1}", &format!("{BARE}body")] {
+        let chunk = "1e\r\ndata: \"HTTP/1.1 404 Not Found\"\n\n\r\n0\r\n\r\n"; // the end of a stream of events
+        let others = ["", "HTTP/1.1 100 Continue\r\n\r\n", ours, "{\"a\": 1}", &format!("{BARE}body"), chunk];
+        for other in others {
             assert_eq!(found(other), None, "{other:?}");
         }
     }
