@@ -226,6 +226,14 @@ async fn while_postgresql_cannot_write_the_service_is_not_ready_and_says_why() {
     shown.is(503, "unavailable");
     let why = shown.json()["parts"]["postgresql"].as_str().unwrap().to_owned();
     assert!(why.contains("read-only"), "{why}");
+    let mut watch = PgConnection::connect(&sandbox.database_owner_url).await.unwrap();
+    let mut rolled_back = async || -> i64 {
+        let query = "select xact_rollback from pg_stat_database where datname = current_database()";
+        sqlx::query_scalar(query).fetch_one(&mut watch).await.unwrap()
+    };
+    let before = rolled_back().await;
+    eventually("the writer has tried by itself", async || rolled_back().await > before + 1).await;
+    ready().await.is(503, "unavailable"); // and found that it still cannot
 
     let reset = format!("alter database {name} reset default_transaction_read_only");
     sqlx::query(&reset).execute(&mut owner).await.unwrap();

@@ -27,10 +27,10 @@ const LOOK_UP_PAUSE: Duration = Duration::from_millis(500);
 /// The advisory lock of the log: its holder is the only writer.
 const LOCK: &str = "begin; select pg_advisory_xact_lock(7306066398)";
 
-/// Makes PostgreSQL write a new file, as a full disk does not let it, and takes that back. A role that may not make
-/// temporary tables fails at once and is not held to have failed at writing.
-const PROBE: &str = "do $$ begin create temp table offers_probe as select generate_series(1, 1000); \
-                     exception when insufficient_privilege then null; end $$; rollback";
+/// Makes PostgreSQL write new pages, as a full disk does not let it, and takes that back: into a table that the
+/// service's role may write to and that nobody reads by these positions.
+const PROBE: &str = "insert into parked (id, consumer, position, subject, reason, attempts) \
+                     select gen_random_uuid(), 'the writer', -n, '', '', 0 from generate_series(1, 1000) n; rollback";
 
 /// What keeps a stalled writer from blocking all others, and pins the plans: planned while the tables
 /// were empty, the look-ups would stay sequential scans (20,900 → 2,500 commits a second, measured).
@@ -90,9 +90,12 @@ impl Session {
             && let Some(mut connection) = self.connection.take()
         {
             let probed = within(STEP_TIMEOUT, connection.execute(PROBE)).await;
-            self.verdict.note(&probed);
-            if probed.is_ok() {
-                self.connection = Some(connection);
+            match probed {
+                Ok(_) => {
+                    self.verdict.succeeded();
+                    self.connection = Some(connection);
+                }
+                Err(cause) => self.verdict.failed(&cause),
             }
         }
     }
@@ -124,14 +127,20 @@ impl Session {
         };
         let committed = within(STEP_TIMEOUT, connection.execute("commit")).await;
         let written = judged.written();
-        self.verdict.note(&committed);
         match committed {
             Ok(_) => {
+                if written > 0 {
+                    self.verdict.succeeded(); // a full disk lets a transaction commit that has written nothing
+                }
                 self.connection = Some(connection);
                 batch.answer(judged.answers(), &self.recent);
             }
-            Err(cause) if written == 0 => batch.refuse(&cause),
+            Err(cause) if written == 0 => {
+                self.verdict.failed(&cause);
+                batch.refuse(&cause);
+            }
             Err(cause) => {
+                self.verdict.failed(&cause);
                 tracing::warn!(error = %chain(&cause), "the answer to a COMMIT was lost");
                 drop(connection);
                 let found = self.look_up(&judged).await;

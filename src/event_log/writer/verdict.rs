@@ -10,11 +10,8 @@ use std::sync::Arc;
 pub(in crate::event_log) struct WriterVerdict(Arc<Mutex<Option<String>>>);
 
 impl WriterVerdict {
-    pub(super) fn note<T>(&self, outcome: &Result<T, LogError>) {
-        match outcome {
-            Ok(_) => *self.0.lock() = None,
-            Err(cause) => self.failed(cause),
-        }
+    pub(super) fn succeeded(&self) {
+        *self.0.lock() = None;
     }
 
     pub(super) fn failed(&self, cause: &LogError) {
