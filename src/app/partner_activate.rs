@@ -103,7 +103,9 @@ impl Activations {
             Err(Error::Log(cause)) => return Err(Error::Log(cause)),
             Err(refusal) => refusal,
         };
-        self.callbacks.forget_own_url(reference.as_str()).await;
+        if activation.callback_url.as_ref().is_some_and(|url| url.contains('?')) {
+            self.callbacks.forget_own_url(reference.as_str()).await; // others are not kept
+        }
         match activation.request.previous_event(&self.log).await? {
             Some(event) => Ok(Accepted { transaction_id, reference: reference_in(&event)?, replayed: true }),
             None => Err(refusal),

@@ -75,7 +75,9 @@ impl PurchaseLimits {
         if let Some(rate) = self.begun.rate() {
             purchases.take(rate, now).map_err(|retry_after| Error::TooManyPurchases { retry_after })?;
         }
-        purchases.under_way.push((id, now));
+        if self.unfinished.largest().is_some() {
+            purchases.under_way.push((id, now));
+        }
         Ok(())
     }
 
@@ -83,12 +85,11 @@ impl PurchaseLimits {
     pub(super) fn take_back(&self, user: UserId, id: TransactionId) {
         let Some(purchases) = self.users.get(&user) else { return };
         let mut purchases = purchases.lock();
-        let newest = purchases.under_way.iter().rposition(|(counted, _)| *counted == id);
-        if let (Some(index), rate) = (newest, self.begun.rate()) {
+        if let Some(index) = purchases.under_way.iter().rposition(|(counted, _)| *counted == id) {
             purchases.under_way.remove(index);
-            if let (Some(full_at), Some(rate)) = (purchases.full_at, rate) {
-                purchases.full_at = full_at.checked_sub(interval(rate));
-            }
+        }
+        if let (Some(full_at), Some(rate)) = (purchases.full_at, self.begun.rate()) {
+            purchases.full_at = full_at.checked_sub(interval(rate));
         }
     }
 
