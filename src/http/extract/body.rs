@@ -46,8 +46,9 @@ impl<S: Send + Sync> OptionalFromRequest<S> for Fields {
 
 async fn read(request: Request) -> Result<Vec<u8>, Problem> {
     let (parts, body) = request.into_parts();
-    if body.size_hint().lower() > 0 {
-        judge(&parts.headers, body.size_hint().lower())?; // without reading it: see `unread`
+    let announced = body.size_hint().lower();
+    if announced > 0 {
+        judge(&parts.headers, announced)?; // without reading it: see `unread`
     }
     let bytes = match tokio::time::timeout(BODY_TIMEOUT, bounded(body)).await {
         Ok(read) => read?,
@@ -55,7 +56,7 @@ async fn read(request: Request) -> Result<Vec<u8>, Problem> {
             return Err(Problem::new(Code::RequestTimeout, "The body did not arrive within 10 seconds"));
         }
     };
-    if !bytes.is_empty() {
+    if announced == 0 && !bytes.is_empty() {
         judge(&parts.headers, bytes.len() as u64)?;
     }
     Ok(bytes)

@@ -57,8 +57,13 @@ impl FromRequestParts<Shared> for User {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
-        let caller = Caller::from_request_parts(parts, app).await?;
-        match &caller {
+        Self::of(&Caller::from_request_parts(parts, app).await?)
+    }
+}
+
+impl User {
+    fn of(caller: &Caller) -> Result<Self, Problem> {
+        match caller {
             Caller::User { id, .. } => Ok(Self { id: *id, actor: caller.actor().to_string() }),
             Caller::Partner { .. } => Err(forbidden("Only users have an account here")),
         }
@@ -72,8 +77,9 @@ impl FromRequestParts<Shared> for Buyer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
-        let user = User::from_request_parts(parts, app).await?;
-        check_may_buy(&Caller::from_request_parts(parts, app).await?)?;
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let user = User::of(&caller)?;
+        check_may_buy(&caller)?;
         Ok(Self(user))
     }
 }

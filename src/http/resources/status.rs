@@ -113,10 +113,10 @@ pub(crate) async fn status(
 ) -> Result<Response, Problem> {
     let now = app.statuses.current(id).await?;
     let now = now.filter(|hash| concerns(hash, &caller)).ok_or_else(no_such_transaction)?;
-    let access = app.identity.access(&caller);
     if preferences::wants(EVENT_STREAM, &headers) {
         let mine = waits.begin(caller.id())?;
         let changes = app.statuses.wait_for(id).ok_or_else(too_many_wait)?;
+        let access = app.identity.access(&caller);
         return status_stream::answer(app, id, (changes, mine), access, &headers).await;
     }
     let Some(wait) = preferences::wait(&headers) else {
@@ -126,6 +126,7 @@ pub(crate) async fn status(
     if let Some(Extension(slot)) = slot {
         slot.give_back();
     }
+    let access = app.identity.access(&caller);
     Ok(match held(&app, id, now.clone(), wait, access).await? {
         Some(later) => {
             let applied = [(PREFERENCE_APPLIED, format!("wait={}", wait.as_secs()))];
