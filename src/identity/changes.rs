@@ -50,8 +50,8 @@ struct View {
     polled_at: Option<Instant>,
     ended: Recent<()>,
     roles: Recent<(DateTime<Utc>, Roles)>,
-    /// The poll from which on a key or a partner reads as it is now.
-    keys: Recent<u64>,
+    /// When a key or a partner changed, and the poll from which on it reads as it is now.
+    keys: Recent<(Option<DateTime<Utc>>, u64)>,
 }
 
 /// A point in the order of polls: what was loaded after it began knows all changes up to it.
@@ -100,9 +100,7 @@ impl Changes {
         let horizon = self.read().horizon.clone();
         let rows: Vec<Row> =
             sqlx::query_as(include_str!("read_changes.sql")).bind(horizon).fetch_all(pool).await?;
-        let changed = rows.iter().any(|row| row.kind.is_some());
-        self.write().apply(rows, began);
-        if changed {
+        if self.write().apply(rows, began) {
             self.heard.send_replace(());
         }
         Ok(())
@@ -127,7 +125,7 @@ impl Changes {
     pub(super) fn keys_changed(&self, subject: Uuid) {
         let mut view = self.write();
         let next = view.polls + 1;
-        view.keys.insert(subject, next, Instant::now());
+        view.keys.insert(subject, (None, next), Instant::now());
         drop(view);
         self.heard.send_replace(());
     }
@@ -168,7 +166,7 @@ impl Changes {
     /// Whether none of these keys and partners has changed since `loaded`, as far as this instance has heard.
     pub(super) fn are_unchanged(&self, loaded: Polls, subjects: [Uuid; 2]) -> bool {
         let view = self.read();
-        subjects.iter().all(|id| view.keys.get(id).is_none_or(|changed| *changed <= loaded.0))
+        subjects.iter().all(|id| view.keys.get(id).is_none_or(|(_, changed)| *changed <= loaded.0))
     }
 
     // A panic while the lock is held leaves a view that is only older than it could be.
@@ -182,29 +180,44 @@ impl Changes {
 }
 
 impl View {
-    fn apply(&mut self, rows: Vec<Row>, began: Instant) {
+    /// True if any of the rows was not known yet: rows may be read again and again, as long as an older SQL
+    /// transaction is open.
+    fn apply(&mut self, rows: Vec<Row>, began: Instant) -> bool {
+        let mut news = false;
         self.polls += 1;
         self.polled_at = self.polled_at.max(Some(began));
         for row in rows {
             self.horizon = row.horizon;
             let (Some(at), Some(kind), Some(subject)) = (row.at, row.kind, row.subject) else { continue };
-            match kind.as_str() {
+            news |= match kind.as_str() {
                 "session_ended" => self.ended.insert(subject, (), began),
-                "keys_changed" => self.keys.insert(subject, self.polls, began),
+                "keys_changed" => self.key_changed(subject, at, began),
                 "roles_changed" => match Roles::from_names(row.roles.unwrap_or_default()) {
                     Ok(roles) => self.roles_changed(subject, at, roles),
-                    Err(_) => tracing::error!(user = %subject, "a change names roles that do not exist"),
+                    Err(_) => {
+                        tracing::error!(user = %subject, "a change names roles that do not exist");
+                        false
+                    }
                 },
-                other => tracing::error!(kind = other, "a change of unknown kind"),
+                other => {
+                    tracing::error!(kind = other, "a change of unknown kind");
+                    false
+                }
             }
         }
+        news
+    }
+
+    /// Not only newer ones: PostgreSQL's clock may be set back, and no revocation may be missed.
+    fn key_changed(&mut self, subject: Uuid, at: DateTime<Utc>, began: Instant) -> bool {
+        let is_known = self.keys.get(&subject).is_some_and(|(known, _)| *known == Some(at));
+        !is_known && self.keys.insert(subject, (Some(at), self.polls), began)
     }
 
     /// Rows may be read twice and in any order: the newest wins.
-    fn roles_changed(&mut self, user: Uuid, at: DateTime<Utc>, roles: Roles) {
-        if self.roles.get(&user).is_none_or(|(known_at, _)| *known_at < at) {
-            self.roles.insert(user, (at, roles), Instant::now());
-        }
+    fn roles_changed(&mut self, user: Uuid, at: DateTime<Utc>, roles: Roles) -> bool {
+        self.roles.get(&user).is_none_or(|(known_at, _)| *known_at < at)
+            && self.roles.insert(user, (at, roles), Instant::now())
     }
 }
 
@@ -225,8 +238,10 @@ impl<V: PartialEq> Recent<V> {
         self.entries.get(id).map(|(_, value)| value)
     }
 
-    fn insert(&mut self, id: Uuid, value: V, at: Instant) {
-        if self.get(&id) != Some(&value) {
+    /// True if that is new.
+    fn insert(&mut self, id: Uuid, value: V, at: Instant) -> bool {
+        let is_new = self.get(&id) != Some(&value);
+        if is_new {
             self.entries.insert(id, (at, value));
             self.order.push_back((at, id));
         }
@@ -235,6 +250,7 @@ impl<V: PartialEq> Recent<V> {
         {
             self.forget_oldest();
         }
+        is_new
     }
 
     fn forget_oldest(&mut self) {
@@ -337,6 +353,18 @@ mod tests {
             assert!(!changes.trusts(loaded, KEY, PARTNER), "loaded before the change was known");
             assert!(changes.trusts(changes.now(), KEY, PARTNER), "loaded again");
         }
+    }
+
+    #[test]
+    fn a_change_that_is_read_again_is_no_news() {
+        let changes = changes();
+        assert!(changes.write().apply(vec![row("keys_changed", KEY)], Instant::now()));
+        let loaded = changes.now();
+        assert!(!changes.write().apply(vec![row("keys_changed", KEY)], Instant::now()));
+        assert!(changes.trusts(loaded, KEY, PARTNER), "it is still the same change");
+        let another = Row { at: Some(at(-1)), ..row("keys_changed", KEY) };
+        assert!(changes.write().apply(vec![another], Instant::now()), "also when the clock was set back");
+        assert!(!changes.trusts(loaded, KEY, PARTNER));
     }
 
     #[test]
