@@ -19,6 +19,7 @@ mod consumer;
 mod delivery;
 mod error;
 mod health;
+mod history;
 mod integrity;
 mod mirror;
 mod old_consumers;
@@ -33,7 +34,8 @@ pub use consumer::{Handler, Subscription};
 pub use delivery::{Delivery, UndeliverableMessage, Verdict};
 pub use error::Error;
 pub use health::{Part, State};
-pub use relay::{History, Relay};
+pub use history::History;
+pub use relay::Relay;
 
 use async_nats::Client;
 use async_nats::jetstream::context::{Context, ContextBuilder};

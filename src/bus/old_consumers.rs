@@ -3,7 +3,6 @@
 use super::api::find;
 use super::{Bus, context};
 use crate::backoff::Backoff;
-use async_nats::jetstream::consumer::Info;
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -24,13 +23,10 @@ impl Bus {
     /// False if NATS did not answer.
     async fn delete_consumer(&self, durable: &str) -> bool {
         let (context, stream) = (context(self.0.link.client.clone()), &self.0.options.stream);
-        let info = find::<Info>(&context, format!("CONSUMER.INFO.{stream}.{durable}"), &json!({})).await;
-        if matches!(info, Ok(None)) {
-            return true;
-        }
         let deleted = format!("CONSUMER.DELETE.{stream}.{durable}");
         match find::<serde_json::Value>(&context, deleted, &json!({})).await {
-            Ok(_) => {
+            Ok(None) => true,
+            Ok(Some(_)) => {
                 tracing::info!(durable, "deleted the consumer {durable}, which nothing reads any more");
                 true
             }

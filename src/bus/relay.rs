@@ -8,41 +8,22 @@
 use super::connection::Link;
 use super::error::Error;
 use super::health::{Health, HealthReporter, Part};
+use super::history::History;
 use super::integrity::{Divergence, StreamState, check_range, check_tail};
 use super::mirror::{Mirror, Original};
 use super::pipeline::Pipeline;
 use super::stream::Stream;
-use crate::event_log::{EventLog, LogError, Sink, SinkError};
+use crate::event_log::{Sink, SinkError};
 use async_nats::jetstream::stream::Info;
 use domain::Recorded;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use uuid::Uuid;
 
 /// How often the stream is inspected while all goes well: somebody may have purged or deleted it.
 const INSPECT_EVERY: Duration = Duration::from_secs(3);
 /// How often in a row a stream is recreated before the relay waits.
 const REBUILDS: usize = 3;
-
-/// The part of the log that the relay compares the stream with.
-pub trait History: Send + Sync + 'static {
-    /// The position of the last event; 0 in an empty log.
-    fn head(&self) -> impl Future<Output = Result<i64, LogError>> + Send;
-
-    /// The id of the event at `position`; `None` beyond the head.
-    fn event_id_at(&self, position: i64) -> impl Future<Output = Result<Option<Uuid>, LogError>> + Send;
-}
-
-impl History for EventLog {
-    fn head(&self) -> impl Future<Output = Result<i64, LogError>> + Send {
-        EventLog::head(self)
-    }
-
-    async fn event_id_at(&self, position: i64) -> Result<Option<Uuid>, LogError> {
-        EventLog::event_id_at(self, position).await
-    }
-}
 
 pub struct Relay<H> {
     stream: Stream,
@@ -100,8 +81,7 @@ impl<H: History> Relay<H> {
     }
 
     async fn open(&self) -> Result<Info, Error> {
-        let head = self.history.head().await.map_err(|cause| Error::Log(cause.into()))?;
-        self.stream.open(head).await
+        self.stream.open(&self.history).await
     }
 
     async fn check(&self, info: &Info) -> Result<Result<i64, Divergence>, Error> {

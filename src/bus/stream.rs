@@ -2,6 +2,7 @@
 
 use super::api::{ask, find};
 use super::error::Error;
+use super::history::History;
 use super::integrity::MessageId;
 use super::{DUPLICATE_WINDOW, Options};
 use async_nats::jetstream::Context;
@@ -38,16 +39,16 @@ impl Stream {
 
     /// Creates the stream, or updates its configuration, where necessary. A new stream begins so that the
     /// newest events of a log that ends at `head` fill it.
-    pub(super) async fn open(&self, head: i64) -> Result<Info, Error> {
+    pub(super) async fn open(&self, history: &impl History) -> Result<Info, Error> {
         match self.info().await? {
-            None => self.create(head).await,
+            None => self.create(history).await,
             Some(info) if !can_update(&info.config, &self.config) => {
                 tracing::warn!(
                     stream = self.name(),
                     "recreating the stream: its configuration cannot be changed to ours"
                 );
                 self.delete().await?;
-                self.create(head).await
+                self.create(history).await
             }
             Some(info) if !is_up_to_date(&info.config, &self.config) => {
                 let Config { num_replicas, first_sequence, .. } = info.config; // not ours to change
@@ -62,7 +63,8 @@ impl Stream {
         find(&self.context, format!("STREAM.INFO.{}", self.name()), &json!({})).await
     }
 
-    async fn create(&self, head: i64) -> Result<Info, Error> {
+    async fn create(&self, history: &impl History) -> Result<Info, Error> {
+        let head = history.head().await.map_err(|cause| Error::Log(cause.into()))?;
         // Older servers begin at 1 and drop what does not fit.
         let knows_first = self.context.client().is_server_compatible(2, 10, 0);
         let begin = if knows_first { beginning(head, self.config.max_bytes) } else { 1 };
