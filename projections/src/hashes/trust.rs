@@ -25,6 +25,8 @@ pub(super) struct Trust {
     /// and its hashes would make a status go back.
     newest_served: AtomicI64,
     confirmed: Mutex<Option<Confirmed>>,
+    /// When the log was last asked whether it still has the newest position that was served.
+    newest_asked: Mutex<Option<Instant>>,
 }
 
 #[derive(Clone, Copy)]
@@ -36,7 +38,12 @@ struct Confirmed {
 
 impl Trust {
     pub(super) fn new(history: Arc<dyn History>) -> Self {
-        Self { history, newest_served: AtomicI64::new(0), confirmed: Mutex::new(None) }
+        Self {
+            history,
+            newest_served: AtomicI64::new(0),
+            confirmed: Mutex::new(None),
+            newest_asked: Mutex::new(None),
+        }
     }
 
     /// Whether a hash may be served that was read together with `checkpoint`.
@@ -87,7 +94,15 @@ impl Trust {
     }
 
     /// What was served at a position that the log does not have any more was of a history that is lost.
+    /// Two reads that overtake each other look the same, so the log is not asked each time.
     async fn forget_another_history(&self, newest: i64, position: i64) {
+        {
+            let mut asked = self.newest_asked.lock();
+            if asked.is_some_and(|at| at.elapsed() < CONFIRMED_FOR) {
+                return;
+            }
+            *asked = Some(Instant::now());
+        }
         if let Ok(Ok(None)) = timeout(LOG_TIMEOUT, self.history.event_id_at(newest)).await {
             let _moved_on =
                 self.newest_served.compare_exchange(newest, position, Ordering::Relaxed, Ordering::Relaxed);
