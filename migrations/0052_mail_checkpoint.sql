@@ -19,7 +19,11 @@ select greatest(
          where position > mail_start.position
            and (aggregate_type, event_type) in
                (('Transaction', 'Succeeded'), ('Transaction', 'Failed'), ('UserOffer', 'ExpirySoon'))
-           and not exists (select from sent_mail where sent_mail.event_id = events.event_id)),
+           and not exists (select from sent_mail where sent_mail.event_id = events.event_id)
+           and not exists (
+               select from parked -- a person requeues it
+               where parked.position = events.position
+                 and parked.consumer in ('mail-succeeded', 'mail-failed', 'mail-expiry-soon'))),
         (select max(position) from events),
         0))
 from mail_start;

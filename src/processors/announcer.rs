@@ -52,7 +52,9 @@ impl Announcer {
     }
 
     async fn checkpoints(&self) -> Result<Checkpoints, sqlx::Error> {
-        Ok(Checkpoints { callbacks: self.callbacks.checkpoint().await?, mail: self.mail.checkpoint().await? })
+        let query = "select position, (select position from mail_checkpoint) from callback_checkpoint";
+        let (callbacks, mail) = sqlx::query_as(query).fetch_one(&self.pool).await?;
+        Ok(Checkpoints { callbacks, mail })
     }
 }
 

@@ -136,6 +136,28 @@ impl Parked {
         Ok(rows.iter().map(message).collect::<Result<_, _>>()?)
     }
 
+    /// Up to `limit` requeued messages of `consumers` that are still to be handled; another process may get them too.
+    pub(super) async fn requeued(
+        &self,
+        consumers: &[&str],
+        limit: u32,
+    ) -> Result<Vec<ParkedMessage>, ParkedError> {
+        let query = format!(
+            "select {COLUMNS} from parked where requeued_at is not null and resumed_at is null \
+             and consumer = any($2) order by requeued_at limit $1"
+        );
+        let rows = sqlx::query(&query).bind(i64::from(limit)).bind(consumers).fetch_all(&self.pool).await?;
+        Ok(rows.iter().map(message).collect::<Result<_, _>>()?)
+    }
+
+    /// Marks a requeued message as handled.
+    pub(super) async fn handled(&self, id: Uuid) -> Result<(), ParkedError> {
+        let query = "update parked set resumed_at = now() \
+                     where id = $1 and requeued_at is not null and resumed_at is null";
+        sqlx::query(query).bind(id).execute(&self.pool).await?;
+        Ok(())
+    }
+
     /// Resets a requeued message to waiting.
     pub(super) async fn park_again(&self, id: Uuid, reason: &str) -> Result<(), ParkedError> {
         sqlx::query(

@@ -132,8 +132,7 @@ impl Parts {
     #[must_use]
     pub fn announcer(&self, mail: Option<&Notifications>) -> Announcer {
         let Dependencies { readers, hashes, callbacks, clock, .. } = self.resources.clone();
-        let mail = mail
-            .map_or_else(|| Intake::new(self.pool.clone(), readers.clone(), clock), Notifications::intake);
+        let mail = mail.map_or_else(|| Intake::new(readers.clone(), clock), Notifications::intake);
         Announcer::new(self.pool.clone(), callbacks.enqueuer(readers, hashes), mail)
     }
 

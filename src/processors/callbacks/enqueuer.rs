@@ -65,11 +65,6 @@ pub(in crate::processors) struct NewDelivery {
 }
 
 impl Enqueuer {
-    /// How far the log has been read for callbacks.
-    pub(in crate::processors) async fn checkpoint(&self) -> Result<i64, sqlx::Error> {
-        sqlx::query_scalar("select position from callback_checkpoint").fetch_one(&self.pool).await
-    }
-
     /// The deliveries of the final events in `page`, as soon as the read tables show them.
     pub(in crate::processors) async fn deliveries(
         &self,

@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::event_log::SinkError;
 use domain::{Event, Recorded, TransactionId, user_offer};
 use projections::Readers;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -32,7 +32,6 @@ enum IntakeError {
 /// Adds a notice for every event that leads to mail. Cheap to clone.
 #[derive(Clone)]
 pub struct Intake {
-    pub(super) outbox: Outbox,
     pub(super) readers: Readers,
     pub(super) clock: Clock,
     pub(super) due: Arc<Notify>,
@@ -41,13 +40,8 @@ pub struct Intake {
 impl Intake {
     /// For a process that sends no mail itself.
     #[must_use]
-    pub fn new(pool: PgPool, readers: Readers, clock: Clock) -> Self {
-        Self { outbox: Outbox::new(pool), readers, clock, due: Arc::default() }
-    }
-
-    /// `None`: mail was never switched on.
-    pub(in crate::processors) async fn checkpoint(&self) -> Result<Option<i64>, sqlx::Error> {
-        self.outbox.checkpoint().await
+    pub fn new(readers: Readers, clock: Clock) -> Self {
+        Self { readers, clock, due: Arc::default() }
     }
 
     /// The notices of the events in `page`, as soon as the read tables show them.

@@ -139,7 +139,7 @@ impl Notifications {
     #[must_use]
     pub fn intake(&self) -> Intake {
         let Sources { readers, clock, .. } = self.sources.clone();
-        Intake { outbox: self.outbox.clone(), readers, clock, due: self.due.clone() }
+        Intake { readers, clock, due: self.due.clone() }
     }
 
     #[must_use]

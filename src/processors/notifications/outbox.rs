@@ -83,11 +83,6 @@ impl Outbox {
         Ok(())
     }
 
-    /// The position up to which the log was read for mail.
-    pub(super) async fn checkpoint(&self) -> Result<Option<i64>, sqlx::Error> {
-        sqlx::query_scalar("select position from mail_checkpoint").fetch_optional(&self.pool).await
-    }
-
     /// Moves the checkpoint; false if it was not at `from`.
     pub(super) async fn advance(
         connection: &mut PgConnection,

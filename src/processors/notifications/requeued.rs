@@ -1,4 +1,7 @@
 //! Handles requeued messages: reopens a parked mail, or adds a notice for a message that could not be handled.
+//!
+//! A message counts as handled once it is: nothing else would find the mail if this process died in between. Both
+//! acts may be repeated.
 
 use super::intake::{Intake, OLD_CONSUMERS};
 use super::outbox::Outbox;
@@ -35,7 +38,7 @@ impl RequeuedMails {
         let [succeeded, failed, expiry_soon] = OLD_CONSUMERS;
         let consumers = [PARKED_AS, succeeded, failed, expiry_soon];
         while !stop.is_cancelled() {
-            match self.parked.take_requeued(&consumers, BATCH).await {
+            match self.parked.requeued(&consumers, BATCH).await {
                 Ok(messages) => {
                     for message in messages {
                         self.handle(&message).await;
@@ -51,12 +54,19 @@ impl RequeuedMails {
 
     async fn handle(&self, message: &ParkedMessage) {
         let reason = match self.reopen_or_add(message).await {
-            Ok(None) => return self.due.notify_one(),
-            Ok(Some(reason)) => reason.to_owned(),
-            Err(error) => chain(&*error),
+            Ok(None) => None,
+            Ok(Some(reason)) => Some(reason.to_owned()),
+            Err(error) => Some(chain(&*error)),
         };
-        if let Err(error) = self.parked.park_again(message.id, &reason).await {
-            tracing::error!(error = %chain(&error), parked_id = %message.id, reason, "cannot park {} again", message.id);
+        let noted = match &reason {
+            None => self.parked.handled(message.id).await,
+            Some(reason) => self.parked.park_again(message.id, reason).await,
+        };
+        if reason.is_none() {
+            self.due.notify_one();
+        }
+        if let Err(error) = noted {
+            tracing::error!(error = %chain(&error), parked_id = %message.id, "cannot note what became of {}; retrying", message.id);
         }
     }
 
