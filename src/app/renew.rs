@@ -61,6 +61,8 @@ impl Activations {
             Target::Offer(offer) => self.ending_last(*user_id, offer).await?,
         };
         let found = found.ok_or(Error::SubscriptionNotFound)?;
+        // The end is as this process knows it: of two renewals at the same moment, both may fit alone. The subscription
+        // then ends in the last second that it can.
         let (terms, _) = on_sale(&self.log, found.offer_id, None).await?;
         if !fits(found.expires_at, terms.duration_days) {
             return Err(Error::CannotBeExtended);
@@ -70,7 +72,7 @@ impl Activations {
     }
 
     /// The subscription `id` from its own stream, which is never behind, if it is the user's. Its owner
-    /// and its offer never change, so the cached state is good enough.
+    /// and its offer never change, so the cached state is good enough for them.
     async fn owned(&self, user: UserId, id: SubscriptionId) -> Result<Option<Found>, Error> {
         Ok(match self.log.load::<UserOffer>(id.0).await?.state {
             UserOffer::Subscribed(subscribed) if subscribed.user_id == user => {

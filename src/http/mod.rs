@@ -8,6 +8,7 @@ mod context;
 mod edge_tests;
 mod extract;
 mod headers;
+mod held;
 mod middleware;
 mod openapi;
 mod problem;

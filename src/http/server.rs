@@ -3,6 +3,7 @@
 //! axum's own server has no bound on connections, on a client that sends its header byte by byte, or
 //! on the time a shutdown may take; this one has.
 
+use super::held::{Place, Places};
 use super::middleware::unread;
 use super::wire::Wire;
 use crate::config::{Network, Protection};
@@ -16,9 +17,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use parking_lot::Mutex;
 use socket2::SockRef;
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -43,62 +42,42 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The connections that each address has open.
 #[derive(Clone)]
-pub struct Connections(Arc<Counted>);
-
-struct Counted {
+pub struct Connections {
     most: Option<NonZeroU32>,
-    exempt: Vec<Network>,
-    open: Mutex<HashMap<IpAddr, u32>>,
+    exempt: Arc<[Network]>,
+    open: Places<IpAddr>,
 }
-
-/// One connection; it ends when dropped.
-struct Place(Option<(Arc<Counted>, IpAddr)>);
 
 impl Connections {
     /// Bounded for each address (IPv6: each /64), but for trusted proxies.
     #[must_use]
     pub fn new(protection: &Protection) -> Self {
-        let exempt = protection.trusted_proxies.clone();
-        let most = protection.connections_per_address;
-        Self(Arc::new(Counted { most, exempt, open: Mutex::default() }))
+        let exempt = protection.trusted_proxies.clone().into();
+        Self { most: protection.connections_per_address, exempt, open: Places::default() }
     }
 
     /// For an address that only monitoring reaches.
     #[must_use]
     pub fn unlimited() -> Self {
-        Self(Arc::new(Counted { most: None, exempt: Vec::new(), open: Mutex::default() }))
+        Self { most: None, exempt: Arc::default(), open: Places::default() }
     }
 
-    /// One more connection from `address`; `None` when it has too many.
-    fn enter(&self, address: IpAddr) -> Option<Place> {
+    /// One more connection from `address`, with its place if it is counted.
+    ///
+    /// # Errors
+    /// `TooMany` from this address.
+    fn enter(&self, address: IpAddr) -> Result<Option<Place<IpAddr>>, TooMany> {
         let address = address.to_canonical();
-        let Some(most) = self.0.most else { return Some(Place(None)) };
-        if self.0.exempt.iter().any(|proxies| proxies.contains(address)) {
-            return Some(Place(None));
+        let Some(most) = self.most else { return Ok(None) };
+        if self.exempt.iter().any(|proxies| proxies.contains(address)) {
+            return Ok(None);
         }
-        let mut open = self.0.open.lock();
-        let mine = open.entry(network(address)).or_default();
-        if *mine >= most.get() {
-            tracing::debug!(%address, "a connection is closed: its address has too many");
-            return None;
-        }
-        *mine += 1;
-        Some(Place(Some((self.0.clone(), network(address)))))
+        self.open.take(network(address), most.get()).map(Some).ok_or(TooMany)
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let Some((counted, address)) = self.0.take() else { return };
-        let mut open = counted.open.lock();
-        match open.get_mut(&address) {
-            Some(mine) if *mine > 1 => *mine -= 1,
-            _ => {
-                open.remove(&address);
-            }
-        }
-    }
-}
+/// An address holds as many connections as it may.
+struct TooMany;
 
 /// Serves `router` on `listener` until `stop`, then lets running requests finish (bounded by 10 s).
 pub async fn serve(listener: TcpListener, router: Router, connections: Connections, stop: CancellationToken) {
@@ -108,7 +87,10 @@ pub async fn serve(listener: TcpListener, router: Router, connections: Connectio
     let cut = CancellationToken::new();
     let _cut_on_return = cut.clone().drop_guard();
     while let Some((stream, peer, slot)) = next_connection(&listener, &slots, &stop).await {
-        let Some(place) = connections.enter(peer.ip()) else { continue };
+        let Ok(place) = connections.enter(peer.ip()) else {
+            tracing::debug!(%peer, "a connection is closed: its address has too many");
+            continue;
+        };
         let service = router.clone().map_request(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
             request

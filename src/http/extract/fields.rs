@@ -35,30 +35,15 @@ impl Fields {
         Self { members, strict, asked: Vec::new(), errors: Vec::new() }
     }
 
-    /// Reads what the client sent; members that nobody asks for are ignored where the route is not strict. `reader` gives `None` only
-    /// after it noted an error.
+    /// Reads what the client sent. Members that `reader` does not ask for are errors on a strict route, else ignored.
+    /// `reader` gives `None` only after it noted an error.
     ///
     /// # Errors
     /// `invalid_request` with every field that is wrong.
     pub(crate) fn read<T>(mut self, reader: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, Problem> {
-        if self.strict {
-            return self.read_strictly(reader);
-        }
-        let value = reader(&mut self);
-        self.finish(value)
-    }
-
-    /// The same, and members that nobody asks for are errors.
-    ///
-    /// # Errors
-    /// `invalid_request` with every field that is wrong.
-    pub(crate) fn read_strictly<T>(
-        mut self,
-        reader: impl FnOnce(&mut Self) -> Option<T>,
-    ) -> Result<T, Problem> {
         let value = reader(&mut self);
         for member in &self.members {
-            if !self.asked.contains(&member.name.as_str()) {
+            if self.strict && !self.asked.contains(&member.name.as_str()) {
                 self.errors.push(unknown_name(&member.name, &self.asked));
             }
         }
@@ -171,8 +156,12 @@ mod tests {
     }
 
     fn fields(members: &[(&str, &str)]) -> Fields {
+        on_route(members, false)
+    }
+
+    fn on_route(members: &[(&str, &str)], strict: bool) -> Fields {
         let member = |(name, value): &(&str, &str)| Member { name: (*name).to_owned(), value: raw(value) };
-        Fields::new(members.iter().map(member).collect(), false)
+        Fields::new(members.iter().map(member).collect(), strict)
     }
 
     #[test]
@@ -195,7 +184,7 @@ mod tests {
         assert!(fields(twice).read(|fields| fields.optional("a", &Boolean)).is_err());
         let unknown = &[("a", "true"), ("b", "1")];
         assert_eq!(fields(unknown).read(|fields| fields.required("a", &Boolean)).ok(), Some(true));
-        assert!(fields(unknown).read_strictly(|fields| fields.required("a", &Boolean)).is_err());
+        assert!(on_route(unknown, true).read(|fields| fields.required("a", &Boolean)).is_err());
     }
 
     #[test]
@@ -203,6 +192,6 @@ mod tests {
         let null = &[("a", "null")];
         assert!(fields(null).read(|fields| fields.required("a", &Boolean)).is_err());
         assert_eq!(fields(null).read(|fields| fields.optional("a", &Boolean)).ok(), Some(None));
-        assert!(fields(null).read_strictly(|fields| fields.change("a", &Boolean)).is_err());
+        assert!(fields(null).read(|fields| fields.change("a", &Boolean)).is_err());
     }
 }

@@ -14,9 +14,6 @@ use utoipa::openapi::schema::Schema;
 
 /// What can be read from a body.
 pub(crate) trait Request: Sized {
-    /// Whether members that are not known are errors.
-    const STRICT: bool;
-
     /// Reads the members; `None` when one of them is wrong, which `fields` knows.
     fn read(fields: &mut Fields) -> Option<Self>;
 
@@ -25,7 +22,7 @@ pub(crate) trait Request: Sized {
     /// # Errors
     /// `invalid_request` with every member that is wrong.
     fn of(fields: Fields) -> Result<Self, Problem> {
-        if Self::STRICT { fields.read_strictly(Self::read) } else { fields.read(Self::read) }
+        fields.read(Self::read)
     }
 }
 
@@ -110,8 +107,6 @@ macro_rules! request {
         }
 
         impl $crate::http::extract::request::Request for $name {
-            const STRICT: bool = $strict;
-
             fn read(fields: &mut $crate::http::extract::fields::Fields) -> Option<Self> {
                 $(let $member = fields.$presence(stringify!($member), &$rule);)*
                 Some(Self { $($member: $member?,)* })

@@ -1,12 +1,12 @@
 //! How much is served at once and how long a request may take.
 
+use crate::http::held::{Place, Places};
 use crate::http::problem::Problem;
 use crate::http::problem::code::Code;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -20,17 +20,14 @@ pub(crate) const MAX_IN_FLIGHT: usize = 4096;
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// How many streams and waits one caller holds at once, so that one of them cannot take all that there are.
-pub(crate) const MAX_WAITS_PER_CALLER: usize = 32;
+pub(crate) const MAX_WAITS_PER_CALLER: u32 = 32;
 
 /// The streams and waits that each caller holds.
 #[derive(Clone, Default)]
-pub(crate) struct Waits(Arc<Mutex<HashMap<Uuid, usize>>>);
+pub(crate) struct Waits(Places<Uuid>);
 
 /// One of them; it ends when dropped.
-pub(crate) struct Wait {
-    waits: Waits,
-    caller: Uuid,
-}
+pub(crate) type Wait = Place<Uuid>;
 
 impl Waits {
     /// Counts one more for `caller`, a user or a partner.
@@ -38,26 +35,10 @@ impl Waits {
     /// # Errors
     /// `rate_limited`.
     pub(crate) fn begin(&self, caller: Uuid) -> Result<Wait, Problem> {
-        let mut held = self.0.lock();
-        let mine = held.entry(caller).or_default();
-        if *mine >= MAX_WAITS_PER_CALLER {
+        self.0.take(caller, MAX_WAITS_PER_CALLER).ok_or_else(|| {
             let detail = format!("One caller holds at most {MAX_WAITS_PER_CALLER} streams and waits at once");
-            return Err(Problem::new(Code::RateLimited, detail).after(Duration::from_secs(1)));
-        }
-        *mine += 1;
-        Ok(Wait { waits: self.clone(), caller })
-    }
-}
-
-impl Drop for Wait {
-    fn drop(&mut self) {
-        let mut held = self.waits.0.lock();
-        match held.get_mut(&self.caller) {
-            Some(mine) if *mine > 1 => *mine -= 1,
-            _ => {
-                held.remove(&self.caller);
-            }
-        }
+            Problem::new(Code::RateLimited, detail).after(Duration::from_secs(1))
+        })
     }
 }
 

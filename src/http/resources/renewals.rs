@@ -103,8 +103,6 @@ pub(crate) async fn renew(
 
 /// Exactly one of the two members says what is meant.
 impl Request for Target {
-    const STRICT: bool = false;
-
     fn read(fields: &mut Fields) -> Option<Self> {
         let (offer, subscription) = (fields.has("offer_id"), fields.has("subscription_id"));
         if offer && subscription {
