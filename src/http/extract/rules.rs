@@ -17,7 +17,7 @@ use uuid::Uuid;
 /// Control characters, as the rules know them.
 const CONTROL: &str = r"\u0000-\u001f\u007f-\u009f";
 /// The same without newline and tab.
-const CONTROL_IN_PROSE: &str = r"\u0000-\u0008\u000b-\u000c\u000e-\u001f\u007f-\u009f";
+const CONTROL_IN_PROSE: &str = r"\u0000-\u0008\u000b-\u001f\u007f-\u009f";
 
 /// What a member may be.
 pub(crate) trait Rule {
@@ -144,7 +144,7 @@ impl Rule for Line {
     }
 
     fn schema(&self) -> Value {
-        text(&self.0, "line", &visible(&self.0, CONTROL))
+        text(&self.0, "line", &pattern(&self.0, &format!(r"[^{CONTROL}\u2028\u2029]")))
     }
 }
 
@@ -190,7 +190,7 @@ impl Rule for Prose {
     }
 
     fn schema(&self) -> Value {
-        text(&self.0, "prose", &visible(&self.0, CONTROL_IN_PROSE))
+        text(&self.0, "prose", &pattern(&self.0, &format!(r"(?:\r\n|[^{CONTROL_IN_PROSE}])")))
     }
 }
 
@@ -235,11 +235,46 @@ fn text(length: &RangeInclusive<usize>, format: &str, pattern: &str) -> Value {
     schema
 }
 
-/// Of a text that may not be empty, something must be visible.
-fn visible(length: &RangeInclusive<usize>, control: &str) -> String {
-    if *length.start() > 0 {
-        format!(r"^[^{control}]*[^\s{CONTROL}][^{control}]*$")
-    } else {
-        format!("^[^{control}]*$")
+/// The pattern of a text of which `one` is one character. Of a text that may not be empty, something must be visible.
+fn pattern(length: &RangeInclusive<usize>, one: &str) -> String {
+    if *length.start() == 0 {
+        return format!("^{one}*$");
+    }
+    let range = |&(first, last): &(char, char)| format!(r"\u{:04x}-\u{:04x}", first as u32, last as u32);
+    let invisible: String = values::INVISIBLE.iter().map(range).collect();
+    format!(r"^{one}*[^{CONTROL}{invisible}]{one}*$")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A client that follows the document is not refused, and what the document excludes is not taken.
+    fn agree(rule: &impl Rule, value: &Value) -> Result<(), TestCaseError> {
+        let schema = jsonschema::validator_for(&rule.schema()).expect("a schema");
+        let raw = serde_json::value::to_raw_value(value).expect("JSON");
+        prop_assert_eq!(schema.is_valid(value), rule.parse(&raw).is_ok(), "{}", value);
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn the_schema_of_a_text_takes_exactly_what_the_rule_takes(
+            text in "[a\\- \t\r\n\u{0}\u{1f}\u{7f}\u{85}\u{a0}\u{ad}\u{200b}\u{2028}\u{2029}\u{3164}\u{feff}\u{e9}\u{1d11e}]{0,6}"
+        ) {
+            let value = json!(text);
+            agree(&Line(0..=4), &value)?;
+            agree(&Line(1..=4), &value)?;
+            agree(&Prose(0..=4), &value)?;
+            agree(&Prose(1..=4), &value)?;
+            agree(&Secret(0..=4), &value)?;
+            agree(&Identifier, &value)?;
+        }
+
+        #[test]
+        fn the_schema_of_a_number_takes_exactly_what_the_rule_takes(number in -2_i64..100) {
+            agree(&Integer(1..=90), &json!(number))?;
+        }
     }
 }
