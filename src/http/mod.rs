@@ -25,7 +25,7 @@ use crate::app::App;
 use crate::config::Protection;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::{Extension, Router};
-use middleware::{head, limits, observe, rate_limit, request_span, security};
+use middleware::{head, limits, observe, rate_limit, refusals, request_span, security};
 use resources::{account, activation, admin, audit, auth, health, offers, partner, renewals, status};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -53,6 +53,7 @@ pub fn router(app: Arc<App>, protection: &Protection, with_metrics: bool) -> Rou
         .layer(Extension(limits::Waits::default()))
         .layer(from_fn_with_state(limits::REQUEST_TIMEOUT, limits::time_out))
         .layer(from_fn_with_state(slots, limits::shed))
+        .layer(from_fn_with_state(app.clone(), refusals::record))
         .layer(from_fn_with_state(limiter, rate_limit::enforce));
     let routes = gated.merge(live().split_for_parts().0).layer(from_fn(observe::measure));
     let mut routes = with_common_layers(routes.with_state(app));

@@ -1,10 +1,10 @@
-//! The background task of identity: hears of changes, forgets what no longer matters.
+//! The background task of identity: hears of changes, writes the audit log, forgets what no longer matters.
 //!
 //! It takes no input and re-reads the state each time, so it may run on every instance, be restarted
 //! at will, and miss a beat.
 
 use super::error::Error;
-use super::{Identity, changes, sessions, throttle};
+use super::{Identity, audit, audit_queue, changes, sessions, throttle};
 use crate::telemetry::chain;
 use chrono::{DateTime, Utc};
 use std::time::Duration;
@@ -15,12 +15,13 @@ use tokio_util::sync::CancellationToken;
 const PURGE_EVERY: Duration = Duration::from_secs(60);
 
 impl Identity {
-    /// Polls and purges until `stop`. Every process that verifies tokens or keys must run it; without
+    /// Polls, writes and purges until `stop`. Every process that verifies tokens or keys must run it; without
     /// it each partner key is read from the database on every request, and ended sessions are only
     /// noticed where they were ended.
     pub async fn run(&self, clock: impl Fn() -> DateTime<Utc>, stop: CancellationToken) {
-        // Two loops, so that a slow purge never makes a poll late.
-        let beats = async { tokio::join!(self.keep_hearing(), self.keep_purging(clock)) };
+        // Loops of their own, so that a slow purge never makes a poll late.
+        let beats =
+            async { tokio::join!(self.keep_hearing(), self.keep_writing_audit(), self.keep_purging(clock)) };
         tokio::select! {
             () = stop.cancelled() => {}
             _ = beats => {}
@@ -33,11 +34,12 @@ impl Identity {
         self.changes.poll(&self.pool).await
     }
 
-    /// Deletes failures, changes and sessions that no longer matter: the other beat of [`Self::run`].
+    /// Deletes failures, changes, sessions and rows of the audit log that no longer matter: another beat.
     pub async fn purge(&self, now: DateTime<Utc>) -> Result<(), Error> {
         throttle::purge(&self.pool, now).await?;
         changes::purge(&self.pool, self.keep_changes).await?;
         sessions::purge(&self.pool, now).await?;
+        audit::purge(&self.pool, now).await?;
         Ok(())
     }
 
@@ -48,6 +50,17 @@ impl Identity {
         loop {
             ticks.tick().await;
             was_heard = self.poll_or_warn(was_heard).await;
+        }
+    }
+
+    async fn keep_writing_audit(&self) {
+        let mut ticks = interval(audit_queue::WRITE_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = self.write_audit().await {
+                tracing::warn!(error = %chain(&error), "cannot write the audit log; retrying");
+            }
         }
     }
 

@@ -30,7 +30,8 @@
 
 mod access;
 mod access_token;
-mod audit;
+pub mod audit;
+mod audit_queue;
 mod background;
 mod callback_url;
 mod caller;
@@ -52,6 +53,7 @@ mod users;
 mod webhook_secrets;
 
 pub use access::Access;
+pub use audit_queue::Refusal;
 pub use callback_url::{CallbackUrl, InvalidCallbackUrl};
 pub use caller::{Actor, Caller, KeyId, Role, Roles, SessionId};
 pub use error::{Error, FieldError};
@@ -68,6 +70,7 @@ pub use webhook_secrets::SECRET_OVERLAP;
 
 use crate::postgres::connect_options;
 use access_token::AccessTokens;
+use audit_queue::AuditQueue;
 use changes::Changes;
 use chrono::{DateTime, Utc};
 use partner_keys::KeyCache;
@@ -147,6 +150,7 @@ pub struct Identity {
     changes: Changes,
     keep_changes: Duration,
     key_cache: KeyCache,
+    audit_queue: AuditQueue,
 }
 
 impl Identity {
@@ -168,6 +172,7 @@ impl Identity {
             changes: Changes::new(keep_changes),
             keep_changes,
             key_cache: KeyCache::new(),
+            audit_queue: AuditQueue::default(),
         })
     }
 

@@ -25,6 +25,7 @@ const PURGE_MAX_ROWS: i64 = 10_000;
 #[derive(Debug, Clone)]
 pub struct Grant {
     pub user: UserId,
+    pub session: SessionId,
     pub access: SecretString,
     /// The refresh token; the one it replaces works no more.
     pub refresh: SecretString,
@@ -89,26 +90,42 @@ impl Identity {
         address: IpAddr,
         now: DateTime<Utc>,
     ) -> Result<Grant, Error> {
+        let mut user = None;
+        let result = self.check_login(username, password, address, &mut user, now).await;
+        self.note_login(&result, username, user, address, now);
+        result
+    }
+
+    /// Sets `user` once it is known who has this name.
+    async fn check_login(
+        &self,
+        username: &str,
+        password: &SecretString,
+        address: IpAddr,
+        user: &mut Option<UserId>,
+        now: DateTime<Utc>,
+    ) -> Result<Grant, Error> {
         let guess = Guess::new(username, address);
         self.throttle.check_remembered(guess, now)?;
         let turn = self.hasher.turn().await?;
         self.throttle.check(&self.pool, guess, now).await?;
         let found = credentials(&self.pool, username).await?;
+        *user = found.as_ref().map(|found| UserId(found.id));
         let stored = found.as_ref().map(|user| user.password_hash.as_str());
         let matches = turn.verify(password, stored).await?;
-        let Some(user) = found.filter(|user| matches && user.is_active) else {
+        let Some(found) = found.filter(|found| matches && found.is_active) else {
             self.throttle.failed(&self.pool, guess, now).await?;
             return Err(Error::InvalidCredentials);
         };
-        let hash = if self.hasher.is_outdated(&user.password_hash) {
+        let hash = if self.hasher.is_outdated(&found.password_hash) {
             let hash = turn.hash(password).await?;
-            users::replace_hash(&self.pool, user.id, &user.password_hash, &hash).await?;
+            users::replace_hash(&self.pool, found.id, &found.password_hash, &hash).await?;
             hash
         } else {
-            user.password_hash
+            found.password_hash
         };
         drop(turn);
-        self.open_session(UserId(user.id), &hash, now).await
+        self.open_session(UserId(found.id), &hash, now).await
     }
 
     /// Exchanges a refresh token for its successor and a new access token.
@@ -175,7 +192,7 @@ impl Identity {
         self.changes.sessions_ended(&surplus);
         let access = self.access_tokens.issue(user, &Roles::from_names(roles)?, session, now);
         let refresh = refresh_token::token(key, session, 0, &seed);
-        Ok(Grant { user, access, refresh, expires_in: self.access_tokens.lifetime() })
+        Ok(Grant { user, session, access, refresh, expires_in: self.access_tokens.lifetime() })
     }
 
     async fn genuine_session(&self, presented: &Presented) -> Result<(Session, Seed), Error> {
@@ -225,6 +242,7 @@ impl Identity {
         let user = UserId(session.user_id);
         Ok(Grant {
             user,
+            session: presented.session,
             access: self.access_tokens.issue(user, &session.roles, presented.session, now),
             refresh: refresh_token::token(key, presented.session, presented.generation + 1, seed),
             expires_in: self.access_tokens.lifetime(),

@@ -1,8 +1,11 @@
 //! Messages that cannot be handled. They wait for an operator.
 
 use super::Unhandled;
+use crate::identity::Actor;
+use crate::identity::audit::{self, Entry};
 use chrono::{DateTime, Utc};
 use domain::{CreationKey, Slice, Timestamp};
+use serde_json::json;
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
 use uuid::Uuid;
@@ -109,15 +112,27 @@ impl Parked {
         Ok(row.as_ref().map(message).transpose()?)
     }
 
-    /// Marks the waiting message `id` as requeued by `by` (`user:<id>`) and returns it; its processor polls
-    /// for such messages. `None` if no such message waits.
-    pub async fn requeue(&self, id: Uuid, by: &str) -> Result<Option<ParkedMessage>, ParkedError> {
+    /// Marks the waiting message `id` as requeued by `by`, with a row in the audit log, and returns it; its processor
+    /// polls for such messages. `None` if no such message waits.
+    pub async fn requeue(
+        &self,
+        id: Uuid,
+        by: &Actor,
+        now: DateTime<Utc>,
+    ) -> Result<Option<ParkedMessage>, ParkedError> {
+        let mut transaction = self.pool.begin().await?;
         let query = format!(
             "update parked set requeued_at = now(), requeued_by = $2, resumed_at = null \
              where id = $1 and requeued_at is null returning {COLUMNS}"
         );
-        let row = sqlx::query(&query).bind(id).bind(by).fetch_optional(&self.pool).await?;
-        Ok(row.as_ref().map(message).transpose()?)
+        let row = sqlx::query(&query).bind(id).bind(by.as_str()).fetch_optional(&mut *transaction).await?;
+        let Some(row) = row else { return Ok(None) };
+        let message = message(&row)?;
+        let details = json!({"consumer": message.consumer, "position": message.position});
+        let entry = Entry { actor: by, action: "message.requeued", subject: format!("parked:{id}"), details };
+        audit::record(&mut transaction, entry, now).await?;
+        transaction.commit().await?;
+        Ok(Some(message))
     }
 
     /// Takes up to `limit` requeued messages of `consumers`; no other process gets them.

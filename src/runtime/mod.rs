@@ -254,6 +254,7 @@ impl Service {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.app.identity.finish_audit().await;
         self.end.cancel();
     }
 }

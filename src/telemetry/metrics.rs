@@ -89,6 +89,11 @@ pub const METRICS: &[Described] = &[
         &[("outcome", These(&["succeeded", "refused", "throttled", "failed"]))],
         "Logins; throttled ones hash no password",
     ),
+    counter(
+        "offers_audit_rows_lost_total",
+        &[],
+        "Logins and refusals that are not in the audit log, because too many waited to be written",
+    ),
     // --- the log
     counter(
         "offers_commands_total",

@@ -3,6 +3,7 @@
 mod isolation;
 mod logins;
 mod partners;
+mod security;
 mod sessions;
 mod users;
 

@@ -301,10 +301,10 @@ async fn a_refused_mail_is_parked_at_once_and_sent_when_a_person_says_so() {
     }
     assert_eq!((letter.consumer.as_str(), letter.subject.as_str()), ("mail", "mail.succeeded"));
 
-    parked.requeue(letter.id, "user:root").await.unwrap().unwrap();
+    parked.requeue(letter.id, &Actor::system("test"), base.clock.now().utc()).await.unwrap().unwrap();
     eventually("it is parked again", async || parked.waiting(None, 10).await.unwrap().items.len() == 1).await;
     server.set(Mood::Takes);
-    parked.requeue(letter.id, "user:root").await.unwrap().unwrap();
+    parked.requeue(letter.id, &Actor::system("test"), base.clock.now().utc()).await.unwrap().unwrap();
     eventually("it is sent", async || fixture.states().await == [("sent".to_owned(), 1)].into()).await;
     assert_eq!(events_of(&server.received()), fixture.mailed_events().await);
 }
@@ -332,7 +332,7 @@ async fn a_message_that_could_not_be_noted_is_noted_when_a_person_says_so() {
         parked.keep("mail-succeeded", &unhandled).await.unwrap();
     }
     for letter in parked.waiting(None, 10).await.unwrap().items {
-        parked.requeue(letter.id, "user:root").await.unwrap().unwrap();
+        parked.requeue(letter.id, &Actor::system("test"), base.clock.now().utc()).await.unwrap().unwrap();
     }
     eventually("it is sent", async || fixture.states().await == [("sent".to_owned(), 1)].into()).await;
     eventually("the other one waits again", async || {

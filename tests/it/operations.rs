@@ -2,6 +2,7 @@
 
 use crate::support::eventually::eventually;
 use crate::support::service::{Person, Service, Setting, Shop, send};
+use crate::support::stack::{Sandbox, Stack};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{OfferId, TransactionId};
 use offers::clock::Clock;
@@ -10,6 +11,7 @@ use offers::processors::{ActivationProcessor, RequeuedActivations, Unhandled};
 use offers::simulator;
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -81,7 +83,8 @@ async fn an_operator_finds_purchases_and_what_was_tried() {
 
 #[tokio::test]
 async fn an_operator_sees_callbacks_and_sends_them_again() {
-    let service = Service::start().await;
+    let sandbox = Stack::get().await.sandbox().await;
+    let service = Service::start_in(&sandbox, Setting::default()).await;
     let (root, alice) = (service.admin().await, service.person("alice", &["user"]).await);
     for name in ["One", "Two", "Three"] {
         let shop = service.shop_at(name, 0, Some("https://shop.example/hook")).await;
@@ -94,15 +97,30 @@ async fn an_operator_sees_callbacks_and_sends_them_again() {
     assert_eq!(service.get(&root, &path).await.json(), all[0]);
     assert_eq!(service.walk(&root, "/admin/callbacks/?status=parked").await.len(), 0);
     service.get(&root, "/admin/callbacks/?status=PARKED").await.is(400, "invalid_request");
-    let resent = send(service.request(&root, Method::POST, &format!("{path}resend/"))).await;
+    let resent = service.post(&root, &format!("{path}resend/"), &json!({"reason": "they asked"})).await;
     assert_eq!(resent.status, 202, "{}", resent.text);
     assert_eq!(resent.headers["location"].to_str().unwrap(), format!("/api/v1{path}"));
     let unknown = format!("/admin/callbacks/{}/resend/", Uuid::now_v7());
     service.post(&root, &unknown, &json!({})).await.is(404, "callback_not_found");
     service.post(&root, &format!("{path}resend/"), &json!({"url": "x"})).await.is(400, "invalid_request");
+    let subject = format!("callback:{}", all[0]["id"].as_str().unwrap());
+    assert_eq!(
+        acts(&sandbox, &subject).await,
+        [(format!("user:{}", root.id), "callback.resent".to_owned(), Some("they asked".to_owned()))]
+    );
     for path in [path.as_str(), "/admin/callbacks/"] {
         service.get(&alice, path).await.is(403, "forbidden");
     }
+}
+
+/// What the audit log has of `subject`: who, what, why.
+async fn acts(sandbox: &Sandbox, subject: &str) -> Vec<(String, String, Option<String>)> {
+    let mut database = PgConnection::connect(&sandbox.database_url).await.unwrap();
+    sqlx::query_as("select actor, action, reason from audit_log where subject = $1 order by at, id")
+        .bind(subject)
+        .fetch_all(&mut database)
+        .await
+        .unwrap()
 }
 
 /// Parks a message about the event at `position`, as a processor does.
@@ -121,7 +139,8 @@ async fn park(service: &Service, position: i64) -> Uuid {
 
 #[tokio::test]
 async fn a_requeued_message_drives_its_purchase_again() {
-    let service = Service::start().await;
+    let sandbox = Stack::get().await.sandbox().await;
+    let service = Service::start_in(&sandbox, Setting::default()).await;
     let (root, alice) = (service.admin().await, service.rich("alice").await);
     let tv = service.offer("TV", 1000).await;
     let bought = buy(&service, &alice, tv).await;
@@ -159,6 +178,10 @@ async fn a_requeued_message_drives_its_purchase_again() {
     assert_eq!(
         service.post(&root, &requeue(offers_event), &json!({"reason": "once more"})).await.status,
         202
+    );
+    assert_eq!(
+        acts(&sandbox, &format!("parked:{offers_event}")).await,
+        [(format!("user:{}", root.id), "message.requeued".to_owned(), Some("once more".to_owned()))]
     );
     let again = "the log has no transaction at this position";
     let waits = async || {

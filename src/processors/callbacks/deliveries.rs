@@ -2,9 +2,12 @@
 
 use super::body;
 use super::{Callbacks, Error};
+use crate::identity::Actor;
+use crate::identity::audit::{self, Entry};
 use chrono::{DateTime, Utc};
 use domain::{PartnerId, Slice, Timestamp, TransactionId};
 use serde::Serialize;
+use serde_json::json;
 use sqlx::postgres::PgRow;
 use sqlx::{QueryBuilder, Row};
 use strum::{EnumString, IntoStaticStr, VariantNames};
@@ -82,24 +85,33 @@ impl Callbacks {
     }
 
     /// Sends the delivery `id` again, whatever its status, with all its attempts: the same bytes under the same
-    /// `webhook-id`, to the partner's current URL. A delivery that is being sent at this moment stays as it is.
+    /// `webhook-id`, to the partner's current URL; `by` and the reason are recorded in the audit log. A delivery that is
+    /// being sent at this moment stays as it is.
     ///
     /// # Errors
     /// `DeliveryNotFound`.
-    pub async fn resend(&self, id: Uuid) -> Result<(), Error> {
+    pub async fn resend(&self, id: Uuid, by: &Actor) -> Result<(), Error> {
         let now = self.clock.now().utc();
-        let known: Option<bool> = sqlx::query_scalar(
-            "with resent as (
-                 update callback_deliveries set status = 'pending', attempts = 0, next_attempt_at = $2
-                 where id = $1 and (claimed_until is null or claimed_until <= $2)
-             )
-             select true from callback_deliveries where id = $1",
+        let mut transaction = self.pool.begin().await?;
+        let query = format!("select {COLUMNS} from callback_deliveries where id = $1 for update");
+        let row = sqlx::query(&query).bind(id).fetch_optional(&mut *transaction).await?;
+        let before = delivery(&row.ok_or(Error::DeliveryNotFound)?)?;
+        let resent = sqlx::query(
+            "update callback_deliveries set status = 'pending', attempts = 0, next_attempt_at = $2
+             where id = $1 and (claimed_until is null or claimed_until <= $2)",
+        );
+        if resent.bind(id).bind(now).execute(&mut *transaction).await?.rows_affected() == 0 {
+            return Ok(());
+        }
+        let details = json!({"partner_id": before.partner_id, "status": before.status});
+        let subject = format!("callback:{id}");
+        audit::record(
+            &mut transaction,
+            Entry { actor: by, action: "callback.resent", subject, details },
+            now,
         )
-        .bind(id)
-        .bind(now)
-        .fetch_optional(&self.pool)
         .await?;
-        known.ok_or(Error::DeliveryNotFound)?;
+        transaction.commit().await?;
         self.due.notify_one();
         Ok(())
     }

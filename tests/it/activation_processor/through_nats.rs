@@ -10,6 +10,7 @@ use futures::future::join_all;
 use offers::app::Dependencies;
 use offers::bus::{Bus, Options};
 use offers::event_log::follow;
+use offers::identity::Actor;
 use offers::processors::{Parked, Sweeper, consume_activations};
 use offers::simulator::Behaviour;
 use serde_json::json;
@@ -141,9 +142,13 @@ async fn messages_that_cannot_be_handled_are_parked_and_can_be_sent_back() {
     let newest = &waiting[0];
     let rest = running.parked.waiting(Some((newest.parked_at, newest.id)), 10).await.unwrap().items;
     assert_eq!(rest, waiting[1..]);
-    let sent_back = running.parked.requeue(newest.id, "user:test").await.unwrap().unwrap();
+    let requeue = async || {
+        let now = running.fixture.clock.now().utc();
+        running.parked.requeue(newest.id, &Actor::system("test"), now).await.unwrap()
+    };
+    let sent_back = requeue().await.unwrap();
     assert_eq!((sent_back.id, sent_back.consumer.as_str()), (newest.id, "activation"));
-    assert_eq!(running.parked.requeue(newest.id, "user:test").await.unwrap(), None, "only once");
+    assert_eq!(requeue().await, None, "only once");
     assert_eq!(running.parked.waiting(None, 10).await.unwrap().items.len(), 1);
 }
 

@@ -101,10 +101,13 @@ async fn what_was_delivered_can_be_sent_again_to_where_the_partner_is_now() {
     let now = fixture.clock.now().utc();
     fixture.identity.update_partner(partner.id, &moved, &Actor::system("test"), now).await.unwrap();
 
-    fixture.callbacks.resend(fixture.delivery().await.id).await.unwrap();
+    fixture.callbacks.resend(fixture.delivery().await.id, &Actor::system("test")).await.unwrap();
     assert_eq!(fixture.drain(&mut sender).await, 1);
     let (first, again) = (&old.requests()[0], &new.requests()[0]);
     assert_eq!((first.id(), &first.body), (again.id(), &again.body));
     assert_eq!(fixture.delivery().await.url, new.url);
-    assert!(matches!(fixture.callbacks.resend(Uuid::now_v7()).await, Err(Error::DeliveryNotFound)));
+    assert!(matches!(
+        fixture.callbacks.resend(Uuid::now_v7(), &Actor::system("test")).await,
+        Err(Error::DeliveryNotFound)
+    ));
 }

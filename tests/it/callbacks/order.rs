@@ -3,6 +3,7 @@
 use super::Fixture;
 use super::receiver::{Receiver, Reply};
 use chrono::TimeDelta;
+use offers::identity::Actor;
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use uuid::Uuid;
@@ -62,7 +63,7 @@ async fn what_is_resent_does_not_overtake() {
     let mut sender = fixture.sender();
     assert_eq!(fixture.drain(&mut sender).await, 1, "the second waits for the first");
     let second = fixture.deliveries().await.remove(0);
-    fixture.callbacks.resend(second.id).await.unwrap();
+    fixture.callbacks.resend(second.id, &Actor::system("test")).await.unwrap();
     assert_eq!(fixture.drain(&mut sender).await, 0, "asking for it does not change that");
     for _ in 0..6 {
         fixture.clock.advance(TimeDelta::hours(12));

@@ -48,7 +48,7 @@ async fn a_failing_receiver_is_tried_by_the_schedule_then_parked_and_resent_by_a
     assert_eq!(parked[0].next_attempt_at, None);
 
     status.store(200, Ordering::SeqCst);
-    fixture.callbacks.resend(parked[0].id).await.unwrap();
+    fixture.callbacks.resend(parked[0].id, &Actor::system("test")).await.unwrap();
     assert_eq!(fixture.drain(&mut sender).await, 1);
     assert_eq!(fixture.delivery().await.status, Status::Delivered);
     let requests = receiver.requests();
@@ -90,7 +90,7 @@ async fn a_410_disables_the_endpoint_until_a_url_is_registered_again() {
     let now = fixture.clock.now().utc();
     fixture.identity.update_partner(partner.id, &change, &Actor::system("test"), now).await.unwrap();
     for delivery in disabled {
-        fixture.callbacks.resend(delivery.id).await.unwrap();
+        fixture.callbacks.resend(delivery.id, &Actor::system("test")).await.unwrap();
     }
     fixture.drain(&mut sender).await;
     assert_eq!(other.count(), 11);

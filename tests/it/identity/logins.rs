@@ -86,10 +86,10 @@ async fn unknown_wrong_and_disabled_take_equal_work() {
 
 /// The statements that this thread sent to PostgreSQL.
 #[derive(Clone, Default)]
-struct Statements(Arc<Mutex<Vec<String>>>);
+pub(super) struct Statements(Arc<Mutex<Vec<String>>>);
 
 impl Statements {
-    fn take(&self) -> Vec<String> {
+    pub(super) fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 }

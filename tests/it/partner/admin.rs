@@ -193,13 +193,12 @@ async fn every_change_names_who_and_why() {
     delete(&service, &root, &format!("{key}?reason=stolen%20till")).await;
     service.post(&root, &format!("{path}webhook-secret/"), &json!({"reason": "yearly"})).await;
     let mut database = PgConnection::connect(&sandbox.database_url).await.unwrap();
-    let rows: Vec<(String, String, Option<String>)> = sqlx::query_as(
-        "select actor, action, details ->> 'reason' from audit_log where subject = $1 order by at, id",
-    )
-    .bind(format!("partner:{}", text(&made, "id")))
-    .fetch_all(&mut database)
-    .await
-    .unwrap();
+    let rows: Vec<(String, String, Option<String>)> =
+        sqlx::query_as("select actor, action, reason from audit_log where subject = $1 order by at, id")
+            .bind(format!("partner:{}", text(&made, "id")))
+            .fetch_all(&mut database)
+            .await
+            .unwrap();
     let actor = format!("user:{}", root.id);
     assert!(rows.iter().all(|row| row.0 == actor), "{rows:?}");
     let told: Vec<_> = rows.iter().map(|row| (row.1.as_str(), row.2.as_deref().unwrap_or("none"))).collect();

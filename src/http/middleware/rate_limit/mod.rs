@@ -69,9 +69,6 @@ impl RateLimiter {
         let Some(credentials) = credentials(request.headers()) else {
             return Some(self.addresses.as_ref()?.take(address, now));
         };
-        if self.users.is_none() && self.partners.is_none() && self.addresses.is_none() {
-            return None;
-        }
         if needs_a_query(credentials)
             && let Some(quota) = self.addresses.as_ref().and_then(|budgets| budgets.exhausted(address, now))
         {

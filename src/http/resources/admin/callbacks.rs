@@ -116,9 +116,9 @@ pub(crate) async fn resend(
     fields: Option<Fields>,
 ) -> Result<impl IntoResponse, Problem> {
     let reason = only_reason(fields)?;
-    app.callbacks.resend(id).await?;
-    let by = admin.actor();
-    tracing::info!(delivery_id = %id, actor = %by, reason, "callback {id} is sent again by {by}");
+    let by = admin.actor().because(reason);
+    app.callbacks.resend(id, &by).await?;
+    tracing::info!(delivery_id = %id, actor = %by, "callback {id} is sent again by {by}");
     let location = format!("/api/v1/admin/callbacks/{id}/");
     let body = SentAgain { id: id.into(), message: "The callback is sent again" };
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(body)))

@@ -105,12 +105,12 @@ pub(crate) async fn requeue(
     fields: Option<Fields>,
 ) -> Result<impl IntoResponse, Problem> {
     let reason = only_reason(fields)?;
-    let by = admin.actor();
-    let Some(message) = app.parked.requeue(id, by.as_str()).await? else {
+    let by = admin.actor().because(reason);
+    let Some(message) = app.parked.requeue(id, &by, app.clock.now().utc()).await? else {
         let message = app.parked.find(id).await?.ok_or_else(no_such_message)?;
         return Err(already_requeued(&message));
     };
-    tracing::info!(parked_id = %id, actor = %by, reason, "parked message {id} is requeued by {by}");
+    tracing::info!(parked_id = %id, actor = %by, "parked message {id} is requeued by {by}");
     let location = format!("/api/v1/admin/parked/{id}/");
     let body = Requeued {
         id: id.into(),
