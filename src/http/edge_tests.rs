@@ -10,7 +10,10 @@ use axum::http::{HeaderValue, Method, Request, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
+use futures::future::ready;
+use futures::{FutureExt, StreamExt, stream};
 use serde_json::Value;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
@@ -18,15 +21,18 @@ use tower::ServiceExt;
 use uuid::Uuid;
 
 fn routes() -> Router {
+    with_common_layers(bare_routes())
+}
+
+fn bare_routes() -> Router {
     let echo = |fields: Fields| async { fields.read(|fields| fields.required("name", &Line(1..=10))) };
     async fn panics() {
         panic!("a bug")
     }
-    let routes = Router::new()
+    Router::new()
         .route("/echo", post(echo))
         .route("/things/{id}", get(|Id(id): Id<Uuid>| async move { id.to_string() }))
-        .route("/panics", get(panics));
-    with_common_layers(routes)
+        .route("/panics", get(panics))
 }
 
 struct Answer {
@@ -132,6 +138,38 @@ async fn a_body_is_json_of_at_most_64_kib() {
     assert!(answer.text.contains(r#""errors":[{"field":"name","message":"#), "{}", answer.text);
     let untyped = Request::post("/echo").body(Body::from("{}")).expect("a request");
     assert_eq!(ask(untyped).await.code(), "unsupported_media_type");
+}
+
+/// A body of 10 KiB, the last bytes of which come after `end`.
+fn large(end: impl Future<Output = ()> + Send + 'static) -> Body {
+    let spaces = Ok::<_, Infallible>(vec![b' '; 10 * 1024]);
+    let name = end.map(|()| Ok(br#"{"name":"a"}"#.to_vec()));
+    Body::from_stream(stream::iter([spaces]).chain(name.into_stream()))
+}
+
+#[tokio::test]
+async fn bytes_in_unfinished_bodies_are_bounded_over_all_and_small_bodies_are_read() {
+    let bound = Extension(limits::UnfinishedBodies::of(8 * 1024));
+    let routes = with_common_layers(bare_routes().layer(bound));
+    let ask = |body| answer_of(routes.clone(), posted(body));
+    let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let end = {
+        let (begun, go_on) = (begun.clone(), go_on.clone());
+        async move {
+            begun.notify_one();
+            go_on.notified().await;
+        }
+    };
+    let unfinished = large(end);
+    let unfinished = tokio::spawn(ask(unfinished));
+    begun.notified().await;
+    let refused = ask(large(ready(()))).await;
+    assert_eq!((refused.status, refused.code()), (StatusCode::SERVICE_UNAVAILABLE, "overloaded".to_owned()));
+    assert_eq!(refused.headers[header::RETRY_AFTER], "1");
+    assert_eq!(ask(r#"{"name":"a"}"#.into()).await.status, StatusCode::OK);
+    go_on.notify_one();
+    assert_eq!(unfinished.await.expect("no panic").status, StatusCode::OK);
+    assert_eq!(ask(large(ready(()))).await.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -157,6 +157,7 @@ fn with_common_layers(routes: Router) -> Router {
     let slash_or_not = NormalizePathLayer::trim_trailing_slash().layer(routes);
     Router::new()
         .fallback_service(slash_or_not)
+        .layer(Extension(limits::UnfinishedBodies::default()))
         .layer(from_fn(head::judge))
         .layer(CatchPanicLayer::custom(problem::of_panic))
         .layer(from_fn(problem::render))

@@ -31,8 +31,9 @@ use tower::ServiceExt;
 const MAX_CONNECTIONS: usize = 10_000;
 /// How long a client may take to send a request's header, and a kept-alive connection may idle.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// The largest request header, in bytes (and the read buffer of a connection).
-const MAX_HEADER: usize = 64 * 1024;
+/// The largest request header, in bytes (and the read buffer of a connection): larger than the longest URL (64 KiB),
+/// so that a longer one is told 414.
+const MAX_HEADER: usize = 80 * 1024;
 /// Bytes that the kernel keeps of an answer for a client that does not read (it doubles the number).
 const SEND_BUFFER: usize = 128 * 1024;
 /// How long requests that are being served may go on after the order to stop.

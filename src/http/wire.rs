@@ -8,13 +8,15 @@
 use super::context::Context as RequestContext;
 use super::middleware::security;
 use super::problem::{Code, Problem};
+use crate::telemetry::chain;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use socket2::SockRef;
 use std::future::Future;
 use std::io::{Error, ErrorKind, Result};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -22,11 +24,14 @@ use tokio::time::{Instant, Sleep, sleep_until};
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a connection that we have closed is still read, so that no reset overtakes the last answer.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
-/// Bytes that are read meanwhile.
+/// Bytes that one read takes: less than the 8 KiB that hyper asks for at first, or its buffer would grow to 64 KiB
+/// for every body that does not come at once.
+const READ: u64 = 8 * 1024 - 1;
+/// Bytes that are read while a connection lingers.
 const MAX_LINGERED: usize = 4 * 1024 * 1024;
 
 pub(super) struct Wire {
-    stream: TcpStream,
+    stream: Take<TcpStream>,
     /// Runs while the client does not take what is written, or while the connection lingers.
     timer: Option<Pin<Box<Sleep>>>,
     /// What is written in the place of hyper's answer, and how much of it has been.
@@ -37,20 +42,28 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, timer: None, replacement: None, lingered: 0, half_closed: false }
+        Self { stream: stream.take(READ), timer: None, replacement: None, lingered: 0, half_closed: false }
     }
 
     /// Writes; fails when nothing could be written for too long.
     fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        match Pin::new(&mut self.stream).poll_write(cx, bytes) {
+        match Pin::new(self.stream.get_mut()).poll_write(cx, bytes) {
             Poll::Ready(written) => {
                 self.timer = None;
                 Poll::Ready(written)
             }
             Poll::Pending => {
                 ready!(self.wait(cx, WRITE_TIMEOUT));
+                self.reset_on_close();
                 Poll::Ready(Err(Error::new(ErrorKind::TimedOut, "the client does not read")))
             }
+        }
+    }
+
+    /// Otherwise the kernel would keep what was written for minutes, for a client that will not read it.
+    fn reset_on_close(&self) {
+        if let Err(error) = SockRef::from(self.stream.get_ref()).set_linger(Some(Duration::ZERO)) {
+            tracing::debug!(error = %chain(&error), "SO_LINGER could not be set");
         }
     }
 
@@ -79,7 +92,7 @@ impl Wire {
         let mut forgotten = [0; 16 * 1024];
         while self.lingered < MAX_LINGERED {
             let mut buffer = ReadBuf::new(&mut forgotten);
-            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+            match Pin::new(self.stream.get_mut()).poll_read(cx, &mut buffer) {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => self.lingered += buffer.filled().len(),
                 Poll::Ready(_) => break,
                 Poll::Pending => return self.wait(cx, LINGER_TIMEOUT).map(Ok),
@@ -95,6 +108,7 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
+        self.stream.set_limit(READ);
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
@@ -113,12 +127,12 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        Pin::new(self.stream.get_mut()).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         if !self.half_closed {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            ready!(Pin::new(self.stream.get_mut()).poll_shutdown(cx))?;
             self.half_closed = true;
             self.timer = None;
         }
@@ -148,7 +162,7 @@ fn last(bytes: &[u8], part: &[u8]) -> Option<usize> {
 fn problem(status: StatusCode) -> Vec<u8> {
     let detail = match status {
         StatusCode::URI_TOO_LONG => "The URL is too long",
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "The headers are over 64 KiB, or there are over 100",
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "The headers are over 80 KiB, or there are over 100",
         _ => "This is not an HTTP request",
     };
     let context = RequestContext::unread();

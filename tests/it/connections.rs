@@ -217,9 +217,8 @@ async fn a_connection_that_was_never_read_is_given_up() {
     let client = wire.0.get_ref().local_addr().unwrap();
     let held = async || {
         std::fs::read_to_string("/proc/net/tcp").unwrap().lines().any(|line| {
-            let mut columns = line.split_whitespace().skip(2);
-            let (remote, state) = (columns.next().unwrap_or_default(), columns.next().unwrap_or_default());
-            remote.ends_with(&format!(":{:04X}", client.port())) && state == "01"
+            let remote = line.split_whitespace().nth(2).unwrap_or_default();
+            remote.ends_with(&format!(":{:04X}", client.port())) // in whatever state: the kernel holds it
         })
     };
     assert!(held().await);

@@ -3,6 +3,7 @@
 
 use super::fields::{Fields, Member};
 use super::known::is_strict_route;
+use crate::http::middleware::limits::UnfinishedBodies;
 use crate::http::problem::Problem;
 use crate::http::problem::code::Code;
 use axum::body::{Body, HttpBody as _};
@@ -50,7 +51,8 @@ async fn read(request: Request) -> Result<Vec<u8>, Problem> {
     if announced > 0 {
         judge(&parts.headers, announced)?; // without reading it: see `unread`
     }
-    let bytes = match tokio::time::timeout(BODY_TIMEOUT, bounded(body)).await {
+    let bodies = parts.extensions.get::<UnfinishedBodies>().expect("every route has the common layers");
+    let bytes = match tokio::time::timeout(BODY_TIMEOUT, read_to_end(body, bodies)).await {
         Ok(read) => read?,
         Err(_) => {
             return Err(Problem::new(Code::RequestTimeout, "The body did not arrive within 10 seconds"));
@@ -79,14 +81,17 @@ fn judge(headers: &HeaderMap, length: u64) -> Result<(), Problem> {
 }
 
 /// The whole body, if it is not too large.
-async fn bounded(body: Body) -> Result<Vec<u8>, Problem> {
+async fn read_to_end(body: Body, bodies: &UnfinishedBodies) -> Result<Vec<u8>, Problem> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(MAX_BODY);
+    let mut bytes = Vec::with_capacity(announced.min(MAX_BODY)); // growing would hold it twice
     let mut chunks = body.into_data_stream();
-    let mut bytes = Vec::new();
+    let mut unfinished = bodies.begin();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| not_json("The body ended early"))?;
         if bytes.len() + chunk.len() > MAX_BODY {
             return Err(too_large());
         }
+        unfinished.grow(chunk.len())?;
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes)

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
 /// How many requests are worked on at once; more are refused at once, because a queue that nobody
@@ -18,6 +18,12 @@ pub(crate) const MAX_IN_FLIGHT: usize = 4096;
 /// How long a request may take until its answer begins. Above the longest `Prefer: wait` (30 s), so
 /// that only what hangs ever meets it: every part behind has a shorter deadline of its own.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// Bytes that wait in the unfinished bodies of all requests.
+const MAX_UNFINISHED: usize = 64 * 1024 * 1024;
+/// Bytes of each body that do not count: small bodies are read even when large ones have taken all. Only
+/// [`MAX_IN_FLIGHT`] bodies are read at once, so this too is bounded.
+const SMALL_BODY: usize = 4 * 1024;
 
 /// How many streams and waits one caller holds at once, so that one of them cannot take all that there are.
 pub(crate) const MAX_WAITS_PER_CALLER: u32 = 32;
@@ -39,6 +45,51 @@ impl Waits {
             let detail = format!("One caller holds at most {MAX_WAITS_PER_CALLER} streams and waits at once");
             Problem::new(Code::RateLimited, detail).after(Duration::from_secs(1))
         })
+    }
+}
+
+/// The bytes that still may wait in unfinished bodies.
+#[derive(Clone)]
+pub(crate) struct UnfinishedBodies(Arc<Semaphore>);
+
+/// What one unfinished body has of them; it gives them back when dropped.
+pub(crate) struct UnfinishedBody<'a> {
+    free: &'a Semaphore,
+    counted: SemaphorePermit<'a>,
+    length: usize,
+}
+
+impl Default for UnfinishedBodies {
+    fn default() -> Self {
+        Self::of(MAX_UNFINISHED)
+    }
+}
+
+impl UnfinishedBodies {
+    pub(crate) fn of(bytes: usize) -> Self {
+        Self(Arc::new(Semaphore::new(bytes)))
+    }
+
+    /// A body of which nothing has arrived yet.
+    pub(crate) fn begin(&self) -> UnfinishedBody<'_> {
+        let counted = self.0.try_acquire_many(0).expect("nothing is always there");
+        UnfinishedBody { free: &self.0, counted, length: 0 }
+    }
+}
+
+impl UnfinishedBody<'_> {
+    /// Counts `bytes` more.
+    ///
+    /// # Errors
+    /// `overloaded`.
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
+        self.length += bytes;
+        let counted = self.length.saturating_sub(SMALL_BODY);
+        let more = u32::try_from(counted - self.counted.num_permits()).unwrap_or(u32::MAX);
+        let more = self.free.try_acquire_many(more);
+        self.counted
+            .merge(more.map_err(|_| Problem::new(Code::Overloaded, "Too many bodies are unfinished"))?);
+        Ok(())
     }
 }
 
