@@ -22,7 +22,6 @@ import argparse
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -31,8 +30,10 @@ import urllib.error
 import urllib.request
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from system import started
 
 VERSION = "4.32.5"
 CALLERS = ["anybody", "user", "partner", "auditor", "admin"]
@@ -42,8 +43,6 @@ INSTALL_TIMEOUT_S = 300
 RUN_TIMEOUT_S = 1800
 ANSWER_TIMEOUT_S = 10
 FINAL_TIMEOUT_S = 30
-START_TIMEOUT_S = 120
-STOP_TIMEOUT_S = 60
 
 
 def install(target):
@@ -69,37 +68,6 @@ def works(command):
     try:
         return subprocess.run(command, capture_output=True, timeout=INSTALL_TIMEOUT_S).returncode == 0
     except OSError:
-        return False
-
-
-@contextmanager
-def started(offers):
-    """A system of its own in a directory of its own; its demo.json."""
-    with tempfile.TemporaryDirectory(prefix="offers-schemathesis-") as directory:
-        os.chmod(directory, 0o755)  # PostgreSQL may run as another user
-        own = {**os.environ, "OFFERS_DATA_DIR": directory, "OFFERS_LISTEN": "127.0.0.1:0"}
-        said = Path(directory) / "said"
-        with said.open("w") as output:
-            system = subprocess.Popen([offers, "dev", "up"], env=own, stdout=output, stderr=output)
-        try:
-            demo = Path(directory) / "demo.json"
-            deadline = time.monotonic() + START_TIMEOUT_S
-            while not ready(demo):
-                if system.poll() is not None or time.monotonic() > deadline:
-                    print(said.read_text())
-                    sys.exit(2)
-                time.sleep(0.1)
-            yield demo
-        finally:
-            system.send_signal(signal.SIGINT)
-            system.wait(STOP_TIMEOUT_S)
-
-
-def ready(demo):
-    try:
-        url = json.loads(demo.read_text())["api_url"]
-        return urllib.request.urlopen(url + "/readyz", timeout=ANSWER_TIMEOUT_S).status == 200
-    except (OSError, ValueError):
         return False
 
 
