@@ -27,6 +27,7 @@ pub mod schema;
 #[cfg(test)]
 mod shapes;
 mod slice;
+pub mod text;
 mod timestamp;
 pub mod transaction;
 pub mod user_offer;

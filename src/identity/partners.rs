@@ -55,7 +55,7 @@ impl Identity {
         by: &Actor,
         now: DateTime<Utc>,
     ) -> Result<NewPartner, Error> {
-        check_name(name)?;
+        let name = &*checked_name(name)?;
         repeated(|| self.insert_partner(name, callback_url, by, now)).await
     }
 
@@ -122,8 +122,9 @@ impl Identity {
         by: &Actor,
         now: DateTime<Utc>,
     ) -> Result<Partner, Error> {
-        change.name.as_deref().map_or(Ok(()), check_name)?;
-        repeated(|| self.write_partner(id, change, by, now)).await
+        let name = change.name.as_deref().map(checked_name).transpose()?;
+        let change = PartnerChange { name, ..change.clone() };
+        repeated(|| self.write_partner(id, &change, by, now)).await
     }
 
     async fn write_partner(
@@ -181,10 +182,11 @@ impl Identity {
     }
 }
 
-fn check_name(name: &str) -> Result<(), Error> {
+fn checked_name(name: &str) -> Result<String, Error> {
     let mut fields = Check::default();
-    fields.line("name", name, 1);
-    fields.done()
+    let name = fields.line("name", name, 1);
+    fields.done()?;
+    Ok(name)
 }
 
 async fn write(

@@ -5,6 +5,7 @@
 
 use super::background::Background;
 use super::error::Error;
+use super::folding::nfc;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{Error as HashError, PasswordHasher, PasswordVerifier};
 use argon2::{Argon2, Params};
@@ -13,6 +14,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use unicode_normalization::is_nfc;
 
 /// How many logins may wait for a turn. At 25 ms a hash and four cores the last one waits 6.4 s; a
 /// longer line would only be left by its clients.
@@ -117,20 +119,27 @@ impl Turn {
     /// `Hashing`: no randomness, or a fault of ours.
     pub(super) async fn hash(&self, password: &SecretString) -> Result<String, Error> {
         let params = self.params.clone();
-        let password = password.clone();
+        let password = SecretString::from(nfc(password.expose_secret()));
         self.run(move || hash(&params, password.expose_secret().as_bytes())).await
     }
 
-    /// Whether `password` matches `stored`. For `None` it does the same work and says no.
+    /// Whether `password` matches `stored`: in NFC, or else as it was typed, as passwords were hashed once. For `None`
+    /// it does the same work and says no.
     ///
     /// # Errors
     /// `Hashing` when `stored` cannot be read.
     pub(super) async fn verify(&self, password: &SecretString, stored: Option<&str>) -> Result<bool, Error> {
         let is_known = stored.is_some();
         let stored: Arc<str> = stored.map_or_else(|| Arc::clone(&self.nobodys_hash), Arc::from);
-        let password = password.clone();
-        let matches = self.run(move || verify(password.expose_secret().as_bytes(), &stored)).await?;
-        Ok(matches && is_known)
+        let typed = password.expose_secret();
+        let forms = if is_nfc(typed) { 1 } else { 2 };
+        for form in [nfc(typed).into(), password.clone()].into_iter().take(forms) {
+            let stored = Arc::clone(&stored);
+            if self.run(move || verify(form.expose_secret().as_bytes(), &stored)).await? {
+                return Ok(is_known);
+            }
+        }
+        Ok(false)
     }
 
     async fn run<T: Send + 'static>(
@@ -179,6 +188,19 @@ mod tests {
         assert!(!turn.verify(&"correct horsf".into(), Some(&stored)).await.expect("a readable hash"));
         assert!(!turn.verify(&"correct horse".into(), None).await.expect("a readable hash"));
         assert!(turn.verify(&"x".into(), Some("plain text")).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_password_matches_however_its_accents_are_typed() {
+        let turn = hasher().turn().await.expect("nobody else waits");
+        let (composed, decomposed) =
+            (SecretString::from("cafe\u{301} au lait"), SecretString::from("café au lait"));
+        for (stored, typed) in [(&composed, &decomposed), (&decomposed, &composed)] {
+            let stored = turn.hash(stored).await.expect("hashing works");
+            assert!(turn.verify(typed, Some(&stored)).await.expect("a readable hash"));
+        }
+        let before = hash(&turn.params, "cafe\u{301} au lait".as_bytes()).expect("hashing works");
+        assert!(turn.verify(&"cafe\u{301} au lait".into(), Some(&before)).await.expect("a readable hash"));
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ use super::caller::{Roles, SessionId};
 use super::error::Error;
 use super::refresh_token::{self, Presented, Seed, State, Verdict};
 use super::throttle::Guess;
+use super::users::Name;
 use super::{Identity, users};
 use chrono::{DateTime, Utc};
 use domain::UserId;
@@ -109,7 +110,7 @@ impl Identity {
         self.throttle.check_remembered(guess, now)?;
         let turn = self.hasher.turn().await?;
         self.throttle.check(&self.pool, guess, now).await?;
-        let found = credentials(&self.pool, username).await?;
+        let found = credentials(&self.pool, &Name::typed(username)).await?;
         *user = found.as_ref().map(|found| UserId(found.id));
         let stored = found.as_ref().map(|user| user.password_hash.as_str());
         let matches = turn.verify(password, stored).await?;
@@ -275,13 +276,9 @@ impl Session {
     }
 }
 
-async fn credentials(pool: &PgPool, username: &str) -> Result<Option<Credentials>, sqlx::Error> {
-    // A NUL would be an error of PostgreSQL's and so a way to tell this path from the others.
-    let name = if username.contains('\0') { "" } else { username };
-    sqlx::query_as("select id, password_hash, is_active from users where username = $1")
-        .bind(name)
-        .fetch_optional(pool)
-        .await
+async fn credentials(pool: &PgPool, name: &Name) -> Result<Option<Credentials>, sqlx::Error> {
+    let query = Name::query("id, password_hash, is_active");
+    sqlx::query_as(&query).bind(&name.typed).bind(&name.stored).bind(&name.folded).fetch_optional(pool).await
 }
 
 /// Ends one live session of `user`, or all of them, and tells every instance. Returns those it ended.

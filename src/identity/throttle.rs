@@ -11,6 +11,7 @@
 //! Blocked names and addresses are kept in memory, so that a flood costs neither a hash nor a query.
 
 use super::error::Error;
+use super::folding::folded;
 use chrono::{DateTime, TimeDelta, Utc};
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
@@ -39,9 +40,10 @@ pub(super) struct Guess {
 }
 
 impl Guess {
+    /// `name` in any case is one name.
     pub(super) fn new(name: &str, address: IpAddr) -> Self {
         let network = network(address).to_string();
-        Self { pair: digest(&["pair", &network, name]), address: digest(&["address", &network]) }
+        Self { pair: digest(&["pair", &network, &folded(name)]), address: digest(&["address", &network]) }
     }
 
     fn limits(&self) -> [(Key, usize); 2] {
@@ -178,6 +180,7 @@ mod tests {
         assert_ne!(alice.pair, bob.pair);
         assert_eq!(alice.address, bob.address);
         assert_ne!(alice.pair, Guess::new("alice", elsewhere).pair);
+        assert_eq!(alice, Guess::new("ALICE", home), "another case is no further try");
     }
 
     #[test]

@@ -30,9 +30,9 @@ pub struct User {
 /// A user to be made.
 #[derive(Clone)]
 pub struct NewUser {
-    /// 1 to 150 letters, digits and `@ . + - _`; case-sensitive, and nobody else's.
+    /// 1 to 150 letters and digits of any script and `@ . + - _`; nobody else's, without regard to case.
     pub username: String,
-    /// 8 to 1024 characters.
+    /// 8 to 1024 characters, and not easily guessed.
     pub password: SecretString,
     pub email: String,
     pub first_name: String,
@@ -54,14 +54,21 @@ pub struct UserChange {
 }
 
 impl NewUser {
-    pub(super) fn check(&self) -> Result<(), Error> {
+    /// The same in the form in which it is stored.
+    pub(super) fn checked(&self) -> Result<Self, Error> {
         let mut fields = Check::default();
-        fields.username(&self.username);
-        fields.password(&self.password);
-        fields.email(&self.email);
-        fields.line("first_name", &self.first_name, 0);
-        fields.line("last_name", &self.last_name, 0);
-        fields.done()
+        let username = fields.username(&self.username);
+        fields.password(&self.password, &username, &self.email);
+        let checked = Self {
+            username,
+            password: self.password.clone(),
+            email: fields.email(&self.email),
+            first_name: fields.line("first_name", &self.first_name, 0),
+            last_name: fields.line("last_name", &self.last_name, 0),
+            roles: self.roles.clone(),
+        };
+        fields.done()?;
+        Ok(checked)
     }
 
     pub(super) fn describes(&self, user: &User) -> bool {
@@ -71,15 +78,15 @@ impl NewUser {
 }
 
 impl UserChange {
-    pub(super) fn check(&self) -> Result<(), Error> {
+    /// The same in the form in which it is stored; `user` is as it is before.
+    pub(super) fn checked(&self, user: &User) -> Result<Self, Error> {
         let mut fields = Check::default();
         if let Some(password) = &self.password {
-            fields.password(password);
+            fields.password(password, &user.username, self.email.as_deref().unwrap_or(&user.email));
         }
-        if let Some(email) = &self.email {
-            fields.email(email);
-        }
-        fields.done()
+        let email = self.email.as_ref().map(|email| fields.email(email));
+        fields.done()?;
+        Ok(Self { email, ..self.clone() })
     }
 
     /// Why the sessions must end, if they must.

@@ -5,6 +5,7 @@ use super::caller::{Actor, Roles};
 use super::changes;
 use super::error::Error;
 use super::fields::Check;
+use super::folding::{folded, nfkc, search_text};
 use super::user::{NewUser, User, UserChange};
 use super::{Identity, sessions};
 use crate::postgres::repeated;
@@ -14,6 +15,34 @@ use serde_json::{Value, json};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, PgPool, Row};
 use uuid::Uuid;
+
+/// The rules by which today's texts are written (`users.text_rules`). When the forms in `folding` change, it is raised,
+/// and `offers migrate` writes the forms of older rows again.
+pub(super) const TEXT_RULES: i16 = 1;
+
+/// A username as somebody typed it, in the forms by which it is looked up.
+pub(super) struct Name {
+    pub(super) typed: String,
+    pub(super) stored: String,
+    pub(super) folded: String,
+}
+
+impl Name {
+    pub(super) fn typed(text: &str) -> Self {
+        // A NUL would be an error of PostgreSQL's, and so tell this name from others.
+        let text = if text.contains('\0') { "" } else { text };
+        Self { typed: text.to_owned(), stored: nfkc(text), folded: folded(text) }
+    }
+
+    /// The statement that finds the user; its parameters are `typed`, `stored` and `folded`. Names that differ only in
+    /// case may be older than the rule that there are none: each is found when it is typed exactly.
+    pub(super) fn query(columns: &str) -> String {
+        format!(
+            "select {columns} from users where username in ($1, $2) or username_folded = $3
+             order by username = $1 desc, username = $2 desc limit 1"
+        )
+    }
+}
 
 impl Identity {
     /// Writes a user's row. The account is not open yet: open it (that can be repeated at will), then
@@ -25,11 +54,11 @@ impl Identity {
     /// # Errors
     /// `Invalid`, `UsernameTaken`, `Overloaded`, `Unavailable`.
     pub async fn create_user(&self, new: &NewUser, by: &Actor, now: DateTime<Utc>) -> Result<User, Error> {
-        new.check()?;
+        let new = new.checked()?;
         let hash = self.hasher.turn().await?.hash(&new.password).await?;
-        match repeated(|| self.insert_user(new, &hash, by, now)).await? {
+        match repeated(|| self.insert_user(&new, &hash, by, now)).await? {
             Some(user) => Ok(user),
-            None => self.unfinished(new).await,
+            None => self.unfinished(&new).await,
         }
     }
 
@@ -74,12 +103,14 @@ impl Identity {
         user.fetch_optional(&self.pool).await?.ok_or(Error::UserNotFound)
     }
 
-    /// The user with exactly this name: what a loader of demo data asks before it makes one.
+    /// The user with this name, as somebody types it: in any case, unless another user's is exactly so.
     ///
     /// # Errors
     /// `UserNotFound`, `Unavailable`.
     pub async fn user_named(&self, username: &str) -> Result<User, Error> {
-        let user = sqlx::query_as("select * from users where username = $1").bind(username);
+        let name = Name::typed(username);
+        let query = Name::query("*");
+        let user = sqlx::query_as(&query).bind(&name.typed).bind(&name.stored).bind(&name.folded);
         user.fetch_optional(&self.pool).await?.ok_or(Error::UserNotFound)
     }
 
@@ -99,12 +130,11 @@ impl Identity {
         fields.done()?;
         let users = sqlx::query_as(
             "select * from users
-             where ($1 = '' or position(lower($1) in
-                       lower(concat_ws(e'\\n', username, email, first_name, last_name))) > 0)
+             where ($1 = '' or position($1 in search_text) > 0)
                and (date_joined, id) < (coalesce($2, 'infinity'), $3)
              order by date_joined desc, id desc limit $4",
         )
-        .bind(q)
+        .bind(folded(q))
         .bind(after.map(|(created, _)| created.utc()))
         .bind(after.map_or(Uuid::max(), |(_, id)| id))
         .bind(i64::from(limit) + 1);
@@ -124,12 +154,12 @@ impl Identity {
         by: &Actor,
         now: DateTime<Utc>,
     ) -> Result<User, Error> {
-        change.check()?;
+        let change = change.checked(&self.get_user(id).await?)?;
         let hash = match &change.password {
             Some(password) => Some(self.hasher.turn().await?.hash(password).await?),
             None => None,
         };
-        repeated(|| self.write_user(id, change, hash.as_deref(), by, now)).await
+        repeated(|| self.write_user(id, &change, hash.as_deref(), by, now)).await
     }
 
     async fn write_user(
@@ -142,7 +172,7 @@ impl Identity {
     ) -> Result<User, Error> {
         let mut transaction = self.pool.begin().await?;
         let before = lock(&mut transaction, id).await?;
-        let after = write(&mut transaction, id, change, hash).await?;
+        let after = write(&mut transaction, &before, change, hash).await?;
         for (action, details) in change.actions(&before, &after) {
             record(&mut transaction, by, action, id, details, now).await?;
         }
@@ -167,8 +197,8 @@ impl Identity {
     /// The row that an earlier, cut-off try with the same data left behind.
     async fn unfinished(&self, new: &NewUser) -> Result<User, Error> {
         let row: Option<PgRow> =
-            sqlx::query("select * from users where username = $1 and not account_opened")
-                .bind(&new.username)
+            sqlx::query("select * from users where username_folded = $1 and not account_opened")
+                .bind(folded(&new.username))
                 .fetch_optional(&self.pool)
                 .await?;
         let row = row.ok_or(Error::UsernameTaken)?;
@@ -188,9 +218,10 @@ async fn insert(
     now: DateTime<Utc>,
 ) -> Result<Option<User>, sqlx::Error> {
     sqlx::query_as(
-        "insert into users (id, username, email, first_name, last_name, password_hash, roles, date_joined)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)
-         on conflict (username) do nothing
+        "insert into users (id, username, email, first_name, last_name, password_hash, roles, date_joined,
+                            username_folded, search_text, text_rules)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+         on conflict do nothing
          returning *",
     )
     .bind(Uuid::now_v7())
@@ -201,6 +232,9 @@ async fn insert(
     .bind(hash)
     .bind(new.roles.stored())
     .bind(now)
+    .bind(folded(&new.username))
+    .bind(search_text(&new.username, &new.email, &new.first_name, &new.last_name))
+    .bind(TEXT_RULES)
     .fetch_optional(connection)
     .await
 }
@@ -212,14 +246,18 @@ async fn lock(connection: &mut PgConnection, id: UserId) -> Result<User, Error> 
 
 async fn write(
     connection: &mut PgConnection,
-    id: UserId,
+    before: &User,
     change: &UserChange,
     hash: Option<&str>,
 ) -> Result<User, sqlx::Error> {
+    let User { id, username, first_name, last_name, .. } = before;
+    let searched = change.email.as_ref().map(|email| search_text(username, email, first_name, last_name));
     sqlx::query_as(
-        "update users
+        "with settled as (delete from user_findings where user_id = $1 and finding = 'mail_unusable' and $5 is not null)
+         update users
          set is_active = coalesce($2, is_active), roles = coalesce($3, roles),
-             password_hash = coalesce($4, password_hash), email = coalesce($5, email)
+             password_hash = coalesce($4, password_hash), email = coalesce($5, email),
+             search_text = coalesce($6, search_text)
          where id = $1
          returning *",
     )
@@ -228,6 +266,7 @@ async fn write(
     .bind(change.roles.as_ref().map(Roles::stored))
     .bind(hash)
     .bind(change.email.as_deref())
+    .bind(searched)
     .fetch_one(connection)
     .await
 }

@@ -37,6 +37,7 @@ const MIGRATIONS: &[(&str, &str)] = embed! {
     "0052_mail_checkpoint"
     "0053_sent_mail_claims"
     "0060_callback_urls"
+    "0061_user_texts"
     "0064_audit_log_of_logins"
 };
 

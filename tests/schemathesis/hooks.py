@@ -3,9 +3,15 @@
 import os
 
 import schemathesis
+from hypothesis import strategies as st
 
 OWN_ID = os.environ["OFFERS_FUZZ_OWN_ID"]
 STRANGER = "00000000-0000-7000-8000-000000000000"
+
+
+# The document describes what no pattern can say.
+USERNAMES = st.from_regex(r"[A-Za-z0-9@.+_à-öа-яぁ-ゖ-]{1,150}", fullmatch=True)
+schemathesis.openapi.format("username", USERNAMES)
 
 
 @schemathesis.hook

@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 use domain::offer::{DURATION_DAYS, Terms};
+use domain::text::{fits_a_line, is_visible};
 use domain::{Money, OfferId};
 use serde_json::json;
 use uuid::Uuid;
@@ -40,7 +41,8 @@ pub(in crate::cli) struct Create {
 }
 
 fn name(text: &str) -> Result<String, String> {
-    let fits = (1..=MAX_NAME).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    let fits =
+        text.chars().count() <= MAX_NAME && text.chars().all(fits_a_line) && text.chars().any(is_visible);
     if fits { Ok(text.to_owned()) } else { Err(format!("a name is a line of 1 to {MAX_NAME} characters")) }
 }
 

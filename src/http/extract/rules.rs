@@ -4,6 +4,7 @@
 use super::values::{self, Expected};
 use crate::identity::Roles;
 use domain::Money;
+use domain::text::INVISIBLE;
 use secrecy::SecretString;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -241,7 +242,7 @@ fn pattern(length: &RangeInclusive<usize>, one: &str) -> String {
         return format!("^{one}*$");
     }
     let range = |&(first, last): &(char, char)| format!(r"\u{:04x}-\u{:04x}", first as u32, last as u32);
-    let invisible: String = values::INVISIBLE.iter().map(range).collect();
+    let invisible: String = INVISIBLE.iter().map(range).collect();
     format!(r"^{one}*[^{CONTROL}{invisible}]{one}*$")
 }
 

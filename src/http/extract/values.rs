@@ -2,6 +2,7 @@
 //! should have been.
 
 use domain::Money;
+use domain::text::{fits_a_line, is_visible};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::value::RawValue;
 use std::ops::RangeInclusive;
@@ -70,7 +71,7 @@ pub(crate) fn integer(range: RangeInclusive<u32>) -> impl Fn(&RawValue) -> Resul
 
 /// A single line of `length` characters (not bytes) without control characters.
 pub(crate) fn line(length: RangeInclusive<usize>) -> impl Fn(&RawValue) -> Result<String, Expected> {
-    move |value| text_of(value, &length, |c| !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}'))
+    move |value| text_of(value, &length, fits_a_line)
 }
 
 /// The form of a name that a program gave.
@@ -137,35 +138,6 @@ fn judged(
         return Err("must not be blank".to_owned());
     }
     Ok(text)
-}
-
-/// Ranges of characters that show nothing, beside control characters: white space, joiners, marks of direction,
-/// selectors, and the blanks of Hangul and Braille.
-pub(crate) const INVISIBLE: [(char, char); 18] = [
-    ('\u{20}', '\u{20}'),
-    ('\u{a0}', '\u{a0}'),
-    ('\u{ad}', '\u{ad}'),
-    ('\u{34f}', '\u{34f}'),
-    ('\u{61c}', '\u{61c}'),
-    ('\u{115f}', '\u{1160}'),
-    ('\u{1680}', '\u{1680}'),
-    ('\u{17b4}', '\u{17b5}'),
-    ('\u{180b}', '\u{180f}'),
-    ('\u{2000}', '\u{200f}'),
-    ('\u{2028}', '\u{202f}'),
-    ('\u{205f}', '\u{206f}'),
-    ('\u{2800}', '\u{2800}'),
-    ('\u{3000}', '\u{3000}'),
-    ('\u{3164}', '\u{3164}'),
-    ('\u{fe00}', '\u{fe0f}'),
-    ('\u{feff}', '\u{feff}'),
-    ('\u{ffa0}', '\u{ffa0}'),
-];
-
-fn is_visible(c: char) -> bool {
-    !c.is_whitespace()
-        && !c.is_control()
-        && !INVISIBLE.iter().any(|&(first, last)| (first..=last).contains(&c))
 }
 
 fn judge_text(text: &str, length: &RangeInclusive<usize>, welcome: fn(char) -> bool) -> Result<(), Expected> {

@@ -50,7 +50,7 @@ async fn unknown_wrong_and_disabled_look_the_same() {
         ("nobody", PASSWORD),
         ("alice", "wrong horse"),
         ("carol", PASSWORD),
-        ("Alice", PASSWORD),
+        ("alice2", PASSWORD),
         ("a\0", "x"),
     ] {
         let refused = f.identity.login(name, &password.into(), home(), start()).await;

@@ -1,6 +1,6 @@
 //! Users as an administrator sees them.
 
-use super::{admin, after, fixture, new_user, start};
+use super::{PASSWORD, admin, after, fixture, home, new_user, start};
 use domain::UserId;
 use futures::future::join_all;
 use offers::identity::{Error, NewUser, Roles, UserChange};
@@ -17,7 +17,65 @@ async fn a_name_is_taken_once_however_many_ask_at_once() {
     let results = join_all((0..8).map(|_| create())).await;
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
     assert!(results.iter().all(|result| matches!(result, Ok(()) | Err(Error::UsernameTaken))));
-    f.identity.create_user(&new_user("ALICE"), &admin(), start()).await.unwrap();
+    for other in ["ALICE", "Ａlice"] {
+        let new = NewUser { username: other.to_owned(), ..new_user("alice") };
+        let taken = f.identity.create_user(&new, &admin(), start()).await;
+        assert!(matches!(taken, Err(Error::UsernameTaken)), "{other}: {taken:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_username_of_any_script_logs_in_however_it_is_typed() {
+    let f = fixture().await;
+    let new = |name: &str| NewUser { email: "jose@bücher.example".to_owned(), ..new_user(name) };
+    let user = f.identity.create_user(&new("Jose\u{301}"), &admin(), start()).await.unwrap();
+    assert_eq!((user.username.as_str(), user.email.as_str()), ("José", "jose@xn--bcher-kva.example"));
+    for typed in ["José", "josé", "JOSE\u{301}", "ｊｏｓé"] {
+        let grant = f.identity.login(typed, &PASSWORD.into(), home(), start()).await;
+        assert_eq!(grant.unwrap().user, user.id, "{typed}");
+        assert_eq!(f.identity.user_named(typed).await.unwrap().id, user.id, "{typed}");
+    }
+    let other = f.identity.login("jose", &PASSWORD.into(), home(), start()).await;
+    assert!(matches!(other, Err(Error::InvalidCredentials)));
+    let taken = f.identity.create_user(&new("JOSÉ"), &admin(), start()).await;
+    assert!(matches!(taken, Err(Error::UsernameTaken)), "{taken:?}");
+}
+
+#[tokio::test]
+async fn a_new_password_is_not_the_users_own_name_nor_a_common_one() {
+    let f = fixture().await;
+    let user = f.user("charlotte").await;
+    for bad in ["Charlotte", "charlotte@example.com", "iloveyou", "short"] {
+        let change = UserChange { password: Some(bad.into()), ..UserChange::default() };
+        let refused = f.identity.update_user(user.id, &change, &admin(), after(1)).await;
+        assert!(matches!(refused, Err(Error::Invalid(_))), "{bad}");
+    }
+    f.login("charlotte").await;
+}
+
+#[tokio::test]
+async fn users_are_found_in_any_case_and_form_of_their_names() {
+    let f = fixture().await;
+    let new =
+        NewUser { first_name: "Ångström".to_owned(), last_name: "Иван".to_owned(), ..new_user("ae") };
+    let user = f.identity.create_user(&new, &admin(), start()).await.unwrap();
+    let change = UserChange { email: Some("ae@Bücher.example".to_owned()), ..UserChange::default() };
+    f.identity.update_user(user.id, &change, &admin(), after(1)).await.unwrap();
+    for q in [
+        "ångström",
+        "A\u{30a}NGSTRO\u{308}",
+        "\u{212b}ngstr",
+        "иван",
+        "ИВАН",
+        "BÜCHER",
+        "ae@bu\u{308}ch",
+        "xn--bcher",
+    ] {
+        assert_eq!(f.identity.find_users(q, None, 50).await.unwrap().items.len(), 1, "{q}");
+    }
+    for q in ["angstrom", "ae@example.com"] {
+        assert!(f.identity.find_users(q, None, 50).await.unwrap().items.is_empty(), "{q}");
+    }
 }
 
 #[tokio::test]

@@ -22,17 +22,18 @@ use domain::{Metadata, UserId};
 use secrecy::SecretString;
 use serde_json::json;
 
-/// The longest text that is handed on to be judged, in characters.
-const MAX_TEXT: usize = 1024;
+/// Texts of any length are handed on, and the message of identity has the real bounds: the limit of the body bounds
+/// them here.
+const MAX_TEXT: usize = 64 * 1024;
 
-/// Only types and characters are judged here; what a name, a password or a mail address must be, identity
-/// knows, and the document shows.
+/// Only types and characters are judged here; what a name, a password or a mail address must be, identity knows, and the
+/// document describes where no pattern can say it.
 fn username() -> Shown<Line> {
-    Shown(Line(0..=MAX_TEXT), || json!({"type": "string", "pattern": "^[A-Za-z0-9@.+_-]{1,150}$"}))
+    Shown(Line(0..=MAX_TEXT), || json!({"type": "string", "format": "username", "minLength": 1}))
 }
 
 fn password() -> Shown<Secret> {
-    Shown(Secret(0..=MAX_TEXT), || Secret(8..=MAX_TEXT).schema())
+    Shown(Secret(0..=MAX_TEXT), || Secret(8..=1024).schema())
 }
 
 fn email() -> Shown<Line> {
@@ -46,9 +47,13 @@ fn name() -> Shown<Line> {
 request! {
     /// Somebody who may log in.
     strict CreateUser {
+        /// 1 to 150 letters and digits of any script and `@ . + - _`, in NFKC. No two usernames differ in case alone.
         username: String = required(username(), "carol"),
+        /// In NFC, and none that is guessed first: not one of the ten thousand commonest, not the username, not the
+        /// mail address nor what stands before its `@`.
         password: SecretString = required(password(), "a long passphrase"),
-        /// Where mail is sent; at most 64 characters stand before the `@`.
+        /// Where mail is sent. At most 64 characters of ASCII that need no quotes stand before the `@`; the domain
+        /// is a name, and is kept in A-labels.
         email: String = required(email(), "carol@example.com"),
         first_name: Option<String> = optional(name(), "Carol"),
         last_name: Option<String> = optional(name(), "Danvers"),
@@ -64,8 +69,11 @@ request! {
     strict ChangeUser {
         is_active: Option<bool> = change(Boolean),
         roles: Option<Roles> = change(RoleNames),
+        /// In NFC, and none that is guessed first: not one of the ten thousand commonest, not the username, not the
+        /// mail address nor what stands before its `@`.
         password: Option<SecretString> = change(password(), "a long passphrase"),
-        /// Where mail is sent; at most 64 characters stand before the `@`.
+        /// Where mail is sent. At most 64 characters of ASCII that need no quotes stand before the `@`; the domain
+        /// is a name, and is kept in A-labels.
         email: Option<String> = change(email(), "carol@example.com"),
         /// Why, in your words; kept.
         reason: Option<String> = optional(Prose(1..=MAX_REASON), "Asked for by the customer"),
@@ -105,7 +113,7 @@ pub(crate) async fn create(
 /// Users, newest first
 #[utoipa::path(get, path = "/admin/users", security(("Bearer" = ["admin"])),
     params(
-        ("q" = String, Query, description = "Part of the name or the mail address.", max_length = 150, format = "line",
+        ("q" = String, Query, description = "Part of the username, the mail address or the names, in any case.", max_length = 150, format = "line",
             pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"),
         PageParams,
     ),
