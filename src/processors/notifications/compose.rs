@@ -3,7 +3,9 @@
 use super::outbox::Notice;
 use super::text::{self, Activated, Expiring, Failed, Renewed, Text, amount, moment, one_line};
 use crate::event_log::{EventLog, LogError, StreamId};
-use crate::identity::{self, Identity, User};
+use crate::identity::{self, Identity, User, mail_address};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use domain::transaction::{self, ActivationRequested, Kind, Transaction};
 use domain::user_offer::{self, UserOffer};
 use domain::{AccountId, Event, Recorded, SubscriptionId, Timestamp, TransactionId};
@@ -12,6 +14,9 @@ use lettre::message::{Mailbox, Message};
 use lettre::{Address, error::Error as MessageError};
 use projections::Readers;
 use std::sync::Arc;
+
+/// Bytes of text in an encoded word, which has at most 75 characters (RFC 2047 2) and leaves room for `Subject: `.
+const ENCODED_WORD_BYTES: usize = 39;
 
 pub(super) struct Composer {
     pub(super) log: EventLog,
@@ -48,10 +53,13 @@ impl Composer {
             Err(identity::Error::UserNotFound) => return Ok(Composed::NoRecipient("there is no such user")),
             Err(cause) => return Err(ComposeError::Unavailable(cause.into())),
         };
+        let Some(to) = mail_address(&user.email) else {
+            return Ok(Composed::NoRecipient("no mail can be written to the user's mail address"));
+        };
         let recorded = self.log.find(notice.event_id).await?;
         let recorded = recorded.ok_or(ComposeError::Never("the log has no such event"))?;
         let text = self.text(notice, &recorded, name_of(&user)).await?;
-        let mail = self.message(notice, recorded.recorded_at, &user.email, text)?;
+        let mail = self.message(notice, recorded.recorded_at, to, text)?;
         Ok(Composed::Mail(Box::new(mail)))
     }
 
@@ -143,18 +151,16 @@ impl Composer {
         &self,
         notice: &Notice,
         recorded_at: Timestamp,
-        to: &str,
+        to: Address,
         text: Text,
     ) -> Result<Message, ComposeError> {
-        let to: Address =
-            to.parse().map_err(|_| ComposeError::Never("the user's mail address is invalid"))?;
         let automatic = HeaderName::new_from_ascii_str("Auto-Submitted"); // RFC 3834: do not answer
         Message::builder()
             .message_id(Some(format!("<{}@{}>", notice.event_id, self.from.email.domain())))
             .date(recorded_at.utc().into())
             .from(self.from.clone())
             .to(Mailbox::new(None, to))
-            .subject(text.subject)
+            .raw_header(subject(text.subject))
             .raw_header(HeaderValue::new(automatic, "auto-generated".to_owned()))
             .header(ContentType::TEXT_PLAIN)
             .body(text.body)
@@ -180,4 +186,52 @@ fn is_own(request: &ActivationRequested) -> bool {
 fn name_of(user: &User) -> &str {
     let first_name = user.first_name.trim();
     if first_name.is_empty() { &user.username } else { first_name }
+}
+
+/// The header `Subject`. A literal `=?…?=` would be read as an encoded word; lettre encodes only what is not ASCII.
+fn subject(text: String) -> HeaderValue {
+    let name = HeaderName::new_from_ascii_str("Subject");
+    if !text.contains("=?") {
+        return HeaderValue::new(name, text);
+    }
+    let (mut words, mut word) = (Vec::new(), String::new());
+    for c in text.chars() {
+        if word.len() + c.len_utf8() > ENCODED_WORD_BYTES {
+            words.push(std::mem::take(&mut word));
+        }
+        word.push(c);
+    }
+    words.push(word);
+    let encoded: Vec<_> = words.iter().map(|word| format!("=?utf-8?b?{}?=", STANDARD.encode(word))).collect();
+    HeaderValue::dangerous_new_pre_encoded(name, text, encoded.join("\r\n "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_literal_encoded_word_in_a_subject_is_encoded() {
+        let literal = "=?utf-8?q?Your_password?= \u{e9} is active, and a long line goes on and on until it must be folded";
+        let mail = Message::builder()
+            .from("a@example.com".parse().expect("an address"))
+            .to("b@example.com".parse().expect("an address"))
+            .raw_header(subject(literal.to_owned()))
+            .body(String::new())
+            .expect("a mail");
+        let mail = String::from_utf8(mail.formatted()).expect("ASCII");
+        let (_, rest) = mail.split_once("Subject: ").expect("a subject");
+        let lines: Vec<_> =
+            rest.split("\r\n").take_while(|line| line.trim_start().starts_with("=?utf-8?b?")).collect();
+        assert!(lines.len() > 1 && lines.iter().all(|line| line.len() <= 76), "{mail}");
+        let decoded: Vec<u8> = lines
+            .iter()
+            .flat_map(|line| {
+                let word = line.trim().trim_start_matches("=?utf-8?b?").trim_end_matches("?=");
+                STANDARD.decode(word).expect("base64")
+            })
+            .collect();
+        assert_eq!(String::from_utf8(decoded).expect("UTF-8"), literal);
+        assert!(!mail.contains("=?utf-8?q?Your"), "{mail}");
+    }
 }

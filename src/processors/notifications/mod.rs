@@ -34,7 +34,7 @@ use super::Parked;
 use crate::clock::Clock;
 use crate::config::{Mail, SecretError};
 use crate::event_log::{EventLog, LogError};
-use crate::identity::Identity;
+use crate::identity::{Identity, mail_address};
 use breaker::Breaker;
 use compose::Composer;
 use destination::Destination;
@@ -79,7 +79,7 @@ impl Settings {
     pub fn read(config: &Mail) -> Result<Option<Self>, SettingError> {
         let Some(url) = config.smtp_url()? else { return Ok(None) };
         let given = config.from.as_deref().filter(|from| !from.trim().is_empty());
-        let from: Mailbox = given.unwrap_or(FILE_SENDER).parse().map_err(|_| SettingError::Sender)?;
+        let from = sender(given.unwrap_or(FILE_SENDER)).ok_or(SettingError::Sender)?;
         let destination = Destination::parse(&url, from.email.domain())?;
         if given.is_none() && matches!(destination, Destination::Server(_)) {
             return Err(SettingError::NoSender);
@@ -87,6 +87,11 @@ impl Settings {
         let (connections, per_second) = (config.connections, config.rate);
         Ok(Some(Self { destination, from, connections, per_second }))
     }
+}
+
+fn sender(text: &str) -> Option<Mailbox> {
+    let Mailbox { name, email } = text.parse().ok()?;
+    Some(Mailbox::new(name, mail_address(email.as_ref())?))
 }
 
 #[derive(Clone)]
@@ -164,5 +169,18 @@ impl Notifications {
         let Sources { log, pool, clock, .. } = self.sources.clone();
         let (intake, outbox, due) = (self.intake(), self.outbox.clone(), self.due.clone());
         RequeuedMails { log, intake, outbox, parked: Parked::new(pool), clock, due }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_domain_of_the_sender_becomes_a_labels() {
+        let from = sender("Bücher <offers@bücher.example>").expect("a sender");
+        assert_eq!(from.email.to_string(), "offers@xn--bcher-kva.example");
+        assert_eq!(from.name.as_deref(), Some("Bücher"));
+        assert!(sender("offers@[127.0.0.1]").is_none());
     }
 }
