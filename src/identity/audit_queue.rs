@@ -8,6 +8,7 @@
 
 use super::caller::{Caller, SessionId};
 use super::error::Error;
+use super::folding::folded;
 use super::keyring::Key;
 use super::{Grant, Identity};
 use crate::telemetry::chain;
@@ -170,7 +171,7 @@ impl Identity {
 }
 
 fn name_hash(key: &Key, name: &str) -> String {
-    let hash = key.derive(NAME_PURPOSE, &[name.as_bytes()]);
+    let hash = key.derive(NAME_PURPOSE, &[folded(name).as_bytes()]);
     hash[..NAME_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
