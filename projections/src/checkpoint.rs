@@ -2,11 +2,15 @@
 //! table in any other.
 
 use crate::Error;
+use domain::Checkpoint;
+use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout, timeout_at};
+use uuid::Uuid;
 
 /// How often the table is asked while anybody waits; one question for all of a process.
 const POLL: Duration = Duration::from_millis(50);
@@ -21,6 +25,8 @@ pub struct ReadCheckpoint(Arc<Inner>);
 struct Inner {
     pool: PgPool,
     known: watch::Sender<i64>,
+    /// There are no tables until they are rebuilt.
+    is_lost: AtomicBool,
     /// Held by the one waiter who asks for all; when the table was last asked.
     asked: Mutex<Option<Instant>>,
 }
@@ -29,7 +35,12 @@ impl ReadCheckpoint {
     /// Asks through `pool` when it has to.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
-        Self(Arc::new(Inner { pool, known: watch::channel(0).0, asked: Mutex::new(None) }))
+        Self(Arc::new(Inner {
+            pool,
+            known: watch::channel(0).0,
+            is_lost: AtomicBool::new(false),
+            asked: Mutex::new(None),
+        }))
     }
 
     /// The furthest position that this process has heard of; the tables may be further.
@@ -45,11 +56,29 @@ impl ReadCheckpoint {
     }
 
     /// Asks the table.
+    ///
+    /// # Errors
+    /// `Lost` while the tables are rebuilt; `Database`.
     pub async fn read(&self) -> Result<i64, Error> {
-        let row = sqlx::query("select position from read.checkpoint").fetch_one(&self.0.pool).await?;
-        let position = row.try_get("position")?;
-        self.reached(position);
-        Ok(position)
+        let query = sqlx::query("select position, event_id from read.checkpoint");
+        match from_row(query.fetch_optional(&self.0.pool).await) {
+            Ok(at) => {
+                self.reached(at.position);
+                Ok(at.position)
+            }
+            Err(cause) => {
+                if matches!(cause, Error::Lost(_)) {
+                    self.lost();
+                }
+                Err(cause)
+            }
+        }
+    }
+
+    /// Whether there were no read tables when this process last heard of them.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.0.is_lost.load(Ordering::Relaxed)
     }
 
     /// Waits until the read tables contain the event at `position`, at most until `deadline`.
@@ -91,10 +120,37 @@ impl ReadCheckpoint {
 
     /// The tables have come to `position`.
     pub(crate) fn reached(&self, position: i64) {
+        self.0.is_lost.store(false, Ordering::Relaxed);
         self.0.known.send_if_modified(|known| {
             let further = position > *known;
             *known = position.max(*known);
             further
         });
+    }
+
+    /// There are no tables: those that come may be of another log, so nothing is known of them.
+    pub(crate) fn lost(&self) {
+        self.0.is_lost.store(true, Ordering::Relaxed);
+        self.0.known.send_replace(0);
+    }
+}
+
+/// The checkpoint in the row that was found.
+pub(crate) fn from_row(found: Result<Option<PgRow>, sqlx::Error>) -> Result<Checkpoint, Error> {
+    let row = found.map_err(missing_tables)?.ok_or(Error::Lost("they have no checkpoint"))?;
+    let event_id: Option<Uuid> = row.try_get("event_id")?;
+    let event_id = event_id.ok_or(Error::Lost("their checkpoint names no event"))?;
+    Ok(Checkpoint { position: row.try_get("position")?, event_id })
+}
+
+/// PostgreSQL's codes for a table and a schema that do not exist.
+const MISSING: [&str; 2] = ["42P01", "3F000"];
+
+/// Names the error of a statement that did not find its table.
+pub(crate) fn missing_tables(cause: sqlx::Error) -> Error {
+    let code = cause.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    match code.is_some_and(|code| MISSING.contains(&&*code)) {
+        true => Error::Lost("a table is missing"),
+        false => Error::Database(cause),
     }
 }

@@ -29,10 +29,14 @@ pub enum Error {
         /// How long was waited.
         waited: Duration,
     },
+    /// The read tables have lost rows, are not there, or are of another log. They are rebuilt; until then no list is
+    /// served.
+    #[error("the read tables are not whole: {0}")]
+    Lost(&'static str),
     /// An event that this version cannot read: stop there rather than skip it.
     #[error(transparent)]
     Unreadable(#[from] domain::UnknownEvent),
-    /// History or the tables are not what they must be: stop, a person has to look.
+    /// History is not what it must be: stop, a person has to look.
     #[error("the projection cannot go on at position {position}: {why}")]
     Broken {
         /// Where.

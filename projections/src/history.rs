@@ -10,12 +10,15 @@ use uuid::Uuid;
 pub type HistoryError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What `History` answers with.
-pub type HistoryAnswer<'a> = Pin<Box<dyn Future<Output = Result<Option<Uuid>, HistoryError>> + Send + 'a>>;
+pub type HistoryAnswer<'a, T> = Pin<Box<dyn Future<Output = Result<T, HistoryError>> + Send + 'a>>;
 
 /// Says which event a position has, so that a checkpoint of another history is recognised.
 pub trait History: Send + Sync {
     /// The id of the event at `position`; `None` beyond the head.
-    fn event_id_at(&self, position: i64) -> HistoryAnswer<'_>;
+    fn event_id_at(&self, position: i64) -> HistoryAnswer<'_, Option<Uuid>>;
+
+    /// The position of the last event.
+    fn head(&self) -> HistoryAnswer<'_, i64>;
 }
 
 impl fmt::Debug for dyn History {

@@ -30,7 +30,7 @@ pub use error::Error;
 pub use hashes::{HashProjector, RedisHashes, StoredHash, StoredHashes};
 pub use history::{History, HistoryAnswer, HistoryError};
 pub use offer::{NameKey, OfferView};
-pub use read_tables::{Held, ReadTables, Rebuild};
+pub use read_tables::{Held, ReadTables, Rebuild, TableProjector};
 pub use readers::Readers;
 pub use subscription::{EndKey, SubscriptionView};
 pub use transaction::TransactionView;

@@ -46,8 +46,7 @@ async fn price(
     let views: HashMap<_, _> = rows.into_iter().map(|view| (view.transaction_id, view)).collect();
     let mut entries = Vec::with_capacity(unpriced.len() * 2);
     for (position, id) in unpriced {
-        let missing =
-            Error::Broken { position: *position, why: "a success of a transaction that has no row" };
+        let missing = Error::Lost("a transaction that succeeds has no row");
         let request = &views.get(id).ok_or(missing)?.request;
         entries.extend(statement_entry::of_success(request, *position));
     }

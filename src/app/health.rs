@@ -2,7 +2,7 @@
 
 use crate::bus::{Bus, State};
 use crate::event_log::EventLog;
-use projections::RedisHashes;
+use projections::{ReadCheckpoint, RedisHashes};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -18,6 +18,7 @@ pub struct HealthChecks {
     log: EventLog,
     hashes: RedisHashes,
     bus: Bus,
+    read_tables: ReadCheckpoint,
     latest: Mutex<Option<(Instant, Arc<Health>)>>,
 }
 
@@ -29,16 +30,17 @@ pub struct Health {
     pub redis: Result<(), String>,
     /// Without it accepted work waits.
     pub nats: Result<(), String>,
-    /// Parts of this process that start again and again, each with why. Clients are served, from older data.
-    pub restarting: Vec<String>,
+    /// What is rebuilt, and parts of this process that start again and again, each with why. Clients are served what
+    /// does not depend on it, from older data.
+    pub impaired: Vec<String>,
     /// What works, but should be changed.
     pub notes: Vec<String>,
 }
 
 impl HealthChecks {
     #[must_use]
-    pub fn new(log: EventLog, hashes: RedisHashes, bus: Bus) -> Self {
-        Self { log, hashes, bus, latest: Mutex::default() }
+    pub fn new(log: EventLog, hashes: RedisHashes, bus: Bus, read_tables: ReadCheckpoint) -> Self {
+        Self { log, hashes, bus, read_tables, latest: Mutex::default() }
     }
 
     /// How the servers are, or were at most a second ago: however many ask, the servers are asked once.
@@ -54,16 +56,20 @@ impl HealthChecks {
     }
 
     pub async fn run(&self) -> Health {
-        let (postgresql, redis) = tokio::join!(
+        let (postgresql, redis, read_tables) = tokio::join!(
             timeout(ANSWER_TIMEOUT, self.log.head()),
-            timeout(ANSWER_TIMEOUT, self.hashes.ping())
+            timeout(ANSWER_TIMEOUT, self.hashes.ping()),
+            timeout(ANSWER_TIMEOUT, self.read_tables.read())
         );
         let postgresql = answers("PostgreSQL", matches!(postgresql, Ok(Ok(_))));
         let written = self.log.write_failure().map_or(Ok(()), |why| Err(format!("cannot write: {why}")));
         let restarting = self.log.restarting_sinks().into_iter();
+        let restarting = restarting.map(|(sink, why)| format!("{sink} keeps restarting: {why}"));
+        let rebuilt = "the read tables are rebuilt; lists are refused until they are whole";
+        let is_lost = matches!(read_tables, Ok(Err(projections::Error::Lost(_))));
         Health {
             postgresql: postgresql.and(written),
-            restarting: restarting.map(|(sink, why)| format!("{sink} keeps restarting: {why}")).collect(),
+            impaired: is_lost.then(|| rebuilt.to_owned()).into_iter().chain(restarting).collect(),
             redis: answers("Redis", matches!(redis, Ok(Ok(())))),
             nats: match self.bus.state() {
                 State::Connected => Ok(()),

@@ -2,7 +2,7 @@
 //!
 //! An answer never goes back and never runs ahead of the lists: a client that reads SUCCESS finds the
 //! subscription. So an answer waits for what the read tables do not contain yet, and leaves it out when
-//! the wait was long enough. Lists are covered in the same way: no status read after a list is older than
+//! the wait was long enough. While the read tables are rebuilt no list is served, and the stream alone says. Lists are covered in the same way: no status read after a list is older than
 //! the list.
 
 use super::Error;
@@ -195,6 +195,9 @@ impl Statuses {
         }
         if checkpoint.wait_for(view.position, Instant::now() + READ_TABLES_WAIT).await.is_ok() {
             return Ok(Some(folded(view, events, true)));
+        }
+        if checkpoint.is_lost() {
+            return Ok(Some(folded(view, events, false))); // no list contradicts it: they are refused
         }
         let reached = checkpoint.known();
         events.retain(|event| event.sequence == 1 || event.position <= reached);

@@ -39,6 +39,7 @@ const MIGRATIONS: &[(&str, &str)] = embed! {
     "0060_callback_urls"
     "0061_user_texts"
     "0064_audit_log_of_logins"
+    "0066_read_tables_heal"
 };
 
 /// Why the schema could not be brought up to date.

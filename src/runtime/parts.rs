@@ -14,7 +14,7 @@ use crate::processors::notifications::{self, Intake, Notifications};
 use crate::processors::schedules::Scheduler;
 use crate::processors::{ActivationProcessor, Announcer, Parked};
 use metrics_exporter_prometheus::PrometheusHandle;
-use projections::{HashProjector, ReadCheckpoint, ReadTables, Readers, RedisHashes};
+use projections::{HashProjector, ReadCheckpoint, ReadTables, Readers, RedisHashes, TableProjector};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
 use std::sync::Arc;
@@ -77,6 +77,7 @@ impl Parts {
         })?;
         check_connection(&connect).await?;
         let checkpoint = ReadCheckpoint::new(pool.clone());
+        ReadTables::live(&connect, checkpoint.clone()).discard_those_of_another_log(&log).await?;
         let readers = Readers::new(pool.clone(), checkpoint.clone());
         let identity = Arc::new(Identity::new(pool.clone(), &identity_settings)?);
         let resources = Dependencies {
@@ -97,8 +98,9 @@ impl Parts {
 
     /// The projector of the read tables.
     #[must_use]
-    pub fn read_tables(&self) -> ReadTables {
-        ReadTables::live(&self.connect, self.checkpoint.clone())
+    pub fn read_tables(&self) -> TableProjector {
+        let log = Arc::new(self.resources.log.clone());
+        TableProjector::new(&self.connect, self.checkpoint.clone(), log)
     }
 
     /// The projector of the status hashes.

@@ -2,15 +2,20 @@
 
 use crate::event_log::{EventLog, Sink, SinkError};
 use domain::Recorded;
-use projections::{HashProjector, History, HistoryAnswer, ReadTables};
+use projections::{HashProjector, History, HistoryAnswer, TableProjector};
+use uuid::Uuid;
 
 impl History for EventLog {
-    fn event_id_at(&self, position: i64) -> HistoryAnswer<'_> {
+    fn event_id_at(&self, position: i64) -> HistoryAnswer<'_, Option<Uuid>> {
         Box::pin(async move { Ok(Self::event_id_at(self, position).await?) })
+    }
+
+    fn head(&self) -> HistoryAnswer<'_, i64> {
+        Box::pin(async move { Ok(Self::head(self).await?) })
     }
 }
 
-impl Sink for ReadTables {
+impl Sink for TableProjector {
     fn name(&self) -> &'static str {
         "read_tables"
     }
@@ -21,6 +26,11 @@ impl Sink for ReadTables {
 
     async fn apply(&mut self, page: &[Recorded]) -> Result<(), SinkError> {
         Ok(Self::apply(self, page).await?)
+    }
+
+    /// Tables may lose rows or be dropped also while nothing is appended.
+    async fn idle(&mut self, checkpoint: i64) -> Result<(), SinkError> {
+        Ok(self.still_at(checkpoint).await?)
     }
 }
 

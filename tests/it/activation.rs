@@ -7,7 +7,7 @@ use domain::{Metadata, Money, OfferId, TransactionId};
 use futures::future::join_all;
 use offers::app::catalogue::Change;
 use offers::event_log::follow;
-use projections::{HashProjector, ReadTables};
+use projections::{HashProjector, TableProjector};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -261,17 +261,13 @@ async fn a_status_does_not_go_back_when_it_was_read_elsewhere_before() {
     let Service { resources, .. } = &service;
     let stop = CancellationToken::new();
     let _stopped = stop.clone().drop_guard();
-    let tables =
-        ReadTables::live(&sandbox.database_url.parse().unwrap(), resources.readers.checkpoint().clone());
+    let history = std::sync::Arc::new(resources.log.clone());
+    let (connect, checkpoint) =
+        (sandbox.database_url.parse().unwrap(), resources.readers.checkpoint().clone());
+    let tables = TableProjector::new(&connect, checkpoint, history.clone());
     tokio::spawn(follow(resources.log.feed(), tables, stop.clone()));
     let hour = Duration::from_secs(3600);
-    let hashes = HashProjector::open(
-        &sandbox.redis_url,
-        resources.readers.clone(),
-        std::sync::Arc::new(resources.log.clone()),
-        hour,
-    )
-    .unwrap();
+    let hashes = HashProjector::open(&sandbox.redis_url, resources.readers.clone(), history, hour).unwrap();
     let hashes_stop = stop.child_token();
     let following = tokio::spawn(follow(resources.log.feed(), hashes, hashes_stop.clone()));
 

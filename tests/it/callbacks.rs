@@ -63,7 +63,7 @@ impl Fixture {
         let Dependencies { log, readers, callbacks, identity, .. } = parts.resources.clone();
         Fixture {
             log,
-            tables: parts.read_tables(),
+            tables: ReadTables::live(&sandbox.database_url.parse().unwrap(), readers.checkpoint().clone()),
             readers,
             redis_url: sandbox.redis_url,
             callbacks,

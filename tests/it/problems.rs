@@ -248,7 +248,10 @@ async fn a_sink_that_keeps_restarting_is_named() {
     let service = Service::start_in(&sandbox, Setting::default()).await;
     let ready = async || send(service.anonymous(Method::GET, "/readyz")).await;
     let mut owner = PgConnection::connect(&sandbox.database_owner_url).await.unwrap();
-    sqlx::query("alter table read.statement rename to hidden").execute(&mut owner).await.unwrap();
+    sqlx::query("alter table read.statement rename column amount to hidden")
+        .execute(&mut owner)
+        .await
+        .unwrap();
     service.rich("alice").await;
     let named = async || {
         let shown = ready().await;
@@ -258,7 +261,10 @@ async fn a_sink_that_keeps_restarting_is_named() {
             && notes.contains("read_tables keeps restarting")
     };
     eventually("named", named).await;
-    sqlx::query("alter table read.hidden rename to statement").execute(&mut owner).await.unwrap();
+    sqlx::query("alter table read.statement rename column hidden to amount")
+        .execute(&mut owner)
+        .await
+        .unwrap();
     eventually("not named any more", async || ready().await.json()["notes"].is_null()).await;
 }
 

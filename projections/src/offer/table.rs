@@ -14,7 +14,9 @@ pub(crate) const COLUMNS: &str =
 
 /// Writes what a page changes, new rows and moved ones in one statement: offers are few.
 pub(crate) async fn write(connection: &mut PgConnection, rows: &[Change]) -> Result<(), Error> {
-    let Some(first) = rows.first() else { return Ok(()) };
+    if rows.is_empty() {
+        return Ok(());
+    }
     let terms = |row: &Change| row.terms.clone();
     let written = sqlx::query(include_str!("write.sql"))
         .bind(rows.column(|row| row.id.0))
@@ -29,11 +31,7 @@ pub(crate) async fn write(connection: &mut PgConnection, rows: &[Change]) -> Res
         .execute(connection)
         .await?
         .rows_affected();
-    if written == rows.len() as u64 {
-        Ok(())
-    } else {
-        Err(Error::Broken { position: first.position, why: "a change of an offer that has no row" })
-    }
+    if written == rows.len() as u64 { Ok(()) } else { Err(Error::Lost("an offer that changes has no row")) }
 }
 
 pub(crate) fn from_row(row: &PgRow) -> Result<OfferView, sqlx::Error> {

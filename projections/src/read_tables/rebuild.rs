@@ -5,7 +5,7 @@
 
 use super::{LIVE, NEXT, ReadTables};
 use crate::Error;
-use crate::checkpoint::ReadCheckpoint;
+use crate::checkpoint::{ReadCheckpoint, missing_tables};
 use domain::Recorded;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
@@ -32,9 +32,7 @@ impl Rebuild {
     /// left unfinished is thrown away.
     pub async fn begin(owner: PgConnectOptions) -> Result<Self, Error> {
         let mut sql = PgConnection::connect_with(&owner).await?;
-        drop_schema(&mut sql, NEXT).await?;
-        drop_schema(&mut sql, OLD).await?;
-        sqlx::query("select create_read_tables($1)").bind(NEXT).execute(&mut sql).await?;
+        sqlx::query("select create_next_read_tables()").execute(&mut sql).await?;
         sql.close().await?;
         let unread = ReadCheckpoint::new(sqlx::PgPool::connect_lazy_with(owner.clone()));
         let next = ReadTables::of(NEXT, &owner, unread);
@@ -66,11 +64,15 @@ impl Rebuild {
             Err(sqlx::Error::Database(cause)) if cause.code().as_deref() == Some(LOCK_NOT_AVAILABLE) => {
                 return Ok(None);
             }
-            done => done?,
-        };
+            Err(cause) => match missing_tables(cause) {
+                Error::Lost(_) => return Ok(Some(Held { position: 0, sql, are_live: false })), // nobody writes to them
+                cause => return Err(cause),
+            },
+            Ok(_) => {}
+        }
         let select = format!("select position from {LIVE}.checkpoint");
         let position = sqlx::query_scalar(&select).fetch_optional(&mut sql).await?;
-        Ok(Some(Held { position: position.unwrap_or(0), sql }))
+        Ok(Some(Held { position: position.unwrap_or(0), sql, are_live: true }))
     }
 }
 
@@ -80,6 +82,8 @@ pub struct Held {
     /// Where they stand: the new ones must come at least as far.
     pub position: i64,
     sql: PgConnection,
+    /// False if they are put aside or have lost their checkpoint.
+    are_live: bool,
 }
 
 impl Held {
@@ -88,14 +92,21 @@ impl Held {
     /// # Errors
     /// `Behind` when the new tables have not come as far as the live ones; `Database`.
     pub async fn switch(mut self) -> Result<(), Error> {
+        if !self.are_live {
+            sqlx::raw_sql("rollback").execute(&mut self.sql).await?; // of the lock that was refused
+        }
         let select = format!("select position from {NEXT}.checkpoint");
         let next: i64 = sqlx::query_scalar(&select).fetch_one(&mut self.sql).await?;
         if next < self.position {
             return Err(Error::Behind { position: self.position, waited: Duration::ZERO });
         }
-        let rename =
-            format!("alter schema {LIVE} rename to {OLD}; alter schema {NEXT} rename to {LIVE}; commit");
-        sqlx::raw_sql(&rename).execute(&mut self.sql).await?;
+        let switch = match self.are_live {
+            true => {
+                format!("alter schema {LIVE} rename to {OLD}; alter schema {NEXT} rename to {LIVE}; commit")
+            }
+            false => format!("drop schema if exists {LIVE} cascade; alter schema {NEXT} rename to {LIVE}"),
+        };
+        sqlx::raw_sql(&switch).execute(&mut self.sql).await?;
         drop_schema(&mut self.sql, OLD).await?;
         self.sql.close().await?;
         Ok(())

@@ -81,7 +81,7 @@ async fn update(connection: &mut PgConnection, rows: &[(TransactionId, Progress)
     if written == rows.len() as u64 {
         Ok(())
     } else {
-        Err(Error::Broken { position: rows[0].1.position, why: "a change of a transaction that has no row" })
+        Err(Error::Lost("a transaction that changes has no row"))
     }
 }
 

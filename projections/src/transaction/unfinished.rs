@@ -58,10 +58,11 @@ pub(crate) async fn write(connection: &mut PgConnection, changes: &[Change]) -> 
         .map(|change| change.id.0)
         .collect();
     if !closed.is_empty() {
-        sqlx::query("delete from unfinished where transaction_id = any($1)")
-            .bind(closed)
-            .execute(connection)
-            .await?;
+        let expected = closed.len() as u64;
+        let delete = sqlx::query("delete from unfinished where transaction_id = any($1)").bind(closed);
+        if delete.execute(connection).await?.rows_affected() != expected {
+            return Err(Error::Lost("a transaction that ends was not listed as unfinished"));
+        }
     }
     Ok(())
 }

@@ -24,7 +24,7 @@ pub(crate) struct Alive {
 pub(crate) struct Ready {
     status: Readiness,
     parts: Parts,
-    /// A follower of the log that keeps restarting, with why; and what works, but should be changed: a NATS server that
+    /// That the read tables are rebuilt; a follower of the log that keeps restarting, with why; and what works, but should be changed: a NATS server that
     /// is too old for analysts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
@@ -57,14 +57,14 @@ pub(crate) async fn live() -> Json<Alive> {
 
 /// Can it serve
 ///
-/// Without PostgreSQL it cannot, nor when the last write to it failed; without Redis or NATS, or while a follower of the
-/// log keeps restarting, it is degraded and serves.
+/// Without PostgreSQL it cannot, nor when the last write to it failed; without Redis or NATS, while a follower of the
+/// log keeps restarting, or while the read tables are rebuilt (lists are 503 then), it is degraded and serves.
 #[utoipa::path(get, path = "/readyz",
     responses((status = 200, description = "It can.", body = Ready)),
     extensions(("x-refusals" = json!(refusals(&[Code::Unavailable])))))]
 pub(crate) async fn ready(State(app): State<Shared>) -> Result<Json<Ready>, Problem> {
     let health = app.health.latest().await;
-    let degraded = health.redis.is_err() || health.nats.is_err() || !health.restarting.is_empty();
+    let degraded = health.redis.is_err() || health.nats.is_err() || !health.impaired.is_empty();
     let state = |part: &Result<(), String>| part.clone().err().unwrap_or_else(|| "ok".to_owned());
     let parts = Parts {
         postgresql: state(&health.postgresql),
@@ -74,7 +74,7 @@ pub(crate) async fn ready(State(app): State<Shared>) -> Result<Json<Ready>, Prob
     match health.postgresql.clone() {
         Ok(()) => {
             let status = if degraded { Readiness::Degraded } else { Readiness::Ok };
-            let notes = health.restarting.iter().chain(&health.notes).cloned().collect();
+            let notes = health.impaired.iter().chain(&health.notes).cloned().collect();
             Ok(Json(Ready { status, parts, notes }))
         }
         Err(why) => Err(Problem::new(Code::Unavailable, why).with("parts", json!(parts))),

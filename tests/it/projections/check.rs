@@ -7,6 +7,7 @@ use domain::{
 };
 use offers::event_log::{AggregateCommand, EventLog, PAGE_EVENTS, Plan};
 use redis::AsyncCommands;
+use sqlx::{Connection, PgConnection};
 use std::process::Command;
 use std::sync::Arc;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -115,9 +116,18 @@ impl Shop {
         (done.status.code().unwrap(), String::from_utf8(done.stdout).unwrap())
     }
 
+    /// Runs `statement` past the triggers of the read tables, which would put tables that lose rows aside.
+    async fn lose_unseen(&self, statement: &str) {
+        let mut owner = PgConnection::connect(&self.fixture.sandbox.database_owner_url).await.unwrap();
+        for table in ["transactions", "subscriptions", "offers", "statement"] {
+            let disable = format!("alter table read.{table} disable trigger user");
+            sqlx::query(&disable).execute(&mut owner).await.unwrap();
+        }
+        self.owner(statement).await;
+    }
+
     async fn owner(&self, statement: &str) {
-        use sqlx::Connection;
-        let mut owner = sqlx::PgConnection::connect(&self.fixture.sandbox.database_owner_url).await.unwrap();
+        let mut owner = PgConnection::connect(&self.fixture.sandbox.database_owner_url).await.unwrap();
         let done = sqlx::query(statement).execute(&mut owner).await.unwrap();
         assert!(done.rows_affected() > 0, "{statement}");
     }
@@ -153,7 +163,7 @@ async fn whatever_is_not_as_the_events_say_is_named() {
     ];
     let shop = Shop::new().await;
     for (wrong, sentence) in wrongs {
-        shop.owner(wrong).await;
+        shop.lose_unseen(wrong).await;
         let (code, said) = shop.offers(&["check"]).await;
         assert_eq!(code, 1, "{wrong}: {said}");
         assert!(said.contains(sentence), "{wrong}: {said}");

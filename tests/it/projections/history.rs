@@ -4,9 +4,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cqrs_es::{Aggregate, DomainEvent};
 use domain::transaction::{self, ActivationRequested, Kind};
 use domain::{
-    AccountId, Checkpoint, Money, OfferId, PartnerId, Recorded, SubscriptionId, TransactionId, UserId,
-    account, offer, user_offer,
+    AccountId, Checkpoint, Metadata, Money, OfferId, PartnerId, Recorded, SubscriptionId, TransactionId,
+    UserId, account, offer, user_offer,
 };
+use offers::event_log::{AggregateCommand, EventLog, Plan};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -189,8 +190,12 @@ pub fn checkpoint(position: i64) -> Checkpoint {
 pub struct EndlessLog;
 
 impl projections::History for EndlessLog {
-    fn event_id_at(&self, position: i64) -> projections::HistoryAnswer<'_> {
+    fn event_id_at(&self, position: i64) -> projections::HistoryAnswer<'_, Option<Uuid>> {
         Box::pin(async move { Ok(Some(event_id_at(position))) })
+    }
+
+    fn head(&self) -> projections::HistoryAnswer<'_, i64> {
+        Box::pin(async move { Ok(i64::MAX) })
     }
 }
 
@@ -215,5 +220,14 @@ impl Any {
             Self::Offer(event) => parts(offer::Offer::TYPE, event),
             Self::Account(event) => parts(account::Account::TYPE, event),
         }
+    }
+}
+
+/// Credits `account` until the head of `log` is at `position`.
+pub async fn credit_until(log: &EventLog, account: AccountId, position: i64) {
+    let amount = Money::from_hundredths(1);
+    while log.head().await.unwrap() < position {
+        let credit = AggregateCommand::Account(account, account::Command::Credit { amount });
+        log.commit(&Metadata::system("test", Uuid::now_v7()), Plan::new().command(credit)).await.unwrap();
     }
 }

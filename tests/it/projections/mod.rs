@@ -2,6 +2,7 @@
 
 mod check;
 mod hashes;
+mod healing;
 mod history;
 mod losses;
 mod read_tables;

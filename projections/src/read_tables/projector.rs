@@ -1,0 +1,135 @@
+//! Follows the log into the read tables, and rebuilds tables that are not whole while the service runs.
+//!
+//! Tables that have lost rows, or are of another log, are put aside, so that lists are refused instead of being short.
+//! New ones are made in the schema of a rebuild and take their place when they have come to the head of the log.
+
+use super::{NEXT, ReadTables};
+use crate::Error;
+use crate::checkpoint::ReadCheckpoint;
+use crate::history::History;
+use domain::Recorded;
+use sqlx::postgres::PgConnectOptions;
+use std::fmt;
+use std::sync::Arc;
+
+/// How far behind the head of the log, in events, new tables may take their place: while the log grows they are
+/// never at its end.
+const NEAR_HEAD: i64 = 100;
+
+/// The writer of the live tables.
+#[derive(Clone)]
+pub struct TableProjector {
+    live: ReadTables,
+    connect: PgConnectOptions,
+    history: Arc<dyn History>,
+    rebuild: Option<InPlace>,
+}
+
+/// A rebuild of tables that are put aside.
+#[derive(Clone)]
+struct InPlace {
+    next: ReadTables,
+    /// The head of the log when it began: a client may have seen lists up to there.
+    target: i64,
+}
+
+impl TableProjector {
+    /// Writes on connections of its own, made like `connect` when first needed. `checkpoint` is the process's own.
+    #[must_use]
+    pub fn new(connect: &PgConnectOptions, checkpoint: ReadCheckpoint, history: Arc<dyn History>) -> Self {
+        let live = ReadTables::live(connect, checkpoint);
+        Self { live, connect: connect.clone(), history, rebuild: None }
+    }
+
+    /// Where to go on: in the live tables if they are whole, else in those that will take their place.
+    ///
+    /// # Errors
+    /// `Database`, `History`: ask again.
+    pub async fn checkpoint(&mut self) -> Result<i64, Error> {
+        let why = match self.live.whole(&*self.history).await {
+            Ok(at) => {
+                self.rebuild = None;
+                self.live.checkpoint.reached(at.position);
+                return Ok(at.position);
+            }
+            Err(Error::Lost(why)) => why,
+            Err(cause) => return Err(cause),
+        };
+        if let Some(rebuild) = &self.rebuild {
+            match rebuild.next.whole(&*self.history).await {
+                Ok(at) => return Ok(at.position),
+                Err(Error::Lost(_)) => {}
+                Err(cause) => return Err(cause),
+            }
+        }
+        self.begin(why).await?;
+        Ok(0)
+    }
+
+    /// Takes the page that starts right after the checkpoint, whole or not at all.
+    ///
+    /// # Errors
+    /// As `ReadTables::apply`. After any of them ask for the checkpoint.
+    pub async fn apply(&mut self, events: &[Recorded]) -> Result<(), Error> {
+        let Some(rebuild) = &self.rebuild else {
+            let applied = self.live.apply(events).await;
+            if matches!(applied, Err(Error::Lost(_))) {
+                self.live.discard(self.live.stored().await.ok()).await?;
+            }
+            return applied;
+        };
+        rebuild.next.apply(events).await?;
+        let Some(last) = events.last() else { return Ok(()) };
+        self.switch_at(last.position).await
+    }
+
+    /// Makes sure that the tables are whole and still stand at `position`, for times when nothing happens.
+    ///
+    /// # Errors
+    /// `Lost` and `Overtaken`: ask for the checkpoint.
+    pub async fn still_at(&mut self, position: i64) -> Result<(), Error> {
+        if self.rebuild.is_some() {
+            return self.switch_at(position).await;
+        }
+        match self.live.whole(&*self.history).await?.position == position {
+            true => Ok(()),
+            false => Err(Error::Overtaken { expected: position }),
+        }
+    }
+
+    async fn begin(&mut self, why: &str) -> Result<(), Error> {
+        tracing::error!(why, "rebuilding the read tables; lists are refused until they are whole: {why}");
+        let target = self.history.head().await.map_err(Error::History)?;
+        self.live.discard(self.live.stored().await.ok()).await?;
+        sqlx::query("select public.create_next_read_tables()").execute(&self.live.pool).await?;
+        // Waiters wait for the live tables.
+        let unread = ReadCheckpoint::new(self.live.pool.clone());
+        let next = ReadTables::of(NEXT, &self.connect, unread);
+        self.rebuild = Some(InPlace { next, target });
+        Ok(())
+    }
+
+    /// Puts the new tables, which are at `position`, in the place of the live ones if they are near the head.
+    async fn switch_at(&mut self, position: i64) -> Result<(), Error> {
+        let Some(InPlace { target, .. }) = self.rebuild else { return Ok(()) };
+        let head = self.history.head().await.map_err(Error::History)?;
+        if position < target.min(head) || position < head - NEAR_HEAD {
+            return Ok(());
+        }
+        let query = sqlx::query_scalar("select public.switch_read_tables()");
+        let switched: bool = query.fetch_one(&self.live.pool).await?;
+        self.rebuild = None;
+        if !switched {
+            return Err(Error::Overtaken { expected: position });
+        }
+        self.live.checkpoint.reached(position);
+        tracing::info!(position, "the read tables are rebuilt");
+        Ok(())
+    }
+}
+
+impl fmt::Debug for TableProjector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TableProjector").field("live", &self.live).finish_non_exhaustive()
+    }
+}
