@@ -12,6 +12,7 @@ pub mod partner_activate;
 mod purchase_limits;
 mod registration;
 pub mod renew;
+mod shared_read;
 pub mod status;
 pub mod status_watch;
 

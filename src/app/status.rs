@@ -7,7 +7,7 @@
 
 use super::Error;
 use super::partner_activate::Reference;
-use super::status_watch::{StatusWait, StatusWatcher};
+use super::status_watch::{Seen, StatusWait, StatusWatcher};
 use crate::event_log::{EventLog, LogError, StreamId};
 use crate::telemetry::chain;
 use domain::ids::IdempotencyKey;
@@ -16,11 +16,17 @@ use domain::{PartnerId, Recorded, Slice, TransactionId, UserId};
 use projections::transaction::{AdminFilter, PartnerFilter, TransactionHash, UserFilter, fold};
 use projections::{Readers, RedisHashes, TransactionView};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
 
 /// How long an answer waits for the read tables to contain what the stream says.
 const READ_TABLES_WAIT: Duration = Duration::from_secs(2);
+
+/// How many queries of the log waiting requests have under way at once: fewer than the smallest pool has connections
+/// (4), so that the others always find one.
+const MAX_WAITERS_QUERIES: usize = 3;
 
 /// The transactions and their statuses.
 pub struct Statuses {
@@ -28,6 +34,7 @@ pub struct Statuses {
     readers: Readers,
     hashes: RedisHashes,
     watcher: StatusWatcher,
+    waiters_queries: Semaphore,
 }
 
 /// A transaction with what happened to it, in order.
@@ -43,15 +50,48 @@ struct Folded {
     listed: bool,
 }
 
+/// Who reads a status.
+#[derive(Clone, Copy)]
+enum Reader {
+    /// A request that is answered at once.
+    Request,
+    /// Those who wait: there may be thousands of them.
+    Waiter,
+}
+
+fn unreadable() -> Error {
+    LogError::Unavailable("another request has read for this one, and failed".into()).into()
+}
+
 impl Statuses {
     #[must_use]
     pub fn new(log: EventLog, readers: Readers, hashes: RedisHashes, watcher: StatusWatcher) -> Self {
-        Self { log, readers, hashes, watcher }
+        Self { log, readers, hashes, watcher, waiters_queries: Semaphore::new(MAX_WAITERS_QUERIES) }
     }
 
     /// The status of `id`; `None` when there is no such transaction. Without Redis the stream says the
     /// same.
     pub async fn current(&self, id: TransactionId) -> Result<Option<TransactionHash>, Error> {
+        self.read(id, Reader::Request).await
+    }
+
+    /// The status of what `wait` waits for: one read for all who wait for the same, which begins after this call.
+    pub async fn look(&self, wait: &StatusWait) -> Result<Arc<Seen>, Error> {
+        let mut failure = None;
+        let read = async {
+            match self.read(wait.id(), Reader::Waiter).await {
+                Ok(now) => Some(Arc::new(Seen { now, changes: OnceCell::new() })),
+                Err(cause) => {
+                    failure = Some(cause);
+                    None
+                }
+            }
+        };
+        let seen = wait.share(read).await;
+        seen.ok_or_else(|| failure.unwrap_or_else(unreadable))
+    }
+
+    async fn read(&self, id: TransactionId, reader: Reader) -> Result<Option<TransactionHash>, Error> {
         match self.hashes.get(id).await {
             Ok(Some(hash)) => return Ok(Some(hash)),
             Ok(None) => {}
@@ -59,7 +99,9 @@ impl Statuses {
                 tracing::debug!(error = %chain(&error), "a status is read without Redis");
             }
         }
-        let Some(Folded { transaction, listed }) = self.read_stream(id).await? else { return Ok(None) };
+        let Some(Folded { transaction, listed }) = self.read_stream(id, reader).await? else {
+            return Ok(None);
+        };
         let hash = TransactionHash::from(&transaction.view);
         if listed && let Err(error) = self.hashes.write_back(&hash).await {
             tracing::debug!(error = %chain(&error), "a status was not written back");
@@ -67,10 +109,25 @@ impl Statuses {
         Ok(Some(hash))
     }
 
-    /// Every status that `id` had up to the event at `until`, in order: one for each commit that moved it.
-    pub async fn changes(&self, id: TransactionId, until: i64) -> Result<Vec<TransactionHash>, Error> {
-        let mut events = self.log.stream(StreamId::of::<Transaction>(id.0)).await?;
-        events.retain(|event| event.position <= until);
+    /// Every status up to what was `seen`, in order: one for each commit that moved it. One read for all who have
+    /// seen the same.
+    pub async fn changes<'a>(&self, seen: &'a Seen) -> Result<&'a [TransactionHash], Error> {
+        let mut failure = None;
+        let changes = seen.changes.get_or_init(async || match self.read_changes(seen).await {
+            Ok(changes) => Some(changes),
+            Err(cause) => {
+                failure = Some(cause);
+                None
+            }
+        });
+        let changes = changes.await.as_deref();
+        changes.ok_or_else(|| failure.unwrap_or_else(unreadable))
+    }
+
+    async fn read_changes(&self, seen: &Seen) -> Result<Vec<TransactionHash>, Error> {
+        let Some(now) = &seen.now else { return Ok(Vec::new()) };
+        let mut events = self.stream(now.transaction_id(), Reader::Waiter).await?;
+        events.retain(|event| event.position <= now.position());
         let mut changes = Vec::new();
         for end in 1..=events.len() {
             let goes_on = events.get(end).is_some_and(|next| next.commit_end == events[end - 1].commit_end);
@@ -79,6 +136,14 @@ impl Statuses {
             }
         }
         Ok(changes)
+    }
+
+    async fn stream(&self, id: TransactionId, reader: Reader) -> Result<Vec<Recorded>, LogError> {
+        let _permit = match reader {
+            Reader::Request => None,
+            Reader::Waiter => Some(self.waiters_queries.acquire().await.expect("it is never closed")),
+        };
+        self.log.stream(StreamId::of::<Transaction>(id.0)).await
     }
 
     /// A wait for the changes of `id`; `None` when there are too many. Call this before the first
@@ -96,7 +161,8 @@ impl Statuses {
 
     /// The transaction `id` with its history.
     pub async fn find(&self, id: TransactionId) -> Result<Option<TransactionWithHistory>, Error> {
-        let Some(Folded { transaction, listed }) = self.read_stream(id).await? else { return Ok(None) };
+        let found = self.read_stream(id, Reader::Request).await?;
+        let Some(Folded { transaction, listed }) = found else { return Ok(None) };
         if listed {
             self.cover(std::slice::from_ref(&transaction.view)).await;
         }
@@ -179,13 +245,13 @@ impl Statuses {
     }
 
     /// The transaction `id` from its own stream, as far as the read tables are, but at least requested.
-    async fn read_stream(&self, id: TransactionId) -> Result<Option<Folded>, Error> {
+    async fn read_stream(&self, id: TransactionId, reader: Reader) -> Result<Option<Folded>, Error> {
         let folded = |view, events, listed| {
             let transaction = TransactionWithHistory { view, events };
             Folded { transaction, listed }
         };
         let checkpoint = self.readers.checkpoint();
-        let mut events = self.log.stream(StreamId::of::<Transaction>(id.0)).await?;
+        let mut events = self.stream(id, reader).await?;
         let Some(view) = fold(&events)? else { return Ok(None) };
         if checkpoint.known() >= view.position {
             return Ok(Some(folded(view, events, true)));

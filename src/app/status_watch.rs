@@ -3,11 +3,13 @@
 //!
 //! One watcher for the whole process follows the log, waits until the read tables and the hashes contain
 //! a page, and only then signals the waits to its transactions. A signal carries no data: the
-//! request reads the status as any other reader would. Without waits the watcher sleeps.
+//! status is read as any other reader would, once for all who wait for the same transaction. Without waits the
+//! watcher sleeps.
 //!
 //! **Architecture Invariant:** a request registers its wait before its first look, and a page is signalled after
 //! it can be read: so a signal follows whatever the look did not show.
 
+use super::shared_read::SharedRead;
 use crate::backoff::Backoff;
 use crate::event_log::{EventLog, Feed, LogError, PAGE_EVENTS};
 use crate::telemetry::chain;
@@ -15,17 +17,18 @@ use cqrs_es::Aggregate;
 use domain::transaction::Transaction;
 use domain::{Recorded, TransactionId};
 use parking_lot::{Mutex, MutexGuard};
+use projections::transaction::TransactionHash;
 use projections::{Readers, RedisHashes};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// How many requests may wait at once, in one process: well below the connections that a server has, so
+/// How many requests may wait at once, in one process: below the connections that a server has (10,000), so
 /// that waiting requests never keep out the others.
-pub const MAX_WAITING: usize = 4_096;
+pub const MAX_WAITING: usize = 8_192;
 /// How long one wait for the read tables lasts before it begins again.
 const READ_TABLES_WAIT: Duration = Duration::from_secs(5);
 /// The delays between two questions whether the hashes are as far as the read tables. One question for
@@ -42,10 +45,27 @@ pub struct StatusWatcher(Arc<Waits>);
 
 struct Waits {
     free: Arc<Semaphore>,
-    /// How the waits to each transaction are signalled.
-    by_transaction: Mutex<HashMap<TransactionId, watch::Sender<()>>>,
+    by_transaction: Mutex<HashMap<TransactionId, Watched>>,
     added: Notify,
     shutting_down: CancellationToken,
+}
+
+/// What the waits for one transaction share.
+#[derive(Default)]
+struct Watched {
+    changed: watch::Sender<()>,
+    looks: Arc<SharedRead<Look>>,
+}
+
+/// What all who look at the same time see; `None`: it cannot be read.
+pub(super) type Look = Option<Arc<Seen>>;
+
+/// The status at one moment.
+pub struct Seen {
+    /// `None`: there is no such transaction.
+    pub now: Option<TransactionHash>,
+    /// The statuses up to `now`, read when the first one asks; `None`: they cannot be read.
+    pub(super) changes: OnceCell<Option<Vec<TransactionHash>>>,
 }
 
 /// A wait for the changes of one transaction. Ends when dropped.
@@ -53,6 +73,7 @@ pub struct StatusWait {
     waits: Arc<Waits>,
     id: TransactionId,
     changes: watch::Receiver<()>,
+    looks: Arc<SharedRead<Look>>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -80,10 +101,14 @@ impl StatusWatcher {
     #[must_use]
     pub fn wait_for(&self, id: TransactionId) -> Option<StatusWait> {
         let permit = self.0.free.clone().try_acquire_owned().ok()?;
-        let changes = self.0.lock().entry(id).or_insert_with(|| watch::channel(()).0).subscribe();
+        let (changes, looks) = {
+            let mut by_transaction = self.0.lock();
+            let watched = by_transaction.entry(id).or_default();
+            (watched.changed.subscribe(), watched.looks.clone())
+        };
         self.0.added.notify_one();
         metrics::gauge!("offers_waiting_requests").increment(1);
-        Some(StatusWait { waits: self.0.clone(), id, changes, _permit: permit })
+        Some(StatusWait { waits: self.0.clone(), id, changes, looks, _permit: permit })
     }
 
     /// How many waits there are now.
@@ -94,6 +119,15 @@ impl StatusWatcher {
 }
 
 impl StatusWait {
+    pub(super) fn id(&self) -> TransactionId {
+        self.id
+    }
+
+    /// What `read` sees, or what another wait for the same transaction sees from now on.
+    pub(super) async fn share(&self, read: impl Future<Output = Look>) -> Look {
+        self.looks.get(read).await
+    }
+
     /// Waits for the next signal. A signal since the last call counts.
     pub async fn signalled(&mut self) -> Signal {
         tokio::select! {
@@ -111,7 +145,7 @@ impl Drop for StatusWait {
     fn drop(&mut self) {
         let mut by_transaction = self.waits.lock();
         self.changes = watch::channel(()).1; // drops the receiver that is counted next
-        if by_transaction.get(&self.id).is_some_and(|sender| sender.receiver_count() == 0) {
+        if by_transaction.get(&self.id).is_some_and(|watched| watched.changed.receiver_count() == 0) {
             by_transaction.remove(&self.id);
         }
         metrics::gauge!("offers_waiting_requests").decrement(1);
@@ -128,7 +162,7 @@ impl Waits {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<TransactionId, watch::Sender<()>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TransactionId, Watched>> {
         self.by_transaction.lock()
     }
 
@@ -140,14 +174,14 @@ impl Waits {
         let by_transaction = self.lock();
         for event in page.iter().filter(|event| event.aggregate_type == Transaction::TYPE) {
             let id = event.aggregate_uuid().ok().map(TransactionId);
-            if let Some(sender) = id.and_then(|id| by_transaction.get(&id)) {
-                sender.send_replace(());
+            if let Some(watched) = id.and_then(|id| by_transaction.get(&id)) {
+                watched.changed.send_replace(());
             }
         }
     }
 
     fn signal_all(&self) {
-        self.lock().values().for_each(|sender| sender.send_replace(()));
+        self.lock().values().for_each(|watched| watched.changed.send_replace(()));
     }
 }
 

@@ -9,10 +9,14 @@ use offers::app::status_watch::{MAX_WAITING, Signal};
 use reqwest::{Method, Response};
 use serde_json::Value;
 use serde_json::json;
+use sqlx::{Connection, PgConnection};
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
+use uuid::Uuid;
 
 /// How long a test lets a server wait: more than anything here takes.
 const LONG: &str = "wait=30";
@@ -401,6 +405,56 @@ async fn when_all_seats_are_taken_a_wait_is_answered_at_once_and_a_stream_refuse
     assert_eq!(refused.headers["retry-after"], "1");
     drop(waits);
     assert_eq!(listen(&service, &alice, id, None).await.status(), 200);
+}
+
+/// A Redis that takes connections and says nothing.
+async fn hanging_redis() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((connection, _)) = listener.accept().await {
+            held.push(connection);
+        }
+    });
+    format!("redis://127.0.0.1:{port}/0")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_who_wait_while_redis_hangs_leave_the_database_to_others() {
+    const WAITING: usize = 4_200;
+    let sandbox = Stack::get().await.sandbox().await;
+    let setting = Setting { redis_url: Some(hanging_redis().await), ..Setting::default() };
+    let service = Service::start_in(&sandbox, setting).await;
+    let alice = service.rich("alice").await;
+    let tv = service.offer("TV", 100).await;
+    let id = buy(&service, &alice, tv).await;
+    // Of one transaction they share a read; of as many others none can, and each asks PostgreSQL.
+    let ids = (0..WAITING / 2).flat_map(|_| [id, TransactionId(Uuid::now_v7())]);
+    let statuses = &service.app.statuses;
+    let waits: Vec<_> = ids.map(|id| statuses.wait_for(id).unwrap()).collect();
+    let looks = join_all(waits.iter().map(|wait| statuses.look(wait)));
+    let others = async {
+        let mut owner = PgConnection::connect(&sandbox.database_owner_url).await.unwrap();
+        let mut lock = owner.begin().await.unwrap();
+        sqlx::query("lock table events in access exclusive mode").execute(&mut *lock).await.unwrap();
+        let mut watcher = PgConnection::connect(&sandbox.database_owner_url).await.unwrap();
+        eventually("those who wait hold what connections they get", async || {
+            let held = "select count(*) from pg_locks where not granted and relation = 'events'::regclass";
+            sqlx::query_scalar::<_, i64>(held).fetch_one(&mut watcher).await.unwrap() >= 3
+        })
+        .await;
+        for _ in 0..20 {
+            assert_eq!(service.balance(&alice).await, "999.00");
+        }
+        lock.rollback().await.unwrap();
+    };
+    let (seen, ()) = tokio::join!(looks, others);
+    let seen = seen.into_iter().map(|seen| seen.expect("it waits its turn and is read"));
+    let (found, missing): (Vec<_>, Vec<_>) = seen.partition(|seen| seen.now.is_some());
+    assert_eq!((found.len(), missing.len()), (WAITING / 2, WAITING / 2));
+    let reads: HashSet<_> = found.iter().map(Arc::as_ptr).collect();
+    assert!(reads.len() < 10, "{} reads of one transaction", reads.len());
 }
 
 #[tokio::test]

@@ -1,13 +1,13 @@
 //! `GET /activation/status/{id}/`: how a transaction is going, at once, as soon as it is final
 //! (`Prefer: wait=N`), or whenever it changes (`Accept: text/event-stream`).
 //!
-//! A waiting request does no work: it gives its place among the requests back and registers a wait.
-//! When there are too many subscriptions a wait is answered at once (a preference may be ignored), and a
-//! stream is refused.
+//! A waiting request does no work: it registers a wait and gives its place among the requests back. When all
+//! requests together wait too often, a wait is answered at once (a preference may be ignored) and a stream is 503;
+//! a caller who waits too often is 429 for both.
 
 use super::status_stream;
 use crate::app::App;
-use crate::app::status_watch::Signal;
+use crate::app::status_watch::{Signal, StatusWait};
 use crate::http::extract::path;
 use crate::http::extract::preferences::{self, EVENT_STREAM};
 use crate::http::headers::PREFERENCE_APPLIED;
@@ -111,29 +111,40 @@ pub(crate) async fn status(
     slot: Option<Extension<Slot>>,
     Extension(waits): Extension<Waits>,
 ) -> Result<Response, Problem> {
-    let now = app.statuses.current(id).await?;
-    let now = now.filter(|hash| concerns(hash, &caller)).ok_or_else(no_such_transaction)?;
-    if preferences::wants(EVENT_STREAM, &headers) {
-        let mine = waits.begin(caller.id())?;
-        let changes = app.statuses.wait_for(id).ok_or_else(too_many_wait)?;
-        let access = app.identity.access(&caller);
-        return status_stream::answer(app, id, (changes, mine), access, &headers).await;
-    }
-    let Some(wait) = preferences::wait(&headers) else {
+    let streams = preferences::wants(EVENT_STREAM, &headers);
+    let preferred = preferences::wait(&headers);
+    if !streams && preferred.is_none() {
+        let now = of_caller(app.statuses.current(id).await?, &caller)?;
         return Ok(Json(StatusBody::from(&now)).into_response());
-    };
-    let _mine = if now.is_final() { None } else { Some(waits.begin(caller.id())?) };
-    if let Some(Extension(slot)) = slot {
+    }
+    let mine = waits.begin(caller.id());
+    let place = if mine.is_ok() { app.statuses.wait_for(id) } else { None };
+    if let (Some(_), Some(Extension(slot))) = (&place, slot) {
         slot.give_back();
     }
     let access = app.identity.access(&caller);
-    Ok(match held(&app, id, now.clone(), wait, access).await? {
-        Some(later) => {
-            let applied = [(PREFERENCE_APPLIED, format!("wait={}", wait.as_secs()))];
-            (applied, Json(StatusBody::from(&later))).into_response()
+    if streams {
+        let (mine, place) = (mine?, place.ok_or_else(too_many_wait)?);
+        let seen = app.statuses.look(&place).await?;
+        let now = of_caller(seen.now.clone(), &caller)?;
+        return status_stream::answer(app, (place, mine), (now, &seen), access, &headers).await;
+    }
+    let now = match &place {
+        Some(place) => app.statuses.look(place).await?.now.clone(),
+        None => app.statuses.current(id).await?,
+    };
+    let now = of_caller(now, &caller)?;
+    let wait = preferred.unwrap_or_default();
+    let last = match place {
+        _ if now.is_final() => now,
+        Some(place) => held(&app, place, now, wait, access).await?,
+        None => {
+            mine?;
+            return Ok(Json(StatusBody::from(&now)).into_response());
         }
-        None => Json(StatusBody::from(&now)).into_response(),
-    })
+    };
+    let applied = [(PREFERENCE_APPLIED, format!("wait={}", wait.as_secs()))];
+    Ok((applied, Json(StatusBody::from(&last))).into_response())
 }
 
 impl<'a> From<&'a TransactionHash> for StatusBody<'a> {
@@ -159,41 +170,36 @@ impl<'a> From<&'a TransactionHash> for StatusBody<'a> {
     }
 }
 
-/// The status once it is final, or as it is when `wait` is over or the service stops; `None` when too many
-/// requests wait. A caller that loses its access meanwhile is not told.
+/// The status once it is final, or as it is when `wait` is over or the service stops. A caller that loses its
+/// access meanwhile is not told.
 async fn held(
     app: &App,
-    id: TransactionId,
+    mut place: StatusWait,
     now: TransactionHash,
     wait: Duration,
     mut access: Access,
-) -> Result<Option<TransactionHash>, Problem> {
-    if now.is_final() {
-        return Ok(Some(now));
-    }
+) -> Result<TransactionHash, Problem> {
     let until = Instant::now() + wait;
-    let Some(mut changes) = app.statuses.wait_for(id) else { return Ok(None) };
     let mut last = now;
     let mut waits = true;
     while waits && !last.is_final() {
-        last = newer(app, id).await.unwrap_or(last);
-        if last.is_final() {
-            break;
-        }
         waits = tokio::select! {
             () = access.over() => return Err(identity::Error::TokenInvalid.into()),
-            signal = timeout_at(until, changes.signalled()) => signal == Ok(Signal::Changed),
+            signal = timeout_at(until, place.signalled()) => signal == Ok(Signal::Changed),
         };
-        if !waits {
-            last = newer(app, id).await.unwrap_or(last);
-        }
+        last = newer(app, &place).await.unwrap_or(last);
     }
-    if access.is_over() { Err(identity::Error::TokenInvalid.into()) } else { Ok(Some(last)) }
+    if access.is_over() { Err(identity::Error::TokenInvalid.into()) } else { Ok(last) }
 }
 
 /// The status now; `None` when it cannot be read: a waiting request outlives short failures.
-async fn newer(app: &App, id: TransactionId) -> Option<TransactionHash> {
-    app.statuses.current(id).await.ok().flatten()
+async fn newer(app: &App, place: &StatusWait) -> Option<TransactionHash> {
+    app.statuses.look(place).await.ok().and_then(|seen| seen.now.clone())
+}
+
+/// The status, if the caller may see it.
+fn of_caller(found: Option<TransactionHash>, caller: &Caller) -> Result<TransactionHash, Problem> {
+    found.filter(|hash| concerns(hash, caller)).ok_or_else(no_such_transaction)
 }
 
 fn concerns(hash: &TransactionHash, caller: &Caller) -> bool {

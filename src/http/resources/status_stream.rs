@@ -5,17 +5,15 @@
 //! the final status. A client that has that already is answered 204, which stops its reconnecting.
 
 use super::status::StatusBody;
-use crate::app::status_watch::{Signal, StatusWait};
+use crate::app::status_watch::{Seen, Signal, StatusWait};
 use crate::http::Shared;
 use crate::http::headers::{LAST_EVENT_ID, X_ACCEL_BUFFERING};
 use crate::http::middleware::limits::Wait;
 use crate::http::problem::Problem;
-use crate::http::problem::mapping::no_such_transaction;
 use crate::identity::Access;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use domain::TransactionId;
 use futures::stream;
 use projections::transaction::TransactionHash;
 use std::collections::VecDeque;
@@ -29,17 +27,16 @@ const COMMENT_EVERY: Duration = Duration::from_secs(15);
 /// again by itself, with a new one.
 const MAX_AGE: Duration = Duration::from_secs(15 * 60);
 
-/// Begins to tell how `id` is going, with what it is now or with what the client has not heard yet.
+/// Begins to tell how a transaction is going, with what it is `now` or with what the client has not heard yet.
 pub(crate) async fn answer(
     app: Shared,
-    id: TransactionId,
     (subscription, wait): (StatusWait, Wait),
+    (now, seen): (TransactionHash, &Seen),
     access: Access,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let now = app.statuses.current(id).await?.ok_or_else(no_such_transaction)?;
     let untold = match last_heard(headers) {
-        Some(heard) => since(&app, &now, heard).await?,
+        Some(heard) => since(&app, &now, seen, heard).await?,
         None => vec![now.clone()],
     };
     if untold.is_empty() && now.is_final() {
@@ -47,7 +44,6 @@ pub(crate) async fn answer(
     }
     let telling = Telling {
         app,
-        id,
         subscription,
         _wait: wait,
         access,
@@ -70,14 +66,19 @@ fn last_heard(headers: &HeaderMap) -> Option<i64> {
 }
 
 /// The changes after `heard` up to `now`; only `now` when `heard` is not a position of this transaction.
-async fn since(app: &Shared, now: &TransactionHash, heard: i64) -> Result<Vec<TransactionHash>, Problem> {
+async fn since(
+    app: &Shared,
+    now: &TransactionHash,
+    seen: &Seen,
+    heard: i64,
+) -> Result<Vec<TransactionHash>, Problem> {
     if heard == now.position() {
         return Ok(Vec::new());
     }
-    let changes = app.statuses.changes(now.transaction_id(), now.position()).await?;
+    let changes = app.statuses.changes(seen).await?;
     let known = changes.iter().position(|change| change.position() == heard);
     Ok(match known {
-        Some(index) => changes.into_iter().skip(index + 1).collect(),
+        Some(index) => changes[index + 1..].to_vec(),
         None => vec![now.clone()],
     })
 }
@@ -85,7 +86,6 @@ async fn since(app: &Shared, now: &TransactionHash, heard: i64) -> Result<Vec<Tr
 /// One stream: the changes still to be sent, and the subscription to the next ones.
 struct Telling {
     app: Shared,
-    id: TransactionId,
     subscription: StatusWait,
     _wait: Wait,
     /// The stream ends with it.
@@ -122,13 +122,11 @@ impl Telling {
 
     /// Notes what has changed. What cannot be seen now is seen at the next look.
     async fn look(&mut self) {
-        let Ok(Some(now)) = self.app.statuses.current(self.id).await else { return };
-        if now.position() <= self.told {
-            return;
-        }
-        let changes = self.app.statuses.changes(self.id, now.position()).await;
-        let new = changes.unwrap_or_default().into_iter().filter(|change| change.position() > self.told);
-        self.untold.extend(new);
+        let Ok(seen) = self.app.statuses.look(&self.subscription).await else { return };
+        let Some(now) = seen.now.as_ref().filter(|now| now.position() > self.told) else { return };
+        let changes = self.app.statuses.changes(&seen).await.unwrap_or_default();
+        let new = changes.iter().filter(|change| change.position() > self.told);
+        self.untold.extend(new.cloned());
         if self.untold.is_empty() {
             self.untold.push_back(now.clone()); // without its stream, at least how it is now
         }
