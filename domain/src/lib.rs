@@ -13,6 +13,7 @@
 pub mod account;
 mod checkpoint;
 mod event;
+mod history;
 pub mod ids;
 mod metadata;
 mod money;
@@ -34,6 +35,7 @@ pub mod user_offer;
 
 pub use checkpoint::{Checkpoint, InvalidCheckpoint};
 pub use event::{EVENT_VERSION, Event, UnknownEvent, dotted};
+pub use history::{History, HistoryAnswer, HistoryError};
 pub use ids::{AccountId, OfferId, PartnerId, SubscriptionId, TransactionId, UserId};
 pub use metadata::Metadata;
 pub use money::{Money, MoneyError};

@@ -14,7 +14,7 @@ pub enum Error {
     Redis(#[from] redis::RedisError),
     /// The log could not be asked about a checkpoint.
     #[error("the log cannot be asked about the checkpoint")]
-    History(#[source] crate::HistoryError),
+    History(#[source] domain::HistoryError),
     /// Somebody else has moved the checkpoint, or it was lost: ask for it again.
     #[error("the checkpoint is no longer {expected}: another projector was here, or it was lost")]
     Overtaken {

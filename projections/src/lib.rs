@@ -28,7 +28,6 @@ pub use check::{Check, Differences, Snapshot};
 pub use checkpoint::ReadCheckpoint;
 pub use error::Error;
 pub use hashes::{HashProjector, RedisHashes, StoredHash, StoredHashes};
-pub use history::{History, HistoryAnswer, HistoryError};
 pub use offer::{NameKey, OfferView};
 pub use read_tables::{Held, ReadTables, Rebuild, TableProjector};
 pub use readers::Readers;

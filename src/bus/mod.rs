@@ -19,7 +19,6 @@ mod consumer;
 mod delivery;
 mod error;
 mod health;
-mod history;
 mod integrity;
 mod mirror;
 mod old_consumers;
@@ -34,7 +33,6 @@ pub use consumer::{Handler, Subscription};
 pub use delivery::{Delivery, UndeliverableMessage, Verdict};
 pub use error::Error;
 pub use health::{Part, State};
-pub use history::History;
 pub use relay::Relay;
 
 use async_nats::Client;
@@ -131,7 +129,7 @@ impl Bus {
     ///
     /// # Errors
     /// Only `Address`.
-    pub async fn relay<H: History>(&self, history: H) -> Result<Relay<H>, Error> {
+    pub async fn relay<H: domain::History + 'static>(&self, history: H) -> Result<Relay<H>, Error> {
         let Inner { options, link, health, .. } = &*self.0;
         let mirror = match &options.analytics_url {
             Some(url) => {

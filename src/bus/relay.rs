@@ -8,14 +8,13 @@
 use super::connection::Link;
 use super::error::Error;
 use super::health::{Health, HealthReporter, Part};
-use super::history::History;
 use super::integrity::{Divergence, StreamState, check_range, check_tail};
 use super::mirror::{Mirror, Original};
 use super::pipeline::Pipeline;
 use super::stream::Stream;
 use crate::event_log::{Sink, SinkError};
 use async_nats::jetstream::stream::Info;
-use domain::Recorded;
+use domain::{History, Recorded};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -38,7 +37,7 @@ pub struct Relay<H> {
     stopped_by: Option<Arc<Error>>,
 }
 
-impl<H: History> Relay<H> {
+impl<H: History + 'static> Relay<H> {
     pub(super) fn new(
         stream: Stream,
         link: Link,
@@ -98,7 +97,7 @@ impl<H: History> Relay<H> {
         if position == 0 {
             return Ok(Ok(0));
         }
-        let logged = self.history.event_id_at(position).await.map_err(|cause| Error::Log(cause.into()))?;
+        let logged = self.history.event_id_at(position).await.map_err(Error::Log)?;
         if shape.messages == 0 {
             return Ok(logged.map(|_| position).ok_or(Divergence::Ahead));
         }
@@ -188,7 +187,7 @@ impl<H> Drop for Relay<H> {
     }
 }
 
-impl<H: History> Sink for Relay<H> {
+impl<H: History + 'static> Sink for Relay<H> {
     fn name(&self) -> &'static str {
         "relay"
     }

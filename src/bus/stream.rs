@@ -2,7 +2,6 @@
 
 use super::api::{ask, find};
 use super::error::Error;
-use super::history::History;
 use super::integrity::MessageId;
 use super::{DUPLICATE_WINDOW, Options};
 use async_nats::jetstream::Context;
@@ -10,6 +9,7 @@ use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{
     Config, DeleteStatus, DiscardPolicy, Info, RawMessage, RetentionPolicy, StorageType,
 };
+use domain::History;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -64,7 +64,7 @@ impl Stream {
     }
 
     async fn create(&self, history: &impl History) -> Result<Info, Error> {
-        let head = history.head().await.map_err(|cause| Error::Log(cause.into()))?;
+        let head = history.head().await.map_err(Error::Log)?;
         // Older servers begin at 1 and drop what does not fit.
         let knows_first = self.context.client().is_server_compatible(2, 10, 0);
         let begin = if knows_first { beginning(head, self.config.max_bytes) } else { 1 };

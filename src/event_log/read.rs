@@ -4,7 +4,7 @@
 //! something is badly wrong and the reader stops rather than skip an event.
 
 use super::{EventLog, LogError, MAX_COMMIT_EVENTS, StreamId};
-use domain::{Recorded, Timestamp};
+use domain::{History, HistoryAnswer, Recorded, Timestamp};
 use sqlx::postgres::PgRow;
 use sqlx::{QueryBuilder, Row};
 use uuid::Uuid;
@@ -57,6 +57,13 @@ impl EventLog {
     pub async fn head(&self) -> Result<i64, LogError> {
         let head = sqlx::query_scalar("select position from events order by position desc limit 1");
         Ok(head.fetch_optional(&self.0.pool).await?.unwrap_or(0))
+    }
+
+    /// The event at `position`; `None` beyond the head.
+    pub async fn event_at(&self, position: i64) -> Result<Option<Recorded>, LogError> {
+        let query = format!("select {COLUMNS} from events where position = $1");
+        let row = sqlx::query(&query).bind(position).fetch_optional(&self.0.pool).await?;
+        row.as_ref().map(recorded).transpose()
     }
 
     /// The id of the event at `position`; `None` beyond the head.
@@ -153,6 +160,16 @@ impl EventLog {
         query.push(" order by position limit ").push_bind(limit);
         let rows = query.build().fetch_all(&self.0.pool).await?;
         rows.iter().map(recorded).collect()
+    }
+}
+
+impl History for EventLog {
+    fn head(&self) -> HistoryAnswer<'_, i64> {
+        Box::pin(async move { Ok(Self::head(self).await?) })
+    }
+
+    fn event_id_at(&self, position: i64) -> HistoryAnswer<'_, Option<Uuid>> {
+        Box::pin(async move { Ok(Self::event_id_at(self, position).await?) })
     }
 }
 

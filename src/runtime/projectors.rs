@@ -1,19 +1,8 @@
 //! The two projections as followers of the log.
 
-use crate::event_log::{EventLog, Sink, SinkError};
+use crate::event_log::{Sink, SinkError};
 use domain::Recorded;
-use projections::{HashProjector, History, HistoryAnswer, TableProjector};
-use uuid::Uuid;
-
-impl History for EventLog {
-    fn event_id_at(&self, position: i64) -> HistoryAnswer<'_, Option<Uuid>> {
-        Box::pin(async move { Ok(Self::event_id_at(self, position).await?) })
-    }
-
-    fn head(&self) -> HistoryAnswer<'_, i64> {
-        Box::pin(async move { Ok(Self::head(self).await?) })
-    }
-}
+use projections::{HashProjector, TableProjector};
 
 impl Sink for TableProjector {
     fn name(&self) -> &'static str {

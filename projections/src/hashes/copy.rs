@@ -8,11 +8,10 @@
 use super::CHECKPOINT;
 use super::connection::Connection;
 use super::script::{self, Guard, Hash};
-use crate::history::History;
 use crate::readers::Readers;
 use crate::{Error, offer, transaction};
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::Checkpoint;
+use domain::{Checkpoint, History};
 use sqlx::{PgConnection, Row};
 use std::time::Duration;
 use uuid::Uuid;

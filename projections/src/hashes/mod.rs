@@ -14,9 +14,9 @@ pub use projector::HashProjector;
 pub use stored::{StoredHash, StoredHashes};
 
 use crate::transaction::{self, TransactionHash};
-use crate::{Error, History, TransactionView};
+use crate::{Error, TransactionView};
 use connection::{Connection, nothing_if_of_another_type, read_checkpoint};
-use domain::{Checkpoint, TransactionId};
+use domain::{Checkpoint, History, TransactionId};
 use script::{Guard, Hash};
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -5,8 +5,8 @@
 //! is compared with the log: not for each request, but again and again, because the log may be replaced while
 //! this process runs.
 
-use crate::history::{History, contains};
-use domain::Checkpoint;
+use crate::history::contains;
+use domain::{Checkpoint, History};
 use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;

@@ -8,10 +8,10 @@ pub use projector::TableProjector;
 pub use rebuild::{Held, Rebuild};
 
 use crate::checkpoint::{self, ReadCheckpoint};
-use crate::history::{History, contains};
+use crate::history::contains;
 use crate::page::Page;
 use crate::{Error, offer, statement, subscription, transaction};
-use domain::{Checkpoint, Recorded};
+use domain::{Checkpoint, History, Recorded};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgConnection, PgPool};
 use std::time::Duration;

@@ -6,8 +6,7 @@
 use super::{NEXT, ReadTables};
 use crate::Error;
 use crate::checkpoint::ReadCheckpoint;
-use crate::history::History;
-use domain::Recorded;
+use domain::{History, Recorded};
 use sqlx::postgres::PgConnectOptions;
 use std::fmt;
 use std::sync::Arc;

@@ -4,8 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cqrs_es::{Aggregate, DomainEvent};
 use domain::transaction::{self, ActivationRequested, Kind};
 use domain::{
-    AccountId, Checkpoint, Metadata, Money, OfferId, PartnerId, Recorded, SubscriptionId, TransactionId,
-    UserId, account, offer, user_offer,
+    AccountId, Checkpoint, HistoryAnswer, Metadata, Money, OfferId, PartnerId, Recorded, SubscriptionId,
+    TransactionId, UserId, account, offer, user_offer,
 };
 use offers::event_log::{AggregateCommand, EventLog, Plan};
 use serde::Serialize;
@@ -189,13 +189,13 @@ pub fn checkpoint(position: i64) -> Checkpoint {
 #[derive(Debug)]
 pub struct EndlessLog;
 
-impl projections::History for EndlessLog {
-    fn event_id_at(&self, position: i64) -> projections::HistoryAnswer<'_, Option<Uuid>> {
-        Box::pin(async move { Ok(Some(event_id_at(position))) })
+impl domain::History for EndlessLog {
+    fn head(&self) -> HistoryAnswer<'_, i64> {
+        Box::pin(async { Ok(i64::MAX) })
     }
 
-    fn head(&self) -> projections::HistoryAnswer<'_, i64> {
-        Box::pin(async move { Ok(i64::MAX) })
+    fn event_id_at(&self, position: i64) -> HistoryAnswer<'_, Option<Uuid>> {
+        Box::pin(async move { Ok(Some(event_id_at(position))) })
     }
 }
 

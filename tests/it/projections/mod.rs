@@ -27,7 +27,7 @@ struct Fixture {
     tables: ReadTables,
     readers: Readers,
     /// Which checkpoints are right.
-    log: Arc<dyn projections::History>,
+    log: Arc<dyn domain::History>,
 }
 
 impl Fixture {
