@@ -5,7 +5,7 @@
 //! - `activation` drives transactions, `callbacks` tells partners and `notifications` tells users the outcome,
 //!   `schedules` records what is due by time;
 //! - `announcer` follows the log and queues the callbacks and mails;
-//! - `parked` keeps messages that cannot be handled, until an operator requeues them.
+//! - `parked` keeps messages that cannot be handled, until an operator requeues them; `requeued` polls for those.
 //!
 //! **Architecture Invariant:** NATS decides when something is done, never whether it is done.
 
@@ -15,6 +15,7 @@ pub mod callbacks;
 pub mod notifications;
 mod outcome;
 mod parked;
+mod requeued;
 pub mod schedules;
 
 pub use activation::{

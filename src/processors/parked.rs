@@ -135,22 +135,6 @@ impl Parked {
         Ok(Some(message))
     }
 
-    /// Takes up to `limit` requeued messages of `consumers`; no other process gets them.
-    pub(super) async fn take_requeued(
-        &self,
-        consumers: &[&str],
-        limit: u32,
-    ) -> Result<Vec<ParkedMessage>, ParkedError> {
-        let query = format!(
-            "update parked set resumed_at = now() where id in ( \
-                 select id from parked where requeued_at is not null and resumed_at is null \
-                 and consumer = any($2) order by requeued_at limit $1 for update skip locked) \
-             returning {COLUMNS}"
-        );
-        let rows = sqlx::query(&query).bind(i64::from(limit)).bind(consumers).fetch_all(&self.pool).await?;
-        Ok(rows.iter().map(message).collect::<Result<_, _>>()?)
-    }
-
     /// Up to `limit` requeued messages of `consumers` that are still to be handled; another process may get them too.
     pub(super) async fn requeued(
         &self,

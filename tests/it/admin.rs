@@ -117,7 +117,7 @@ async fn money_is_paid_in_and_out() {
     assert_eq!(service.get(&root, &format!("{account}/")).await.json()["balance"], "30.50");
     let too_much = json!({"amount": "30.51", "reason": "Out"});
     service.post(&root, &format!("{account}/debit/"), &too_much).await.is(400, "insufficient_balance");
-    let event = &service.resources.log.page(credit["position"].as_i64().unwrap() - 1, 64).await.unwrap()[0];
+    let event = service.resources.log.event_at(credit["position"].as_i64().unwrap()).await.unwrap().unwrap();
     assert_eq!(event.payload, "{\"type\":\"Credited\",\"amount\":\"50.50\"}");
     let metadata: Value = serde_json::from_str(&event.metadata).unwrap();
     assert_eq!((&metadata["reason"], &metadata["reference"]), (&json!("Cash\ndesk"), &json!("R-1")));

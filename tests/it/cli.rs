@@ -62,8 +62,8 @@ async fn a_user_is_made_paid_in_and_buys_a_new_offer() {
         refused(&sandbox, &["account", "credit", wrong[0], wrong[1], "--reason", "x"], "").await;
     }
     assert!(refused(&sandbox, &["account", "credit", "carol", "1"], "").await.contains("--reason"));
-    let last = service.resources.log.page(paid["position"].as_i64().unwrap() - 1, 64).await.unwrap();
-    let metadata: Value = serde_json::from_str(&last[0].metadata).unwrap();
+    let last = service.resources.log.event_at(paid["position"].as_i64().unwrap()).await.unwrap().unwrap();
+    let metadata: Value = serde_json::from_str(&last.metadata).unwrap();
     assert_eq!((&metadata["actor"], &metadata["reason"]), (&json!("system:cli"), &json!("cash")));
 
     let offer = ["offer", "create", "TV", "--price", "19.99", "--days", "30", "--reason", "spring", "--json"];

@@ -238,6 +238,22 @@ async fn a_reader_that_follows_sees_every_event_once_while_two_processes_write()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_event_is_read_by_its_position() {
+    let Fixture { log, .. } = fixture().await;
+    let account = AccountId(Uuid::now_v7());
+    for _ in 0..3 {
+        credit(&log, account, 1).await.unwrap();
+    }
+    let page = log.page(0, 1_000).await.unwrap();
+    for event in &page {
+        assert_eq!(log.event_at(event.position).await.unwrap().as_ref(), Some(event));
+    }
+    for nowhere in [0, page.len() as i64 + 1] {
+        assert_eq!(log.event_at(nowhere).await.unwrap(), None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_follower_is_given_what_the_table_holds_also_from_memory() {
     let Fixture { log, .. } = fixture().await;
     let metadata = Metadata {

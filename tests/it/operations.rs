@@ -167,8 +167,11 @@ async fn a_requeued_message_drives_its_purchase_again() {
     let succeeded = async || service.get(&alice, &status).await.json()["status"] == "SUCCESS";
     eventually("the purchase is done", succeeded).await;
     let location = requeued.headers["location"].to_str().unwrap().strip_prefix("/api/v1").unwrap();
-    let shown = service.get(&root, location).await.json();
-    assert!(shown["requeued_at"].is_string() && shown["resumed_at"].is_string(), "{shown}");
+    eventually("the message counts as handled", async || {
+        let shown = service.get(&root, location).await.json();
+        shown["requeued_at"].is_string() && shown["resumed_at"].is_string()
+    })
+    .await;
     let again = service.post(&root, &requeue(about), &json!({})).await;
     again.is(409, "conflict");
     let detail = again.json()["detail"].as_str().unwrap().to_owned();

@@ -31,6 +31,7 @@ pub use intake::{Intake, OLD_CONSUMERS};
 pub use sender::{Error, Sender};
 
 use super::Parked;
+use super::requeued::Requeued;
 use crate::clock::Clock;
 use crate::config::{Mail, SecretError};
 use crate::event_log::{EventLog, LogError};
@@ -43,7 +44,7 @@ use outbox::Outbox;
 use pace::Pace;
 use projections::Readers;
 use recorder::Recorder;
-use requeued::RequeuedMails;
+use requeued::{Mails, RequeuedMails};
 use sqlx::PgPool;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -168,7 +169,8 @@ impl Notifications {
     fn requeued(&self) -> RequeuedMails {
         let Sources { log, pool, clock, .. } = self.sources.clone();
         let (intake, outbox, due) = (self.intake(), self.outbox.clone(), self.due.clone());
-        RequeuedMails { log, intake, outbox, parked: Parked::new(pool), clock, due }
+        let messages = Requeued { parked: Parked::new(pool), log, consumers: requeued::consumers() };
+        RequeuedMails { messages, mails: Mails { intake, outbox, clock, due } }
     }
 }
 

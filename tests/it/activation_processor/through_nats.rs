@@ -172,7 +172,7 @@ async fn what_the_sweeper_cannot_drive_is_parked_and_does_not_stand_in_the_way()
     let parked = sweep(&fixture).await;
     eventually("all are parked", async || parked.count().await.unwrap() == 1_000).await;
     let waiting = parked.waiting(None, 1).await.unwrap().items.pop().unwrap();
-    let first = fixture.log.page(waiting.position - 1, 1).await.unwrap().swap_remove(0);
+    let first = fixture.log.event_at(waiting.position).await.unwrap().unwrap();
     assert_eq!(waiting.consumer, "activation");
     assert!(ids.iter().any(|id| id.to_string() == first.aggregate_id), "{first:?}");
 

@@ -213,7 +213,7 @@ async fn every_change_names_who_and_why() {
         ]
     );
     let head = service.resources.log.head().await.unwrap();
-    let opened = &service.resources.log.page(head - 1, 64).await.unwrap()[0];
+    let opened = service.resources.log.event_at(head).await.unwrap().unwrap();
     let metadata: Value = serde_json::from_str(&opened.metadata).unwrap();
     assert_eq!((&opened.event_type[..], &metadata["reason"]), ("Opened", &json!("contract 7")));
     assert_eq!(metadata["actor"], json!(actor));
