@@ -239,7 +239,7 @@ impl Statuses {
 
     /// Makes sure that no hash is older than `views`, which are about to be shown.
     async fn cover(&self, views: &[TransactionView]) {
-        if let Err(error) = self.hashes.keep_up_with(views).await {
+        if let Err(error) = self.hashes.keep_up_with(&views.iter().collect::<Vec<_>>()).await {
             tracing::debug!(error = %chain(&error), "statuses are read without Redis");
         }
     }

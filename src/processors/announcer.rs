@@ -6,9 +6,11 @@
 //! process sends mail does not matter: another one may.
 
 use super::callbacks::Enqueuer;
+use super::ended::ended;
 use super::notifications::Intake;
 use crate::event_log::{Sink, SinkError};
 use domain::Recorded;
+use projections::Readers;
 use sqlx::PgPool;
 use std::time::Duration;
 
@@ -26,6 +28,7 @@ struct Overtaken(i64);
 #[derive(Clone)]
 pub struct Announcer {
     pool: PgPool,
+    readers: Readers,
     callbacks: Enqueuer,
     mail: Intake,
 }
@@ -47,8 +50,8 @@ impl Announcer {
     /// To be fed on one instance at a time (`event_log::Role::Callbacks`); two would refuse each other's
     /// pages.
     #[must_use]
-    pub fn new(pool: PgPool, callbacks: Enqueuer, mail: Intake) -> Self {
-        Self { pool, callbacks, mail }
+    pub fn new(pool: PgPool, readers: Readers, callbacks: Enqueuer, mail: Intake) -> Self {
+        Self { pool, readers, callbacks, mail }
     }
 
     async fn checkpoints(&self) -> Result<Checkpoints, sqlx::Error> {
@@ -76,10 +79,11 @@ impl Sink for Announcer {
             return Err(Overtaken(first.position - 1).into());
         }
         let to = last.position;
-        let deliveries = self.callbacks.deliveries(after(page, at.callbacks)).await?;
+        let ended = ended(&self.readers, page).await?;
+        let deliveries = self.callbacks.deliveries(after(page, at.callbacks), &ended).await?;
         let mail_from = at.mail.filter(|from| *from < to);
         let mails = match mail_from {
-            Some(from) => self.mail.notices(after(page, from)).await?,
+            Some(from) => Intake::notices(after(page, from), &ended)?,
             None => Vec::new(),
         };
         let mut transaction = self.pool.begin().await?;

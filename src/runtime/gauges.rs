@@ -1,6 +1,7 @@
 //! Sets the gauges that no single event changes, every few seconds: backlogs, positions, servers that answer.
 
 use crate::app::{App, Dependencies};
+use crate::processors::notifications;
 use crate::telemetry::chain;
 use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::PgPool;
@@ -10,6 +11,8 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 const EVERY: Duration = Duration::from_secs(5);
+/// In rounds: counting walks over all rows that wait.
+const WAITING_EVERY: u32 = 3;
 /// In rounds: PostgreSQL looks at every file for the size of the database.
 const SIZE_EVERY: u32 = 12;
 
@@ -24,20 +27,26 @@ impl Gauges {
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut round = 0_u32;
         while !stop.is_cancelled() {
-            self.measure(round.is_multiple_of(SIZE_EVERY)).await;
+            self.measure(round).await;
             upkeep(&self.app.metrics);
             round = round.wrapping_add(1);
             stop.run_until_cancelled(sleep(EVERY)).await;
         }
     }
 
-    async fn measure(&self, with_size: bool) {
+    async fn measure(&self, round: u32) {
         self.measure_parts().await;
         self.measure_pool();
         let measured = async {
             self.resources.log.measure().await?;
             self.measure_backlog().await?;
-            if with_size { self.measure_size().await } else { Ok::<_, MeasureError>(()) }
+            if round.is_multiple_of(WAITING_EVERY) {
+                self.measure_waiting().await?;
+            }
+            if round.is_multiple_of(SIZE_EVERY) {
+                self.measure_size().await?;
+            }
+            Ok::<_, MeasureError>(())
         };
         if let Err(error) = measured.await {
             tracing::debug!(error = %chain(&*error), "cannot measure the gauges; retrying");
@@ -68,6 +77,15 @@ impl Gauges {
         metrics::gauge!("offers_transactions_oldest_unfinished_seconds").set(age.as_secs_f64());
         metrics::gauge!("offers_transactions_in_doubt").set(count(backlog.in_doubt));
         metrics::gauge!("offers_parked_messages").set(count(self.resources.parked.count().await?));
+        Ok(())
+    }
+
+    async fn measure_waiting(&self) -> Result<(), MeasureError> {
+        let (pending, parked) = self.resources.callbacks.counts().await?;
+        metrics::gauge!("offers_callbacks_pending").set(count(pending));
+        metrics::gauge!("offers_callbacks_parked").set(count(parked));
+        let mails = notifications::pending(&self.pool).await?;
+        metrics::gauge!("offers_mails_pending").set(count(mails));
         Ok(())
     }
 

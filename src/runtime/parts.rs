@@ -134,8 +134,8 @@ impl Parts {
     #[must_use]
     pub fn announcer(&self, mail: Option<&Notifications>) -> Announcer {
         let Dependencies { readers, hashes, callbacks, clock, .. } = self.resources.clone();
-        let mail = mail.map_or_else(|| Intake::new(readers.clone(), clock), Notifications::intake);
-        Announcer::new(self.pool.clone(), callbacks.enqueuer(readers, hashes), mail)
+        let mail = mail.map_or_else(|| Intake::new(clock), Notifications::intake);
+        Announcer::new(self.pool.clone(), readers, callbacks.enqueuer(hashes), mail)
     }
 
     /// Mail to users. The first call on a log records where mail begins.

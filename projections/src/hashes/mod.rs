@@ -92,7 +92,7 @@ impl RedisHashes {
     ///
     /// # Errors
     /// `Redis`: then statuses are read from their streams until it has come as far.
-    pub async fn keep_up_with(&self, views: &[TransactionView]) -> Result<(), Error> {
+    pub async fn keep_up_with(&self, views: &[&TransactionView]) -> Result<(), Error> {
         let Some(newest) = views.iter().map(|view| view.position).max() else { return Ok(()) };
         let kept_up = self.write_newer(views).await;
         if kept_up.is_err() {
@@ -101,7 +101,7 @@ impl RedisHashes {
         kept_up
     }
 
-    async fn write_newer(&self, views: &[TransactionView]) -> Result<(), Error> {
+    async fn write_newer(&self, views: &[&TransactionView]) -> Result<(), Error> {
         let checkpoint = self.position().await?;
         let newer = views.iter().filter(|view| view.position > checkpoint);
         let hashes: Vec<_> = newer.map(|view| Hash::transaction_row(view, self.ttl)).collect();

@@ -1,7 +1,6 @@
 //! A transaction as it is shown, folded from its events by pure functions.
 
-mod buyers;
-mod by_partners;
+mod by_ids;
 mod finality;
 mod hash;
 mod lists;

@@ -78,6 +78,15 @@ impl Callbacks {
         Ok(Slice::cut(items, limit, |item: &Delivery| item.id))
     }
 
+    /// The numbers of pending and of parked deliveries.
+    pub async fn counts(&self) -> Result<(i64, i64), Error> {
+        let counts = sqlx::query_as(
+            "select (select count(*) from callback_deliveries where status = 'pending'),
+                    (select count(*) from callback_deliveries where status = 'parked')",
+        );
+        Ok(counts.fetch_one(&self.pool).await?)
+    }
+
     pub async fn find(&self, id: Uuid) -> Result<Option<Delivery>, Error> {
         let query = format!("select {COLUMNS} from callback_deliveries where id = $1");
         let row = sqlx::query(&query).bind(id).fetch_optional(&self.pool).await?;

@@ -9,21 +9,17 @@ use super::{body, own_urls, target};
 use crate::clock::Clock;
 use crate::event_log::SinkError;
 use crate::identity::{self, Identity, Partner};
+use crate::processors::ended::Ended;
 use crate::telemetry::chain;
 use cqrs_es::Aggregate;
 use domain::transaction::{self, Transaction};
 use domain::{Event, PartnerId, Recorded, Timestamp, TransactionId};
-use projections::{Readers, RedisHashes, TransactionView};
+use projections::{RedisHashes, TransactionView};
 use sqlx::{PgConnection, PgPool};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 use uuid::Uuid;
-
-/// How long a page waits for the read tables before it is read again.
-const READ_TABLES_WAIT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 enum EnqueueError {
@@ -38,7 +34,6 @@ enum EnqueueError {
 pub struct Enqueuer {
     pub(super) pool: PgPool,
     pub(super) identity: Arc<Identity>,
-    pub(super) readers: Readers,
     pub(super) hashes: RedisHashes,
     pub(super) clock: Clock,
     pub(super) due: Arc<Notify>,
@@ -65,27 +60,28 @@ pub(in crate::processors) struct NewDelivery {
 }
 
 impl Enqueuer {
-    /// The deliveries of the final events in `page`, as soon as the read tables show them.
+    /// The deliveries of the final events in `page`.
     pub(in crate::processors) async fn deliveries(
         &self,
         page: &[Recorded],
+        ended: &Ended,
     ) -> Result<Vec<NewDelivery>, SinkError> {
         let finals = finals(page)?;
-        let Some(last) = finals.last() else { return Ok(Vec::new()) };
-        self.readers.checkpoint().wait_for(last.position, Instant::now() + READ_TABLES_WAIT).await?;
-        let ids: Vec<_> = finals.iter().map(|event| event.transaction).collect();
-        let views = self.readers.transactions_by_partners(&ids).await?;
+        let views = finals.iter().filter_map(|event| ended.get(&event.transaction));
+        let views: Vec<_> = views.filter(|view| view.request.partner_id.is_some()).collect();
+        if views.is_empty() {
+            return Ok(Vec::new());
+        }
         if let Err(cause) = self.hashes.keep_up_with(&views).await {
             tracing::debug!(error = %chain(&cause), "cannot update Redis; callbacks are sent without it");
         }
         let with_own = views.iter().filter(|view| view.callback_url.is_some());
         let references: Vec<_> = with_own.filter_map(|view| view.request.reference.as_deref()).collect();
         let whole_urls = own_urls::load(&self.pool, &references).await?;
-        let views: HashMap<_, _> = views.into_iter().map(|view| (view.transaction_id, view)).collect();
         let mut partners = HashMap::new();
         let mut deliveries = Vec::new();
         for event in &finals {
-            let Some(view) = views.get(&event.transaction) else { continue };
+            let Some(view) = ended.get(&event.transaction) else { continue };
             let Some(id) = view.request.partner_id else { continue };
             let partner = match partners.get(&id) {
                 Some(known) => known,

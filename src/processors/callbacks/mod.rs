@@ -48,7 +48,7 @@ use crate::clock::Clock;
 use crate::identity::{self, Identity};
 use attempt::AttemptContext;
 use post::Poster;
-use projections::{Readers, RedisHashes};
+use projections::RedisHashes;
 use sqlx::PgPool;
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,9 +114,9 @@ impl Callbacks {
 
     /// A part of the announcer.
     #[must_use]
-    pub fn enqueuer(&self, readers: Readers, hashes: RedisHashes) -> Enqueuer {
+    pub fn enqueuer(&self, hashes: RedisHashes) -> Enqueuer {
         let Self { pool, identity, clock, due } = self.clone();
-        Enqueuer { pool, identity, readers, hashes, clock, due }
+        Enqueuer { pool, identity, hashes, clock, due }
     }
 
     pub fn sender(&self, settings: &Settings) -> Result<Sender, ClientError> {

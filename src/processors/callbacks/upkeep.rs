@@ -1,4 +1,4 @@
-//! Regular work of a sender: counts pending and parked deliveries, and deletes old delivered ones.
+//! Regular work of a sender: deletes old deliveries and URLs.
 
 use super::own_urls;
 use crate::clock::Clock;
@@ -16,24 +16,11 @@ const PURGE_ROWS: i64 = 5_000;
 /// Does all of it; a failed part is done next time.
 pub(super) async fn run(pool: &PgPool, clock: &Clock) {
     let urls_purged = own_urls::purge(pool, clock.now().utc()).await;
-    for done in [measure(pool).await, purge(pool, clock).await, urls_purged] {
+    for done in [purge(pool, clock).await, urls_purged] {
         if let Err(cause) = done {
             tracing::debug!(error = %chain(&cause), "cannot do the upkeep of the callbacks; retrying later");
         }
     }
-}
-
-async fn measure(pool: &PgPool) -> Result<(), sqlx::Error> {
-    let counts: (i64, i64) = sqlx::query_as(
-        "select (select count(*) from callback_deliveries where status = 'pending'),
-                (select count(*) from callback_deliveries where status = 'parked')",
-    )
-    .fetch_one(pool)
-    .await?;
-    let [pending, parked] = [counts.0 as f64, counts.1 as f64];
-    metrics::gauge!("offers_callbacks_pending").set(pending);
-    metrics::gauge!("offers_callbacks_parked").set(parked);
-    Ok(())
 }
 
 async fn purge(pool: &PgPool, clock: &Clock) -> Result<(), sqlx::Error> {

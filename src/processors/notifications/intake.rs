@@ -6,16 +6,11 @@
 use super::outbox::{Kind, Notice, Outbox};
 use crate::clock::Clock;
 use crate::event_log::SinkError;
+use crate::processors::ended::Ended;
 use domain::{Event, Recorded, TransactionId, user_offer};
-use projections::Readers;
 use sqlx::PgConnection;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::Instant;
-
-/// How long a page waits for the read tables before it is read again.
-const READ_TABLES_WAIT: Duration = Duration::from_secs(10);
 
 /// Durable consumers that received these events before mail followed the log. Messages may still be parked
 /// under these names.
@@ -32,7 +27,6 @@ enum IntakeError {
 /// Adds a notice for every event that leads to mail. Cheap to clone.
 #[derive(Clone)]
 pub struct Intake {
-    pub(super) readers: Readers,
     pub(super) clock: Clock,
     pub(super) due: Arc<Notify>,
 }
@@ -40,28 +34,20 @@ pub struct Intake {
 impl Intake {
     /// For a process that sends no mail itself.
     #[must_use]
-    pub fn new(readers: Readers, clock: Clock) -> Self {
-        Self { readers, clock, due: Arc::default() }
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, due: Arc::default() }
     }
 
-    /// The notices of the events in `page`, as soon as the read tables show them.
-    pub(in crate::processors) async fn notices(&self, page: &[Recorded]) -> Result<Vec<Notice>, SinkError> {
-        let events: Vec<_> = page.iter().filter_map(|event| Some((event, Kind::of(event)?))).collect();
-        let Some((last, _)) = events.last() else { return Ok(Vec::new()) };
-        self.readers.checkpoint().wait_for(last.position, Instant::now() + READ_TABLES_WAIT).await?;
-        let mut transactions = Vec::new();
-        for (event, kind) in &events {
-            if *kind != Kind::ExpirySoon {
-                transactions.push(TransactionId(id_of(event)?));
-            }
-        }
-        let buyers = self.readers.buyers(&transactions).await?;
-        let mut notices = Vec::with_capacity(events.len());
-        for (event, kind) in events {
-            let (position, event_id, aggregate_id) = (event.position, event.event_id, id_of(event)?);
+    /// The notices of the events in `page`.
+    pub(in crate::processors) fn notices(page: &[Recorded], ended: &Ended) -> Result<Vec<Notice>, SinkError> {
+        let mut notices = Vec::new();
+        for event in page {
+            let Some(kind) = Kind::of(event) else { continue };
+            let (position, event_id) = (event.position, event.event_id);
+            let aggregate_id = event.aggregate_uuid().map_err(|_| IntakeError::NoId(position))?;
             let user_id = match Event::decode(event)? {
                 Event::UserOffer(user_offer::Event::ExpirySoon { user_id, .. }) => Some(user_id),
-                _ => buyers.get(&TransactionId(aggregate_id)).copied(),
+                _ => ended.get(&TransactionId(aggregate_id)).map(|view| view.request.user_id),
             };
             let user_id = user_id.ok_or(IntakeError::NoTransaction(position))?;
             notices.push(Notice { event_id, user_id, position, kind, aggregate_id });
@@ -91,6 +77,7 @@ impl Intake {
     }
 }
 
-fn id_of(event: &Recorded) -> Result<uuid::Uuid, IntakeError> {
-    event.aggregate_uuid().map_err(|_| IntakeError::NoId(event.position))
+/// Whether users are told of `event`.
+pub(in crate::processors) fn leads_to_mail(event: &Recorded) -> bool {
+    Kind::of(event).is_some()
 }

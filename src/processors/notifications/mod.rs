@@ -27,7 +27,9 @@ mod smtp;
 mod text;
 
 pub use destination::UrlError;
+pub(super) use intake::leads_to_mail;
 pub use intake::{Intake, OLD_CONSUMERS};
+pub use outbox::pending;
 pub use sender::{Error, Sender};
 
 use super::Parked;
@@ -144,8 +146,7 @@ impl Notifications {
     /// A part of the announcer.
     #[must_use]
     pub fn intake(&self) -> Intake {
-        let Sources { readers, clock, .. } = self.sources.clone();
-        Intake { readers, clock, due: self.due.clone() }
+        Intake { clock: self.sources.clock.clone(), due: self.due.clone() }
     }
 
     #[must_use]
@@ -167,10 +168,10 @@ impl Notifications {
     }
 
     fn requeued(&self) -> RequeuedMails {
-        let Sources { log, pool, clock, .. } = self.sources.clone();
-        let (intake, outbox, due) = (self.intake(), self.outbox.clone(), self.due.clone());
+        let Sources { log, readers, pool, clock, .. } = self.sources.clone();
+        let (outbox, due) = (self.outbox.clone(), self.due.clone());
         let messages = Requeued { parked: Parked::new(pool), log, consumers: requeued::consumers() };
-        RequeuedMails { messages, mails: Mails { intake, outbox, clock, due } }
+        RequeuedMails { messages, mails: Mails { readers, outbox, clock, due } }
     }
 }
 

@@ -235,12 +235,12 @@ impl Outbox {
         .await?;
         Ok(())
     }
+}
 
-    /// The number of pending notices.
-    pub(super) async fn pending(&self) -> Result<i64, sqlx::Error> {
-        let pending = sqlx::query_scalar("select count(*) from sent_mail where state = 'pending'");
-        pending.fetch_one(&self.pool).await
-    }
+/// The number of pending mails.
+pub async fn pending(pool: &PgPool) -> Result<i64, sqlx::Error> {
+    let pending = sqlx::query_scalar("select count(*) from sent_mail where state = 'pending'");
+    pending.fetch_one(pool).await
 }
 
 fn claimed(row: &PgRow) -> Result<Claimed, sqlx::Error> {

@@ -5,9 +5,11 @@ use super::outbox::Outbox;
 use super::sender::PARKED_AS;
 use crate::clock::Clock;
 use crate::processors::ParkedMessage;
+use crate::processors::ended::ended;
 use crate::processors::requeued::{Handled, Requeued};
 use crate::telemetry::chain;
 use domain::Recorded;
+use projections::Readers;
 use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +26,7 @@ pub(super) struct RequeuedMails {
 }
 
 pub(super) struct Mails {
-    pub(super) intake: Intake,
+    pub(super) readers: Readers,
     pub(super) outbox: Outbox,
     pub(super) clock: Clock,
     pub(super) due: Arc<Notify>,
@@ -43,8 +45,9 @@ impl Mails {
         if let Some(event_id) = message.event_id.filter(|_| message.consumer == PARKED_AS) {
             self.outbox.reopen(event_id, now).await.map_err(|error| chain(&error))?;
         } else {
-            let event = event.ok_or("the log has no such position")?;
-            let notices = self.intake.notices(&[event]).await.map_err(|error| chain(&*error))?;
+            let page = [event.ok_or("the log has no such position")?];
+            let ended = ended(&self.readers, &page).await.map_err(|error| chain(&*error))?;
+            let notices = Intake::notices(&page, &ended).map_err(|error| chain(&*error))?;
             if notices.is_empty() {
                 return Err("there is no mail for the event at this position".to_owned());
             }

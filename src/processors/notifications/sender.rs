@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::select;
 use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Interval of polls without a notification.
@@ -40,8 +40,6 @@ const RECORD_ATTEMPTS: u32 = 120;
 const RECORD_DELAY: Duration = Duration::from_secs(1);
 /// The limit for finishing mails after a stop.
 const DRAIN: Duration = Duration::from_secs(4);
-/// Interval of counting the pending mails.
-const COUNT_EVERY: Duration = Duration::from_secs(15);
 /// The consumer name of parked mails.
 pub(super) const PARKED_AS: &str = "mail";
 
@@ -88,13 +86,11 @@ impl Sender {
     /// Sends until `stop`, then finishes the mails that are being sent.
     pub async fn run(self, stop: CancellationToken) {
         let mut bursts = JoinSet::new();
-        let mut count = interval(COUNT_EVERY);
         while !stop.is_cancelled() {
             select! {
                 () = stop.cancelled() => break,
                 () = self.0.due.notified() => {}
                 () = sleep(POLL) => {}
-                _ = count.tick() => self.0.count_pending().await,
             }
             while let Some(ended) = bursts.try_join_next() {
                 log_error(ended);
@@ -297,13 +293,6 @@ impl Inner {
         self.recorder.record(Finished { notice: *notice, state, why: Some(why.to_owned()) }).await?;
         count(notice, state);
         Ok(())
-    }
-
-    async fn count_pending(&self) {
-        match self.outbox.pending().await {
-            Ok(pending) => metrics::gauge!("offers_mails_pending").set(pending as f64),
-            Err(cause) => tracing::debug!(error = %chain(&cause), "cannot count the pending mails"),
-        }
     }
 }
 
