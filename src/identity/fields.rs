@@ -10,7 +10,7 @@ use domain::text::{fits_a_line, is_visible};
 use secrecy::{ExposeSecret, SecretString};
 
 /// Longest username, first name, last name and partner's name.
-const NAME_MAX_CHARS: usize = 150;
+pub(super) const NAME_MAX_CHARS: usize = 150;
 /// Shortest password (NIST SP 800-63B).
 const PASSWORD_MIN_CHARS: usize = 8;
 /// Longest password: far above any passphrase, far below what would make hashing dear.

@@ -50,6 +50,7 @@ mod password;
 mod refresh_token;
 mod sessions;
 mod throttle;
+mod upgrade;
 mod user;
 mod users;
 mod webhook_secrets;
@@ -68,6 +69,7 @@ pub use password::PasswordCost;
 pub use refresh_token::REPEAT_WINDOW;
 pub use sessions::{Grant, SESSIONS_MAX};
 pub use throttle::{TRIES_PER_ADDRESS, TRIES_PER_NAME, network};
+pub use upgrade::{Finding, Findings, upgrade_texts};
 pub use user::{NewUser, User, UserChange};
 pub use webhook_secrets::SECRET_OVERLAP;
 

@@ -3,6 +3,7 @@
 //! The migrations run as the role that owns the database; they grant to `offers_app`, the role
 //! the service connects as, what it needs and nothing else.
 
+use crate::identity::{Findings, upgrade_texts};
 use crate::postgres::connect_options;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{Connection, PgConnection};
@@ -38,6 +39,7 @@ const MIGRATIONS: &[(&str, &str)] = embed! {
     "0053_sent_mail_claims"
     "0060_callback_urls"
     "0061_user_texts"
+    "0062_offers_by_name"
     "0064_audit_log_of_logins"
     "0066_read_tables_heal"
 };
@@ -51,19 +53,26 @@ pub enum Error {
     /// A migration failed; the ones before it stand.
     #[error("a migration failed")]
     Migrate(#[from] MigrateError),
+    /// The batches before it stand, and it continues there.
+    #[error("cannot rewrite the texts of users")]
+    Texts(#[source] sqlx::Error),
 }
 
-/// Brings the database at `owner_url` up to date; does nothing when it already is.
+/// Brings the database at `owner_url` up to date, does nothing when it already is, and returns what a person should look
+/// at.
 ///
-/// Safe to run by many processes at once: sqlx holds an advisory lock meanwhile.
+/// Safe to run by many processes at once, and to repeat after it was interrupted: sqlx holds an advisory lock meanwhile,
+/// and rows are rewritten under a lock.
 ///
 /// # Errors
 /// When the database cannot be reached, or a migration fails.
-pub async fn run(owner_url: &str) -> Result<(), Error> {
+pub async fn run(owner_url: &str) -> Result<Findings, Error> {
     let connection = async { PgConnection::connect_with(&connect_options(owner_url)?).await };
     let mut connection = connection.await.map_err(Error::Connect)?;
     migrator().run_direct(&mut connection).await?;
-    connection.close().await.map_err(Error::Connect)
+    let findings = upgrade_texts(&mut connection).await.map_err(Error::Texts)?;
+    connection.close().await.map_err(Error::Connect)?;
+    Ok(findings)
 }
 
 fn migrator() -> Migrator {

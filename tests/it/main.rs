@@ -44,5 +44,6 @@ mod renewals;
 mod schedules;
 mod start;
 mod support;
+mod texts;
 mod tracing;
 mod waiting;

@@ -99,6 +99,17 @@ impl Stack {
         (sandbox.database_owner_url, sandbox.database_url)
     }
 
+    /// A database without a schema, created with `options`: as its owner, and as the service's role.
+    pub async fn empty_database(&self, options: &str) -> (String, String) {
+        let (owner_url, app_url) = self.fresh_database().await;
+        let (_, name) = owner_url.rsplit_once('/').expect("our URLs end in a database");
+        let mut owner = self.owner().await;
+        run(&mut owner, &format!("drop database {name}")).await;
+        create_database(&mut owner, name, &format!("template0 {options}")).await;
+        owner.close().await.expect("the connection closes");
+        (owner_url, app_url)
+    }
+
     async fn redis(&self, number: i64) -> String {
         let database = 1 + number % (REDIS_DATABASES - 1);
         let url = in_database(&self.urls.redis_url, &database.to_string());
