@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod activate;
+pub(crate) mod budget;
 pub mod catalogue;
 mod error;
 mod health;

@@ -5,15 +5,15 @@
 //! refused, so that many requests at once get no more than there is.
 
 use super::Error;
-use crate::config::{Bound, Protection, Rate, RateLimit};
+use super::budget::Budgets;
+use crate::config::{Bound, Protection};
 use domain::{TransactionId, UserId};
 use parking_lot::Mutex;
 use projections::Readers;
 use quick_cache::sync::Cache;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Users that are counted, at most; one that was not seen lately begins again at nothing.
 const USERS_MAX: usize = 10_000;
@@ -24,23 +24,22 @@ const UNKNOWN_FOR: Duration = Duration::from_secs(60);
 
 pub(super) struct PurchaseLimits {
     unfinished: Bound,
-    begun: RateLimit,
+    begun: Option<Budgets<UserId>>,
     users: Cache<UserId, Arc<Mutex<Purchases>>>,
 }
 
-/// What one user has begun.
+/// What one user has begun, until it is known to be final.
 #[derive(Default)]
-struct Purchases {
-    under_way: Vec<(TransactionId, Instant)>,
-    /// When all of the rate is available again.
-    full_at: Option<Instant>,
-}
+struct Purchases(Vec<(TransactionId, Instant)>);
 
 impl PurchaseLimits {
     pub(super) fn new(protection: &Protection) -> Self {
         Self {
             unfinished: protection.unfinished_per_user,
-            begun: protection.purchases_per_user,
+            begun: protection
+                .purchases_per_user
+                .rate()
+                .map(|rate| Budgets::new("purchase", rate, Instant::now())),
             users: Cache::new(USERS_MAX),
         }
     }
@@ -55,15 +54,15 @@ impl PurchaseLimits {
         id: TransactionId,
         readers: &Readers,
     ) -> Result<(), Error> {
-        if self.unfinished == Bound::default() && self.begun == RateLimit::OFF {
+        if self.unfinished == Bound::default() && self.begun.is_none() {
             return Ok(());
         }
         let purchases = self.of(user);
         let now = Instant::now();
         if purchases.lock().is_full(self.unfinished) {
-            let counted: Vec<_> = purchases.lock().under_way.iter().map(|(id, _)| *id).collect();
+            let counted: Vec<_> = purchases.lock().0.iter().map(|(id, _)| *id).collect();
             let known = readers.finality_of(&counted).await?;
-            purchases.lock().under_way.retain(|(id, since)| match known.get(id) {
+            purchases.lock().0.retain(|(id, since)| match known.get(id) {
                 Some(is_final) => !is_final,
                 None => now.duration_since(*since) < UNKNOWN_FOR,
             });
@@ -72,24 +71,25 @@ impl PurchaseLimits {
         if purchases.is_full(self.unfinished) {
             return Err(Error::TooManyPurchases { retry_after: UNFINISHED_RETRY });
         }
-        if let Some(rate) = self.begun.rate() {
-            purchases.take(rate, now).map_err(|retry_after| Error::TooManyPurchases { retry_after })?;
+        if let Some(retry_after) = self.begun.as_ref().and_then(|begun| begun.take(user, now).refused_for) {
+            return Err(Error::TooManyPurchases { retry_after });
         }
         if self.unfinished.largest().is_some() {
-            purchases.under_way.push((id, now));
+            purchases.0.push((id, now));
         }
         Ok(())
     }
 
     /// Takes `id` back: the request was refused, or is a repeat.
     pub(super) fn take_back(&self, user: UserId, id: TransactionId) {
-        let Some(purchases) = self.users.get(&user) else { return };
-        let mut purchases = purchases.lock();
-        if let Some(index) = purchases.under_way.iter().rposition(|(counted, _)| *counted == id) {
-            purchases.under_way.remove(index);
+        if let Some(purchases) = self.users.get(&user) {
+            let mut purchases = purchases.lock();
+            if let Some(index) = purchases.0.iter().rposition(|(counted, _)| *counted == id) {
+                purchases.0.remove(index);
+            }
         }
-        if let (Some(full_at), Some(rate)) = (purchases.full_at, self.begun.rate()) {
-            purchases.full_at = full_at.checked_sub(interval(rate));
+        if let Some(begun) = &self.begun {
+            begun.give_back(user);
         }
     }
 
@@ -101,39 +101,6 @@ impl PurchaseLimits {
 
 impl Purchases {
     fn is_full(&self, bound: Bound) -> bool {
-        bound.largest().is_some_and(|largest| self.under_way.len() >= largest)
-    }
-
-    /// # Errors
-    /// How long until the next one.
-    fn take(&mut self, rate: Rate, now: Instant) -> Result<(), Duration> {
-        let full_at = self.full_at.map_or(now, |full_at| full_at.max(now)) + interval(rate);
-        match (full_at - now).checked_sub(rate.window) {
-            Some(excess) if !excess.is_zero() => Err(excess),
-            _ => {
-                self.full_at = Some(full_at);
-                Ok(())
-            }
-        }
-    }
-}
-
-/// Between two purchases at the steady rate.
-fn interval(rate: Rate) -> Duration {
-    rate.window / rate.requests
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_whole_rate_may_be_spent_at_once_and_comes_back_evenly() {
-        let rate = Rate { requests: 3, window: Duration::from_secs(3) };
-        let (mut purchases, now) = (Purchases::default(), Instant::now());
-        let taken: Vec<_> = (0..3).map(|_| purchases.take(rate, now)).collect();
-        assert_eq!(taken, [Ok(()); 3]);
-        assert_eq!(purchases.take(rate, now), Err(Duration::from_secs(1)));
-        assert_eq!(purchases.take(rate, now + Duration::from_secs(1)), Ok(()));
+        bound.largest().is_some_and(|largest| self.0.len() >= largest)
     }
 }

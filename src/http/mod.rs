@@ -26,7 +26,9 @@ use crate::config::Protection;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::{Extension, Router};
 use middleware::{head, limits, observe, rate_limit, refusals, request_span, security};
-use resources::{account, activation, admin, audit, auth, health, offers, partner, renewals, status};
+use resources::{
+    account, activation, admin, audit, auth, health, offers, partner, partner_callbacks, renewals, status,
+};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tower::Layer;
@@ -125,8 +127,8 @@ fn api() -> OpenApiRouter<Shared> {
         .routes(routes!(partner::validate))
         .routes(routes!(partner::transactions))
         .routes(routes!(partner::balance))
-        .routes(routes!(partner::test_callback))
-        .routes(routes!(partner::callback))
+        .routes(routes!(partner_callbacks::test_callback))
+        .routes(routes!(partner_callbacks::callback))
         .routes(routes!(admin::users::create, admin::users::list_all))
         .routes(routes!(admin::users::detail, admin::users::change))
         .routes(routes!(admin::accounts::detail))

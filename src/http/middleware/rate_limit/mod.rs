@@ -12,11 +12,11 @@
 //! Budgets are kept per process. Responses show the quota as in draft-ietf-httpapi-ratelimit-headers-10.
 
 mod address;
-mod budget;
 
 pub(crate) use address::ClientAddress;
 use address::Proxies;
 
+use crate::app::budget::{Budgets, Quota};
 use crate::config::{Protection, RateLimit};
 use crate::http::Shared;
 use crate::http::extract::caller::{Authenticated, credentials};
@@ -28,7 +28,6 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use budget::{Budgets, Quota};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

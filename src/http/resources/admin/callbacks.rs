@@ -10,7 +10,7 @@ use crate::http::extract::query::{Parameters, variant};
 use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
 use crate::http::problem::mapping::no_such_callback;
-use crate::http::resources::partner::{CallbackStatus, CallbackType};
+use crate::http::resources::partner_callbacks::{CallbackStatus, CallbackType};
 use crate::http::values::{Id, Time};
 use crate::http::{Code, Shared};
 use crate::processors::callbacks;

@@ -65,6 +65,14 @@ impl<K: Copy + Eq + Hash> Budgets<K> {
         }
     }
 
+    /// Gives back what one request was charged.
+    pub(crate) fn give_back(&self, key: K) {
+        if let Some(cell) = self.full_at.get(&key) {
+            let back = |full_at: u64| Some(full_at.saturating_sub(self.interval));
+            let _before = cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, back);
+        }
+    }
+
     /// The quota of `key` if it is exhausted.
     pub(crate) fn exhausted(&self, key: K, now: Instant) -> Option<Quota> {
         let now = nanoseconds(now.saturating_duration_since(self.began));
@@ -124,6 +132,17 @@ mod tests {
         assert!(budgets.take(1, at(1000)).refused_for.is_none(), "refusals cost nothing");
         assert!(budgets.take(1, at(1001)).refused_for.is_some());
         assert_eq!(budgets.take(1, at(60_000)).remaining, 2, "and never grows beyond the whole");
+    }
+
+    #[test]
+    fn what_is_given_back_may_be_spent_again() {
+        let began = Instant::now();
+        let budgets = budgets(began);
+        assert_eq!([(); 3].map(|()| budgets.take(1, began).refused_for), [None; 3]);
+        budgets.give_back(1);
+        budgets.give_back(2);
+        let again = [(); 2].map(|()| budgets.take(1, began).refused_for);
+        assert_eq!(again, [None, Some(Duration::from_secs(1))]);
     }
 
     #[test]
