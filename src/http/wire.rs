@@ -23,12 +23,12 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// How long a client may read nothing of what it asked for.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a connection that we have closed is still read, so that no reset overtakes the last answer.
-const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes that one read takes: less than the 8 KiB that hyper asks for at first, or its buffer would grow to 64 KiB
 /// for every body that does not come at once.
 const READ: u64 = 8 * 1024 - 1;
 /// Bytes that are read while a connection lingers.
-const MAX_LINGERED: usize = 4 * 1024 * 1024;
+const MAX_LINGERED: usize = 32 * 1024 * 1024;
 
 pub(super) struct Wire {
     stream: Take<TcpStream>,

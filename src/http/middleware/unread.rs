@@ -23,10 +23,6 @@ use tokio::time::timeout;
 const MAX_DRAINED: u64 = 1024 * 1024;
 /// How long an answer is held back for that.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
-/// Bytes that are dropped behind an answer that closes the connection.
-const MAX_LINGERED: u64 = 32 * 1024 * 1024;
-/// How long a connection lives on for that.
-const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Around everything: after each answer the connection is usable, or the answer says that it is not.
 pub(crate) async fn settle(request: Request, next: Next) -> Response {
@@ -48,7 +44,6 @@ pub(crate) async fn settle(request: Request, next: Next) -> Response {
         return response;
     }
     close(&mut response);
-    tokio::spawn(async move { timeout(LINGER_TIMEOUT, drop_bytes(&mut body, MAX_LINGERED)).await });
     response
 }
 
