@@ -42,6 +42,7 @@ const MIGRATIONS: &[(&str, &str)] = embed! {
     "0062_offers_by_name"
     "0064_audit_log_of_logins"
     "0066_read_tables_heal"
+    "0067_announced_events"
 };
 
 /// Why the schema could not be brought up to date.

@@ -133,9 +133,9 @@ impl Parts {
     /// Queues callbacks and mail. `mail` is that of this process, if it sends any.
     #[must_use]
     pub fn announcer(&self, mail: Option<&Notifications>) -> Announcer {
-        let Dependencies { readers, hashes, callbacks, clock, .. } = self.resources.clone();
+        let Dependencies { log, readers, hashes, callbacks, clock, .. } = self.resources.clone();
         let mail = mail.map_or_else(|| Intake::new(clock), Notifications::intake);
-        Announcer::new(self.pool.clone(), readers, callbacks.enqueuer(hashes), mail)
+        Announcer::new(log, self.pool.clone(), readers, callbacks.enqueuer(hashes), mail)
     }
 
     /// Mail to users. The first call on a log records where mail begins.

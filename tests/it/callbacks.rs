@@ -45,6 +45,7 @@ struct Fixture {
     clock: Clock,
     /// As the service's role.
     pool: PgPool,
+    owner_url: String,
     _ends: DropGuard,
 }
 
@@ -66,6 +67,7 @@ impl Fixture {
             tables: ReadTables::live(&sandbox.database_url.parse().unwrap(), readers.checkpoint().clone()),
             readers,
             redis_url: sandbox.redis_url,
+            owner_url: sandbox.database_owner_url,
             callbacks,
             identity,
             clock,

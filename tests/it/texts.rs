@@ -211,8 +211,19 @@ async fn a_migration_that_was_killed_continues_where_it_stopped() {
 /// The default is `C`, as in the tests' own servers.
 #[tokio::test]
 async fn offers_are_listed_in_one_order_whatever_the_locale_of_the_database() {
-    let sorted =
-        ["Ångström", "angstroms", "Äpfel", "apple", "Apple", "Éclair", "Zebra", "zebra 2", "Ωmega", "Иван", "東京"];
+    let sorted = [
+        "Ångström",
+        "angstroms",
+        "Äpfel",
+        "apple",
+        "Apple",
+        "Éclair",
+        "Zebra",
+        "zebra 2",
+        "Ωmega",
+        "Иван",
+        "東京",
+    ];
     for options in ["", "locale 'C.UTF-8'", "locale 'C' locale_provider icu icu_locale 'de-AT-u-co-phonebk'"]
     {
         let (owner_url, app_url) = Stack::get().await.empty_database(options).await;

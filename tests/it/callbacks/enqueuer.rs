@@ -3,6 +3,7 @@
 use super::receiver::Receiver;
 use super::{Fixture, failed, purchase, succeeded, text};
 use crate::support::eventually::eventually;
+use chrono::TimeDelta;
 use domain::transaction::Kind;
 use domain::{AccountId, Metadata, Money, UserId, account};
 use offers::event_log::{AggregateCommand, Sink, follow};
@@ -10,6 +11,7 @@ use offers::identity::{Actor, CallbackUrl, PartnerChange};
 use offers::processors::callbacks::Status;
 use redis::AsyncCommands;
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
 use standardwebhooks::Webhook;
 use std::sync::Arc;
 use std::time::Duration;
@@ -193,4 +195,110 @@ async fn no_callback_is_sent_before_the_read_tables_have_it() {
     fixture.project().await;
     eventually("the delivery is there", async || fixture.deliveries().await.len() == 1).await;
     stop.cancel();
+}
+
+/// The log of a fixture, its balances aside.
+struct Restorable {
+    owner: PgConnection,
+    head: i64,
+}
+
+impl Restorable {
+    async fn save(fixture: &Fixture) -> Self {
+        let mut owner = PgConnection::connect(&fixture.owner_url).await.unwrap();
+        sqlx::raw_sql("create table saved as table accounts").execute(&mut owner).await.unwrap();
+        Self { owner, head: fixture.log.head().await.unwrap() }
+    }
+
+    async fn restore(mut self) {
+        let restore = format!(
+            "alter table events disable trigger user;
+             delete from events where position > {};
+             alter table events enable trigger user;
+             update accounts set balance = saved.balance from saved where saved.account_id = accounts.account_id",
+            self.head
+        );
+        sqlx::raw_sql(&restore).execute(&mut self.owner).await.unwrap();
+    }
+}
+
+/// Brings the read tables to the head of a log that was restored.
+async fn project_again(fixture: &Fixture) {
+    let mut tables = fixture.parts.read_tables();
+    loop {
+        let at = tables.checkpoint().await.unwrap();
+        let page = fixture.log.page(at, 100).await.unwrap();
+        if page.is_empty() {
+            return;
+        }
+        tables.apply(&page).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restore_of_the_log_nothing_is_told_again_and_nothing_new_is_skipped() {
+    for new in [0, 1, 3] {
+        let fixture = Fixture::new().await;
+        let partner = fixture.partner("http://p.example/").await;
+        sqlx::query("insert into mail_checkpoint (position) values (0)")
+            .execute(&fixture.pool)
+            .await
+            .unwrap();
+        fixture.sell(partner.id, None, succeeded()).await;
+        fixture.project_and_enqueue().await;
+        let log = Restorable::save(&fixture).await;
+        let lost = [
+            fixture.sell(partner.id, None, succeeded()).await,
+            fixture.sell(partner.id, None, failed()).await,
+        ];
+        fixture.project_and_enqueue().await;
+        // Told, and purged since: their rows cannot keep a second callback back.
+        let purge = sqlx::query("delete from callback_deliveries where transaction_id <> $1");
+        purge.bind(lost[0].0).execute(&fixture.pool).await.unwrap();
+
+        fixture.clock.advance(TimeDelta::minutes(1));
+        log.restore().await;
+        let mut expected = vec![lost[0]];
+        for _ in 0..new {
+            expected.push(fixture.sell(partner.id, None, succeeded()).await);
+        }
+        project_again(&fixture).await;
+        fixture.enqueue().await.unwrap();
+        let later = fixture.sell(partner.id, None, succeeded()).await;
+        expected.push(later);
+        fixture.project_and_enqueue().await;
+
+        let mut told: Vec<_> =
+            fixture.deliveries().await.iter().filter_map(|one| one.transaction_id).collect();
+        told.sort();
+        expected.sort();
+        assert_eq!(told, expected, "{new} purchases before the announcer looked");
+        let mails: i64 =
+            sqlx::query_scalar("select count(*) from sent_mail").fetch_one(&fixture.pool).await.unwrap();
+        assert_eq!(mails, 1 + 2 + new + 1, "a mail for each purchase, also for those that are lost");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_was_lost_is_set_again_by_what_was_announced_last() {
+    for table in ["callback_checkpoint", "mail_checkpoint"] {
+        let fixture = Fixture::new().await;
+        let partner = fixture.partner("http://p.example/").await;
+        sqlx::query("insert into mail_checkpoint (position) values (0)")
+            .execute(&fixture.pool)
+            .await
+            .unwrap();
+        fixture.sell(partner.id, None, succeeded()).await;
+        fixture.project_and_enqueue().await;
+        sqlx::query("delete from callback_deliveries").execute(&fixture.pool).await.unwrap(); // told long ago
+        let mut owner = PgConnection::connect(&fixture.owner_url).await.unwrap();
+        sqlx::query(&format!("truncate {table}")).execute(&mut owner).await.unwrap();
+        let new = fixture.sell(partner.id, None, failed()).await;
+        fixture.project_and_enqueue().await;
+        let told: Vec<_> = fixture.deliveries().await.iter().map(|one| one.transaction_id).collect();
+        assert_eq!(told, [Some(new)], "without {table}");
+        let mails: i64 =
+            sqlx::query_scalar("select count(*) from sent_mail").fetch_one(&fixture.pool).await.unwrap();
+        assert_eq!(mails, 2, "without {table}");
+    }
 }
