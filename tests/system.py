@@ -11,9 +11,35 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+INSTALL_TIMEOUT_S = 300
 START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 60
 ANSWER_TIMEOUT_S = 10
+
+
+def python_with(package, version):
+    """The Python of a virtual environment below target/ that has `package`, installed once; None: it cannot be."""
+    target = Path(os.environ.get("CARGO_TARGET_DIR", Path(__file__).resolve().parent.parent / "target"))
+    place = target / f"{package}-{version}"
+    python = place / "bin" / "python"
+    steps = [
+        [sys.executable, "-m", "venv", "--clear", place],
+        [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--retries", "1",
+         "--timeout", "15", f"{package}=={version}"],
+    ]
+    for step in [] if works([python, "-c", f"import {package}"]) else steps:
+        tried = subprocess.run(step, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S)
+        if tried.returncode != 0:
+            print(f"{package} {version} cannot be installed: {tried.stdout}{tried.stderr}")
+            return None
+    return python
+
+
+def works(command):
+    try:
+        return subprocess.run(command, capture_output=True, timeout=INSTALL_TIMEOUT_S).returncode == 0
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -76,7 +76,7 @@ fn unknown(detail: &str) -> Activation {
 }
 
 #[tokio::test]
-async fn a_request_carries_key_trace_and_body() {
+async fn a_request_carries_key_trace_body_and_who_calls() {
     let system = client_of(|mut stream, request| async move {
         let (head, body) = request.split_once("\r\n\r\n").expect("a whole request");
         let head = head.to_ascii_lowercase();
@@ -84,6 +84,7 @@ async fn a_request_carries_key_trace_and_body() {
             && head.contains(&format!("idempotency-key: {ID}\r\n"))
             && head.contains("traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n")
             && head.contains("content-type: application/json\r\n")
+            && head.contains(concat!("user-agent: offers/", env!("CARGO_PKG_VERSION"), "\r\n"))
             && body
                 == format!(
                     r#"{{"transaction_id":"{ID}","user_id":"{}","offer_id":"{}","amount":"19.99","kind":"activation"}}"#,

@@ -49,6 +49,26 @@ async fn offers_on_sale_are_listed_by_name() {
 }
 
 #[tokio::test]
+async fn a_newline_of_windows_is_stored_as_a_newline_and_a_lone_carriage_return_refused() {
+    let service = Service::start().await;
+    let (admin, alice) = (service.admin().await, service.person("alice", &["user"]).await);
+    let mut written = offer(&json!("1.00"));
+    written["description"] = json!("All\r\nchannels");
+    let created = service.post(&admin, "/admin/offers/", &written).await.json();
+    assert_eq!(created["description"], "All\nchannels");
+    written["description"] = json!("All\rchannels");
+    assert_eq!(service.post(&admin, "/admin/offers/", &written).await.fields(), ["description"]);
+    let credit = format!("/admin/accounts/{}/credit/", alice.id);
+    let paid = service.post(&admin, &credit, &json!({"amount": "1", "reason": "Cash\r\ndesk"})).await.json();
+    let before = paid["position"].as_i64().unwrap() - 1;
+    let event = &service.resources.log.page(before, 64).await.unwrap()[0];
+    let metadata: Value = serde_json::from_str(&event.metadata).unwrap();
+    assert_eq!(metadata["reason"], "Cash\ndesk");
+    let lone = json!({"amount": "1", "reason": "Cash\rdesk"});
+    assert_eq!(service.post(&admin, &credit, &lone).await.fields(), ["reason"]);
+}
+
+#[tokio::test]
 async fn a_client_that_has_the_list_is_not_sent_it_again() {
     let service = Service::start().await;
     let alice = service.person("alice", &["user"]).await;

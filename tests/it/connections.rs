@@ -2,6 +2,8 @@
 
 use crate::support::service::{Service, Setting, send};
 use crate::support::stack::Stack;
+use crate::support::tcp::Tunnel;
+use futures::future::join_all;
 use offers::config::{Protection, RateLimit};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -13,6 +15,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::Command;
 use tokio::time::Instant;
+use url::Url;
 
 /// The sizes of refused bodies, in bytes: below what is read, below and above what is dropped to keep the
 /// connection.
@@ -36,6 +39,20 @@ async fn refused(service: &Service) -> Vec<Value> {
     .into_iter()
     .chain([json!(["415", "POST", "/api/v1/activation/", untyped, 415])])
     .collect()
+}
+
+/// A service that has lost its database, and a request that it cannot judge.
+async fn without_database() -> (Service, Value) {
+    let sandbox = Stack::get().await.sandbox().await;
+    let mut database = Url::parse(&sandbox.database_url).unwrap();
+    let tunnel = Tunnel::to(format!("127.0.0.1:{}", database.port().unwrap())).await;
+    database.set_port(Some(tunnel.port)).unwrap();
+    let database_url = Some(database.to_string());
+    let setting = Setting { database_url, projects: false, ..Setting::default() };
+    let service = Service::start_in(&sandbox, setting).await;
+    let key = format!("ApiKey ofk_{}_{}", "0".repeat(32), "a".repeat(43));
+    let key = json!({"Authorization": key, "Content-Type": "application/json"});
+    (service, json!(["503", "POST", "/api/v1/partner/activate/", key, 503]))
 }
 
 /// A connection that speaks HTTP by hand.
@@ -147,6 +164,12 @@ async fn a_refusal_for_too_many_requests_leaves_the_connection_usable() {
 }
 
 #[tokio::test]
+async fn a_refusal_without_a_database_leaves_the_connection_usable() {
+    let (service, unavailable) = without_database().await;
+    survive(&service, &unavailable).await;
+}
+
+#[tokio::test]
 async fn a_body_that_stalls_is_the_clients_fault() {
     let service = Service::start().await;
     let mut wire = Wire::to(&service).await;
@@ -236,14 +259,19 @@ async fn run(language: &str, script: &str) {
         println!("skipped: {language} is not installed");
         return;
     }
-    let service = Service::start_in(&Stack::get().await.sandbox().await, Setting::default()).await;
-    let cases = json!(refused(&service).await).to_string();
-    let script = format!("{}/tests/clients/{script}", env!("CARGO_MANIFEST_DIR"));
-    let output = Command::new(language).args([&script, &service.url, &cases]).output().await.unwrap();
-    let text =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    println!("{text}");
-    assert!(output.status.success(), "{text}");
+    let service = Service::start().await;
+    let stalls = json!(["408", "POST", "/api/v1/auth/login/", {"Content-Type": "application/json"}, 408]);
+    let cases: Vec<_> = refused(&service).await.into_iter().chain([stalls]).collect();
+    let (without_database, unavailable) = without_database().await;
+    let both = [(service, cases), (without_database, vec![unavailable])].map(async |(service, cases)| {
+        let script = format!("{}/tests/clients/{script}", env!("CARGO_MANIFEST_DIR"));
+        let cases = json!(cases).to_string();
+        let output = Command::new(language).args([&script, &service.url, &cases]).output().await.unwrap();
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        println!("{text}");
+        assert!(output.status.success(), "{text}");
+    });
+    join_all(both).await;
 }
 
 #[tokio::test]

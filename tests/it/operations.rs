@@ -236,6 +236,8 @@ async fn an_auditor_asks_what_somebody_had_at_any_moment() {
     for odd in ["-1", "yesterday", "2026-13-01T00:00:00Z", "1.5"] {
         service.get(&auditor, &format!("{path}?at={odd}")).await.is(400, "invalid_request");
     }
+    let blank = service.get(&auditor, &format!("{path}?at=2026-01-01T00:00:00+02:00")).await;
+    assert!(blank.text.contains("%2B"), "a + arrives as a blank: {}", blank.text);
     let nobody = format!("/audit/accounts/{}/balance/", Uuid::now_v7());
     service.get(&auditor, &nobody).await.is(404, "account_not_found");
     service.get(&alice, &path).await.is(403, "forbidden");

@@ -1,6 +1,6 @@
 //! One shape for every error there is, and what holds for every response.
 
-use crate::support::eventually::eventually;
+use crate::support::eventually::{DEADLINE, eventually};
 use crate::support::service::{Reply, Service, Setting, send};
 use crate::support::stack::{Sandbox, Stack};
 use crate::support::tcp::Tunnel;
@@ -9,8 +9,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::Method;
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
 use url::Url;
 use uuid::Uuid;
 
@@ -334,4 +337,31 @@ async fn the_metrics_are_for_prometheus() {
     let reply = send(service.anonymous(Method::GET, "/metrics")).await;
     assert!(reply.headers["content-type"].to_str().unwrap().starts_with("text/plain"));
     assert!(reply.text.contains("# TYPE activation_requests_total counter"), "{}", reply.text);
+}
+
+#[tokio::test]
+async fn with_an_address_of_their_own_the_metrics_are_not_on_the_public_port() {
+    let metrics_listen = Some("127.0.0.1:0".parse().unwrap());
+    let service = Service::start_with(Setting { metrics_listen, ..Setting::default() }).await;
+    for path in ["/metrics", "/metrics/"] {
+        // The document describes the usual service.
+        assert_eq!(service.anonymous(Method::GET, path).send().await.unwrap().status(), 404);
+    }
+    assert_eq!(send(service.anonymous(Method::GET, "/readyz")).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_health_answer_is_shared_for_a_second_and_no_longer() {
+    let service = Service::start().await;
+    let health = &service.app.health;
+    let begun = Instant::now();
+    let first = health.latest().await;
+    let mut answers = 0;
+    while Arc::ptr_eq(&first, &health.latest().await) {
+        answers += 1;
+        assert!(begun.elapsed() < DEADLINE, "it is never asked again");
+        sleep(Duration::from_millis(5)).await;
+    }
+    let age = begun.elapsed();
+    assert!(age >= Duration::from_secs(1) && age < Duration::from_secs(10), "{answers} answers in {age:?}");
 }

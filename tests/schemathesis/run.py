@@ -33,42 +33,24 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from system import started
+from system import python_with, started
 
 VERSION = "4.32.5"
 CALLERS = ["anybody", "user", "partner", "auditor", "admin"]
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-INSTALL_TIMEOUT_S = 300
 RUN_TIMEOUT_S = 1800
 ANSWER_TIMEOUT_S = 10
 FINAL_TIMEOUT_S = 30
 
 
-def install(target):
-    """The command of this version, installed once."""
-    place = target / f"schemathesis-{VERSION}"
-    python = place / "bin" / "python"
+def install():
+    """The command of this version."""
+    python = python_with("schemathesis", VERSION)
+    if not python:
+        sys.exit(3)
     # By its module: the scripts beside it name the place where they were installed, and target/ may move.
-    command = [python, "-m", "schemathesis.cli"]
-    steps = [
-        [sys.executable, "-m", "venv", "--clear", place],
-        [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--retries", "1",
-         "--timeout", "15", f"schemathesis=={VERSION}"],
-    ]
-    for step in [] if works([*command, "--version"]) else steps:
-        tried = subprocess.run(step, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S)
-        if tried.returncode != 0:
-            print(f"schemathesis {VERSION} cannot be installed: {tried.stdout}{tried.stderr}")
-            sys.exit(3)
-    return command
-
-
-def works(command):
-    try:
-        return subprocess.run(command, capture_output=True, timeout=INSTALL_TIMEOUT_S).returncode == 0
-    except OSError:
-        return False
+    return [python, "-m", "schemathesis.cli"]
 
 
 class Api:
@@ -191,7 +173,7 @@ def books_balance(offers, demo):
 
 def hold(demo, options):
     """Every caller's run, and the books afterwards."""
-    program = install(Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")))
+    program = install()
     demo = json.loads(demo.read_text())
     with tempfile.TemporaryDirectory() as directory:
         config = Path(directory) / "schemathesis.toml"
@@ -216,7 +198,7 @@ def main():
     arguments.add_argument("--seed", type=int, help="repeats an earlier run's choices")
     options = arguments.parse_args()
     if options.start:
-        install(Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")))
+        install()
         with started(options.start.resolve()) as demo:
             sys.exit(0 if hold(demo, options) else 1)
     if not options.demo.exists():

@@ -225,6 +225,13 @@ mod tests {
     }
 
     #[test]
+    fn a_newline_of_windows_is_a_newline_in_prose() {
+        assert_eq!(prose(0..=3)(&raw("\"a\\r\\nb\"")).ok().as_deref(), Some("a\nb"));
+        assert!(prose(0..=10)(&raw("\"a\\r\\r\\nb\"")).is_err());
+        assert!(line(0..=10)(&raw("\"a\\r\\nb\"")).is_err());
+    }
+
+    #[test]
     fn a_whole_number_may_have_zeros_behind_its_point() {
         for text in ["30", "30.0", "30.000"] {
             assert_eq!(integer(1..=90)(&raw(text)), Ok(30), "{text}");

@@ -58,6 +58,8 @@ async fn a_failing_receiver_is_tried_by_the_schedule_then_parked_and_resent_by_a
     assert_eq!(distinct(|request| request.id()).len(), 1);
     assert_eq!(distinct(|request| request.header("webhook-timestamp")).len(), 8);
     assert_eq!(distinct(|request| request.header("webhook-signature")).len(), 8);
+    let agent = concat!("offers-callbacks/", env!("CARGO_PKG_VERSION"));
+    assert!(requests.iter().all(|request| request.header("user-agent") == agent));
 }
 
 #[tokio::test(flavor = "multi_thread")]

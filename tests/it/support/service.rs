@@ -18,7 +18,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::Value;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -68,6 +68,8 @@ pub struct Setting {
     /// Whether it has the role `projector` in addition to `api`.
     pub projects: bool,
     pub protection: Protection,
+    /// Where health and metrics alone are served.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 impl Default for Setting {
@@ -79,6 +81,7 @@ impl Default for Setting {
             nats_url: None,
             projects: true,
             protection: Protection::default(),
+            metrics_listen: None,
         }
     }
 }
@@ -101,6 +104,7 @@ impl Service {
         let roles = if setting.projects { "api,projector" } else { "api" };
         let mut config = config::serve(&sandbox, &["--roles", roles]);
         config.protection = setting.protection;
+        config.metrics_listen = setting.metrics_listen;
         let service = runtime::Service::start(&config, setting.clock, metrics()).await.unwrap();
         let url = format!("http://{}", service.address.unwrap());
         let (app, resources) = (service.app.clone(), service.resources.clone());
