@@ -67,6 +67,39 @@ async fn what_is_wrong_with_a_user_is_reported() {
 }
 
 #[tokio::test]
+async fn the_texts_of_a_user_are_refused_with_their_real_bounds() {
+    let service = Service::start().await;
+    let root = service.admin().await;
+    let (long, common) = ("x".repeat(5000), "iloveyou".to_owned());
+    for (field, wrong, said) in [
+        ("username", &long, "1 to 150"),
+        ("password", &long, "8 to 1024"),
+        ("password", &"1234567".to_owned(), "8 to 1024"),
+        ("password", &common, "commonest"),
+        ("password", &"CAROL@example.com".to_owned(), "the mail address"),
+        ("first_name", &long, "0 to 150"),
+        ("email", &"a@::1".to_owned(), "mail address"),
+        ("email", &"\"a@b\"@example.com".to_owned(), "mail address"),
+        ("email", &"a@[127.0.0.1]".to_owned(), "mail address"),
+    ] {
+        let mut body = carol();
+        body[field] = json!(wrong);
+        let reply = service.post(&root, "/admin/users/", &body).await;
+        assert_eq!(reply.fields(), [field], "{}", reply.text);
+        assert!(reply.text.contains(said), "{}", reply.text);
+    }
+    let mut body = carol();
+    (body["username"], body["email"]) = (json!("Jose\u{301}"), json!("x@bücher.example"));
+    let created = service.post(&root, "/admin/users/", &body).await.json();
+    let (name, email) = (&created["username"], &created["email"]);
+    assert_eq!((name, email), (&json!("José"), &json!("x@xn--bcher-kva.example")));
+    body["username"] = json!("JOSÉ");
+    service.post(&root, "/admin/users/", &body).await.is(409, "username_taken");
+    let found = service.get(&root, "/admin/users/?q=JOSE%CC%81").await.json();
+    assert_eq!(found["results"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn users_are_found_and_walked() {
     let service = Service::start().await;
     let root = service.admin().await;

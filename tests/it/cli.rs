@@ -52,9 +52,10 @@ async fn a_user_is_made_paid_in_and_buys_a_new_offer() {
     assert!(refused(&sandbox, &create, "another password\n").await.contains("taken"));
     let short = ["user", "create", "dave", "--email", "dave@example.com"];
     assert!(refused(&sandbox, &short, "short\n").await.contains("password"));
+    assert!(refused(&sandbox, &short, "iloveyou\n").await.contains("commonest"));
 
     let credit =
-        ["account", "credit", "carol", "50.50", "--reason", "cash", "--idempotency-key", "r-1", "--json"];
+        ["account", "credit", "Carol", "50.50", "--reason", "cash", "--idempotency-key", "r-1", "--json"];
     let paid = output_json(&sandbox, &credit, "").await;
     assert_eq!((&paid["balance"], &paid["account_id"]), (&json!("50.50"), &carol["id"]));
     assert_eq!(output_json(&sandbox, &credit, "").await, paid, "once, and the same answer");
