@@ -6,12 +6,14 @@ use offers::identity::{
     Caller, Error, Identity, Keyring, PasswordCost, Roles, Settings, TRIES_PER_ADDRESS, TRIES_PER_NAME,
     UserChange,
 };
+use std::cell::RefCell;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 use std::time::Duration;
 use tracing::field::Field;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 
 #[tokio::test]
@@ -71,38 +73,49 @@ async fn unknown_wrong_and_disabled_take_equal_work() {
     let carol = f.user("carol").await;
     let disable = UserChange { is_active: Some(false), ..UserChange::default() };
     f.identity.update_user(carol.id, &disable, &admin(), start()).await.unwrap();
-    let statements = Statements::default();
-    let _counting = tracing::subscriber::set_default(tracing_subscriber::registry().with(statements.clone()));
+    count_statements();
     let mut work = Vec::new();
     for (name, password) in [("nobody", PASSWORD), ("alice", "wrong horse"), ("carol", PASSWORD)] {
         let hashes = f.identity.password_hashes();
         f.identity.login(name, &password.into(), home(), start()).await.expect_err("let in");
-        work.push((f.identity.password_hashes() - hashes, statements.take()));
+        work.push((f.identity.password_hashes() - hashes, sent_statements()));
     }
     assert_eq!(work[0].0, 1, "one hash");
     assert!(!work[0].1.is_empty(), "the statements are seen");
     assert!(work.iter().all(|one| *one == work[0]), "{work:#?}");
 }
 
-/// The statements that this thread sent to PostgreSQL.
-#[derive(Clone, Default)]
-pub(super) struct Statements(Arc<Mutex<Vec<String>>>);
-
-impl Statements {
-    pub(super) fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap())
-    }
+thread_local! {
+    /// `None`: nobody counts.
+    static SENT: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
-impl<S: Subscriber> Layer<S> for Statements {
+/// Begins to count the statements that this thread sends to PostgreSQL. One subscriber serves the whole process: of one
+/// that a single thread has, the others may switch events off.
+pub(super) fn count_statements() {
+    static SUBSCRIBED: Once = Once::new();
+    SUBSCRIBED.call_once(|| {
+        let queries = Targets::new().with_target("sqlx::query", tracing::Level::DEBUG);
+        let subscriber = tracing_subscriber::registry().with(Recorder.with_filter(queries));
+        tracing::subscriber::set_global_default(subscriber).expect("no other test subscribes");
+    });
+    SENT.set(Some(Vec::new()));
+}
+
+/// The statements that this thread has sent since it was last asked.
+pub(super) fn sent_statements() -> Vec<String> {
+    SENT.replace(Some(Vec::new())).unwrap_or_default()
+}
+
+struct Recorder;
+
+impl<S: Subscriber> Layer<S> for Recorder {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if event.metadata().target() == "sqlx::query" {
-            event.record(&mut |field: &Field, value: &dyn Debug| {
-                if field.name() == "summary" {
-                    self.0.lock().unwrap().push(format!("{value:?}"));
-                }
-            });
-        }
+        event.record(&mut |field: &Field, value: &dyn Debug| {
+            if field.name() == "summary" {
+                SENT.with_borrow_mut(|sent| sent.iter_mut().for_each(|sent| sent.push(format!("{value:?}"))));
+            }
+        });
     }
 }
 

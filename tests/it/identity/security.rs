@@ -1,6 +1,6 @@
 //! Who logged in, who failed to, and who was refused: rows of the audit log.
 
-use super::logins::Statements;
+use super::logins::{count_statements, sent_statements};
 use super::{HOME, PASSWORD, fixture, home, start};
 use crate::support::eventually::eventually;
 use crate::support::service::{Service, Setting};
@@ -9,7 +9,6 @@ use offers::clock::Clock;
 use offers::identity::{Error, TRIES_PER_NAME};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection, PgPool};
-use tracing_subscriber::layer::SubscriberExt;
 
 /// Action, actor, subject, details.
 type Row = (String, String, String, Value);
@@ -28,23 +27,20 @@ async fn rows(pool: &PgPool, action: &str) -> Vec<Row> {
 async fn logins_good_wrong_and_throttled_are_rows_and_cost_the_login_no_statement() {
     let f = fixture().await;
     let alice = f.user("alice").await;
-    let statements = Statements::default();
-    let counting = tracing::subscriber::set_default(tracing_subscriber::registry().with(statements.clone()));
+    count_statements();
     let login = async |name: &str, password: &str| {
         f.identity.login(name, &password.into(), home(), start()).await.map(|grant| grant.session)
     };
     let session = login("alice", PASSWORD).await.unwrap();
-    assert_eq!(statements.take().len(), 3, "failures, user, session");
+    assert_eq!(sent_statements().len(), 3, "failures, user, session");
     for _ in 0..TRIES_PER_NAME {
         assert!(matches!(login("alice", "wrong horse").await, Err(Error::InvalidCredentials)));
-        assert_eq!(statements.take().len(), 3, "failures, user, failure");
+        assert_eq!(sent_statements().len(), 3, "failures, user, failure");
     }
     for _ in 0..1_000 {
         assert!(matches!(login("alice", PASSWORD).await, Err(Error::RateLimited { .. })));
     }
     login("hunter2", "alice").await.expect_err("let in");
-    statements.take();
-    drop(counting);
 
     f.identity.write_audit().await.unwrap();
     f.identity.write_audit().await.unwrap();
