@@ -2,7 +2,7 @@
 //! event in the log of transactions is not repeated here.
 //!
 //! A change is recorded in the transaction that makes it. Logins and refusals change nothing: they go through a
-//! [queue](super::audit_queue), and a crash loses a second of them.
+//! queue (`audit_queue`), and a crash loses a second of them.
 
 use super::caller::Actor;
 use chrono::{DateTime, TimeDelta, Utc};
