@@ -9,8 +9,8 @@ check`) and ends it.
 
 Schemathesis (https://schemathesis.io) makes up requests that fit the document and requests that do not,
 and all its checks look at the answers: no 5xx, no status, header or body that the document does not know,
-nothing accepted that it forbids, nothing refused that it allows. It is installed from PyPI into a virtual
-environment below target/.
+nothing accepted that it forbids, nothing refused that it allows. Cursors that are nearly real ones and bodies
+that stall are added (beyond.py). Schemathesis is installed from PyPI into a virtual environment below target/.
 
 What it changes stays: offers, users and keys of the demo are not what they were; `./dev reset` makes
 them new.
@@ -33,6 +33,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import beyond
 from system import python_with, started
 
 VERSION = "4.32.5"
@@ -101,22 +102,23 @@ def things(demo):
     alice, partner = Api(url, log_in(url, buyer)[0]), Api(url, "ApiKey " + demo["partner"]["api_key"])
     offers = alice.call("GET", "/offers/")["results"]
     cheapest = min(offers, key=lambda offer: float(offer["price"]))
-    bought = alice.call("POST", "/activation/", {"offer_id": cheapest["id"]})
-    sale = {"user_id": buyer["id"], "offer_id": cheapest["id"], "amount": cheapest["price"],
-            "partner_reference": str(uuid.uuid4())}
-    sold = partner.call("POST", "/partner/activate/", sale)
+    buy = lambda: alice.call("POST", "/activation/", {"offer_id": cheapest["id"]})
+    sale = lambda: {"user_id": buyer["id"], "offer_id": cheapest["id"], "amount": cheapest["price"],
+                    "partner_reference": str(uuid.uuid4())}
+    sell = lambda: partner.call("POST", "/partner/activate/", sale())
+    purchases, sales = [buy(), buy()], [sell(), sell()]  # two, so that lists have a second page
     deadline = time.monotonic() + FINAL_TIMEOUT_S
-    for purchase in (bought, sold):
+    for purchase in purchases + sales:
         while alice.call("GET", f"/activation/status/{purchase['transaction_id']}/")["status"] != "SUCCESS":
             if time.monotonic() > deadline:
                 sys.exit("the first purchases were not done in time")
             time.sleep(0.1)
-    transactions = [bought["transaction_id"], sold["transaction_id"]]
+    transactions = [purchase["transaction_id"] for purchase in purchases + sales]
     return {
         "/activation/status/{id}/": ("path.id", transactions),
         "/account/transactions/{id}/": ("path.id", transactions),
         "/audit/transactions/{id}/": ("path.id", transactions),
-        "/partner/validate/{reference}/": ("path.reference", [sold["reference"]]),
+        "/partner/validate/{reference}/": ("path.reference", [sold["reference"] for sold in sales]),
         "/offers/{id}/": ("path.id", [offer["id"] for offer in offers]),
         "/audit/accounts/{owner_id}/balance/": ("path.owner_id", [buyer["id"], demo["partner"]["id"]]),
         "/admin/accounts/{owner_id}/": ("path.owner_id", [buyer["id"], demo["partner"]["id"]]),
@@ -164,6 +166,16 @@ def run(program, demo, config, name, options):
     return cases, verdict == "ok"
 
 
+def beyond_it(demo):
+    """What schemathesis does not make up, as every caller that there is."""
+    authorizations = {name: authorize()[0] for name, (_, authorize) in callers(demo).items()}
+    admin, partner = Api(demo["api_url"], authorizations["admin"]), demo["partner"]["id"]
+    admin.call("POST", "/admin/partners/", {"name": f"Second {uuid.uuid4()}"})  # a second page for these lists
+    admin.call("POST", f"/admin/partners/{partner}/keys/", {})
+    ids = {"/api/v1/admin/partners/{id}/keys/": partner}
+    return beyond.hold(demo["api_url"], ids, list(filter(None, authorizations.values())))
+
+
 def books_balance(offers, demo):
     """Whether everything derived from the log is what the log says, after all that."""
     own = {"OFFERS_DATABASE_URL": demo["database_url"], "OFFERS_REDIS_URL": demo["redis_url"]}
@@ -178,9 +190,10 @@ def hold(demo, options):
     with tempfile.TemporaryDirectory() as directory:
         config = Path(directory) / "schemathesis.toml"
         config.write_text(configuration(things(demo)))
+        results = [beyond_it(demo)]
         one = lambda name: run(program, demo, config, name, options)
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as beside:
-            results = list(beside.map(one, [name for name in options.callers if name != "admin"]))
+            results += beside.map(one, [name for name in options.callers if name != "admin"])
         # Last and alone, because it changes what the others use.
         results += [one(name) for name in options.callers if name == "admin"]
     print(f"{sum(cases for cases, _ in results)} cases")
