@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod admin;
 mod check;
+mod completions;
 mod dev;
 mod load;
 mod migrate;
@@ -35,11 +36,15 @@ enum Verb {
     Account(admin::account::Verb),
     /// Compare balances, final states and read tables with the log
     Check(check::Args),
+    /// Print a script that completes the verbs and flags in a shell
+    Completions(completions::Args),
     /// Run everything on this machine, with private servers (see ./dev)
     #[command(subcommand)]
     Dev(dev::Verb),
     /// Measure a running service: activations accepted and finished a second
     Load(load::Args),
+    /// Print the manual of all verbs as a man page: `offers man | man -l -`
+    Man,
     /// Migrate the database to the current schema
     Migrate(migrate::Args),
     /// Create an offer
@@ -81,14 +86,16 @@ impl Cli {
         match self.verb {
             Verb::Account(verb) => admin::account::run(verb).await,
             Verb::Check(args) => check::run(args).await,
-            Verb::Dev(verb) => dev::run(verb).await,
+            Verb::Completions(args) => completions::completions(&args),
+            Verb::Dev(verb) => dev::run(verb, self.json).await,
             Verb::Load(args) => load::run(args).await,
+            Verb::Man => completions::man(),
             Verb::Migrate(args) => migrate::run(args).await,
             Verb::Offer(verb) => admin::offer::run(verb).await,
             Verb::Partner(verb) => admin::partner::run(verb).await,
             Verb::Rebuild(args) => rebuild::run(args).await,
             Verb::Serve(config) => serve::run(&config).await,
-            Verb::Simulator(args) => simulator::run(args).await,
+            Verb::Simulator(args) => simulator::run(args, self.json).await,
             Verb::User(verb) => admin::user::run(verb).await,
         }
     }

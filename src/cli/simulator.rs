@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use serde_json::json;
 use uuid::Uuid;
 
 use super::output::{self, Outcome};
@@ -54,15 +55,19 @@ pub(super) struct Args {
     log: Option<PathBuf>,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
-    super::on_one_thread(|| serve(args)).await?;
+pub(super) async fn run(args: Args, as_json: bool) -> anyhow::Result<Outcome> {
+    super::on_one_thread(move || serve(args, as_json)).await?;
     Ok(Outcome::SILENT)
 }
 
-async fn serve(args: Args) -> anyhow::Result<()> {
+async fn serve(args: Args, as_json: bool) -> anyhow::Result<()> {
     let mut interruption = Interruption::listen()?;
     let running = simulator::start(args.settings()?).await?;
-    output::print(&format!("The simulated activation system listens on {}", running.url()))?;
+    let url = running.url();
+    output::print(&match as_json {
+        true => json!({"url": url}).to_string(),
+        false => format!("The simulated activation system listens on {url}"),
+    })?;
     running.run_until(interruption.wait()).await.context("the log of effects cannot be written")
 }
 

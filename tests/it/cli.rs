@@ -9,7 +9,7 @@ use offers::cli::Cli;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Output, Stdio};
 use uuid::Uuid;
 
@@ -149,6 +149,8 @@ async fn every_verb_tells_its_result_as_json() {
         (&["check"], "equal"),
         (&["rebuild"], "position"),
         (&["dev", "status", "--data-dir", "/nonexistent"], "running"),
+        (&["dev", "down", "--data-dir", "/nonexistent"], "running"),
+        (&["dev", "reset", "--data-dir", "/nonexistent"], "running"),
     ] {
         let output = plain(args, &environment).arg("--json").output().unwrap();
         let json: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -157,6 +159,41 @@ async fn every_verb_tells_its_result_as_json() {
         assert!(!lines.stdout.is_empty() && !lines.stdout.starts_with(b"{"), "{args:?}");
         assert_eq!(lines.status.code(), output.status.code());
     }
+}
+
+#[test]
+fn a_verb_that_runs_until_it_is_ended_tells_where_it_listens_as_json() {
+    let mut running = plain(&["simulator", "--listen", "127.0.0.1:0", "--json"], &[])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(running.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    running.kill().unwrap();
+    running.wait().unwrap();
+    let told: Value = serde_json::from_str(&line).unwrap();
+    assert!(told["url"].as_str().unwrap().starts_with("http://127.0.0.1:"), "{told}");
+}
+
+#[test]
+fn completions_and_manual_name_every_verb() {
+    let said = |args: &[&str]| {
+        let output = plain(args, &[]).output().unwrap();
+        assert_eq!((output.status.code(), said(&output)), (Some(0), String::new()), "{args:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let manual = said(&["man"]);
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = said(&["completions", shell]);
+        for verb in Cli::command().get_subcommands().map(clap::Command::get_name) {
+            assert!(script.contains(verb), "{verb} is missing for {shell}");
+            assert!(manual.contains(&format!("offers\\-{verb}")), "{verb} is missing in the manual");
+        }
+    }
+    assert!(manual.contains("OFFERS_DATABASE_URL"), "its settings, too");
+    assert_eq!(plain(&["completions", "tcsh"], &[]).output().unwrap().status.code(), Some(2));
+    let json: Value = serde_json::from_str(&said(&["completions", "bash", "--json"])).unwrap();
+    assert!(json["script"].as_str().unwrap().contains("complete -F"), "{json}");
 }
 
 #[tokio::test]

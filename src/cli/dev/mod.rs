@@ -1,9 +1,10 @@
 //! `offers dev`: everything on one machine. The script `./dev` calls it.
 
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
 use super::output::Outcome;
@@ -40,18 +41,29 @@ pub(in crate::cli) struct Directory {
     dir: PathBuf,
 }
 
-pub(super) async fn run(verb: Verb) -> anyhow::Result<Outcome> {
+pub(super) async fn run(verb: Verb, as_json: bool) -> anyhow::Result<Outcome> {
     report_to_stderr();
     match verb {
-        Verb::Up(args) => return up::run(args).await,
+        Verb::Up(args) => return up::run(args, as_json).await,
         Verb::Status(args) => return status::run(&args.dir),
         Verb::Exec(args) => exec::run(args)?,
-        Verb::Down(args) => devstack::down(&args.dir).await?,
-        Verb::Reset(args) => devstack::reset(&args.dir).await?,
+        Verb::Down(args) => {
+            devstack::down(&args.dir).await?;
+            return ended("not running on", &args.dir);
+        }
+        Verb::Reset(args) => {
+            devstack::reset(&args.dir).await?;
+            return ended("no data is left in", &args.dir);
+        }
         Verb::Servers(args) => servers::run(args).await?,
         Verb::Reaper(args) => devstack::watch(args.dir, args.ephemeral, io::stdin()).await?,
     }
     Ok(Outcome::SILENT)
+}
+
+fn ended(text: &str, dir: &Path) -> anyhow::Result<Outcome> {
+    let dir = dir.display();
+    Outcome::done(format_args!("{text} {dir}"), json!({"running": false, "data_dir": dir.to_string()}))
 }
 
 /// Messages of the supervision, for the person at the terminal.

@@ -45,7 +45,7 @@ pub(in crate::cli) struct Args {
     nats_analytics_url: Option<String>,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
+pub(super) async fn run(args: Args, as_json: bool) -> anyhow::Result<Outcome> {
     ensure!(
         args.expose_demo_logins || args.listen.ip().is_loopback(),
         "{} can be reached from other machines, and everybody knows the demo passwords; listen on 127.0.0.1, or add \
@@ -55,14 +55,17 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
     let mut interruption = Interruption::listen()?.or_hangup()?;
     let dir = args.directory.dir.clone();
     let started = tokio::select! {
-        started = Installation::start(options(args), |step| print(&format!("{step} …"))) => Some(started?),
+        started = Installation::start(options(args), move |step| progress(as_json, &format!("{step} …"))) => Some(started?),
         () = interruption.wait() => None,
     };
     if let Some(installation) = &started {
-        print(&welcome(installation.demo(), &dir));
+        print(&match as_json {
+            true => serde_json::to_string(installation.demo())?,
+            false => welcome(installation.demo(), &dir),
+        });
         interruption.wait().await;
     }
-    print("stopping (Ctrl-C again: at once) …");
+    progress(as_json, "stopping (Ctrl-C again: at once) …");
     let stop = async {
         match started {
             Some(installation) => installation.stop().await,
@@ -139,7 +142,12 @@ fn example(demo: &Demo) -> String {
     }
 }
 
-/// Progress for the person at the terminal; the system runs on if nobody reads it.
+/// Not on stdout when a program reads the result there.
+fn progress(as_json: bool, line: &str) {
+    if as_json { output::message(line) } else { print(line) }
+}
+
+/// The system runs on if nobody reads it.
 fn print(line: &str) {
     let _stdout_may_be_full = output::print(line);
 }
