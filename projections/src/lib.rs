@@ -24,7 +24,7 @@ mod statement_entry;
 mod subscription;
 pub mod transaction;
 
-pub use check::{Check, Differences, Snapshot};
+pub use check::{Check, Differences, Snapshot, Streams, StreamsOf};
 pub use checkpoint::ReadCheckpoint;
 pub use error::Error;
 pub use hashes::{HashProjector, RedisHashes, StoredHash, StoredHashes};

@@ -46,11 +46,11 @@ async fn check(args: &Args) -> anyhow::Result<Check> {
     let log = EventLog::at(url.expose(), &stop)?;
     let readers = Readers::at(connect_options(url.expose())?);
     let mut check = Check::default();
-    // The long way first, so that the snapshot is held for a short one only.
+    // The long way first, so that the snapshot is held for less of it.
     fold_to(&mut check, &log, readers.checkpoint().read().await?).await?;
     let snapshot = readers.snapshot().await?;
     fold_to(&mut check, &log, snapshot.position).await?;
-    check.compare_read_tables(snapshot).await?;
+    check.compare_read_tables(snapshot, &log).await?;
     let (head, balances) = log.balances().await?;
     fold_to(&mut check, &log, head).await?;
     check.compare_balances(&balances);

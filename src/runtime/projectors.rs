@@ -1,8 +1,36 @@
-//! The two projections as followers of the log.
+//! The two projections as followers of the log, and the log as their check reads it.
 
-use crate::event_log::{Sink, SinkError};
-use domain::Recorded;
-use projections::{HashProjector, TableProjector};
+use crate::event_log::{EventLog, Sink, SinkError, StreamId};
+use cqrs_es::Aggregate;
+use domain::transaction::Transaction;
+use domain::user_offer::UserOffer;
+use domain::{HistoryAnswer, Recorded};
+use projections::{HashProjector, Streams, StreamsOf, TableProjector};
+use uuid::Uuid;
+
+impl Streams for EventLog {
+    fn after(&self, kind: StreamsOf, after: Uuid, limit: i64) -> HistoryAnswer<'_, Vec<Recorded>> {
+        Box::pin(async move { Ok(self.streams_after(aggregate_type(kind), after, limit).await?) })
+    }
+
+    fn of(&self, kind: StreamsOf, ids: Vec<Uuid>) -> HistoryAnswer<'_, Vec<Recorded>> {
+        let aggregate_type = aggregate_type(kind);
+        let stream = move |aggregate_id| StreamId { aggregate_type, aggregate_id };
+        let streams: Vec<_> = ids.into_iter().map(stream).collect();
+        Box::pin(async move {
+            let mut events = self.streams(&streams).await?;
+            events.sort_by(|one, other| one.aggregate_id.cmp(&other.aggregate_id)); // stable: each stays in order
+            Ok(events)
+        })
+    }
+}
+
+fn aggregate_type(kind: StreamsOf) -> &'static str {
+    match kind {
+        StreamsOf::Transactions => Transaction::TYPE,
+        StreamsOf::Subscriptions => UserOffer::TYPE,
+    }
+}
 
 impl Sink for TableProjector {
     fn name(&self) -> &'static str {

@@ -1,12 +1,13 @@
-//! The state of everything, folded from the events. Small: a final transaction is a digest of its row.
+//! What is folded from the events in the order of the log: balances, offers, and the transactions that are not final. Finished
+//! transactions and subscriptions, which grow with history, are only counted here; they are compared stream by
+//! stream (`tables`).
 
 use crate::page::Page;
 use crate::statement_entry::{self, FUNDING, HOLDING, REVENUE, StatementEntry};
-use crate::{Error, OfferView, SubscriptionView, TransactionView, offer, subscription, transaction};
+use crate::{Error, OfferView, TransactionView, offer, transaction};
 use domain::transaction::ActivationRequested;
-use domain::{Money, OfferId, Recorded, SubscriptionId, TransactionId};
+use domain::{Money, OfferId, Recorded, TransactionId};
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use uuid::Uuid;
 
 /// Everything after some position.
@@ -15,8 +16,10 @@ pub(super) struct Fold {
     position: i64,
     /// The sum and the number of each account's entries.
     pub(super) accounts: HashMap<Uuid, (Money, i64)>,
-    pub(super) transactions: HashMap<TransactionId, Held<TransactionState>>,
-    pub(super) subscriptions: HashMap<SubscriptionId, Held<Box<SubscriptionView>>>,
+    /// Those that are not final.
+    pub(super) open: HashMap<TransactionId, Box<TransactionView>>,
+    requested: u64,
+    activated: usize,
     pub(super) offers: HashMap<OfferId, Held<OfferView>>,
 }
 
@@ -25,13 +28,6 @@ pub(super) struct Fold {
 pub(super) struct Held<T> {
     pub(super) state: T,
     pub(super) found: bool,
-}
-
-/// A transaction: whole while it can move, then only what tells its row from any other.
-#[derive(Debug)]
-pub(super) enum TransactionState {
-    Open(Box<TransactionView>),
-    Final(u64),
 }
 
 impl Fold {
@@ -52,10 +48,9 @@ impl Fold {
             let entries = statement_entry::of_success(self.request(*id, *position)?, *position);
             self.post(&entries)?;
         }
-        let ended = self.transactions(page.transactions)?;
-        self.subscriptions(&page.subscriptions)?;
+        self.transactions(page.transactions)?;
+        self.activated += page.subscriptions.iter().filter(|change| change.activated.is_some()).count();
         self.offers(page.offers)?;
-        self.forget(&ended);
         self.position = page.last;
         Ok(())
     }
@@ -68,13 +63,12 @@ impl Fold {
     }
 
     pub(super) fn summary(&self) -> String {
-        let open = self.transactions.values().filter(|held| matches!(held.state, TransactionState::Open(_)));
         format!(
             "{} events, {} transactions ({} unfinished), {} subscriptions, {} offers, {} accounts",
             self.position,
-            self.transactions.len(),
-            open.count(),
-            self.subscriptions.len(),
+            self.requested,
+            self.open.len(),
+            self.activated,
             self.offers.len(),
             self.owners().len(),
         )
@@ -93,47 +87,23 @@ impl Fold {
     }
 
     fn request(&self, id: TransactionId, position: i64) -> Result<&ActivationRequested, Error> {
-        match self.transactions.get(&id).map(|held| &held.state) {
-            Some(TransactionState::Open(view)) => Ok(&view.request),
-            _ => Err(Error::Broken { position, why: "a success of a transaction that is not open" }),
-        }
+        let why = "a success of a transaction that is not open";
+        self.open.get(&id).map(|view| &view.request).ok_or(Error::Broken { position, why })
     }
 
-    /// Takes the changes; gives those that are final now.
-    fn transactions(&mut self, changes: Vec<transaction::Change>) -> Result<Vec<TransactionId>, Error> {
-        let mut ended = Vec::new();
+    fn transactions(&mut self, changes: Vec<transaction::Change>) -> Result<(), Error> {
         for change in changes {
-            let (id, position) = (change.id, change.progress.position);
-            if change.is_final() {
-                ended.push(id);
+            let (id, position, is_final) = (change.id, change.progress.position, change.is_final());
+            if let Some(view) = self.open.get_mut(&id) {
+                view.advance(change.progress);
+            } else {
+                let why = "a transaction has moved that is final or was never requested";
+                let view = change.into_view().ok_or(Error::Broken { position, why })?;
+                self.requested += 1;
+                self.open.insert(id, Box::new(view));
             }
-            match self.transactions.get_mut(&id).map(|held| &mut held.state) {
-                Some(TransactionState::Open(view)) => view.advance(change.progress),
-                Some(TransactionState::Final(_)) => {
-                    return Err(Error::Broken { position, why: "a final transaction has moved" });
-                }
-                None => {
-                    let why = "a transaction that was never requested has moved";
-                    let view = change.into_view().ok_or(Error::Broken { position, why })?;
-                    self.transactions.insert(id, Held::new(TransactionState::Open(Box::new(view))));
-                }
-            }
-        }
-        Ok(ended)
-    }
-
-    fn subscriptions(&mut self, changes: &[subscription::Change]) -> Result<(), Error> {
-        for change in changes {
-            if let Some(held) = self.subscriptions.get_mut(&change.id) {
-                held.state.advance(change);
-                continue;
-            }
-            let position = change.position;
-            let why = "a subscription that was never activated has moved";
-            let begun = change.activated.as_ref().ok_or(Error::Broken { position, why })?;
-            let name = self.request(begun.period.transaction_id, position)?.offer_name.clone();
-            if let Some(view) = change.to_view(&name) {
-                self.subscriptions.insert(change.id, Held::new(Box::new(view)));
+            if is_final {
+                self.open.remove(&id);
             }
         }
         Ok(())
@@ -152,16 +122,6 @@ impl Fold {
         }
         Ok(())
     }
-
-    /// Last, because a subscription takes its name from a transaction that ends in the same page.
-    fn forget(&mut self, ended: &[TransactionId]) {
-        for id in ended {
-            let Some(held) = self.transactions.get_mut(id) else { continue };
-            if let TransactionState::Open(view) = &held.state {
-                held.state = TransactionState::Final(digest(view));
-            }
-        }
-    }
 }
 
 impl<T> Held<T> {
@@ -170,9 +130,66 @@ impl<T> Held<T> {
     }
 }
 
-/// Distinguishes a row from any other, within this process.
-pub(super) fn digest(view: &TransactionView) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    view.hash(&mut hasher);
-    hasher.finish()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::Timestamp;
+
+    const AT: &str = "2026-01-01T00:00:00Z";
+
+    fn event(position: i64, id: Uuid, event_type: &str, payload: String) -> Recorded {
+        Recorded {
+            position,
+            event_id: Uuid::from_u128(position.cast_unsigned().into()),
+            aggregate_type: "Transaction".into(),
+            aggregate_id: id.to_string(),
+            sequence: 1,
+            event_type: event_type.into(),
+            event_version: domain::EVENT_VERSION.into(),
+            recorded_at: Timestamp::new(AT.parse().unwrap()),
+            payload,
+            metadata: "{}".into(),
+            commit_end: position,
+        }
+    }
+
+    /// A page with `count` transactions that succeed.
+    fn page(first: i64, count: i64) -> Vec<Recorded> {
+        let mut events = Vec::new();
+        for number in 0..count {
+            let (at, id) = (first + number * 2, Uuid::now_v7());
+            let request = ActivationRequested {
+                kind: domain::transaction::Kind::Activation,
+                user_id: Uuid::from_u128(1).into(),
+                account_id: domain::AccountId(Uuid::from_u128(1)),
+                partner_id: None,
+                subscription_id: None,
+                offer_id: Uuid::from_u128(2).into(),
+                offer_name: "TV".into(),
+                duration_days: 30,
+                amount: Money::from_hundredths(500),
+                partner_reference: None,
+                reference: None,
+            };
+            let requested = domain::transaction::Event::ActivationRequested(request);
+            let succeeded = domain::transaction::Event::Succeeded { reference: "EXT".into() };
+            events.push(event(at, id, "ActivationRequested", serde_json::to_string(&requested).unwrap()));
+            events.push(event(at + 1, id, "Succeeded", serde_json::to_string(&succeeded).unwrap()));
+        }
+        events
+    }
+
+    #[test]
+    fn what_is_kept_does_not_grow_with_the_transactions_that_are_over() {
+        let mut fold = Fold::default();
+        for number in 0..100 {
+            fold.apply(&page(number * 200 + 1, 100)).unwrap();
+            assert_eq!((fold.open.len(), fold.accounts.len(), fold.offers.len()), (0, 3, 0));
+        }
+        assert!(
+            fold.summary().starts_with("20000 events, 10000 transactions (0 unfinished)"),
+            "{}",
+            fold.summary()
+        );
+    }
 }

@@ -1,26 +1,22 @@
 //! Compares the read tables with the fold at the same position.
 
 use super::Check;
-use super::fold::{Held, TransactionState, digest};
+use super::streams::{STREAMS, Streams, StreamsOf};
 use crate::readers::Readers;
-use crate::{Error, StoredHash, TransactionView, offer, subscription, transaction};
+use crate::{Error, StoredHash, SubscriptionView, TransactionView, offer};
 use domain::Recorded;
 use rust_decimal::Decimal;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Postgres, Row, Transaction};
-use std::collections::{HashMap, HashSet};
-use std::hash::Hash;
+use sqlx::{PgConnection, Postgres, Row};
+use std::collections::HashSet;
 use uuid::Uuid;
-
-/// Rows that are compared in one go.
-const CHUNK_ROWS: i64 = 1_000;
 
 /// The read tables at one moment.
 #[derive(Debug)]
 pub struct Snapshot {
     /// Their checkpoint then: fold exactly up to there.
     pub position: i64,
-    sql: Transaction<'static, Postgres>,
+    pub(super) sql: sqlx::Transaction<'static, Postgres>,
 }
 
 impl Readers {
@@ -35,48 +31,32 @@ impl Readers {
 }
 
 impl Check {
-    /// Compares every row of `snapshot` with the fold.
-    pub async fn compare_read_tables(&mut self, mut snapshot: Snapshot) -> Result<(), Error> {
+    /// Compares every row of `snapshot`, up to whose position the log was folded, with the events.
+    pub async fn compare_read_tables(
+        &mut self,
+        mut snapshot: Snapshot,
+        streams: &impl Streams,
+    ) -> Result<(), Error> {
+        self.compare_streams::<TransactionView>(&mut snapshot, streams).await?;
+        self.compare_streams::<SubscriptionView>(&mut snapshot, streams).await?;
         let sql = &mut *snapshot.sql;
-        let mut after = Uuid::nil();
-        loop {
-            let rows = chunk(sql, "transactions", transaction::COLUMNS, "transaction_id", after).await?;
-            let views = rows.iter().map(transaction::from_row).collect::<Result<Vec<_>, _>>()?;
-            let Some(last) = views.last() else { break };
-            after = last.transaction_id.0;
-            self.compare_transactions(&views);
-        }
-        let mut after = Uuid::nil();
-        loop {
-            let rows = chunk(sql, "subscriptions", subscription::COLUMNS, "subscription_id", after).await?;
-            let views = rows.iter().map(subscription::from_row).collect::<Result<Vec<_>, _>>()?;
-            let Some(last) = views.last() else { break };
-            after = last.subscription_id.0;
-            for view in &views {
-                let same = find(&mut self.fold.subscriptions, view.subscription_id, |held| **held == *view);
-                self.judge("subscription", view.subscription_id.0, same);
-            }
-        }
         let rows =
             sqlx::query(&format!("select {} from read.offers", offer::COLUMNS)).fetch_all(&mut *sql).await?;
         for row in &rows {
             let view = offer::from_row(row)?;
-            let same = find(&mut self.fold.offers, view.offer_id, |held| *held == view);
+            let held = self.fold.offers.get_mut(&view.offer_id);
+            let same = held.map(|held| {
+                held.found = true;
+                held.state == view
+            });
             self.judge("offer", view.offer_id.0, same);
         }
-        self.tell_missing();
-        self.compare_unfinished(sql).await?;
-        self.compare_statement(sql).await
-    }
-
-    fn compare_transactions(&mut self, views: &[TransactionView]) {
-        for view in views {
-            let same = find(&mut self.fold.transactions, view.transaction_id, |held| match held {
-                TransactionState::Open(held) => **held == *view,
-                TransactionState::Final(held) => *held == digest(view),
-            });
-            self.judge("transaction", view.transaction_id.0, same);
+        let missing = self.fold.offers.iter().filter(|(_, held)| !held.found).map(|(id, _)| id.0);
+        for id in missing.collect::<Vec<_>>() {
+            self.tell_missing("offer", id);
         }
+        self.compare_unfinished(sql, streams).await?;
+        self.compare_statement(sql).await
     }
 
     /// Compares a hash with its transaction's own `events` (see `StoredHash::difference`).
@@ -96,7 +76,7 @@ impl Check {
     }
 
     /// `same` is `None` if there are no events.
-    fn judge(&mut self, what: &str, id: Uuid, same: Option<bool>) {
+    pub(super) fn judge(&mut self, what: &str, id: Uuid, same: Option<bool>) {
         match same {
             Some(true) => {}
             Some(false) => self.differences.add(format_args!("{what} {id} is not as its events say")),
@@ -104,30 +84,37 @@ impl Check {
         }
     }
 
-    fn tell_missing(&mut self) {
-        let transactions = not_found(&self.fold.transactions).map(|id| ("transaction", id.0));
-        let subscriptions = not_found(&self.fold.subscriptions).map(|id| ("subscription", id.0));
-        let offers = not_found(&self.fold.offers).map(|id| ("offer", id.0));
-        let all: Vec<_> = transactions.chain(subscriptions).chain(offers).collect();
-        for (what, id) in all {
-            self.differences.add(format_args!("{what} {id} has events and no row"));
-        }
+    pub(super) fn tell_missing(&mut self, what: &str, id: Uuid) {
+        self.differences.add(format_args!("{what} {id} has events and no row"));
     }
 
-    async fn compare_unfinished(&mut self, sql: &mut PgConnection) -> Result<(), Error> {
+    async fn compare_unfinished(
+        &mut self,
+        sql: &mut PgConnection,
+        streams: &impl Streams,
+    ) -> Result<(), Error> {
         let rows = sqlx::query("select transaction_id from read.unfinished").fetch_all(sql).await?;
         let mut listed =
             rows.iter().map(|row| row.try_get("transaction_id")).collect::<Result<HashSet<Uuid>, _>>()?;
-        for (id, held) in &self.fold.transactions {
-            let open = matches!(held.state, TransactionState::Open(_));
-            if listed.remove(&id.0) != open {
-                let is =
-                    if open { "is not listed as unfinished" } else { "is final and listed as unfinished" };
-                self.differences.add(format_args!("transaction {id} {is}"));
+        for id in self.fold.open.keys() {
+            if !listed.remove(&id.0) {
+                self.differences.add(format_args!("transaction {id} is not listed as unfinished"));
             }
         }
-        for id in listed {
-            self.differences.add(format_args!("transaction {id} is listed as unfinished and has no events"));
+        let wrong: Vec<Uuid> = listed.into_iter().collect();
+        for ids in wrong.chunks(STREAMS) {
+            let events = streams.of(StreamsOf::Transactions, ids.to_vec()).await.map_err(Error::History)?;
+            for id in ids {
+                let text = id.to_string();
+                match events.iter().any(|event| event.aggregate_id == text) {
+                    true => self
+                        .differences
+                        .add(format_args!("transaction {id} is final and listed as unfinished")),
+                    false => self
+                        .differences
+                        .add(format_args!("transaction {id} is listed as unfinished and has no events")),
+                }
+            }
         }
         Ok(())
     }
@@ -156,31 +143,6 @@ impl Check {
     }
 }
 
-async fn chunk(
-    sql: &mut PgConnection,
-    table: &str,
-    columns: &str,
-    key: &str,
-    after: Uuid,
-) -> Result<Vec<PgRow>, Error> {
-    let query = format!("select {columns} from read.{table} where {key} > $1 order by {key} limit $2");
-    Ok(sqlx::query(&query).bind(after).bind(CHUNK_ROWS).fetch_all(sql).await?)
-}
-
 fn statement_row(row: &PgRow) -> Result<(Uuid, Decimal, i64), sqlx::Error> {
     Ok((row.try_get("account_id")?, row.try_get("sum")?, row.try_get("count")?))
-}
-
-fn find<K: Eq + Hash, T>(
-    held: &mut HashMap<K, Held<T>>,
-    id: K,
-    same: impl FnOnce(&T) -> bool,
-) -> Option<bool> {
-    let held = held.get_mut(&id)?;
-    held.found = true;
-    Some(same(&held.state))
-}
-
-fn not_found<K: Copy, T>(held: &HashMap<K, Held<T>>) -> impl Iterator<Item = K> {
-    held.iter().filter(|(_, held)| !held.found).map(|(id, _)| *id)
 }
