@@ -5,6 +5,7 @@
 //! - `activation` drives transactions, `callbacks` tells partners and `notifications` tells users the outcome,
 //!   `schedules` records what is due by time;
 //! - `announcer` follows the log and queues the callbacks and mails; `ended` looks up what they tell;
+//! - `claims` holds what a sender works on;
 //! - `parked` keeps messages that cannot be handled, until an operator requeues them; `requeued` polls for those.
 //!
 //! **Architecture Invariant:** NATS decides when something is done, never whether it is done.
@@ -12,6 +13,7 @@
 mod activation;
 mod announcer;
 pub mod callbacks;
+mod claims;
 mod ended;
 pub mod notifications;
 mod outcome;

@@ -11,7 +11,7 @@ mod tries;
 use crate::support::config;
 use crate::support::service::metrics;
 use crate::support::stack::Stack;
-use chrono::{TimeDelta, Utc};
+use chrono::Utc;
 use domain::transaction::{ActivationRequested, Command, Kind};
 use domain::{AccountId, Metadata, Money, OfferId, PartnerId, TransactionId, UserId, account};
 use offers::app::Dependencies;
@@ -31,8 +31,6 @@ use uuid::Uuid;
 
 /// How long a receiver may take here.
 const TIMEOUT: Duration = Duration::from_millis(1_500);
-/// Longer than any claim.
-const CLAIM_OVER: TimeDelta = TimeDelta::minutes(5);
 
 struct Fixture {
     parts: Parts,
@@ -184,6 +182,12 @@ impl Fixture {
                 some => tried += some,
             }
         }
+    }
+
+    /// The leases of dead senders run out.
+    async fn end_claims(&self) {
+        let end = "update callback_deliveries set claimed_until = now() where claimed_until is not null";
+        sqlx::query(end).execute(&self.pool).await.unwrap();
     }
 
     async fn deliveries(&self) -> Vec<Delivery> {

@@ -112,7 +112,7 @@ impl AttemptContext {
         match self.endpoint(claimed.partner_id).await? {
             Endpoint::Open { url: registered } => Ok(target(claimed.own_url.as_deref(), &registered) == url),
             Endpoint::Closed { why } => {
-                let disabled = claim::disable_waiting(&self.pool, claimed.partner_id, why, now).await?;
+                let disabled = claim::disable_waiting(&self.pool, claimed.partner_id, why).await?;
                 tracing::warn!(partner_id = %claimed.partner_id, disabled, "a partner's endpoint answered 410; its callbacks are disabled");
                 Ok(true)
             }

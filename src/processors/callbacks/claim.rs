@@ -1,9 +1,9 @@
-//! Claims: a sender claims deliveries that are due for a bounded time, attempts them without any connection to
-//! the database, and records the results. If it dies in between, the claims expire and another sender attempts
-//! them: nothing is lost, and a callback may be sent twice.
+//! A sender claims deliveries that are due, attempts them without any connection to the database, and records the
+//! results. If it dies in between, another sender attempts them: nothing is lost, and a callback may be sent twice.
 
 use super::deliveries::Status;
 use super::post::Answer;
+use crate::processors::claims::LEASE_SECONDS;
 use chrono::{DateTime, Utc};
 use domain::PartnerId;
 use sqlx::postgres::PgRow;
@@ -12,7 +12,6 @@ use uuid::Uuid;
 
 pub(super) struct ClaimRequest<'a> {
     pub(super) now: DateTime<Utc>,
-    pub(super) until: DateTime<Utc>,
     /// Endpoints whose last attempt was slow.
     pub(super) slow: &'a [Uuid],
     /// Only the slow endpoints, or only the others.
@@ -71,7 +70,7 @@ pub(super) async fn claim(pool: &PgPool, request: ClaimRequest<'_>) -> Result<Ve
     sqlx::query_as(include_str!("claim.sql"))
         .bind(request.now)
         .bind(claim)
-        .bind(request.until)
+        .bind(LEASE_SECONDS)
         .bind(request.slow)
         .bind(request.only_slow)
         .bind(request.after)
@@ -80,6 +79,16 @@ pub(super) async fn claim(pool: &PgPool, request: ClaimRequest<'_>) -> Result<Ve
         .persistent(false) // plan again each time: a plan for an empty table would read the whole table
         .fetch_all(pool)
         .await
+}
+
+/// Holds the claim for another lease.
+pub(super) async fn renew(pool: &PgPool, claimed: &Claimed) -> Result<(), sqlx::Error> {
+    let renew = sqlx::query(
+        "update callback_deliveries set claimed_until = now() + make_interval(secs => $3)
+         where id = $1 and claim = $2",
+    );
+    renew.bind(claimed.id).bind(claimed.claim).bind(LEASE_SECONDS).execute(pool).await?;
+    Ok(())
 }
 
 /// Records the result of an attempt and ends the claim; does nothing if another sender has claimed the
@@ -116,13 +125,12 @@ pub(super) async fn disable_waiting(
     pool: &PgPool,
     partner: PartnerId,
     why: &str,
-    now: DateTime<Utc>,
 ) -> Result<u64, sqlx::Error> {
     let disabled = sqlx::query(
         "update callback_deliveries set status = 'disabled', last_error = $2
-         where partner_id = $1 and status = 'pending' and (claimed_until is null or claimed_until <= $3)",
+         where partner_id = $1 and status = 'pending' and (claimed_until is null or claimed_until <= now())",
     );
-    Ok(disabled.bind(partner.0).bind(why).bind(now).execute(pool).await?.rows_affected())
+    Ok(disabled.bind(partner.0).bind(why).execute(pool).await?.rows_affected())
 }
 
 fn count(rows: usize) -> i64 {

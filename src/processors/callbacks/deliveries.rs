@@ -107,7 +107,7 @@ impl Callbacks {
         let before = delivery(&row.ok_or(Error::DeliveryNotFound)?)?;
         let resent = sqlx::query(
             "update callback_deliveries set status = 'pending', attempts = 0, next_attempt_at = $2
-             where id = $1 and (claimed_until is null or claimed_until <= $2)",
+             where id = $1 and (claimed_until is null or claimed_until <= now())",
         );
         if resent.bind(id).bind(now).execute(&mut *transaction).await?.rows_affected() == 0 {
             return Ok(());

@@ -5,10 +5,10 @@
 //! prompt ones.
 
 use super::attempt::AttemptContext;
-use super::claim::{ClaimRequest, Claimed, claim};
+use super::claim::{ClaimRequest, Claimed, claim, renew};
 use super::{Error, Settings, upkeep};
+use crate::processors::claims::{PAUSE, hold};
 use crate::telemetry::chain;
-use chrono::TimeDelta;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +23,6 @@ use uuid::Uuid;
 const POLL: Duration = Duration::from_secs(1);
 /// For the database's part of an attempt, in addition to the timeout of the request.
 const ATTEMPT_MARGIN: Duration = Duration::from_secs(20);
-/// In addition, until another sender may claim the delivery: clocks differ.
-const CLAIM_MARGIN: Duration = Duration::from_secs(30);
 /// How long a stop waits for running attempts; aborted ones are repeated when their claims have expired.
 const STOP_WAIT: Duration = Duration::from_secs(4);
 /// An endpoint whose last attempt took longer is slow.
@@ -66,6 +64,7 @@ impl Sender {
         while !stop.is_cancelled() {
             if let Err(cause) = self.start_due().await {
                 tracing::warn!(error = %chain(&cause), "cannot claim callbacks; retrying");
+                stop.run_until_cancelled(sleep(PAUSE)).await;
             }
             select! {
                 () = stop.cancelled() => {}
@@ -128,11 +127,9 @@ impl Sender {
             return Ok(Vec::new());
         }
         let now = self.context.clock.now().utc();
-        let held_for = TimeDelta::from_std(self.attempt_timeout() + CLAIM_MARGIN).unwrap_or(TimeDelta::MAX);
         let slow: Vec<Uuid> = self.slow_endpoints.iter().copied().collect();
         let request = ClaimRequest {
             now,
-            until: now + held_for,
             slow: &slow,
             only_slow,
             after: self.served_last,
@@ -167,7 +164,8 @@ impl Sender {
 
 async fn attempt(context: Arc<AttemptContext>, claimed: Claimed, longest: Duration) -> Attempted {
     let began = Instant::now();
-    match timeout(longest, context.attempt(&claimed)).await {
+    let attempt = timeout(longest, context.attempt(&claimed));
+    match hold(attempt, || renew(&context.pool, &claimed)).await {
         Ok(Ok(())) => {}
         Ok(Err(cause)) => {
             tracing::warn!(delivery_id = %claimed.id, error = %chain(&cause), "cannot record the result of a callback; it will be sent again");

@@ -1,10 +1,10 @@
 //! The table of mails: sent ones, and those to be sent.
 
+use crate::processors::claims::LEASE_SECONDS;
 use chrono::{DateTime, Utc};
 use domain::{Recorded, UserId};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
-use std::time::Duration;
 use strum::{EnumString, IntoStaticStr};
 use uuid::Uuid;
 
@@ -124,43 +124,33 @@ impl Outbox {
         Self::add(&mut *self.pool.acquire().await?, notices, now).await
     }
 
-    /// Claims up to `limit` notices that are due, for `held_for`; then other senders may claim them.
-    pub(super) async fn claim(
-        &self,
-        now: DateTime<Utc>,
-        held_for: Duration,
-        limit: u8,
-    ) -> Result<Vec<Claimed>, sqlx::Error> {
+    /// Claims up to `limit` notices that are due at `now`, for a lease; then other senders may claim them.
+    pub(super) async fn claim(&self, now: DateTime<Utc>, limit: u8) -> Result<Vec<Claimed>, sqlx::Error> {
         let rows = sqlx::query(
-            "update sent_mail set attempts = attempts + 1, claimed_until = $2
+            "update sent_mail set attempts = attempts + 1, claimed_until = now() + make_interval(secs => $2)
              where (event_id, user_id) in (
                  select event_id, user_id from sent_mail
                  where state = 'pending' and next_attempt_at <= $1
-                   and (claimed_until is null or claimed_until <= $1)
+                   and (claimed_until is null or claimed_until <= now())
                  order by next_attempt_at limit $3 for update skip locked)
              returning event_id, user_id, position, kind, aggregate_id, attempts",
         )
         .bind(now)
-        .bind(now + held_for)
+        .bind(LEASE_SECONDS)
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
         .await?;
         rows.iter().map(claimed).collect()
     }
 
-    /// Holds the claimed notices that are not settled yet for `held_for` from now.
-    pub(super) async fn renew(
-        &self,
-        claimed: &[Claimed],
-        now: DateTime<Utc>,
-        held_for: Duration,
-    ) -> Result<(), sqlx::Error> {
+    /// Holds the claimed notices that are not settled yet for another lease.
+    pub(super) async fn renew(&self, claimed: &[Claimed]) -> Result<(), sqlx::Error> {
         sqlx::query(
-            "update sent_mail set claimed_until = $2
+            "update sent_mail set claimed_until = now() + make_interval(secs => $2)
              where event_id = any($1) and finished_at is null and claimed_until is not null",
         )
         .bind(claimed.iter().map(|claimed| claimed.notice.event_id).collect::<Vec<_>>())
-        .bind(now + held_for)
+        .bind(LEASE_SECONDS)
         .execute(&self.pool)
         .await?;
         Ok(())

@@ -13,11 +13,11 @@ use super::pace::Pace;
 use super::recorder::Recorder;
 use super::smtp::{Connection, SendError};
 use crate::clock::Clock;
+use crate::processors::claims::{PAUSE, hold};
 use crate::processors::{Parked, ParkedError, Unhandled};
 use crate::telemetry::chain;
 use futures::future::join_all;
 use lettre::Message;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::select;
@@ -30,11 +30,6 @@ use tokio_util::sync::CancellationToken;
 const POLL: Duration = Duration::from_secs(1);
 /// Mails that one connection claims at a time.
 const BATCH: u8 = 10;
-/// How long a claim lasts unless it is renewed: so long wait the mails of a sender that was killed. Longer than clocks of
-/// two machines may differ.
-const HELD_FOR: Duration = Duration::from_secs(30);
-/// How often the claim of a batch is renewed while it is sent.
-const RENEW_EVERY: Duration = Duration::from_secs(10);
 /// Attempts to record that a mail was sent.
 const RECORD_ATTEMPTS: u32 = 120;
 const RECORD_DELAY: Duration = Duration::from_secs(1);
@@ -93,7 +88,9 @@ impl Sender {
                 () = sleep(POLL) => {}
             }
             while let Some(ended) = bursts.try_join_next() {
-                log_error(ended);
+                if log_error(ended) {
+                    stop.run_until_cancelled(sleep(PAUSE)).await;
+                }
             }
             if bursts.len() < usize::from(self.0.connections) {
                 let (inner, stop) = (self.0.clone(), stop.clone());
@@ -127,7 +124,7 @@ impl Inner {
     async fn burst(&self, stop: &CancellationToken) -> Result<u32, Error> {
         let (mut settled, mut connection) = (0, None);
         while !stop.is_cancelled() && self.breaker.allows(self.clock.now().utc()) {
-            let claimed = self.outbox.claim(self.clock.now().utc(), HELD_FOR, BATCH).await?;
+            let claimed = self.outbox.claim(self.clock.now().utc(), BATCH).await?;
             if claimed.is_empty() {
                 self.breaker.no_attempt(self.clock.now().utc());
                 break;
@@ -135,7 +132,8 @@ impl Inner {
             if claimed.len() == usize::from(BATCH) {
                 self.due.notify_one(); // there may be more mails, for another connection
             }
-            let sent = self.send_held(&claimed, &mut connection, stop).await;
+            let sending = self.send_batch(&claimed, &mut connection, stop);
+            let sent = hold(sending, || self.outbox.renew(&claimed)).await;
             self.breaker.no_attempt(self.clock.now().utc()); // maybe no mail had a recipient
             settled += sent?;
         }
@@ -143,25 +141,6 @@ impl Inner {
             connection.quit().await;
         }
         Ok(settled)
-    }
-
-    /// Sends a batch and renews its claim meanwhile.
-    async fn send_held(
-        &self,
-        claimed: &[Claimed],
-        connection: &mut Option<Connection>,
-        stop: &CancellationToken,
-    ) -> Result<u32, Error> {
-        let mut sending = pin!(self.send_batch(claimed, connection, stop));
-        loop {
-            select! {
-                sent = &mut sending => return sent,
-                () = sleep(RENEW_EVERY) => {}
-            }
-            if let Err(cause) = self.outbox.renew(claimed, self.clock.now().utc(), HELD_FOR).await {
-                tracing::warn!(error = %chain(&cause), "cannot renew the claim of mails; they may be sent again");
-            }
-        }
     }
 
     async fn send_batch(
@@ -316,12 +295,14 @@ fn count(notice: &Notice, outcome: &'static str) {
         .increment(1);
 }
 
-fn log_error(ended: Result<Result<u32, Error>, JoinError>) {
+/// Whether there was an error.
+fn log_error(ended: Result<Result<u32, Error>, JoinError>) -> bool {
     match ended {
-        Ok(Ok(_)) => {}
+        Ok(Ok(_)) => return false,
         Ok(Err(cause)) => {
             tracing::warn!(error = %chain(&cause), "cannot send mail; retrying");
         }
         Err(cause) => tracing::error!(error = %chain(&cause), "sending mail panicked"),
     }
+    true
 }

@@ -1,7 +1,7 @@
 //! When a callback is tried again, when no more, and what a receiver may ask for.
 
 use super::receiver::{Receiver, Reply};
-use super::{CLAIM_OVER, Fixture, settings, succeeded};
+use super::{Fixture, settings, succeeded};
 use crate::support::eventually::eventually;
 use chrono::TimeDelta;
 use offers::identity::{Actor, CallbackUrl, PartnerChange};
@@ -9,7 +9,7 @@ use offers::processors::callbacks::{Error, Settings, Status};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -142,7 +142,7 @@ async fn nothing_is_lost_when_senders_die_in_the_middle_of_it() {
         tokio::time::sleep(Duration::from_millis(killed_after_ms)).await;
         sender.abort();
         let _ = sender.await;
-        fixture.clock.advance(CLAIM_OVER);
+        fixture.end_claims().await;
     }
     let mut successor = fixture.sender();
     fixture.drain(&mut successor).await;
@@ -150,6 +150,25 @@ async fn nothing_is_lost_when_senders_die_in_the_middle_of_it() {
     assert_eq!(delivered.len(), 200);
     let received: HashSet<_> = receiver.requests().iter().map(|request| request.id().to_owned()).collect();
     assert_eq!(received.len(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_dead_sender_had_claimed_is_sent_by_another_within_seconds() {
+    let fixture = Fixture::new().await;
+    let receiver = Receiver::new(|_| Reply::Late(Duration::from_millis(400), 200)).await;
+    let partner = fixture.partner(&receiver.url).await;
+    fixture.callbacks.enqueue_ping(partner.id).await.unwrap();
+    let dies = tokio::spawn(fixture.sender().run(CancellationToken::new()));
+    eventually("it is being sent", async || receiver.count() == 1).await;
+    dies.abort();
+    let _ = dies.await;
+    let died = Instant::now();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(fixture.sender().run(stop.clone()));
+    eventually("another sends it", async || receiver.count() == 2).await;
+    assert!(died.elapsed() < Duration::from_secs(10), "{:?}", died.elapsed());
+    stop.cancel();
+    running.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,6 +185,23 @@ async fn a_living_senders_try_is_not_taken_by_another() {
     running.await.unwrap();
     assert_eq!(fixture.delivery().await.status, Status::Delivered, "a stop waits for what is under way");
     assert_eq!(receiver.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_try_that_takes_longer_than_a_lease_is_not_taken_by_another() {
+    let fixture = Fixture::new().await;
+    let receiver = Receiver::new(|_| Reply::Late(Duration::from_secs(10), 200)).await;
+    let partner = fixture.partner(&receiver.url).await;
+    fixture.callbacks.enqueue_ping(partner.id).await.unwrap();
+    let patient = Settings { timeout: Duration::from_secs(30), ..settings() };
+    let stop = CancellationToken::new();
+    for _ in 0..2 {
+        tokio::spawn(fixture.sender_with(&patient).run(stop.clone()));
+    }
+    let delivered = async || fixture.delivery().await.status == Status::Delivered;
+    eventually("it is delivered", delivered).await;
+    assert_eq!(receiver.count(), 1);
+    stop.cancel();
 }
 
 #[tokio::test(flavor = "multi_thread")]
