@@ -16,6 +16,10 @@ use uuid::Uuid;
 variants!(ALL, name_of of Event:
     Event::Transaction(transaction::Event::ActivationRequested(_)),
     Event::Transaction(transaction::Event::Processing { .. }),
+    Event::Transaction(transaction::Event::AttemptFailed { .. }),
+    Event::Transaction(transaction::Event::RetryRequested {}),
+    Event::Transaction(transaction::Event::Resolved { .. }),
+    Event::Transaction(transaction::Event::Contradicted { .. }),
     Event::Transaction(transaction::Event::Succeeded { .. }),
     Event::Transaction(transaction::Event::Failed { .. }),
     Event::Transaction(transaction::Event::Refunded { .. }),
@@ -126,6 +130,28 @@ fn transaction_shapes() -> Vec<Shape> {
              \"partner_reference\":\"order-7\",\"reference\":\"REF-0123456789AB\"}",
         ),
         (E::Processing { attempt: 1 }, "Processing", r#"{"type":"Processing","attempt":1}"#),
+        (
+            E::AttemptFailed {
+                attempt: 1,
+                kind: transaction::AttemptKind::LookUp,
+                evidence: transaction::Evidence::SentNoAnswer,
+                detail: "no answer within 10 s".to_owned(),
+            },
+            "AttemptFailed",
+            "{\"type\":\"AttemptFailed\",\"attempt\":1,\"kind\":\"look_up\",\"evidence\":\"sent_no_answer\",\
+             \"detail\":\"no answer within 10 s\"}",
+        ),
+        (E::RetryRequested {}, "RetryRequested", r#"{"type":"RetryRequested"}"#),
+        (
+            E::Resolved { outcome: transaction::Outcome::Failed },
+            "Resolved",
+            r#"{"type":"Resolved","outcome":"failed"}"#,
+        ),
+        (
+            E::Contradicted { answer: transaction::Answer::Activated, detail: "ext-1".to_owned() },
+            "Contradicted",
+            r#"{"type":"Contradicted","answer":"activated","detail":"ext-1"}"#,
+        ),
         (
             E::Succeeded { reference: "ext-1".to_owned() },
             "Succeeded",

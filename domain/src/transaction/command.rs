@@ -1,6 +1,6 @@
 //! Orders to a transaction.
 
-use super::ActivationRequested;
+use super::{ActivationRequested, Answer, AttemptKind, Evidence};
 
 /// An order to a transaction.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,16 +13,43 @@ pub enum Command {
         /// One more than the last one.
         attempt: u32,
     },
+    /// A call ended without a definite answer.
+    RecordFailedAttempt {
+        /// The attempt that it belongs to.
+        attempt: u32,
+        /// What was called.
+        kind: AttemptKind,
+        /// What is known about it.
+        evidence: Evidence,
+        /// What happened, for people.
+        detail: String,
+    },
     /// The external system has done it.
     Succeed {
         /// Its own reference.
         reference: String,
     },
-    /// It is certain that it was not done and never will be.
+    /// It is certain that it was not done and never will be: the external system has rejected or cancelled it.
     Fail {
         /// Why, for programs.
         code: String,
         /// Why, for people.
         message: String,
+    },
+    /// The deadline has passed. Only while no attempt can have reached the external system.
+    GiveUp,
+    /// A person wants it to be tried again now; the deadline begins again.
+    RequestRetry,
+    /// A person has found out how it ended.
+    Resolve {
+        /// The external system's reference if it was done, `None` if it was not and never will be.
+        done_as: Option<String>,
+    },
+    /// The external system has answered after the final status. Nothing follows from it but a note.
+    RecordLateAnswer {
+        /// What it said.
+        answer: Answer,
+        /// Its own reference, or its code of the rejection.
+        detail: String,
     },
 }

@@ -18,6 +18,12 @@ pub enum Error {
     /// An outcome before anybody was asked.
     #[error("this transaction is not being processed")]
     NotProcessing,
+    /// It cannot be given up: an attempt may have reached the external system.
+    #[error("an attempt may have reached the activation system: only its answer can end this transaction")]
+    MayBeDone,
+    /// A late answer to what is not final.
+    #[error("this transaction is not final")]
+    NotFinal,
     /// Final.
     #[error("this transaction has succeeded")]
     AlreadySucceeded,

@@ -18,6 +18,33 @@ pub enum Event {
         #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
         attempt: u32,
     },
+    /// A call ended without a definite answer.
+    AttemptFailed {
+        /// The attempt that it belongs to, 1 for the first.
+        #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
+        attempt: u32,
+        /// What was called.
+        kind: AttemptKind,
+        /// What is known about it.
+        evidence: Evidence,
+        /// What happened, for people.
+        detail: String,
+    },
+    /// A person wants it to be tried again; the deadline begins again.
+    RetryRequested {},
+    /// A person has found out how it ended. In the same commit as the final event; alone, it settles what was
+    /// contradicted.
+    Resolved {
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// The external system said after the final status that it ended the other way. No money moves.
+    Contradicted {
+        /// What it said.
+        answer: Answer,
+        /// Its own reference, or its code of the rejection.
+        detail: String,
+    },
     /// Done.
     Succeeded {
         /// The external system's reference.
@@ -112,6 +139,120 @@ pub enum Kind {
     Renewal,
     /// A partner bought for a user.
     Partner,
+}
+
+/// What is called at the external system.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    AsRefStr,
+    EnumString,
+    IntoStaticStr,
+    VariantNames,
+)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum AttemptKind {
+    /// It is asked to activate.
+    Activate,
+    /// It is asked how an activation stands.
+    LookUp,
+    /// It is asked never to activate.
+    Cancel,
+}
+
+/// What is known about a call without a definite answer.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    AsRefStr,
+    EnumString,
+    IntoStaticStr,
+    VariantNames,
+)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Evidence {
+    /// No byte was sent: the connection was refused.
+    NotSent,
+    /// The external system has said that it did not take it.
+    NotTaken,
+    /// It was or may have been sent, and no whole answer came.
+    SentNoAnswer,
+    /// An answer came that says nothing certain.
+    Answered,
+}
+
+impl Evidence {
+    /// Whether the call certainly had no effect.
+    #[must_use]
+    pub fn is_certain(self) -> bool {
+        matches!(self, Self::NotSent | Self::NotTaken)
+    }
+}
+
+/// How a transaction ended.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    AsRefStr,
+    EnumString,
+    IntoStaticStr,
+    VariantNames,
+)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Outcome {
+    /// It was done.
+    Succeeded,
+    /// It was not done and never will be.
+    Failed,
+}
+
+/// A definite answer of the external system.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    AsRefStr,
+    EnumString,
+    IntoStaticStr,
+    VariantNames,
+)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Answer {
+    /// It has done it.
+    Activated,
+    /// It has not done it and never will.
+    Rejected,
 }
 
 impl DomainEvent for Event {

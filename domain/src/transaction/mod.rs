@@ -3,16 +3,21 @@
 //! `None → Pending → Processing → Succeeded | Failed`; the money is reserved by the first event and
 //! earned or given back by the last. A failure and its refund are one decision, so they are one
 //! commit.
+//!
+//! It fails only when it is certain that nothing was done: the external system has rejected or cancelled it, no
+//! attempt can have reached it ([`Calls::may_be_done`]), or a person says so.
 
+mod calls;
 mod command;
 mod error;
 mod event;
 #[cfg(test)]
 mod tests;
 
+pub use calls::Calls;
 pub use command::Command;
 pub use error::Error;
-pub use event::{ActivationRequested, Event, Kind};
+pub use event::{ActivationRequested, Answer, AttemptKind, Event, Evidence, Kind, Outcome};
 
 use crate::postings::transfer;
 use crate::{Entry, Ledger, Rules, rules};
@@ -20,6 +25,13 @@ use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 use strum::{AsRefStr, EnumString, IntoStaticStr, VariantNames};
 use uuid::Uuid;
+
+/// The code of a failure because the deadline passed before any attempt reached the external system.
+pub const DEADLINE_EXCEEDED: &str = "deadline_exceeded";
+/// The code of a failure that the external system has confirmed: it was cancelled, and will never be done.
+pub const CANCELLED: &str = "cancelled";
+/// The code of a failure that a person has found out.
+pub const RESOLVED: &str = "resolved";
 
 /// The state of a transaction.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -38,6 +50,8 @@ pub enum Transaction {
         request: Box<ActivationRequested>,
         /// 1 for the first.
         attempt: u32,
+        /// What is known about the calls.
+        calls: Calls,
     },
     /// Done, paid for.
     Succeeded {
@@ -45,6 +59,8 @@ pub enum Transaction {
         request: Box<ActivationRequested>,
         /// The external system's own reference.
         reference: String,
+        /// An answer that says otherwise, until a person has settled it.
+        contradicted: Option<Contradiction>,
     },
     /// Not done; `refunded` is true from the next event of the same commit on.
     Failed {
@@ -56,7 +72,18 @@ pub enum Transaction {
         message: String,
         /// True once the money is back.
         refunded: bool,
+        /// An answer that says otherwise, until a person has settled it.
+        contradicted: Option<Contradiction>,
     },
+}
+
+/// An answer after the final status that says otherwise.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Contradiction {
+    /// What the external system said.
+    pub answer: Answer,
+    /// Its own reference, or its code of the rejection.
+    pub detail: String,
 }
 
 impl Transaction {
@@ -78,6 +105,19 @@ impl Transaction {
         matches!(self, Self::Succeeded { .. } | Self::Failed { .. })
     }
 
+    /// Whether `answer` says otherwise than this final state, and is not known yet.
+    fn contradicts(&self, answer: Answer, detail: &str) -> bool {
+        let (says_otherwise, known) = match self {
+            Self::Succeeded { reference, contradicted, .. } => {
+                (answer == Answer::Rejected || reference != detail, contradicted)
+            }
+            Self::Failed { contradicted, .. } => (answer == Answer::Activated, contradicted),
+            Self::None | Self::Pending { .. } | Self::Processing { .. } => return false,
+        };
+        let is_known = known.as_ref().is_some_and(|known| known.answer == answer && known.detail == detail);
+        says_otherwise && !is_known
+    }
+
     /// The status that clients see, `None` before the request.
     #[must_use]
     pub fn status(&self) -> Option<Status> {
@@ -89,6 +129,14 @@ impl Transaction {
             Self::Failed { .. } => Some(Status::Failed),
         }
     }
+}
+
+/// The end of `request` without an effect: the failure, and all of the money.
+fn failed(request: &ActivationRequested, code: &str, message: &str) -> Vec<Event> {
+    vec![
+        Event::Failed { code: code.to_owned(), message: message.to_owned() },
+        Event::Refunded { account_id: request.account_id, amount: request.amount },
+    ]
 }
 
 /// What clients see of the state; only moves forward. Without an order: both ends are final, and
@@ -146,15 +194,58 @@ impl Rules for Transaction {
                 Err(Error::AttemptOutOfOrder)
             }
 
+            (Self::Processing { attempt: last, .. }, Command::RecordFailedAttempt { attempt, .. })
+                if attempt > *last =>
+            {
+                Err(Error::AttemptOutOfOrder)
+            }
+            (
+                Self::Processing { calls, .. },
+                Command::RecordFailedAttempt { attempt, kind, evidence, detail },
+            ) => {
+                let is_known = calls.is_known(attempt, kind, evidence);
+                Ok(if is_known {
+                    vec![]
+                } else {
+                    vec![Event::AttemptFailed { attempt, kind, evidence, detail }]
+                })
+            }
+
             (Self::Processing { .. }, Command::Succeed { reference }) => {
                 Ok(vec![Event::Succeeded { reference }])
             }
-            (Self::Processing { request, .. }, Command::Fail { code, message }) => Ok(vec![
-                Event::Failed { code, message },
-                Event::Refunded { account_id: request.account_id, amount: request.amount },
-            ]),
-            (Self::Pending { .. }, Command::Succeed { .. } | Command::Fail { .. }) => {
+            (Self::Processing { request, .. }, Command::Fail { code, message }) => {
+                Ok(failed(request, &code, &message))
+            }
+            (
+                Self::Pending { .. },
+                Command::RecordFailedAttempt { .. } | Command::Succeed { .. } | Command::Fail { .. },
+            ) => {
                 Err(Error::NotProcessing) // no attempt has begun, so there can be no answer
+            }
+
+            (Self::Processing { calls, .. }, Command::GiveUp) if calls.may_be_done() => Err(Error::MayBeDone),
+            (Self::Pending { request } | Self::Processing { request, .. }, Command::GiveUp) => {
+                Ok(failed(request, DEADLINE_EXCEEDED, "It could not be activated in time"))
+            }
+
+            (Self::Pending { .. } | Self::Processing { .. }, Command::RequestRetry) => {
+                Ok(vec![Event::RetryRequested {}])
+            }
+            (
+                Self::Pending { .. } | Self::Processing { .. },
+                Command::Resolve { done_as: Some(reference) },
+            ) => Ok(vec![Event::Resolved { outcome: Outcome::Succeeded }, Event::Succeeded { reference }]),
+            (
+                Self::Pending { request } | Self::Processing { request, .. },
+                Command::Resolve { done_as: None },
+            ) => {
+                let mut events = vec![Event::Resolved { outcome: Outcome::Failed }];
+                events.extend(failed(request, RESOLVED, "It was not activated"));
+                Ok(events)
+            }
+            (Self::Pending { .. } | Self::Processing { .. }, Command::RecordLateAnswer { .. }) => {
+                Err(Error::NotFinal)
             }
 
             (Self::Succeeded { reference: known, .. }, Command::Succeed { reference })
@@ -163,6 +254,24 @@ impl Rules for Transaction {
                 Ok(vec![])
             }
             (Self::Failed { code: known, .. }, Command::Fail { code, .. }) if *known == code => Ok(vec![]),
+            (Self::Failed { code, .. }, Command::GiveUp) if code == DEADLINE_EXCEEDED => Ok(vec![]),
+            (Self::Succeeded { .. } | Self::Failed { .. }, Command::RecordFailedAttempt { .. }) => {
+                Ok(vec![]) // what was unknown is known
+            }
+            (Self::Succeeded { .. } | Self::Failed { .. }, Command::RecordLateAnswer { answer, detail }) => {
+                Ok(if self.contradicts(answer, &detail) {
+                    vec![Event::Contradicted { answer, detail }]
+                } else {
+                    vec![]
+                })
+            }
+            // A person confirms the end after an answer that said otherwise.
+            (Self::Succeeded { contradicted: Some(_), .. }, Command::Resolve { done_as: Some(_) }) => {
+                Ok(vec![Event::Resolved { outcome: Outcome::Succeeded }])
+            }
+            (Self::Failed { contradicted: Some(_), .. }, Command::Resolve { done_as: None }) => {
+                Ok(vec![Event::Resolved { outcome: Outcome::Failed }])
+            }
             (Self::Succeeded { .. }, _) => Err(Error::AlreadySucceeded),
             (Self::Failed { .. }, _) => Err(Error::AlreadyFailed),
         }
@@ -179,7 +288,16 @@ impl Rules for Transaction {
             (Event::Refunded { account_id, amount }, _) => {
                 transfer(Ledger::Holding, Ledger::Owner(*account_id), *amount)
             }
-            (Event::Succeeded { .. }, None) | (Event::Processing { .. } | Event::Failed { .. }, _) => vec![],
+            (Event::Succeeded { .. }, None)
+            | (
+                Event::Processing { .. }
+                | Event::AttemptFailed { .. }
+                | Event::RetryRequested {}
+                | Event::Resolved { .. }
+                | Event::Contradicted { .. }
+                | Event::Failed { .. },
+                _,
+            ) => vec![],
         }
     }
 }
@@ -198,19 +316,46 @@ impl Aggregate for Transaction {
     fn apply(&mut self, event: Event) {
         let next = match (std::mem::take(self), event) {
             (_, Event::ActivationRequested(request)) => Self::Pending { request: Box::new(request) },
-            (Self::Pending { request } | Self::Processing { request, .. }, Event::Processing { attempt }) => {
-                Self::Processing { request, attempt }
+            (Self::Pending { request }, Event::Processing { attempt }) => {
+                let mut calls = Calls::default();
+                calls.begin(attempt);
+                Self::Processing { request, attempt, calls }
             }
-            (Self::Processing { request, .. }, Event::Succeeded { reference }) => {
-                Self::Succeeded { request, reference }
+            (Self::Processing { request, mut calls, .. }, Event::Processing { attempt }) => {
+                calls.begin(attempt);
+                Self::Processing { request, attempt, calls }
             }
-            (Self::Processing { request, .. }, Event::Failed { code, message }) => {
-                Self::Failed { request, code, message, refunded: false }
+            (
+                Self::Processing { request, attempt: last, mut calls },
+                Event::AttemptFailed { attempt, kind, evidence, .. },
+            ) => {
+                calls.fail(attempt, kind, evidence);
+                Self::Processing { request, attempt: last, calls }
             }
-            (Self::Failed { request, code, message, .. }, Event::Refunded { .. }) => {
-                Self::Failed { request, code, message, refunded: true }
+            (
+                Self::Pending { request } | Self::Processing { request, .. },
+                Event::Succeeded { reference },
+            ) => Self::Succeeded { request, reference, contradicted: None },
+            (
+                Self::Pending { request } | Self::Processing { request, .. },
+                Event::Failed { code, message },
+            ) => Self::Failed { request, code, message, refunded: false, contradicted: None },
+            (Self::Failed { request, code, message, contradicted, .. }, Event::Refunded { .. }) => {
+                Self::Failed { request, code, message, refunded: true, contradicted }
             }
-            (state, _) => state, // no rule writes such a history
+            (mut state, Event::Contradicted { answer, detail }) => {
+                if let Self::Succeeded { contradicted, .. } | Self::Failed { contradicted, .. } = &mut state {
+                    *contradicted = Some(Contradiction { answer, detail });
+                }
+                state
+            }
+            (mut state, Event::Resolved { .. }) => {
+                if let Self::Succeeded { contradicted, .. } | Self::Failed { contradicted, .. } = &mut state {
+                    *contradicted = None;
+                }
+                state
+            }
+            (state, _) => state, // a retry changes no state, and no rule writes another history
         };
         *self = next;
     }

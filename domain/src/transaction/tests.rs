@@ -1,6 +1,9 @@
 //! What a transaction does with each command in each state.
 
-use super::{ActivationRequested, Command, Error, Event, Kind, Status, Transaction};
+use super::{
+    ActivationRequested, Answer, AttemptKind, Command, Error, Event, Evidence, Kind, Outcome, Status,
+    Transaction,
+};
 use crate::scenarios::{scenarios, state, variants};
 use crate::{AccountId, Money, OfferId, PartnerId, SubscriptionId, UserId};
 use strum::VariantNames;
@@ -19,6 +22,11 @@ variants!(COMMANDS, command_of of Command:
     Command::BeginAttempt { .. },
     Command::Succeed { .. },
     Command::Fail { .. },
+    Command::RecordFailedAttempt { .. },
+    Command::GiveUp,
+    Command::RequestRetry,
+    Command::Resolve { .. },
+    Command::RecordLateAnswer { .. },
 );
 
 const USER: Uuid = Uuid::from_u128(0xa11ce);
@@ -91,6 +99,26 @@ fn fail(code: &str, message: &str) -> Command {
     Command::Fail { code: code.to_owned(), message: message.to_owned() }
 }
 
+fn record(attempt: u32, kind: AttemptKind, evidence: Evidence) -> Command {
+    Command::RecordFailedAttempt { attempt, kind, evidence, detail: "why".to_owned() }
+}
+
+fn unanswered(attempt: u32) -> Command {
+    record(attempt, AttemptKind::Activate, Evidence::SentNoAnswer)
+}
+
+fn refused(attempt: u32) -> Command {
+    record(attempt, AttemptKind::Activate, Evidence::NotSent)
+}
+
+fn resolve(done_as: Option<&str>) -> Command {
+    Command::Resolve { done_as: done_as.map(str::to_owned) }
+}
+
+fn late(answer: Answer, detail: &str) -> Command {
+    Command::RecordLateAnswer { answer, detail: detail.to_owned() }
+}
+
 // --- histories
 
 fn requested(request: ActivationRequested) -> Event {
@@ -110,6 +138,49 @@ fn failed_and_refunded(request: &ActivationRequested) -> Vec<Event> {
         Event::Failed { code: "no_stock".to_owned(), message: "Sold out".to_owned() },
         Event::Refunded { account_id: request.account_id, amount: request.amount },
     ]
+}
+
+fn attempt_failed(attempt: u32, kind: AttemptKind, evidence: Evidence) -> Event {
+    Event::AttemptFailed { attempt, kind, evidence, detail: "why".to_owned() }
+}
+
+fn was_unanswered(attempt: u32) -> Event {
+    attempt_failed(attempt, AttemptKind::Activate, Evidence::SentNoAnswer)
+}
+
+fn was_refused(attempt: u32) -> Event {
+    attempt_failed(attempt, AttemptKind::Activate, Evidence::NotSent)
+}
+
+fn look_up_unanswered(attempt: u32) -> Event {
+    attempt_failed(attempt, AttemptKind::LookUp, Evidence::SentNoAnswer)
+}
+
+fn ended(code: &str, message: &str) -> Vec<Event> {
+    vec![
+        Event::Failed { code: code.to_owned(), message: message.to_owned() },
+        Event::Refunded { account_id: purchase().account_id, amount: purchase().amount },
+    ]
+}
+
+fn given_up() -> Vec<Event> {
+    ended("deadline_exceeded", "It could not be activated in time")
+}
+
+fn resolved(outcome: Outcome) -> Event {
+    Event::Resolved { outcome }
+}
+
+fn contradicted(answer: Answer, detail: &str) -> Event {
+    Event::Contradicted { answer, detail: detail.to_owned() }
+}
+
+fn resolved_as_failed() -> Vec<Event> {
+    [vec![resolved(Outcome::Failed)], ended("resolved", "It was not activated")].concat()
+}
+
+fn resolved_as_done() -> Vec<Event> {
+    vec![resolved(Outcome::Succeeded), done("ext-1")]
 }
 
 fn nothing() -> Vec<Event> {
@@ -225,6 +296,113 @@ scenarios! { Transaction:
         given vec![requested(free_purchase()), begun(1)],
         when fail("no_stock", "Sold out"),
         then Ok(failed_and_refunded(&free_purchase()));
+
+    // --- an attempt without a definite answer
+    an_attempt_without_an_answer_is_recorded_with_its_evidence:
+        given processing(), when unanswered(1), then Ok(vec![was_unanswered(1)]);
+    an_attempt_that_was_not_sent_is_recorded_with_its_evidence:
+        given processing(), when refused(1), then Ok(vec![was_refused(1)]);
+    the_end_of_an_attempt_is_recorded_once:
+        given [processing(), vec![was_unanswered(1)]].concat(), when unanswered(1), then Ok(vec![]);
+    the_end_of_an_earlier_attempt_is_recorded_when_it_comes_late:
+        given processing_again(), when unanswered(1), then Ok(vec![was_unanswered(1)]);
+    no_attempt_ends_before_it_has_begun:
+        given processing(), when unanswered(2), then Err(Error::AttemptOutOfOrder);
+    a_look_up_that_goes_wrong_like_the_last_one_says_nothing_new:
+        given [processing(), vec![was_unanswered(1), look_up_unanswered(1)]].concat(),
+        when record(1, AttemptKind::LookUp, Evidence::SentNoAnswer), then Ok(vec![]);
+    a_look_up_that_goes_wrong_in_another_way_is_recorded:
+        given [processing(), vec![was_unanswered(1), look_up_unanswered(1)]].concat(),
+        when record(1, AttemptKind::LookUp, Evidence::NotSent),
+        then Ok(vec![attempt_failed(1, AttemptKind::LookUp, Evidence::NotSent)]);
+    nothing_goes_wrong_before_the_request:
+        given nothing(), when unanswered(1), then Err(Error::NeverRequested);
+    nothing_goes_wrong_before_the_first_attempt:
+        given pending(), when unanswered(1), then Err(Error::NotProcessing);
+    what_went_wrong_before_the_success_is_no_longer_of_interest:
+        given succeeded(), when unanswered(1), then Ok(vec![]);
+    what_went_wrong_before_the_failure_is_no_longer_of_interest:
+        given failed(), when unanswered(1), then Ok(vec![]);
+
+    // --- the deadline
+    nothing_is_given_up_before_the_request:
+        given nothing(), when Command::GiveUp, then Err(Error::NeverRequested);
+    what_was_never_tried_can_be_given_up:
+        given pending(), when Command::GiveUp, then Ok(given_up());
+    what_never_reached_the_external_system_can_be_given_up:
+        given [processing(), vec![was_refused(1), begun(2), was_refused(2)]].concat(),
+        when Command::GiveUp, then Ok(given_up());
+    an_attempt_under_way_cannot_be_given_up:
+        given processing(), when Command::GiveUp, then Err(Error::MayBeDone);
+    an_attempt_without_an_answer_cannot_be_given_up:
+        given [processing(), vec![was_unanswered(1)]].concat(), when Command::GiveUp, then Err(Error::MayBeDone);
+    an_earlier_attempt_without_an_end_cannot_be_given_up:
+        given [processing_again(), vec![was_refused(2)]].concat(), when Command::GiveUp, then Err(Error::MayBeDone);
+    a_success_is_not_given_up:
+        given succeeded(), when Command::GiveUp, then Err(Error::AlreadySucceeded);
+    a_failure_is_not_given_up:
+        given failed(), when Command::GiveUp, then Err(Error::AlreadyFailed);
+    what_was_given_up_is_refunded_once:
+        given [pending(), given_up()].concat(), when Command::GiveUp, then Ok(vec![]);
+
+    // --- a person
+    nothing_is_retried_before_the_request:
+        given nothing(), when Command::RequestRetry, then Err(Error::NeverRequested);
+    a_person_has_it_retried_while_pending:
+        given pending(), when Command::RequestRetry, then Ok(vec![Event::RetryRequested {}]);
+    a_person_has_it_retried_while_processing:
+        given processing(), when Command::RequestRetry, then Ok(vec![Event::RetryRequested {}]);
+    a_success_is_not_retried:
+        given succeeded(), when Command::RequestRetry, then Err(Error::AlreadySucceeded);
+    a_failure_is_not_retried:
+        given failed(), when Command::RequestRetry, then Err(Error::AlreadyFailed);
+    nothing_is_resolved_before_the_request:
+        given nothing(), when resolve(None), then Err(Error::NeverRequested);
+    a_person_resolves_what_is_pending_as_failed:
+        given pending(), when resolve(None), then Ok(resolved_as_failed());
+    a_person_resolves_what_is_processing_as_failed:
+        given processing(), when resolve(None), then Ok(resolved_as_failed());
+    a_person_resolves_what_is_pending_as_done:
+        given pending(), when resolve(Some("ext-1")), then Ok(resolved_as_done());
+    a_person_resolves_what_is_processing_as_done:
+        given processing(), when resolve(Some("ext-1")), then Ok(resolved_as_done());
+    a_success_is_not_resolved:
+        given succeeded(), when resolve(Some("ext-1")), then Err(Error::AlreadySucceeded);
+    a_failure_is_not_resolved:
+        given failed(), when resolve(None), then Err(Error::AlreadyFailed);
+    a_person_settles_a_failure_that_was_contradicted:
+        given [failed(), vec![contradicted(Answer::Activated, "ext-1")]].concat(),
+        when resolve(None), then Ok(vec![resolved(Outcome::Failed)]);
+    a_contradicted_failure_is_not_resolved_as_done:
+        given [failed(), vec![contradicted(Answer::Activated, "ext-1")]].concat(),
+        when resolve(Some("ext-1")), then Err(Error::AlreadyFailed);
+    a_person_settles_a_success_that_was_contradicted:
+        given [succeeded(), vec![contradicted(Answer::Rejected, "no_stock")]].concat(),
+        when resolve(Some("ext-1")), then Ok(vec![resolved(Outcome::Succeeded)]);
+
+    // --- an answer after the end
+    no_answer_is_late_before_the_request:
+        given nothing(), when late(Answer::Activated, "ext-1"), then Err(Error::NeverRequested);
+    no_answer_is_late_while_pending:
+        given pending(), when late(Answer::Activated, "ext-1"), then Err(Error::NotFinal);
+    no_answer_is_late_while_processing:
+        given processing(), when late(Answer::Activated, "ext-1"), then Err(Error::NotFinal);
+    a_success_found_after_a_failure_is_noted_and_moves_no_money:
+        given failed(), when late(Answer::Activated, "ext-1"),
+        then Ok(vec![contradicted(Answer::Activated, "ext-1")]);
+    it_is_noted_once:
+        given [failed(), vec![contradicted(Answer::Activated, "ext-1")]].concat(),
+        when late(Answer::Activated, "ext-1"), then Ok(vec![]);
+    a_rejection_after_a_failure_says_nothing_new:
+        given failed(), when late(Answer::Rejected, "cancelled"), then Ok(vec![]);
+    a_rejection_after_a_success_is_noted:
+        given succeeded(), when late(Answer::Rejected, "no_stock"),
+        then Ok(vec![contradicted(Answer::Rejected, "no_stock")]);
+    the_same_success_again_says_nothing_new:
+        given succeeded(), when late(Answer::Activated, "ext-1"), then Ok(vec![]);
+    a_second_success_under_another_reference_is_noted:
+        given succeeded(), when late(Answer::Activated, "ext-2"),
+        then Ok(vec![contradicted(Answer::Activated, "ext-2")]);
 
     // --- succeeded
     a_request_repeated_after_success_changes_nothing:

@@ -1,7 +1,7 @@
 //! Random orders. The pools are small, so that repeats, contradictions and late arrivals are common.
 
 use domain::offer::Terms;
-use domain::transaction::{ActivationRequested, Kind};
+use domain::transaction::{ActivationRequested, Answer, AttemptKind, Evidence, Kind};
 use domain::{
     AccountId, Money, OfferId, PartnerId, SubscriptionId, Timestamp, TransactionId, UserId, account, offer,
     transaction, user_offer,
@@ -60,9 +60,25 @@ pub(crate) fn to_a_transaction() -> impl Strategy<Value = Vec<transaction::Comma
                 .prop_map(|reference| Command::Succeed { reference: reference.to_owned() }),
             2 => (select(vec!["a", "b"]), ".{0,4}")
                 .prop_map(|(code, message)| Command::Fail { code: code.to_owned(), message }),
+            3 => failed_attempt(),
+            1 => Just(Command::GiveUp),
+            1 => Just(Command::RequestRetry),
+            1 => option::of(select(vec!["a", "b"]))
+                .prop_map(|reference| Command::Resolve { done_as: reference.map(str::to_owned) }),
+            1 => (select(vec![Answer::Activated, Answer::Rejected]), select(vec!["a", "b"]))
+                .prop_map(|(answer, detail)| Command::RecordLateAnswer { answer, detail: detail.to_owned() }),
         ]
     };
     [purchase(), purchase()].prop_flat_map(move |requests| vec(order(requests), 0..MOST_COMMANDS))
+}
+
+fn failed_attempt() -> impl Strategy<Value = transaction::Command> {
+    let kinds = vec![AttemptKind::Activate, AttemptKind::Activate, AttemptKind::LookUp, AttemptKind::Cancel];
+    let evidence = vec![Evidence::NotSent, Evidence::NotTaken, Evidence::SentNoAnswer, Evidence::Answered];
+    (0..4_u32, select(kinds), select(evidence)).prop_map(|(attempt, kind, evidence)| {
+        let detail = "no answer".to_owned();
+        transaction::Command::RecordFailedAttempt { attempt, kind, evidence, detail }
+    })
 }
 
 /// `days` after the first day of 2026.

@@ -2,7 +2,7 @@
 
 use crate::life::{Life, standing};
 use crate::orders::{purchase, to_a_transaction};
-use domain::transaction::{ActivationRequested, Command, Event, Status, Transaction};
+use domain::transaction::{ActivationRequested, AttemptKind, Command, Event, Evidence, Status, Transaction};
 use domain::{Ledger, Money, Rules};
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -48,7 +48,9 @@ proptest! {
             prop_assert!(stage(step.before.status()) <= stage(step.after.status()));
             prop_assert_eq!(step.after.is_final(), stage(step.after.status()) == 3);
             if step.before.is_final() {
-                prop_assert_eq!(step.before, step.after);
+                prop_assert_eq!(step.before.status(), step.after.status());
+                let notes = |event: &Event| matches!(event, Event::Contradicted { .. } | Event::Resolved { .. });
+                prop_assert!(step.events().iter().all(notes), "only notes follow the end");
             }
         }
     }
@@ -69,6 +71,41 @@ proptest! {
             .filter_map(|event| match event { Event::Processing { attempt } => Some(*attempt), _ => None })
             .collect();
         prop_assert_eq!(&attempts, &(1..).take(attempts.len()).collect::<Vec<u32>>());
+    }
+
+    #[test]
+    fn it_is_given_up_only_when_every_attempt_certainly_had_no_effect((_, commands) in whole_life()) {
+        let mut history: Vec<Event> = Vec::new();
+        for step in Life::<Transaction>::of(commands).steps {
+            let gave_up = step.command == Command::GiveUp && !step.events().is_empty();
+            let begun = history.iter().filter_map(|event| match event {
+                Event::Processing { attempt } => Some(*attempt),
+                _ => None,
+            });
+            let certain = |number: u32| {
+                let mut ends = history.iter().filter_map(|event| match event {
+                    Event::AttemptFailed { attempt, kind: AttemptKind::Activate, evidence, .. } if *attempt == number => Some(*evidence),
+                    _ => None,
+                }).peekable();
+                ends.peek().is_some() && ends.all(|evidence| matches!(evidence, Evidence::NotSent | Evidence::NotTaken))
+            };
+            let all_certain = begun.collect::<Vec<_>>().into_iter().all(certain);
+            prop_assert!(!gave_up || all_certain, "{history:?}");
+            history.extend(step.events().iter().cloned());
+        }
+    }
+
+    #[test]
+    fn the_same_failure_of_a_look_up_is_recorded_once_until_the_next_attempt((_, commands) in whole_life()) {
+        let history = Life::<Transaction>::of(commands).history();
+        let seen = |event: &Event| match event {
+            Event::AttemptFailed { kind, evidence, .. } => Some((*kind, *evidence)),
+            _ => None,
+        };
+        for pair in history.windows(2) {
+            let repeated = seen(&pair[0]).filter(|(kind, _)| *kind != AttemptKind::Activate);
+            prop_assert!(repeated.is_none() || repeated != seen(&pair[1]), "{pair:?}");
+        }
     }
 
     #[test]
