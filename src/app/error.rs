@@ -3,7 +3,7 @@
 
 use crate::event_log::{ExecuteError, LogError, Rejection};
 use crate::identity;
-use domain::offer;
+use domain::{offer, transaction};
 use std::time::Duration;
 
 /// Nothing was written, unless the log says `OutcomeUnknown`.
@@ -42,6 +42,9 @@ pub enum Error {
     /// The caller used the key before, for another request.
     #[error("this key belongs to another request")]
     IdempotencyKeyReused,
+    /// Its money is earned or given back.
+    #[error("the transaction is final")]
+    TransactionIsFinal,
     /// The state forbids it, or other commits were faster on every try.
     #[error("others changed the same thing at the same time")]
     Conflict,
@@ -60,6 +63,9 @@ impl From<ExecuteError> for Error {
             ExecuteError::Rejected(Rejection::Offer(
                 offer::Error::NotOnSale | offer::Error::NeverCreated,
             )) => Self::OfferNotFound,
+            ExecuteError::Rejected(Rejection::Transaction(
+                transaction::Error::AlreadySucceeded | transaction::Error::AlreadyFailed,
+            )) => Self::TransactionIsFinal,
             ExecuteError::InsufficientFunds { .. } => Self::InsufficientBalance,
             ExecuteError::BalanceTooLarge { .. } => Self::BalanceTooLarge,
             ExecuteError::Rejected(_) | ExecuteError::Repeated { .. } | ExecuteError::Conflict => {

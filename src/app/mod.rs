@@ -9,6 +9,7 @@ mod error;
 mod health;
 pub mod history;
 pub mod idempotency;
+mod intervene;
 pub mod partner_activate;
 mod purchase_limits;
 mod registration;

@@ -32,6 +32,8 @@ const STREAM_BYTES: RangeInclusive<u64> = 10_000_000..=i64::MAX.cast_unsigned();
 
 /// An access token is not looked up anywhere: a stolen one works until it expires.
 const ACCESS_TOKEN_TTL_MAX: Duration = DAY;
+/// A customer's money is not held for longer without a decision.
+const ACTIVATION_DEADLINE_MAX: Duration = DAY.saturating_mul(30);
 /// A user who was away for a year can log in again.
 const REFRESH_TOKEN_TTL_MAX: Duration = DAY.saturating_mul(365);
 
@@ -291,6 +293,13 @@ pub struct ActivationSettings {
     /// Concurrent calls of an instance.
     #[arg(long, env = "OFFERS_EXTERNAL_CALLS", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub external_calls: u16,
+    /// When a purchase without a definite answer is cancelled at the activation system and refunded, from the request
+    /// on. Without a confirmation it is not refunded, however long that takes.
+    #[arg(long, env = "OFFERS_ACTIVATION_DEADLINE", default_value = "15m", value_parser = lifetime_up_to(ACTIVATION_DEADLINE_MAX))]
+    pub activation_deadline: Duration,
+    /// When the activation system is asked once more about a purchase that was cancelled, from its end on.
+    #[arg(long, env = "OFFERS_CANCEL_RECHECK", default_value = "10m", value_parser = lifetime_up_to(ACTIVATION_DEADLINE_MAX))]
+    pub cancel_recheck: Duration,
 }
 
 /// Callbacks to partners.

@@ -3,7 +3,8 @@
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{Activation, Cancellation, LookUp, retry_after};
+use super::{Activation, Cancellation, Inconclusive, LookUp, Rejection, retry_after};
+use domain::transaction::Evidence;
 
 /// Characters of a reference: it becomes part of an event, so a longer one is no reference.
 const MAX_REFERENCE: usize = 200;
@@ -23,55 +24,62 @@ pub(super) struct Reply {
 enum Said {
     Activated { reference: String },
     Pending,
-    Rejected { code: String, message: String },
+    Rejected(Rejection),
     Cancelled,
 }
 
 /// What `reply` to `POST /activations` means.
 pub(super) fn to_activate(id: Uuid, reply: &Reply) -> Activation {
-    let said = match reply.status {
-        200 | 202 | 409 | 422 => read(id, &reply.body),
-        429 => return Activation::RetryAfter(retry_after::from_now(reply.retry_after.as_deref())),
-        status => Err(unexpected_status(status)),
-    };
-    match (reply.status, said) {
+    match (reply.status, said(id, reply, &[200, 202, 409, 422])) {
         (200, Ok(Said::Activated { reference })) => Activation::Activated { reference },
         (202, Ok(Said::Pending)) => Activation::Pending,
-        (409 | 422, Ok(Said::Rejected { code, message })) => Activation::Rejected { code, message },
-        (status, Ok(_)) => Activation::Unknown { detail: contradiction(status) },
-        (_, Err(detail)) => Activation::Unknown { detail },
+        (409 | 422, Ok(Said::Rejected(rejection))) => Activation::Rejected(rejection),
+        (status, Ok(_)) => Activation::Inconclusive(contradiction(status)),
+        (_, Err(inconclusive)) => Activation::Inconclusive(inconclusive),
     }
 }
 
 /// What `reply` to `GET /activations/{id}` means.
 pub(super) fn to_look_up(id: Uuid, reply: &Reply) -> LookUp {
-    let said = match reply.status {
-        200 => read(id, &reply.body),
-        404 => return LookUp::NotSeen,
-        429 => return LookUp::RetryAfter(retry_after::from_now(reply.retry_after.as_deref())),
-        status => Err(unexpected_status(status)),
-    };
-    match said {
+    if reply.status == 404 {
+        return LookUp::NotSeen;
+    }
+    match said(id, reply, &[200]) {
         Ok(Said::Activated { reference }) => LookUp::Activated { reference },
         Ok(Said::Pending) => LookUp::Pending,
-        Ok(Said::Rejected { code, message }) => LookUp::Rejected { code, message },
-        Ok(Said::Cancelled) => LookUp::Unanswered { detail: contradiction(reply.status) },
-        Err(detail) => LookUp::Unanswered { detail },
+        Ok(Said::Rejected(rejection)) => LookUp::Rejected(rejection),
+        Ok(Said::Cancelled) => LookUp::Inconclusive(contradiction(reply.status)),
+        Err(inconclusive) => LookUp::Inconclusive(inconclusive),
     }
 }
 
 /// What `reply` to `POST /activations/{id}/cancel` means.
 pub(super) fn to_cancel(id: Uuid, reply: &Reply) -> Cancellation {
-    let said = match reply.status {
-        200 | 409 => read(id, &reply.body),
-        429 => return Cancellation::RetryAfter(retry_after::from_now(reply.retry_after.as_deref())),
-        status => Err(unexpected_status(status)),
-    };
-    match (reply.status, said) {
+    match (reply.status, said(id, reply, &[200, 409])) {
         (200, Ok(Said::Cancelled)) => Cancellation::Cancelled,
         (409, Ok(Said::Activated { reference })) => Cancellation::TooLate { reference },
-        (status, Ok(_)) => Cancellation::Unanswered { detail: contradiction(status) },
-        (_, Err(detail)) => Cancellation::Unanswered { detail },
+        (status, Ok(_)) => Cancellation::Inconclusive(contradiction(status)),
+        (_, Err(inconclusive)) => Cancellation::Inconclusive(inconclusive),
+    }
+}
+
+/// What the body of a reply with one of these `statuses` says.
+fn said(id: Uuid, reply: &Reply, statuses: &[u16]) -> Result<Said, Inconclusive> {
+    match reply.status {
+        429 => Err(Inconclusive {
+            evidence: Evidence::NotTaken,
+            detail: unexpected_status(429),
+            retry_after: Some(retry_after::from_now(reply.retry_after.as_deref())),
+        }),
+        status if statuses.contains(&status) => read(id, &reply.body).map_err(Inconclusive::answered),
+        status => Err(Inconclusive::answered(unexpected_status(status))),
+    }
+}
+
+impl Inconclusive {
+    /// After an answer that says nothing definite.
+    pub(super) fn answered(detail: impl Into<String>) -> Self {
+        Self { evidence: Evidence::Answered, detail: detail.into(), retry_after: None }
     }
 }
 
@@ -98,7 +106,8 @@ fn read(id: Uuid, body: &[u8]) -> Result<Said, String> {
         Status::Activated { reference } => Said::Activated { reference: checked(reference)? },
         Status::Pending => Said::Pending,
         Status::Rejected { code, message } => {
-            Said::Rejected { code: cleaned(&code, MAX_CODE), message: cleaned(&message, MAX_MESSAGE) }
+            let (code, message) = (cleaned(&code, MAX_CODE), cleaned(&message, MAX_MESSAGE));
+            Said::Rejected(Rejection { code, message })
         }
         Status::Cancelled => Said::Cancelled,
     })
@@ -128,8 +137,8 @@ fn unexpected_status(status: u16) -> String {
     format!("answered with status {status}")
 }
 
-fn contradiction(status: u16) -> String {
-    format!("status {status} and the answer's body contradict each other")
+fn contradiction(status: u16) -> Inconclusive {
+    Inconclusive::answered(format!("status {status} and the answer's body contradict each other"))
 }
 
 #[cfg(test)]
@@ -156,6 +165,11 @@ mod tests {
         json!({"transaction_id": ID, "status": "rejected", "code": "no", "message": "N\u{0}o"})
     }
 
+    fn busy(seconds: u64) -> Inconclusive {
+        let detail = "answered with status 429".to_owned();
+        Inconclusive { evidence: Evidence::NotTaken, detail, retry_after: Some(Duration::from_secs(seconds)) }
+    }
+
     fn cancelled() -> Value {
         json!({"transaction_id": ID, "status": "cancelled"})
     }
@@ -165,12 +179,12 @@ mod tests {
         let means = |status, body| to_activate(ID, &reply(status, &body));
         assert_eq!(means(200, activated()), Activation::Activated { reference: "EXT-1".into() });
         assert_eq!(means(202, pending()), Activation::Pending);
-        let no = Activation::Rejected { code: "no".into(), message: "N o".into() };
+        let no = Activation::Rejected(Rejection { code: "no".into(), message: "N o".into() });
         assert_eq!(means(409, rejected()), no);
         assert_eq!(means(422, rejected()), no);
-        assert_eq!(means(429, json!("busy")), Activation::RetryAfter(Duration::from_secs(1)));
-        let busy = Reply { retry_after: Some("7".into()), ..reply(429, &json!(null)) };
-        assert_eq!(to_activate(ID, &busy), Activation::RetryAfter(Duration::from_secs(7)));
+        assert_eq!(means(429, json!("busy")), Activation::Inconclusive(busy(1)));
+        let later = Reply { retry_after: Some("7".into()), ..reply(429, &json!(null)) };
+        assert_eq!(to_activate(ID, &later), Activation::Inconclusive(busy(7)));
     }
 
     #[test]
@@ -203,7 +217,8 @@ mod tests {
         for reply in replies {
             let body = String::from_utf8_lossy(&reply.body).into_owned();
             let meaning = to_activate(ID, &reply);
-            let Activation::Unknown { detail } = meaning else {
+            let Activation::Inconclusive(Inconclusive { evidence: Evidence::Answered, detail, .. }) = meaning
+            else {
                 panic!("{} {body}: {meaning:?}", reply.status);
             };
             assert!(detail.len() < 80 && !detail.contains("html"), "{detail}");
@@ -215,11 +230,13 @@ mod tests {
         let means = |status, body| to_look_up(ID, &reply(status, &body));
         assert_eq!(means(200, activated()), LookUp::Activated { reference: "EXT-1".into() });
         assert_eq!(means(200, pending()), LookUp::Pending);
-        assert!(matches!(means(200, rejected()), LookUp::Rejected { .. }));
+        assert!(matches!(means(200, rejected()), LookUp::Rejected(_)));
         assert_eq!(means(404, json!("no such")), LookUp::NotSeen);
-        assert!(matches!(means(429, json!(null)), LookUp::RetryAfter(_)));
+        assert!(
+            matches!(means(429, json!(null)), LookUp::Inconclusive(busy) if busy.evidence == Evidence::NotTaken)
+        );
         for (status, body) in [(200, cancelled()), (200, json!({})), (409, rejected()), (503, activated())] {
-            assert!(matches!(means(status, body), LookUp::Unanswered { .. }), "{status}");
+            assert!(matches!(means(status, body), LookUp::Inconclusive(_)), "{status}");
         }
     }
 
@@ -228,7 +245,9 @@ mod tests {
         let means = |status, body| to_cancel(ID, &reply(status, &body));
         assert_eq!(means(200, cancelled()), Cancellation::Cancelled);
         assert_eq!(means(409, activated()), Cancellation::TooLate { reference: "EXT-1".into() });
-        assert!(matches!(means(429, json!(null)), Cancellation::RetryAfter(_)));
+        assert!(
+            matches!(means(429, json!(null)), Cancellation::Inconclusive(busy) if busy.evidence == Evidence::NotTaken)
+        );
         for (status, body) in [
             (200, activated()),
             (200, rejected()),
@@ -238,7 +257,7 @@ mod tests {
             (503, cancelled()),
             (200, json!({"transaction_id": Uuid::max(), "status": "cancelled"})),
         ] {
-            assert!(matches!(means(status, body), Cancellation::Unanswered { .. }), "{status}");
+            assert!(matches!(means(status, body), Cancellation::Inconclusive(_)), "{status}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One call, watched: its span and how long it took.
 
+use super::Inconclusive;
 use super::answer::Reply;
-use super::transport::Failure;
 use crate::telemetry::{Kind, Span};
 use std::time::Instant;
 use uuid::Uuid;
@@ -31,7 +31,7 @@ impl Call {
     }
 
     /// Ends the call with `outcome`.
-    pub(super) fn ended(mut self, outcome: Result<Reply, Failure>) -> Result<Reply, Failure> {
+    pub(super) fn ended(mut self, outcome: Result<Reply, Inconclusive>) -> Result<Reply, Inconclusive> {
         metrics::histogram!("offers_external_call_seconds", "call" => self.name).record(self.begun.elapsed());
         match &outcome {
             Ok(reply) => self.span.note("http.response.status_code", i64::from(reply.status)),

@@ -1,12 +1,8 @@
 //! The client of the activation system. Its protocol stays in here: the three calls return small enums that say
 //! what is known now.
 //!
-//! Only the answers of the contract are definite. Every other answer, and every missing one, is `Unknown` (or
-//! `Unanswered`): the activation may have been done, and only a look-up can tell. Repeats with the same
-//! transaction id are safe.
-//!
-//! `look_up` and `cancel` have no caller yet. They wait for the handling of unknown outcomes, which looks up and
-//! cancels an activation before it refunds.
+//! Only the answers of the contract are definite. Every other answer, and every missing one, is `Inconclusive`: the
+//! activation may have been done, unless its evidence is certain. Repeats with the same transaction id are safe.
 
 mod answer;
 mod call;
@@ -15,6 +11,7 @@ mod transport;
 
 use std::time::Duration;
 
+use domain::transaction::Evidence;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -66,17 +63,9 @@ pub enum Activation {
     /// Taken; look it up later.
     Pending,
     /// Not done, and never will be.
-    Rejected {
-        /// Stable, what a program switches on.
-        code: String,
-        message: String,
-    },
-    /// Not taken; come back after this long.
-    RetryAfter(Duration),
-    /// The connection was refused: not done, repeat at will.
-    NotSent { detail: String },
-    /// May have been done: look it up before anything else.
-    Unknown { detail: String },
+    Rejected(Rejection),
+    /// Not done if the evidence is certain; else look it up before anything else.
+    Inconclusive(Inconclusive),
 }
 
 /// What is known after looking an activation up.
@@ -88,18 +77,11 @@ pub enum LookUp {
     },
     Pending,
     /// Not done, and never will be; code `cancelled` after a cancellation.
-    Rejected {
-        /// Stable, what a program switches on.
-        code: String,
-        message: String,
-    },
+    Rejected(Rejection),
     /// The activation system has never seen it: send it (again), with the same key.
     NotSeen,
-    /// Nothing was learnt; ask again after this long.
-    RetryAfter(Duration),
-    Unanswered {
-        detail: String,
-    },
+    /// Nothing was learnt; ask again.
+    Inconclusive(Inconclusive),
 }
 
 /// What is known after asking that an activation never be done.
@@ -111,10 +93,26 @@ pub enum Cancellation {
         /// The activation system's own name for it.
         reference: String,
     },
-    /// Nothing was learnt; ask again after this long.
-    RetryAfter(Duration),
     /// It may be cancelled or not; ask again.
-    Unanswered { detail: String },
+    Inconclusive(Inconclusive),
+}
+
+/// Why the activation system will never do it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// Stable, what a program switches on.
+    pub code: String,
+    pub message: String,
+}
+
+/// A call without a definite answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inconclusive {
+    pub evidence: Evidence,
+    /// What happened, for people.
+    pub detail: String,
+    /// When the activation system wants the next call.
+    pub retry_after: Option<Duration>,
 }
 
 /// The activation system, as seen from here. Cheap to clone; clones share their connections.
@@ -141,8 +139,7 @@ impl ActivationSystem {
         let outcome = self.transport.post_activation(id, request, call.traceparent()).await;
         match call.ended(outcome) {
             Ok(reply) => answer::to_activate(id, &reply),
-            Err(failure) if failure.refused => Activation::NotSent { detail: failure.detail },
-            Err(failure) => Activation::Unknown { detail: failure.detail },
+            Err(failure) => Activation::Inconclusive(failure),
         }
     }
 
@@ -152,7 +149,7 @@ impl ActivationSystem {
         let outcome = self.transport.get_activation(id, call.traceparent()).await;
         match call.ended(outcome) {
             Ok(reply) => answer::to_look_up(id, &reply),
-            Err(failure) => LookUp::Unanswered { detail: failure.detail },
+            Err(failure) => LookUp::Inconclusive(failure),
         }
     }
 
@@ -162,7 +159,7 @@ impl ActivationSystem {
         let outcome = self.transport.post_cancel(id, call.traceparent()).await;
         match call.ended(outcome) {
             Ok(reply) => answer::to_cancel(id, &reply),
-            Err(failure) => Cancellation::Unanswered { detail: failure.detail },
+            Err(failure) => Cancellation::Inconclusive(failure),
         }
     }
 }

@@ -71,8 +71,16 @@ async fn activate(system: &ActivationSystem) -> Activation {
     system.activate(&request(), None).await
 }
 
-fn unknown(detail: &str) -> Activation {
-    Activation::Unknown { detail: detail.to_owned() }
+fn inconclusive(evidence: Evidence, detail: &str) -> Inconclusive {
+    Inconclusive { evidence, detail: detail.to_owned(), retry_after: None }
+}
+
+fn unanswered(detail: &str) -> Activation {
+    Activation::Inconclusive(inconclusive(Evidence::SentNoAnswer, detail))
+}
+
+fn answered(detail: &str) -> Activation {
+    Activation::Inconclusive(inconclusive(Evidence::Answered, detail))
 }
 
 #[tokio::test]
@@ -118,10 +126,10 @@ async fn a_refused_connection_is_not_sent() {
     let address = listener.local_addr().expect("an address");
     drop(listener);
     let system = client(&format!("http://{address}"));
-    let not_sent = Activation::NotSent { detail: "the connection was refused".to_owned() };
-    assert_eq!(activate(&system).await, not_sent);
-    assert!(matches!(system.look_up(ID, None).await, LookUp::Unanswered { .. }));
-    assert!(matches!(system.cancel(ID, None).await, Cancellation::Unanswered { .. }));
+    let not_sent = inconclusive(Evidence::NotSent, "the connection was refused");
+    assert_eq!(activate(&system).await, Activation::Inconclusive(not_sent.clone()));
+    assert_eq!(system.look_up(ID, None).await, LookUp::Inconclusive(not_sent.clone()));
+    assert_eq!(system.cancel(ID, None).await, Cancellation::Inconclusive(not_sent));
 }
 
 #[tokio::test]
@@ -131,7 +139,7 @@ async fn a_server_that_never_answers_is_unknown_after_the_timeout() {
         std::future::pending::<()>().await;
     })
     .await;
-    assert_eq!(activate(&system).await, unknown("no answer within 400 ms"));
+    assert_eq!(activate(&system).await, unanswered("no answer within 400 ms"));
 }
 
 #[tokio::test]
@@ -145,7 +153,7 @@ async fn a_slow_drip_is_unknown_after_the_timeout() {
         }
     })
     .await;
-    assert_eq!(activate(&system).await, unknown("no answer within 400 ms"));
+    assert_eq!(activate(&system).await, unanswered("no answer within 400 ms"));
 }
 
 #[tokio::test]
@@ -156,26 +164,26 @@ async fn a_drip_that_begins_with_a_whole_head_is_unknown_too() {
         std::future::pending::<()>().await;
     })
     .await;
-    assert_eq!(activate(&system).await, unknown("no answer within 400 ms"));
+    assert_eq!(activate(&system).await, unanswered("no answer within 400 ms"));
 }
 
 #[tokio::test]
-async fn a_connection_reset_before_the_answer_is_unknown() {
+async fn a_connection_reset_before_the_answer_is_answered() {
     let system = client_of(|stream, _| async move {
         stream.set_zero_linger().expect("linger");
     })
     .await;
-    assert_eq!(activate(&system).await, unknown("the connection broke before the answer was whole"));
+    assert_eq!(activate(&system).await, unanswered("the connection broke before the answer was whole"));
 }
 
 #[tokio::test]
-async fn a_connection_closed_or_reset_in_mid_body_is_unknown() {
+async fn a_connection_closed_or_reset_in_mid_body_is_answered() {
     let closing = client_of(|mut stream, _| async move {
         let answer = http("200 OK", "", &activated(ID));
         let _ = stream.write_all(&answer[..answer.len() - 10]).await;
     })
     .await;
-    assert_eq!(activate(&closing).await, unknown("the connection broke before the answer was whole"));
+    assert_eq!(activate(&closing).await, unanswered("the connection broke before the answer was whole"));
 
     let resetting = client_of(|mut stream, _| async move {
         let answer = http("200 OK", "", &activated(ID));
@@ -184,7 +192,7 @@ async fn a_connection_closed_or_reset_in_mid_body_is_unknown() {
         stream.set_zero_linger().expect("linger");
     })
     .await;
-    assert_eq!(activate(&resetting).await, unknown("the connection broke before the answer was whole"));
+    assert_eq!(activate(&resetting).await, unanswered("the connection broke before the answer was whole"));
 }
 
 #[tokio::test]
@@ -194,7 +202,7 @@ async fn a_body_over_64_kib_is_unknown_with_and_without_its_length() {
         let _ = stream.write_all(&http("200 OK", "", &body)).await;
     })
     .await;
-    assert_eq!(activate(&announced).await, unknown("the answer is over 64 KiB"));
+    assert_eq!(activate(&announced).await, answered("the answer is over 64 KiB"));
 
     let endless = client_of(|mut stream, _| async move {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
@@ -202,7 +210,7 @@ async fn a_body_over_64_kib_is_unknown_with_and_without_its_length() {
         while stream.write_all(chunk.as_bytes()).await.is_ok() {}
     })
     .await;
-    assert_eq!(activate(&endless).await, unknown("the answer is over 64 KiB"));
+    assert_eq!(activate(&endless).await, answered("the answer is over 64 KiB"));
 }
 
 #[tokio::test]
@@ -217,29 +225,29 @@ async fn a_body_of_64_kib_is_still_read() {
 }
 
 #[tokio::test]
-async fn garbage_in_the_place_of_http_or_of_json_is_unknown() {
+async fn garbage_in_the_place_of_http_or_of_json_is_answered() {
     let not_http = client_of(|mut stream, _| async move {
         let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n\r\n").await;
     })
     .await;
-    assert!(matches!(activate(&not_http).await, Activation::Unknown { .. }));
+    assert!(matches!(activate(&not_http).await, Activation::Inconclusive(_)));
 
     let not_json = client_of(|mut stream, _| async move {
         let _ = stream.write_all(&http("200 OK", "", "<html>It works!</html>")).await;
     })
     .await;
-    assert_eq!(activate(&not_json).await, unknown("the answer does not parse"));
+    assert_eq!(activate(&not_json).await, answered("the answer does not parse"));
 }
 
 #[tokio::test]
-async fn an_answer_for_another_transaction_is_unknown() {
+async fn an_answer_for_another_transaction_is_answered() {
     let system = client_of(|mut stream, _| async move {
         let _ = stream.write_all(&http("200 OK", "", &activated(Uuid::from_u128(99)))).await;
     })
     .await;
-    assert_eq!(activate(&system).await, unknown("the answer is for another transaction"));
-    let unanswered = LookUp::Unanswered { detail: "the answer is for another transaction".to_owned() };
-    assert_eq!(system.look_up(ID, None).await, unanswered);
+    assert_eq!(activate(&system).await, answered("the answer is for another transaction"));
+    let foreign = inconclusive(Evidence::Answered, "the answer is for another transaction");
+    assert_eq!(system.look_up(ID, None).await, LookUp::Inconclusive(foreign));
 }
 
 #[tokio::test]
@@ -248,13 +256,13 @@ async fn a_server_error_is_unknown_and_a_redirect_is_not_followed() {
         let _ = stream.write_all(&http("503 Service Unavailable", "retry-after: 1\r\n", "")).await;
     })
     .await;
-    assert_eq!(activate(&failing).await, unknown("answered with status 503"));
+    assert_eq!(activate(&failing).await, answered("answered with status 503"));
 
     let redirecting = client_of(|mut stream, _| async move {
         let _ = stream.write_all(&http("307 Temporary Redirect", "location: /elsewhere\r\n", "")).await;
     })
     .await;
-    assert_eq!(activate(&redirecting).await, unknown("answered with status 307"));
+    assert_eq!(activate(&redirecting).await, answered("answered with status 307"));
 }
 
 #[tokio::test]
@@ -263,7 +271,11 @@ async fn a_429_says_when_to_come_back() {
         let _ = stream.write_all(&http("429 Too Many Requests", "retry-after: 7\r\n", "")).await;
     })
     .await;
-    assert_eq!(activate(&system).await, Activation::RetryAfter(Duration::from_secs(7)));
-    assert_eq!(system.look_up(ID, None).await, LookUp::RetryAfter(Duration::from_secs(7)));
-    assert_eq!(system.cancel(ID, None).await, Cancellation::RetryAfter(Duration::from_secs(7)));
+    let busy = Inconclusive {
+        retry_after: Some(Duration::from_secs(7)),
+        ..inconclusive(Evidence::NotTaken, "answered with status 429")
+    };
+    assert_eq!(activate(&system).await, Activation::Inconclusive(busy.clone()));
+    assert_eq!(system.look_up(ID, None).await, LookUp::Inconclusive(busy.clone()));
+    assert_eq!(system.cancel(ID, None).await, Cancellation::Inconclusive(busy));
 }

@@ -5,12 +5,13 @@ use std::io;
 use std::time::Duration;
 
 use crate::tls::http_client;
+use domain::transaction::Evidence;
 use reqwest::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, Url, redirect, retry};
 use uuid::Uuid;
 
 use super::answer::Reply;
-use super::{Request, Settings};
+use super::{Inconclusive, Request, Settings};
 
 /// For reaching the other side; the rest of the timeout is for its work.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -33,14 +34,6 @@ pub enum SettingsError {
     /// The HTTP client cannot be set up.
     #[error("the HTTP client cannot be set up")]
     Client(#[source] reqwest::Error),
-}
-
-/// A call without a whole answer.
-pub(super) struct Failure {
-    /// The connection was refused: nothing was sent.
-    pub(super) refused: bool,
-    /// Short, without the URL and what was sent.
-    pub(super) detail: String,
 }
 
 /// Firewalls refuse callers that do not say who they are.
@@ -79,7 +72,7 @@ impl Transport {
         id: Uuid,
         request: &Request<'_>,
         traceparent: &str,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<Reply, Inconclusive> {
         let body = serde_json::to_vec(request).expect("a struct of strings and ids is always JSON");
         let call = self
             .client
@@ -90,11 +83,11 @@ impl Transport {
         self.send(call, traceparent).await
     }
 
-    pub(super) async fn get_activation(&self, id: Uuid, traceparent: &str) -> Result<Reply, Failure> {
+    pub(super) async fn get_activation(&self, id: Uuid, traceparent: &str) -> Result<Reply, Inconclusive> {
         self.send(self.client.get(format!("{}/{id}", self.activations)), traceparent).await
     }
 
-    pub(super) async fn post_cancel(&self, id: Uuid, traceparent: &str) -> Result<Reply, Failure> {
+    pub(super) async fn post_cancel(&self, id: Uuid, traceparent: &str) -> Result<Reply, Inconclusive> {
         let call = self
             .client
             .post(format!("{}/{id}/cancel", self.activations))
@@ -102,7 +95,7 @@ impl Transport {
         self.send(call, traceparent).await
     }
 
-    async fn send(&self, call: RequestBuilder, traceparent: &str) -> Result<Reply, Failure> {
+    async fn send(&self, call: RequestBuilder, traceparent: &str) -> Result<Reply, Inconclusive> {
         let call = match HeaderValue::from_str(traceparent).ok() {
             Some(traceparent) => call.header("traceparent", traceparent),
             None => call,
@@ -115,18 +108,18 @@ impl Transport {
     }
 
     /// Reads the body to its end (so that the connection can be used again) or to the limit.
-    async fn read(&self, mut response: Response) -> Result<Vec<u8>, Failure> {
+    async fn read(&self, mut response: Response) -> Result<Vec<u8>, Inconclusive> {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.failure(&error))? {
             if body.len() + chunk.len() > MAX_ANSWER {
-                return Err(Failure { refused: false, detail: "the answer is over 64 KiB".to_owned() });
+                return Err(Inconclusive::answered("the answer is over 64 KiB"));
             }
             body.extend_from_slice(&chunk);
         }
         Ok(body)
     }
 
-    fn failure(&self, error: &reqwest::Error) -> Failure {
+    fn failure(&self, error: &reqwest::Error) -> Inconclusive {
         let refused = error.is_connect() && was_refused(error);
         let detail = if refused {
             "the connection was refused".to_owned()
@@ -137,7 +130,8 @@ impl Transport {
         } else {
             "the connection broke before the answer was whole".to_owned()
         };
-        Failure { refused, detail }
+        let evidence = if refused { Evidence::NotSent } else { Evidence::SentNoAnswer };
+        Inconclusive { evidence, detail, retry_after: None }
     }
 }
 

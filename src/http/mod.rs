@@ -142,6 +142,8 @@ fn api() -> OpenApiRouter<Shared> {
         .routes(routes!(admin::partner_keys::revoke))
         .routes(routes!(admin::partner_keys::rotate_secret))
         .routes(routes!(admin::transactions::list_all))
+        .routes(routes!(admin::interventions::retry))
+        .routes(routes!(admin::interventions::resolve))
         .routes(routes!(admin::callbacks::list_all))
         .routes(routes!(admin::callbacks::detail))
         .routes(routes!(admin::callbacks::resend))

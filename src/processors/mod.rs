@@ -22,7 +22,8 @@ mod requeued;
 pub mod schedules;
 
 pub use activation::{
-    ActivationProcessor, Cause, DEFAULT_CALLS, RequeuedActivations, Sweeper, consume_activations,
+    ActivationLimits, ActivationProcessor, Cause, DEFAULT_CALLS, RequeuedActivations, Sweeper,
+    consume_activations, success,
 };
 pub use announcer::Announcer;
 pub use outcome::{Outcome, Unhandled};

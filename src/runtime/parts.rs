@@ -12,7 +12,7 @@ use crate::postgres::connect_options;
 use crate::processors::callbacks::Callbacks;
 use crate::processors::notifications::{self, Intake, Notifications};
 use crate::processors::schedules::Scheduler;
-use crate::processors::{ActivationProcessor, Announcer, Parked};
+use crate::processors::{ActivationLimits, ActivationProcessor, Announcer, Parked};
 use metrics_exporter_prometheus::PrometheusHandle;
 use projections::{HashProjector, ReadCheckpoint, ReadTables, Readers, RedisHashes, TableProjector};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -126,8 +126,11 @@ impl Parts {
     /// The URL of the activation system is missing or cannot be used.
     pub fn activation_processor(&self) -> Result<ActivationProcessor, StartError> {
         let Dependencies { log, clock, .. } = self.resources.clone();
-        let calls = usize::from(self.config.activation.external_calls);
-        Ok(ActivationProcessor::new(log, activation_system(&self.config)?, clock, calls))
+        let limits = ActivationLimits {
+            calls: usize::from(self.config.activation.external_calls),
+            deadline: self.config.activation.activation_deadline,
+        };
+        Ok(ActivationProcessor::new(log, activation_system(&self.config)?, clock, limits))
     }
 
     /// Queues callbacks and mail. `mail` is that of this process, if it sends any.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::support::eventually::{DEADLINE, eventually};
-use offers::external::{Activation, ActivationSystem, Cancellation, LookUp, Request, Settings};
+use domain::transaction::Evidence;
+use offers::external::{Activation, ActivationSystem, Cancellation, LookUp, Rejection, Request, Settings};
 use offers::simulator::{self, Behaviour, Running};
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -110,11 +111,13 @@ async fn a_cancelled_activation_is_never_done_even_if_the_request_arrives_later(
     let id = Uuid::now_v7();
     assert_eq!(system.cancel(id, None).await, Cancellation::Cancelled);
     assert_eq!(system.cancel(id, None).await, Cancellation::Cancelled);
-    let Activation::Rejected { code, .. } = system.activate(&request(id), None).await else {
+    let Activation::Rejected(Rejection { code, .. }) = system.activate(&request(id), None).await else {
         panic!("a cancelled activation was not rejected");
     };
     assert_eq!(code, "cancelled");
-    assert!(matches!(system.look_up(id, None).await, LookUp::Rejected { code, .. } if code == "cancelled"));
+    assert!(
+        matches!(system.look_up(id, None).await, LookUp::Rejected(Rejection { code, .. }) if code == "cancelled")
+    );
     let effects = log.effects_of(id);
     assert_eq!(effects.len(), 1);
     assert_eq!(effects[0]["effect"], "cancelled");
@@ -188,12 +191,12 @@ async fn the_behaviour_can_be_changed_while_it_runs() {
     let system = client_of(&running);
     assert_eq!(control(&running, json!({"down": true})).await, 200);
     let id = Uuid::now_v7();
-    assert!(matches!(system.activate(&request(id), None).await, Activation::Unknown { .. }));
-    assert!(matches!(system.look_up(id, None).await, LookUp::Unanswered { .. }));
-    assert!(matches!(system.cancel(id, None).await, Cancellation::Unanswered { .. }));
+    assert!(matches!(system.activate(&request(id), None).await, Activation::Inconclusive(_)));
+    assert!(matches!(system.look_up(id, None).await, LookUp::Inconclusive(_)));
+    assert!(matches!(system.cancel(id, None).await, Cancellation::Inconclusive(_)));
     assert_eq!(control(&running, json!({"down": false, "reject_offers": [Uuid::from_u128(9)]})).await, 200);
     assert_eq!(system.look_up(id, None).await, LookUp::NotSeen);
-    let Activation::Rejected { code, .. } = system.activate(&request(id), None).await else {
+    let Activation::Rejected(Rejection { code, .. }) = system.activate(&request(id), None).await else {
         panic!("not rejected");
     };
     assert_eq!(code, "offer_rejected");
@@ -215,7 +218,7 @@ async fn whoever_follows_the_rules_loses_and_doubles_nothing_with_a_system_that_
             loop {
                 match answer {
                     Activation::Activated { reference } => return (id, reference),
-                    Activation::NotSent { .. } | Activation::Rejected { .. } => panic!("{answer:?}"),
+                    Activation::Rejected(_) => panic!("{answer:?}"),
                     _ => (),
                 }
                 answer = match system.look_up(id, None).await {
@@ -241,9 +244,10 @@ async fn whoever_follows_the_rules_loses_and_doubles_nothing_with_a_system_that_
 async fn a_stop_does_not_wait_for_calls_that_hang() {
     let running = simulator(None, Behaviour { latency_ms: 600_000, ..Behaviour::default() }).await;
     let system = client_of(&running);
-    assert!(matches!(system.activate(&request(Uuid::now_v7()), None).await, Activation::Unknown { .. }));
+    assert!(matches!(system.activate(&request(Uuid::now_v7()), None).await, Activation::Inconclusive(_)));
     timeout(DEADLINE, running.stop()).await.expect("it stops while a call hangs").unwrap();
-    assert!(matches!(system.activate(&request(Uuid::now_v7()), None).await, Activation::NotSent { .. }));
+    let refused = system.activate(&request(Uuid::now_v7()), None).await;
+    assert!(matches!(refused, Activation::Inconclusive(call) if call.evidence == Evidence::NotSent));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::{OfferId, TransactionId};
 use offers::clock::Clock;
 use offers::external::{ActivationSystem, Settings};
-use offers::processors::{ActivationProcessor, RequeuedActivations, Unhandled};
+use offers::processors::{ActivationLimits, ActivationProcessor, RequeuedActivations, Unhandled};
 use offers::simulator;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -155,7 +155,12 @@ async fn a_requeued_message_drives_its_purchase_again() {
     let _ends = stop.clone().drop_guard();
     let external = simulator::start(simulator::Settings::default()).await.unwrap();
     let system = ActivationSystem::new(&Settings::new(external.url())).unwrap();
-    let processor = ActivationProcessor::new(service.resources.log.clone(), system, Clock::system(), 4);
+    let processor = ActivationProcessor::new(
+        service.resources.log.clone(),
+        system,
+        Clock::system(),
+        ActivationLimits::default(),
+    );
     let requeued =
         RequeuedActivations::new(service.app.parked.clone(), service.resources.log.clone(), processor);
     tokio::spawn(requeued.run(stop));

@@ -9,7 +9,7 @@ use futures::future::join_all;
 use offers::app::catalogue::Change;
 use offers::event_log::{AggregateCommand, Plan};
 use offers::external::{ActivationSystem, Settings};
-use offers::processors::{ActivationProcessor, Outcome};
+use offers::processors::{ActivationLimits, ActivationProcessor, Outcome};
 use offers::simulator::{self, Behaviour, Running};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -59,7 +59,12 @@ async fn end(service: &Service, id: SubscriptionId) -> Timestamp {
 /// A processor of `service` that asks `simulator`.
 fn processor(service: &Service, simulator: &Running) -> ActivationProcessor {
     let system = ActivationSystem::new(&Settings::new(simulator.url())).unwrap();
-    ActivationProcessor::new(service.resources.log.clone(), system, service.app.clock.clone(), 64)
+    ActivationProcessor::new(
+        service.resources.log.clone(),
+        system,
+        service.app.clock.clone(),
+        ActivationLimits::default(),
+    )
 }
 
 async fn simulator(behaviour: Behaviour) -> Running {

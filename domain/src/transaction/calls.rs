@@ -45,17 +45,12 @@ impl Calls {
     }
 
     pub(super) fn fail(&mut self, attempt: u32, kind: AttemptKind, evidence: Evidence) {
-        match kind {
-            AttemptKind::Activate => {
-                self.open.retain(|open| *open != attempt);
-                self.reached |= !evidence.is_certain();
-                self.in_doubt |= !evidence.is_certain();
-            }
-            // Nothing was learnt about the attempts.
-            AttemptKind::LookUp | AttemptKind::Cancel => {
-                self.in_doubt = true;
-                self.last = Some((kind, evidence));
-            }
+        self.in_doubt |= kind.leaves_in_doubt(evidence);
+        if kind == AttemptKind::Activate {
+            self.open.retain(|open| *open != attempt);
+            self.reached |= !evidence.is_certain();
+        } else {
+            self.last = Some((kind, evidence));
         }
     }
 }

@@ -168,6 +168,15 @@ pub enum AttemptKind {
     Cancel,
 }
 
+impl AttemptKind {
+    /// Whether the outcome is unknown after such a call ended without a definite answer. Of a look-up and a
+    /// cancellation it is only known that nothing was learnt.
+    #[must_use]
+    pub fn leaves_in_doubt(self, evidence: Evidence) -> bool {
+        self != Self::Activate || !evidence.is_certain()
+    }
+}
+
 /// What is known about a call without a definite answer.
 #[derive(
     Clone,

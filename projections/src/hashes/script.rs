@@ -43,6 +43,8 @@ pub(super) struct Hash {
     /// 0: never.
     expire_s: u64,
     fields: Vec<(&'static str, String)>,
+    /// A field that a change removes, or nothing.
+    removed: &'static str,
 }
 
 impl Hash {
@@ -53,6 +55,7 @@ impl Hash {
             position: change.progress.position,
             expire_s: expiry(change.is_final(), ttl),
             fields: transaction::fields(change),
+            removed: transaction::removed_field(change),
         }
     }
 
@@ -63,6 +66,7 @@ impl Hash {
             position: hash.position(),
             expire_s: expiry(hash.is_final(), ttl),
             fields: hash.fields().to_vec(),
+            removed: "",
         }
     }
 
@@ -77,6 +81,7 @@ impl Hash {
             position: change.position,
             expire_s: 0,
             fields: offer::fields(change),
+            removed: "",
         }
     }
 
@@ -101,6 +106,7 @@ pub(super) fn write(guard: &Guard<'_>, hashes: &[Hash]) -> ScriptInvocation<'sta
         for (name, value) in &hash.fields {
             call.arg(*name).arg(value);
         }
+        call.arg(hash.removed);
     }
     call
 }

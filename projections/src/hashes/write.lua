@@ -3,7 +3,8 @@
 -- KEYS[1]   the guard                ARGV[1]  what it must begin with, or '*' for anything
 -- KEYS[2..] the hashes               ARGV[2]  what it holds then, or '' to leave it
 -- From ARGV[3] on, for each hash: 'whole' or 'change', its position, the seconds until it expires
--- (0: never), the number of values that follow, then name, value, name, value ...
+-- (0: never), the number of values that follow, then name, value, name, value ..., and a field that a change
+-- removes, or ''
 --
 -- Nothing older overwrites something newer. A whole hash replaces one of the same position, which may have lost
 -- a field, and whatever else is at its key. A change onto a missing hash writes nothing: it would come back as
@@ -28,11 +29,14 @@ for i = 2, #KEYS do
         end
     elseif not whole and known and known < position then
         redis.call('HSET', key, unpack(ARGV, at + 4, at + 3 + count))
+        if ARGV[at + 4 + count] ~= '' then
+            redis.call('HDEL', key, ARGV[at + 4 + count])
+        end
         if expire ~= '0' then
             redis.call('EXPIRE', key, expire)
         end
     end
-    at = at + 4 + count
+    at = at + 5 + count
 end
 if ARGV[2] ~= '' then
     redis.call('SET', KEYS[1], ARGV[2])

@@ -1,12 +1,12 @@
 //! How is it going? The Redis hash `transaction:{id}`: its fields, and reading it.
 
-use super::{Change, TransactionView, is_final};
+use super::{Change, OUTCOME_UNKNOWN, TransactionView, is_final};
 use domain::transaction::Status;
 use domain::{PartnerId, TransactionId, UserId};
 use std::collections::HashMap;
 
 /// The fields in the order in which they are shown.
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 15] = [
     "transaction_id",
     "user_id",
     "offer_id",
@@ -20,6 +20,7 @@ const FIELDS: [&str; 14] = [
     "error_message",
     "refunded_at",
     "partner_id",
+    "pending_reason",
     "position",
 ];
 
@@ -137,7 +138,18 @@ pub(crate) fn fields(change: &Change) -> Vec<(&'static str, String)> {
         ("error_message", progress.error_message.clone()),
         ("refunded_at", progress.refunded_at.map(|at| at.to_string())),
         ("partner_id", request.and_then(|request| request.partner_id).map(|id| id.to_string())),
+        ("pending_reason", pending_reason(change).map(str::to_owned)),
         ("position", Some(progress.position.to_string())),
     ];
     all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+/// The reason that a client is shown: of a purchase that is not final.
+fn pending_reason(change: &Change) -> Option<&str> {
+    change.progress.pending_reason.as_ref()?.as_deref().filter(|reason| *reason == OUTCOME_UNKNOWN)
+}
+
+/// The field that `change` takes away, or nothing.
+pub(crate) fn removed_field(change: &Change) -> &'static str {
+    if change.progress.pending_reason == Some(None) { "pending_reason" } else { "" }
 }

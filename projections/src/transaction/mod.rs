@@ -10,7 +10,7 @@ mod tests;
 mod unfinished;
 
 pub use hash::TransactionHash;
-pub(crate) use hash::{fields, key};
+pub(crate) use hash::{fields, key, removed_field};
 pub use lists::{AdminFilter, PartnerFilter, UserFilter};
 pub(crate) use table::{COLUMNS, from_row, load, write};
 pub(crate) use unfinished::write as write_unfinished;
@@ -20,6 +20,12 @@ use crate::Error;
 use domain::transaction::{ActivationRequested, Event, Status};
 use domain::{Recorded, Timestamp, TransactionId};
 use serde::Deserialize;
+
+/// The pending reason of a transaction that is not final, after a call whose effect nobody knows.
+pub const OUTCOME_UNKNOWN: &str = "outcome_unknown";
+/// The pending reason of a final transaction whose end the external system has contradicted. Only administrators see
+/// it.
+pub const CONTRADICTED: &str = "contradicted";
 
 /// A transaction as it is shown, on every channel.
 #[derive(Clone, Debug, PartialEq, Hash)]
@@ -40,7 +46,7 @@ pub struct TransactionView {
     pub error_code: Option<String>,
     /// Why it failed, for people.
     pub error_message: Option<String>,
-    /// Why it is neither done nor refused although it was tried.
+    /// Why a person may have to look at it: [`OUTCOME_UNKNOWN`] or [`CONTRADICTED`].
     pub pending_reason: Option<String>,
     /// When it was asked for.
     pub created_at: Timestamp,
@@ -70,6 +76,7 @@ impl TransactionView {
         self.external_reference = progress.external_reference.or(self.external_reference.take());
         self.error_code = progress.error_code.or(self.error_code.take());
         self.error_message = progress.error_message.or(self.error_message.take());
+        self.pending_reason = progress.pending_reason.unwrap_or(self.pending_reason.take());
         self.completed_at = progress.completed_at.or(self.completed_at);
         self.refunded_at = progress.refunded_at.or(self.refunded_at);
         self.updated_at = progress.updated_at;
@@ -120,6 +127,8 @@ pub(crate) struct Progress {
     pub(crate) external_reference: Option<String>,
     pub(crate) error_code: Option<String>,
     pub(crate) error_message: Option<String>,
+    /// `Some(None)` takes it away.
+    pub(crate) pending_reason: Option<Option<String>>,
     pub(crate) completed_at: Option<Timestamp>,
     pub(crate) refunded_at: Option<Timestamp>,
     pub(crate) updated_at: Timestamp,
@@ -135,6 +144,7 @@ impl Change {
             external_reference: None,
             error_code: None,
             error_message: None,
+            pending_reason: None,
             completed_at: None,
             refunded_at: None,
             updated_at: first.recorded_at,
@@ -161,14 +171,22 @@ impl Change {
             Event::Succeeded { reference } => {
                 progress.status = Some(Status::Success);
                 progress.external_reference = Some(reference);
+                progress.pending_reason = Some(None);
                 progress.completed_at = Some(at);
             }
             Event::Failed { code, message } => {
                 progress.status = Some(Status::Failed);
                 progress.error_code = Some(code);
                 progress.error_message = Some(message);
+                progress.pending_reason = Some(None);
                 progress.completed_at = Some(at);
             }
+            Event::AttemptFailed { kind, evidence, .. } if kind.leaves_in_doubt(evidence) => {
+                progress.pending_reason = Some(Some(OUTCOME_UNKNOWN.to_owned()));
+            }
+            Event::AttemptFailed { .. } | Event::RetryRequested {} => {}
+            Event::Contradicted { .. } => progress.pending_reason = Some(Some(CONTRADICTED.to_owned())),
+            Event::Resolved { .. } => progress.pending_reason = Some(None),
             Event::Refunded { .. } => progress.refunded_at = Some(at),
         }
         Ok(())
@@ -220,6 +238,7 @@ impl From<&TransactionView> for Change {
                 external_reference: view.external_reference.clone(),
                 error_code: view.error_code.clone(),
                 error_message: view.error_message.clone(),
+                pending_reason: Some(view.pending_reason.clone()),
                 completed_at: view.completed_at,
                 refunded_at: view.refunded_at,
                 updated_at: view.updated_at,

@@ -75,6 +75,9 @@ async fn update(connection: &mut PgConnection, rows: &[(TransactionId, Progress)
         .bind(rows.column(|(_, moved)| moved.external_reference.as_deref()))
         .bind(rows.column(|(_, moved)| moved.error_code.as_deref()))
         .bind(rows.column(|(_, moved)| moved.error_message.as_deref()))
+        .bind(rows.column(|(_, moved)| {
+            moved.pending_reason.as_ref().map(|reason| reason.as_deref().unwrap_or_default())
+        }))
         .execute(connection)
         .await?
         .rows_affected();

@@ -8,12 +8,15 @@ set position           = moved.position,
     status             = coalesce(moved.status, known.status),
     external_reference = coalesce(moved.external_reference, known.external_reference),
     error_code         = coalesce(moved.error_code, known.error_code),
-    error_message      = coalesce(moved.error_message, known.error_message)
+    error_message      = coalesce(moved.error_message, known.error_message),
+    -- An empty text takes it away.
+    pending_reason     = nullif(coalesce(moved.pending_reason, known.pending_reason), '')
 from unnest(
     $1::uuid[], $2::bigint[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[],
-    $6::int[], $7::text[], $8::text[], $9::text[], $10::text[]
+    $6::int[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[]
 ) as moved (
     transaction_id, position, updated_at, completed_at, refunded_at,
-    attempts, status, external_reference, error_code, error_message
+    attempts, status, external_reference, error_code, error_message,
+    pending_reason
 )
 where known.transaction_id = moved.transaction_id

@@ -10,6 +10,8 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
+use strum::VariantNames;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
@@ -101,6 +103,27 @@ impl Rule for PositiveAmount {
 
     fn schema(&self) -> Value {
         Rule::schema(&Amount)
+    }
+}
+
+/// One of the names of `T`.
+pub(crate) struct NameOf<T>(PhantomData<T>);
+
+/// One of the names of `T`.
+pub(crate) fn name_of<T: FromStr + VariantNames>() -> NameOf<T> {
+    NameOf(PhantomData)
+}
+
+impl<T: FromStr + VariantNames> Rule for NameOf<T> {
+    type Value = T;
+
+    fn parse(&self, value: &RawValue) -> Result<T, Expected> {
+        let named = serde_json::from_str(value.get()).ok().and_then(|name: String| name.parse().ok());
+        named.ok_or_else(|| format!("must be one of {}", T::VARIANTS.join(", ")))
+    }
+
+    fn schema(&self) -> Value {
+        json!({"type": "string", "enum": T::VARIANTS})
     }
 }
 

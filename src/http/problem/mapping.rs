@@ -59,6 +59,7 @@ impl From<app::Error> for Problem {
             E::IdempotencyKeyReused => {
                 Self::new(Code::IdempotencyKeyReused, "This idempotency key was used for another request")
             }
+            E::TransactionIsFinal => Self::new(Code::Conflict, "The transaction is final"),
             E::Conflict => {
                 Self::new(Code::Conflict, "Others changed the same thing at the same time; try again")
             }

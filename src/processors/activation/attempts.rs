@@ -16,7 +16,7 @@ const TIDY_AT: usize = 10_000;
 #[derive(Clone, Copy)]
 enum AttemptState {
     Running,
-    DelayedUntil(Instant),
+    Delayed { until: Instant, failures: u32 },
 }
 
 #[derive(Default)]
@@ -37,7 +37,7 @@ impl AttemptTable {
         let now = Instant::now();
         self.states.retain(|_, state| match state {
             AttemptState::Running => true,
-            AttemptState::DelayedUntil(end) => *end > now,
+            AttemptState::Delayed { until, .. } => *until > now,
         });
         self.tidy_at = self.states.len() * 2;
     }
@@ -48,37 +48,45 @@ pub(super) struct AttemptLease<'a> {
     in_flight: &'a InFlight,
     id: TransactionId,
     delay: Option<Duration>,
+    failures: u32,
 }
 
 impl InFlight {
     /// The right to attempt `id`, or how long to wait for it.
     pub(super) fn begin(&self, id: TransactionId) -> Result<AttemptLease<'_>, Duration> {
         let mut table = self.0.lock();
-        match table.states.get(&id) {
+        let failures = match table.states.get(&id) {
             Some(AttemptState::Running) => return Err(RUNNING_RETRY),
-            Some(AttemptState::DelayedUntil(end)) => {
-                let left = end.saturating_duration_since(Instant::now());
+            Some(AttemptState::Delayed { until, failures }) => {
+                let left = until.saturating_duration_since(Instant::now());
                 if !left.is_zero() {
                     return Err(left);
                 }
+                *failures
             }
-            None => {}
-        }
+            None => 0,
+        };
         table.tidy();
         table.states.insert(id, AttemptState::Running);
-        Ok(AttemptLease { in_flight: self, id, delay: None })
+        Ok(AttemptLease { in_flight: self, id, delay: None, failures })
     }
 
     /// Ends the delay of `id`, so that it can be attempted now.
     pub(super) fn clear_delay(&self, id: TransactionId) {
         let mut table = self.0.lock();
-        if matches!(table.states.get(&id), Some(AttemptState::DelayedUntil(_))) {
+        if matches!(table.states.get(&id), Some(AttemptState::Delayed { .. })) {
             table.states.remove(&id);
         }
     }
 }
 
 impl AttemptLease<'_> {
+    /// Counts a failure; how often the transaction has failed in a row in this process.
+    pub(super) fn count_failure(&mut self) -> u32 {
+        self.failures = self.failures.saturating_add(1);
+        self.failures
+    }
+
     /// Delays the next attempt, from the end of this lease.
     pub(super) fn delay_next(&mut self, delay: Duration) {
         self.delay = Some(delay);
@@ -88,8 +96,9 @@ impl AttemptLease<'_> {
 impl Drop for AttemptLease<'_> {
     fn drop(&mut self) {
         let mut table = self.in_flight.0.lock();
-        match self.delay {
-            Some(delay) => table.states.insert(self.id, AttemptState::DelayedUntil(Instant::now() + delay)),
+        let failures = self.failures;
+        match self.delay.map(|delay| Instant::now() + delay) {
+            Some(until) => table.states.insert(self.id, AttemptState::Delayed { until, failures }),
             None => table.states.remove(&self.id),
         };
     }
@@ -123,5 +132,18 @@ mod tests {
         let other = TransactionId(Uuid::from_u128(2));
         in_flight.begin(other).ok().unwrap().delay_next(Duration::ZERO);
         assert!(in_flight.begin(other).is_ok());
+    }
+
+    #[test]
+    fn failures_in_a_row_are_counted_over_the_delays() {
+        let in_flight = InFlight::default();
+        let id = TransactionId(Uuid::from_u128(1));
+        for failures in 1..=3 {
+            let mut lease = in_flight.begin(id).ok().unwrap();
+            assert_eq!(lease.count_failure(), failures);
+            lease.delay_next(Duration::ZERO);
+        }
+        drop(in_flight.begin(id)); // it went well
+        assert_eq!(in_flight.begin(id).ok().unwrap().count_failure(), 1);
     }
 }

@@ -2,28 +2,41 @@
 //!
 //! The intent (`Processing`) is in the log before the first byte is sent, every attempt has the same key, and
 //! only a definite answer ends the transaction. Success is one commit with the subscription, rejection is one
-//! commit with the refund. After any other answer the transaction stays PROCESSING and is attempted again.
+//! commit with the refund.
+//!
+//! An attempt without a definite answer is recorded with its evidence. Unless it certainly had no effect, the
+//! activation system is asked how the activation stands before the next attempt. When the deadline has passed, the
+//! activation is cancelled there, and only the confirmation refunds; if no attempt can have reached the activation
+//! system, the refund needs no cancellation.
 
 mod attempts;
+mod breaker;
 mod consumer;
 mod requeue;
+mod success;
 mod sweeper;
 
 pub use consumer::consume_activations;
 pub use requeue::RequeuedActivations;
+pub use success::success;
 pub use sweeper::Sweeper;
 
 use crate::backoff::{Backoff, jittered};
 use crate::clock::Clock;
-use crate::event_log::{self, AggregateCommand, EventLog, ExecuteError, LogError, Plan, Rejection, StreamId};
-use crate::external::{Activation, ActivationSystem, Request};
+use crate::event_log::{
+    self, AggregateCommand, EventLog, ExecuteError, LogError, Plan, Rejection as Rejected, StreamId,
+};
+use crate::external::{Activation, ActivationSystem, Cancellation, Inconclusive, LookUp, Rejection, Request};
 use crate::processors::Outcome;
 use crate::telemetry::{Kind, Span, chain};
 use attempts::InFlight;
-use domain::transaction::{ActivationRequested, Command, Error, Transaction};
-use domain::{Metadata, SubscriptionId, Timestamp, TransactionId, user_offer};
+use breaker::Breaker;
+use domain::transaction::{
+    self, ActivationRequested, Answer, AttemptKind, Calls, Command, Error, Evidence, Transaction,
+};
+use domain::{Metadata, Recorded, Timestamp, TransactionId};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
@@ -33,12 +46,26 @@ pub const DEFAULT_CALLS: usize = 256;
 const PARKED_DELAY: Duration = Duration::from_secs(600);
 /// The delay after the log could not be read or written.
 const LOG_RETRY: Duration = Duration::from_secs(1);
-/// Between attempts without a definite answer.
+/// Between calls without a definite answer.
 const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 const RETRY_JITTER: std::ops::RangeInclusive<f64> = 0.8..=1.2;
 
-fn retry_delay(attempt: u32) -> Duration {
-    jittered(RETRY.delay(attempt), RETRY_JITTER)
+/// What a user is told of a cancelled activation.
+const CANCELLED_MESSAGE: &str = "It could not be activated in time, and was cancelled";
+
+/// The limits of a processor.
+#[derive(Clone, Copy, Debug)]
+pub struct ActivationLimits {
+    /// Concurrent calls.
+    pub calls: usize,
+    /// From the request, or from a person's order to retry, until it is cancelled and refunded.
+    pub deadline: Duration,
+}
+
+impl Default for ActivationLimits {
+    fn default() -> Self {
+        Self { calls: DEFAULT_CALLS, deadline: Duration::from_secs(15 * 60) }
+    }
 }
 
 /// The event that requested the transaction.
@@ -61,24 +88,55 @@ struct Inner {
     system: ActivationSystem,
     clock: Clock,
     in_flight: InFlight,
+    breaker: Breaker,
     calls: Semaphore,
+    deadline: Duration,
 }
 
-/// An attempt whose intent was recorded.
-struct Attempt {
+/// A transaction that is being driven.
+struct Work {
     id: TransactionId,
-    number: u32,
     request: Box<ActivationRequested>,
+    /// The last attempt that has begun; 0 before the first.
+    attempt: u32,
     cause: Cause,
     metadata: Metadata,
 }
 
+impl Work {
+    fn traceparent(&self) -> Option<&str> {
+        self.metadata.traceparent.as_deref()
+    }
+
+    fn plan(&self, command: Command) -> Plan {
+        Plan::new().command(AggregateCommand::Transaction(self.id, command))
+    }
+}
+
+/// What is to be done next about a transaction.
+enum Next {
+    /// It is final.
+    Nothing,
+    /// Nothing certain was learnt: drive it again, later and later, and not before the activation system wants it.
+    Retry {
+        not_before: Option<Duration>,
+    },
+    /// Nothing was tried: drive it again after this delay.
+    Wait(Duration),
+    Park {
+        reason: String,
+    },
+}
+
+/// Nothing certain was learnt.
+const RETRY_LATER: Next = Next::Retry { not_before: None };
+
 impl ActivationProcessor {
-    /// `calls` limits concurrent calls.
     #[must_use]
-    pub fn new(log: EventLog, system: ActivationSystem, clock: Clock, calls: usize) -> Self {
-        let (in_flight, calls) = (InFlight::default(), Semaphore::new(calls));
-        Self(Arc::new(Inner { log, system, clock, in_flight, calls }))
+    pub fn new(log: EventLog, system: ActivationSystem, clock: Clock, limits: ActivationLimits) -> Self {
+        let (in_flight, breaker) = (InFlight::default(), Breaker::default());
+        let (calls, deadline) = (Semaphore::new(limits.calls), limits.deadline);
+        Self(Arc::new(Inner { log, system, clock, in_flight, breaker, calls, deadline }))
     }
 
     /// Drives the transaction `id` as far as possible now. A missing `cause` is read from the log.
@@ -86,20 +144,7 @@ impl ActivationProcessor {
     /// Safe to call any number of times: nothing happens if the transaction is final, being attempted in
     /// this process or delayed.
     pub async fn drive(&self, id: TransactionId, cause: Option<Cause>) -> Outcome {
-        let mut lease = match self.0.in_flight.begin(id) {
-            Ok(lease) => lease,
-            Err(wait) => return Outcome::RetryAfter(wait),
-        };
-        let outcome = match self.attempt(id, cause).await {
-            Ok(outcome) => outcome,
-            Err(error) => after_error(id, &error),
-        };
-        match &outcome {
-            Outcome::Done => {}
-            Outcome::RetryAfter(delay) => lease.delay_next(*delay),
-            Outcome::Park { .. } => lease.delay_next(PARKED_DELAY),
-        }
-        outcome
+        self.with_lease(id, self.next(id, cause)).await
     }
 
     /// Drives without the delay of an earlier attempt.
@@ -108,34 +153,75 @@ impl ActivationProcessor {
         self.drive(id, None).await
     }
 
-    async fn attempt(&self, id: TransactionId, cause: Option<Cause>) -> Result<Outcome, ExecuteError> {
-        let Inner { log, calls, .. } = &*self.0;
+    /// Asks the activation system once more about a transaction that has failed without a rejection, and records
+    /// a success that it tells of.
+    pub async fn recheck(&self, id: TransactionId) -> Outcome {
+        self.with_lease(id, self.look_up_failed(id)).await
+    }
+
+    /// Does `step` unless the transaction is being attempted in this process or delayed.
+    async fn with_lease(
+        &self,
+        id: TransactionId,
+        step: impl Future<Output = Result<Next, ExecuteError>>,
+    ) -> Outcome {
+        let mut lease = match self.0.in_flight.begin(id) {
+            Ok(lease) => lease,
+            Err(wait) => return Outcome::RetryAfter(wait),
+        };
+        let outcome = match step.await.unwrap_or_else(|error| after_error(id, &error)) {
+            Next::Nothing => return Outcome::Done,
+            Next::Retry { not_before } => {
+                let delay = jittered(RETRY.delay(lease.count_failure()), RETRY_JITTER);
+                Outcome::RetryAfter(delay.max(not_before.unwrap_or_default()))
+            }
+            Next::Wait(delay) => Outcome::RetryAfter(delay),
+            Next::Park { reason } => Outcome::Park { reason },
+        };
+        lease.delay_next(match &outcome {
+            Outcome::RetryAfter(delay) => *delay,
+            Outcome::Done | Outcome::Park { .. } => PARKED_DELAY,
+        });
+        outcome
+    }
+
+    async fn next(&self, id: TransactionId, cause: Option<Cause>) -> Result<Next, ExecuteError> {
+        let log = &self.0.log;
         let state = match log.load::<Transaction>(id.0).await?.state {
             Transaction::None => log.reload::<Transaction>(id.0).await?.state,
             known => known,
         };
-        let (request, number) = match state {
+        let (request, attempt, calls) = match state {
             Transaction::None => return Ok(park("the log has no such transaction")),
-            Transaction::Pending { request } => (request, 1),
-            Transaction::Processing { request, attempt } => (request, attempt + 1),
-            Transaction::Succeeded { .. } | Transaction::Failed { .. } => return Ok(Outcome::Done),
+            Transaction::Pending { request } => (request, 0, Calls::default()),
+            Transaction::Processing { request, attempt, calls } => (request, attempt, calls),
+            Transaction::Succeeded { .. } | Transaction::Failed { .. } => return Ok(Next::Nothing),
         };
         let Some(cause) = self.cause_of(id, cause).await? else {
             return Ok(park("the log has no such transaction"));
         };
         let mut span = Span::begin(Kind::Consumer, "activation", cause.traceparent.as_deref());
-        span.note("offers.attempt", i64::from(number));
+        span.note("offers.attempt", i64::from(attempt + 1));
         let metadata = metadata(id, &cause, &span);
-        let permit = calls.acquire().await.expect("this semaphore is never closed");
-        let intent =
-            Plan::new().command(AggregateCommand::Transaction(id, Command::BeginAttempt { attempt: number }));
-        match log.commit(&metadata, intent).await? {
-            event_log::Outcome::Committed(_) => {
-                self.call(Attempt { id, number, request, cause, metadata }, permit).await
-            }
-            // Another process has just started this attempt; if it dies, the next attempt is ours.
-            event_log::Outcome::Unchanged => Ok(Outcome::RetryAfter(retry_delay(number))),
+        let work = Work { id, request, attempt, cause, metadata };
+        match (self.is_overdue(&work).await?, calls.may_be_done()) {
+            (false, false) => self.activate(work).await,
+            (false, true) => self.look_up(work).await,
+            (true, false) => self.finish(&work, work.plan(Command::GiveUp), "FAILED").await,
+            (true, true) => self.cancel(&work).await,
         }
+    }
+
+    /// Whether the deadline has passed, which begins again when a person orders a retry.
+    async fn is_overdue(&self, work: &Work) -> Result<bool, LogError> {
+        let now = self.0.clock.now();
+        let overdue =
+            |from: Timestamp| (now.utc() - from.utc()).to_std().is_ok_and(|age| age >= self.0.deadline);
+        if !overdue(work.cause.requested_at) {
+            return Ok(false);
+        }
+        let events = self.0.log.stream(StreamId::of::<Transaction>(work.id.0)).await?;
+        Ok(!events.iter().any(|event| is_retry(event) && !overdue(event.recorded_at)))
     }
 
     async fn cause_of(&self, id: TransactionId, cause: Option<Cause>) -> Result<Option<Cause>, LogError> {
@@ -155,11 +241,22 @@ impl ActivationProcessor {
         }))
     }
 
-    /// Calls the activation system and records a definite answer.
-    async fn call(&self, attempt: Attempt, permit: SemaphorePermit<'_>) -> Result<Outcome, ExecuteError> {
-        let ActivationRequested { user_id, offer_id, amount, kind, .. } = &*attempt.request;
+    /// Records the intent, then asks for the activation and records its end.
+    async fn activate(&self, work: Work) -> Result<Next, ExecuteError> {
+        let attempt = work.attempt + 1;
+        let permit = match self.permit().await {
+            Ok(permit) => permit,
+            Err(wait) => return Ok(Next::Wait(wait)),
+        };
+        let intent = work.plan(Command::BeginAttempt { attempt });
+        let work = match self.0.log.commit(&work.metadata, intent).await? {
+            event_log::Outcome::Committed(_) => Work { attempt, ..work },
+            // Another process has just started this attempt; if it dies, the next attempt is ours.
+            event_log::Outcome::Unchanged => return Ok(RETRY_LATER),
+        };
+        let ActivationRequested { user_id, offer_id, amount, kind, .. } = &*work.request;
         let request = Request {
-            transaction_id: attempt.id.0,
+            transaction_id: work.id.0,
             user_id: user_id.0,
             offer_id: offer_id.0,
             amount: amount.to_string(),
@@ -167,60 +264,158 @@ impl ActivationProcessor {
         };
         let gauge = metrics::gauge!("offers_activation_calls_in_flight");
         gauge.increment(1);
-        let answer = self.0.system.activate(&request, attempt.metadata.traceparent.as_deref()).await;
+        let answer = self.0.system.activate(&request, work.traceparent()).await;
         gauge.decrement(1);
         drop(permit); // another call may start while the outcome is written
         metrics::counter!("offers_activation_attempts_total", "answer" => answer_label(&answer)).increment(1);
         match answer {
-            Activation::Activated { reference } => self.succeed(&attempt, reference).await,
-            Activation::Rejected { code, message } => {
-                let command = AggregateCommand::Transaction(attempt.id, Command::Fail { code, message });
-                self.finish(&attempt, Plan::new().command(command), "FAILED").await
+            Activation::Activated { reference } => self.succeed(&work, reference).await,
+            Activation::Rejected(rejection) => self.fail(&work, rejection).await,
+            Activation::Pending => self.taken(),
+            Activation::Inconclusive(call) => self.record(&work, AttemptKind::Activate, call).await,
+        }
+    }
+
+    /// Asks how the activation stands, and for the activation itself if it has never been seen.
+    async fn look_up(&self, work: Work) -> Result<Next, ExecuteError> {
+        let permit = match self.permit().await {
+            Ok(permit) => permit,
+            Err(wait) => return Ok(Next::Wait(wait)),
+        };
+        let answer = self.0.system.look_up(work.id.0, work.traceparent()).await;
+        drop(permit);
+        match answer {
+            LookUp::Activated { reference } => self.succeed(&work, reference).await,
+            LookUp::Rejected(rejection) => self.fail(&work, rejection).await,
+            LookUp::Pending => self.taken(),
+            LookUp::NotSeen => {
+                self.0.breaker.answered();
+                self.activate(work).await
             }
-            Activation::RetryAfter(wait) => Ok(Outcome::RetryAfter(wait.max(retry_delay(attempt.number)))),
-            Activation::Pending => Ok(Outcome::RetryAfter(retry_delay(attempt.number))),
-            Activation::NotSent { detail } | Activation::Unknown { detail } => {
-                let (id, number) = (attempt.id, attempt.number);
-                tracing::info!(transaction_id = %id, attempt = number, detail, "attempt {number} of {id}: {detail}");
-                Ok(Outcome::RetryAfter(retry_delay(number)))
+            LookUp::Inconclusive(call) => self.record(&work, AttemptKind::LookUp, call).await,
+        }
+    }
+
+    /// Asks that the activation never be done: the fence before the refund.
+    async fn cancel(&self, work: &Work) -> Result<Next, ExecuteError> {
+        let permit = match self.permit().await {
+            Ok(permit) => permit,
+            Err(wait) => return Ok(Next::Wait(wait)),
+        };
+        let answer = self.0.system.cancel(work.id.0, work.traceparent()).await;
+        drop(permit);
+        match answer {
+            Cancellation::Cancelled => {
+                let (code, message) = (transaction::CANCELLED.to_owned(), CANCELLED_MESSAGE.to_owned());
+                self.fail(work, Rejection { code, message }).await
+            }
+            Cancellation::TooLate { reference } => self.succeed(work, reference).await,
+            Cancellation::Inconclusive(call) => self.record(work, AttemptKind::Cancel, call).await,
+        }
+    }
+
+    async fn look_up_failed(&self, id: TransactionId) -> Result<Next, ExecuteError> {
+        let Transaction::Failed { request, .. } = self.0.log.load::<Transaction>(id.0).await?.state else {
+            return Ok(Next::Nothing);
+        };
+        let Some(cause) = self.cause_of(id, None).await? else { return Ok(Next::Nothing) };
+        let span = Span::begin(Kind::Consumer, "recheck", cause.traceparent.as_deref());
+        let metadata = metadata(id, &cause, &span);
+        let work = Work { id, request, attempt: 0, cause, metadata };
+        let permit = match self.permit().await {
+            Ok(permit) => permit,
+            Err(wait) => return Ok(Next::Wait(wait)),
+        };
+        let answer = self.0.system.look_up(id.0, work.traceparent()).await;
+        drop(permit);
+        match answer {
+            LookUp::Activated { reference } => self.record_late(&work, Answer::Activated, reference).await,
+            LookUp::Rejected(_) | LookUp::NotSeen => {
+                self.0.breaker.answered();
+                Ok(Next::Nothing)
+            }
+            LookUp::Pending => self.taken(),
+            LookUp::Inconclusive(call) => {
+                self.0.breaker.failed(Instant::now(), call.retry_after);
+                Ok(Next::Retry { not_before: call.retry_after })
             }
         }
     }
 
-    async fn succeed(&self, attempt: &Attempt, reference: String) -> Result<Outcome, ExecuteError> {
-        let (id, at) = (attempt.id, self.0.clock.now());
-        let ActivationRequested { user_id, offer_id, duration_days, subscription_id, .. } = &*attempt.request;
-        let (transaction_id, duration_days) = (id, *duration_days);
-        let plan = Plan::new().command(AggregateCommand::Transaction(id, Command::Succeed { reference }));
-        let plan = match subscription_id {
-            Some(subscription) => plan.command(AggregateCommand::UserOffer(
-                *subscription,
-                user_offer::Command::Renew { transaction_id, duration_days, at },
-            )),
-            None => {
-                let (user_id, offer_id) = (*user_id, *offer_id);
-                let activate =
-                    user_offer::Command::Activate { user_id, offer_id, transaction_id, duration_days, at };
-                plan.first_command(AggregateCommand::UserOffer(SubscriptionId::started_by(id), activate))
-            }
-        };
-        self.finish(attempt, plan, "SUCCESS").await
+    /// The right to make a call, or how long to wait for one.
+    async fn permit(&self) -> Result<SemaphorePermit<'_>, Duration> {
+        let permit = self.0.calls.acquire().await.expect("this semaphore is never closed");
+        self.0.breaker.admit(Instant::now())?;
+        Ok(permit)
     }
 
-    async fn finish(
-        &self,
-        attempt: &Attempt,
-        plan: Plan,
-        status: &'static str,
-    ) -> Result<Outcome, ExecuteError> {
-        let outcome = self.0.log.commit(&attempt.metadata, plan).await?;
+    /// The activation system will do it later.
+    fn taken(&self) -> Result<Next, ExecuteError> {
+        self.0.breaker.answered();
+        Ok(RETRY_LATER)
+    }
+
+    /// Records a call without a definite answer.
+    async fn record(&self, work: &Work, kind: AttemptKind, call: Inconclusive) -> Result<Next, ExecuteError> {
+        self.0.breaker.failed(Instant::now(), call.retry_after);
+        let (id, attempt, not_before) = (work.id, work.attempt, call.retry_after);
+        let Inconclusive { evidence, detail, .. } = call;
+        tracing::info!(transaction_id = %id, attempt, kind = kind.as_ref(), detail, "attempt {attempt} of {id}: {detail}");
+        let failed = Command::RecordFailedAttempt { attempt, kind, evidence, detail };
+        self.0.log.commit(&work.metadata, work.plan(failed)).await?;
+        Ok(Next::Retry { not_before })
+    }
+
+    async fn succeed(&self, work: &Work, reference: String) -> Result<Next, ExecuteError> {
+        self.0.breaker.answered();
+        let end = Command::Succeed { reference: reference.clone() };
+        let plan = success(work.id, &work.request, end, self.0.clock.now());
+        match self.finish(work, plan, "SUCCESS").await {
+            Err(error) if is_final(&error) => self.record_late(work, Answer::Activated, reference).await,
+            finished => finished,
+        }
+    }
+
+    async fn fail(&self, work: &Work, rejection: Rejection) -> Result<Next, ExecuteError> {
+        self.0.breaker.answered();
+        let Rejection { code, message } = rejection;
+        let end = Command::Fail { code: code.clone(), message };
+        match self.finish(work, work.plan(end), "FAILED").await {
+            Err(error) if is_final(&error) => self.record_late(work, Answer::Rejected, code).await,
+            finished => finished,
+        }
+    }
+
+    async fn finish(&self, work: &Work, plan: Plan, status: &'static str) -> Result<Next, ExecuteError> {
+        let outcome = self.0.log.commit(&work.metadata, plan).await?;
         if let event_log::Outcome::Committed(committed) = outcome {
-            let took = committed.recorded_at.utc() - attempt.cause.requested_at.utc();
+            let took = committed.recorded_at.utc() - work.cause.requested_at.utc();
             let took = took.to_std().unwrap_or_default().as_secs_f64();
             metrics::histogram!("activation_processing_seconds", "status" => status).record(took);
         }
-        Ok(Outcome::Done)
+        Ok(Next::Nothing)
     }
+
+    /// Records an answer that came after the end. Nothing else follows from it.
+    async fn record_late(&self, work: &Work, answer: Answer, detail: String) -> Result<Next, ExecuteError> {
+        self.0.breaker.answered();
+        let late = work.plan(Command::RecordLateAnswer { answer, detail });
+        if let event_log::Outcome::Committed(_) = self.0.log.commit(&work.metadata, late).await? {
+            let id = work.id;
+            tracing::error!(transaction_id = %id, answer = answer.as_ref(), "the activation system contradicts the end of {id}");
+        }
+        Ok(Next::Nothing)
+    }
+}
+
+/// Whether a person ordered a retry by this event.
+fn is_retry(event: &Recorded) -> bool {
+    event.event_type == "RetryRequested"
+}
+
+fn is_final(error: &ExecuteError) -> bool {
+    use Error::{AlreadyFailed, AlreadySucceeded};
+    matches!(error, ExecuteError::Rejected(Rejected::Transaction(AlreadySucceeded | AlreadyFailed)))
 }
 
 /// The metadata of the attempt's events: with the trace context of `span`, or of the cause if tracing is off.
@@ -233,29 +428,26 @@ fn metadata(id: TransactionId, cause: &Cause, span: &Span) -> Metadata {
 }
 
 /// What to do after the log refused an attempt.
-fn after_error(id: TransactionId, error: &ExecuteError) -> Outcome {
+fn after_error(id: TransactionId, error: &ExecuteError) -> Next {
     match error {
-        ExecuteError::Rejected(Rejection::Transaction(Error::AlreadySucceeded | Error::AlreadyFailed)) => {
-            Outcome::Done // another process was faster
-        }
-        ExecuteError::Rejected(Rejection::Transaction(Error::NeverRequested)) => {
-            park("the log has no such transaction")
-        }
-        ExecuteError::Rejected(Rejection::Transaction(Error::AttemptOutOfOrder)) => {
-            Outcome::RetryAfter(LOG_RETRY)
-        }
-        ExecuteError::Rejected(rejection) => park(&rejection.to_string()),
+        ExecuteError::Rejected(Rejected::Transaction(refused)) => match refused {
+            Error::AlreadySucceeded | Error::AlreadyFailed => Next::Nothing, // another process was faster
+            Error::NeverRequested => park("the log has no such transaction"),
+            Error::AttemptOutOfOrder | Error::MayBeDone | Error::NotProcessing => Next::Wait(LOG_RETRY),
+            other => park(&other.to_string()),
+        },
+        ExecuteError::Rejected(rejected) => park(&rejected.to_string()),
         ExecuteError::Log(LogError::Unreadable(unknown)) => park(&unknown.to_string()),
         ExecuteError::Log(LogError::Broken { .. }) => park(&error.to_string()),
         other => {
             tracing::warn!(transaction_id = %id, error = %chain(&other), "cannot read or write the log for {id}; retrying: {other}");
-            Outcome::RetryAfter(LOG_RETRY)
+            Next::Wait(LOG_RETRY)
         }
     }
 }
 
-fn park(reason: &str) -> Outcome {
-    Outcome::Park { reason: reason.to_owned() }
+fn park(reason: &str) -> Next {
+    Next::Park { reason: reason.to_owned() }
 }
 
 /// The label of the answer in metrics.
@@ -263,9 +455,11 @@ fn answer_label(answer: &Activation) -> &'static str {
     match answer {
         Activation::Activated { .. } => "activated",
         Activation::Pending => "pending",
-        Activation::Rejected { .. } => "rejected",
-        Activation::RetryAfter(_) => "retry_after",
-        Activation::NotSent { .. } => "not_sent",
-        Activation::Unknown { .. } => "unknown",
+        Activation::Rejected(_) => "rejected",
+        Activation::Inconclusive(call) => match call.evidence {
+            Evidence::NotTaken => "retry_after",
+            Evidence::NotSent => "not_sent",
+            Evidence::SentNoAnswer | Evidence::Answered => "unknown",
+        },
     }
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod callbacks;
+pub(crate) mod interventions;
 pub(crate) mod offers;
 pub(crate) mod parked;
 pub(crate) mod partner_keys;

@@ -12,7 +12,7 @@ use crate::http::values::{Id, Status, Time, With};
 use axum::Json;
 use axum::extract::State;
 use chrono::TimeDelta;
-use domain::transaction::Event;
+use domain::transaction::{self, AttemptKind, Event};
 use domain::{Recorded, Slice, Timestamp, UnknownEvent};
 use projections::TransactionView;
 use projections::transaction::AdminFilter;
@@ -36,7 +36,7 @@ pub(crate) struct Attempts {
     /// Ours for the partner: `REF-…`.
     #[schema(required, example = json!(null))]
     partner_validate_reference: Option<String>,
-    /// Why it is neither done nor refused although it was tried.
+    /// `outcome_unknown`: a call had no definite answer; `contradicted`: an answer came after the end that says otherwise.
     #[schema(required, example = json!(null))]
     pending_reason: Option<String>,
     /// Why it failed, for programs.
@@ -46,16 +46,17 @@ pub(crate) struct Attempts {
     attempts: Vec<Attempt>,
 }
 
-/// One time that the activation system was asked.
+/// One call to the activation system, or the word of a person.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Attempt {
-    /// When the intent was recorded, just before the first byte.
+    /// When the intent was recorded, just before the first byte; of another call when its end was recorded.
     at: Time,
-    /// What it was asked for.
+    /// `activate`, `look_up`, `cancel`; `resolve` by a person.
     #[schema(example = "activate")]
     kind: &'static str,
-    /// What is certain because of it; null as long as nothing is.
+    /// `activated`, `rejected`, `cancelled`, or without a definite answer `not_sent`, `not_taken`, `sent_no_answer`,
+    /// `answered`; null while it is under way.
     #[schema(required, example = "activated")]
     evidence: Option<&'static str>,
     /// The system's own words.
@@ -133,22 +134,65 @@ impl Attempts {
 
 /// The attempts of one transaction, from its events.
 fn attempts(events: &[Recorded]) -> Result<Vec<Attempt>, UnknownEvent> {
-    let mut attempts: Vec<Attempt> = Vec::new();
+    let mut attempts = Attempted::default();
     for recorded in events {
         let domain::Event::Transaction(event) = domain::Event::decode(recorded)? else { continue };
-        let (evidence, detail) = match event {
-            Event::Processing { .. } => {
-                let at = recorded.recorded_at.into();
-                attempts.push(Attempt { at, kind: "activate", evidence: None, detail: None });
-                continue;
+        let at = recorded.recorded_at;
+        match event {
+            Event::Processing { attempt } => attempts.begin(at, attempt),
+            Event::AttemptFailed { attempt, kind: AttemptKind::Activate, evidence, detail } => {
+                attempts.end(attempt, evidence.into(), detail);
             }
-            Event::Succeeded { reference } => ("activated", reference),
-            Event::Failed { code, message } => ("rejected", format!("{code}: {message}")),
-            Event::ActivationRequested(_) | Event::Refunded { .. } => continue,
-        };
-        if let Some(last) = attempts.last_mut() {
-            (last.evidence, last.detail) = (Some(evidence), Some(detail));
+            Event::AttemptFailed { kind, evidence, detail, .. } => {
+                attempts.add(at, kind.into(), evidence.into(), detail);
+            }
+            Event::Resolved { .. } => attempts.by = Some("resolve"),
+            Event::Succeeded { reference } => attempts.conclude(at, "look_up", "activated", reference),
+            Event::Failed { code, .. } if code == transaction::DEADLINE_EXCEEDED => {}
+            Event::Failed { code, message } if code == transaction::CANCELLED => {
+                attempts.add(at, "cancel", "cancelled", message);
+            }
+            Event::Failed { code, message } => {
+                attempts.conclude(at, "look_up", "rejected", format!("{code}: {message}"));
+            }
+            Event::Contradicted { answer, detail } => attempts.add(at, "look_up", answer.into(), detail),
+            Event::ActivationRequested(_) | Event::RetryRequested {} | Event::Refunded { .. } => {}
         }
     }
-    Ok(attempts)
+    Ok(attempts.all)
+}
+
+#[derive(Default)]
+struct Attempted {
+    all: Vec<Attempt>,
+    /// Where the attempts to activate are in `all`, by number; 1 is the first.
+    begun: Vec<(u32, usize)>,
+    /// How the end was found out, if not by a call.
+    by: Option<&'static str>,
+}
+
+impl Attempted {
+    fn begin(&mut self, at: Timestamp, attempt: u32) {
+        self.begun.push((attempt, self.all.len()));
+        self.all.push(Attempt { at: at.into(), kind: "activate", evidence: None, detail: None });
+    }
+
+    fn end(&mut self, attempt: u32, evidence: &'static str, detail: String) {
+        let begun = self.begun.iter().find(|(number, _)| *number == attempt);
+        if let Some(known) = begun.and_then(|(_, index)| self.all.get_mut(*index)) {
+            (known.evidence, known.detail) = (Some(evidence), Some(detail));
+        }
+    }
+
+    fn add(&mut self, at: Timestamp, kind: &'static str, evidence: &'static str, detail: String) {
+        self.all.push(Attempt { at: at.into(), kind, evidence: Some(evidence), detail: Some(detail) });
+    }
+
+    /// A definite answer belongs to the last attempt, if that is open, or was found out by `kind` or a person.
+    fn conclude(&mut self, at: Timestamp, kind: &'static str, evidence: &'static str, detail: String) {
+        match self.all.last_mut().filter(|last| last.evidence.is_none() && self.by.is_none()) {
+            Some(last) => (last.evidence, last.detail) = (Some(evidence), Some(detail)),
+            None => self.add(at, self.by.unwrap_or(kind), evidence, detail),
+        }
+    }
 }
