@@ -84,7 +84,7 @@ impl Args {
                 pending_rate: self.pending_rate,
                 pending_for_ms: millis(self.pending_for)?,
                 reject_offers: HashSet::from_iter(self.reject_offer),
-                down: false,
+                ..Behaviour::default()
             },
         })
     }

@@ -4,11 +4,21 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use strum::{AsRefStr, EnumString, VariantNames};
 use uuid::Uuid;
 
 /// The longest latency, and the longest delay of a pending activation: an hour.
 const MAX_DELAY_MS: u64 = 3_600_000;
+
+/// The latency of a named behaviour, unless it is slow.
+const USUAL_LATENCY_MS: u64 = 20;
+/// The latency of the behaviour `slow`: below the timeout of a call.
+const SLOW_LATENCY_MS: u64 = 3_000;
+/// The failure rate of the behaviour `fail`.
+const USUAL_FAILURE_RATE: f64 = 0.3;
+/// How long an activation is pending in the behaviour `pending`.
+const LONG_PENDING_MS: u64 = 5_000;
 
 /// The behaviour of the simulated system; the JSON document of `/_control`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +39,37 @@ pub struct Behaviour {
     pub reject_offers: HashSet<Uuid>,
     /// Answer 503 to everything, without any effect.
     pub down: bool,
+    /// The way in which every call goes wrong.
+    pub lie: Option<Lie>,
+}
+
+/// A way in which calls go wrong, each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, AsRefStr, EnumString, VariantNames)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Lie {
+    /// No call is taken or answered.
+    Silent,
+    /// Every call is answered 429 with `Retry-After: 1`, without an effect.
+    Busy,
+    /// Every activation is rejected.
+    Reject,
+    /// Activations are not done, and answered 500.
+    Error,
+    /// Activations are done, and never answered. Look-ups and cancellations are answered.
+    DoneThenSilent,
+    /// Activations are done, and answered 503. Look-ups and cancellations are answered.
+    DoneThenError,
+    /// Activations are done, and answered with what is no JSON.
+    DoneThenGarbage,
+    /// Activations are done, and answered with 100 MB.
+    DoneThenHuge,
+    /// Activations are done, and answered for another transaction.
+    DoneThenAnother,
+    /// Activations are done, and answered byte by byte, without an end.
+    DoneThenDrip,
+    /// A cancellation is confirmed, and the activation done all the same.
+    DoneAfterCancel,
 }
 
 impl Default for Behaviour {
@@ -41,8 +82,34 @@ impl Default for Behaviour {
             pending_for_ms: 500,
             reject_offers: HashSet::new(),
             down: false,
+            lie: None,
         }
     }
+}
+
+/// The names of behaviours that are not lies.
+const PLAIN: [&str; 5] = ["ok", "down", "slow", "fail", "pending"];
+
+/// Every named behaviour.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    PLAIN.into_iter().chain(Lie::VARIANTS.iter().copied())
+}
+
+/// The changes that make the behaviour `name`, whatever it was before; rejected offers stay.
+#[must_use]
+pub fn named(name: &str) -> Option<Map<String, Value>> {
+    let ok = Behaviour { latency_ms: USUAL_LATENCY_MS, ..Behaviour::default() };
+    let behaviour = match name {
+        "ok" => ok,
+        "down" => Behaviour { down: true, ..ok },
+        "slow" => Behaviour { latency_ms: SLOW_LATENCY_MS, ..ok },
+        "fail" => Behaviour { failure_rate: USUAL_FAILURE_RATE, ..ok },
+        "pending" => Behaviour { pending_rate: 1.0, pending_for_ms: LONG_PENDING_MS, ..ok },
+        lie => Behaviour { lie: Some(lie.parse().ok()?), ..ok },
+    };
+    let Value::Object(mut changes) = json!(behaviour) else { return None };
+    changes.remove("reject_offers");
+    Some(changes)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +177,19 @@ mod tests {
     fn a_change_keeps_what_it_does_not_name() {
         let now = changed(json!({"failure_rate": 0.5, "down": true})).expect("valid");
         assert_eq!((now.latency_ms, now.failure_rate, now.down), (20, 0.5, true));
+    }
+
+    #[test]
+    fn every_named_behaviour_can_be_set_and_ends_the_one_before() {
+        let refused = HashSet::from([Uuid::nil()]);
+        let mut now = Behaviour { reject_offers: refused.clone(), ..Behaviour::default() };
+        for name in names() {
+            now = now.changed(named(name).expect(name)).expect(name);
+            let is_lie = now.lie.is_some_and(|lie| lie.as_ref() == name);
+            assert_eq!(is_lie, !PLAIN.contains(&name), "{name}");
+            assert_eq!((now.down, &now.reject_offers), (name == "down", &refused), "{name}");
+        }
+        assert_eq!(named("sideways"), None);
     }
 
     #[test]

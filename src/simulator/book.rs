@@ -14,7 +14,7 @@ use chrono::Utc;
 use uuid::Uuid;
 
 use super::activation::{ActivationState, Decision, Effect, Input};
-use super::behaviour::Behaviour;
+use super::behaviour::{Behaviour, Lie};
 use super::chance::Chance;
 use super::journal::{self, Journal, Request};
 
@@ -93,6 +93,10 @@ impl Book {
             Call::Look => self.state(id),
             Call::Cancel => {
                 let request = self.pending.remove(&id).map(|pending| pending.request);
+                if behaviour.lie == Some(Lie::DoneAfterCancel) {
+                    self.apply(id, Input::Requested(Decision::Do), request.as_ref());
+                    return ActivationState::Cancelled;
+                }
                 self.apply(id, Input::CancelRequested, request.as_ref())
             }
         }
@@ -110,7 +114,7 @@ impl Book {
     }
 
     fn decide(&self, request: &Request, behaviour: &Behaviour) -> Decision {
-        if behaviour.reject_offers.contains(&request.offer_id) {
+        if behaviour.lie == Some(Lie::Reject) || behaviour.reject_offers.contains(&request.offer_id) {
             Decision::Reject
         } else if self.pending.len() < MAX_PENDING
             && self.chance.is_pending(request.transaction_id, behaviour.pending_rate)

@@ -38,6 +38,12 @@ pub(super) enum FaultKind {
     AnotherTransaction,
     /// 200, activated, without a reference.
     NoReference,
+    /// 429.
+    Busy,
+    /// 200 with a megabyte of nothing after the other.
+    Huge,
+    /// 200 byte by byte, without an end.
+    Drip,
 }
 
 /// Part of the hash, so that choices do not depend on each other.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Path, State};
@@ -25,6 +26,13 @@ const MAX_REQUEST: usize = 64 * 1024;
 
 /// Bytes of an answer that is too large on purpose: a client reads 64 KiB.
 const TOO_LARGE: usize = 100 * 1024;
+
+/// Bytes of a huge answer, and in how many pieces it is sent.
+const HUGE: usize = 100_000_000;
+const HUGE_PIECES: usize = 1_000;
+
+/// Between two bytes of an answer that drips.
+const DRIP_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) fn router(system: Arc<System>) -> Router {
     Router::new()
@@ -158,6 +166,20 @@ fn lost(system: &System, id: Uuid, kind: FaultKind) -> Response {
         FaultKind::AnotherTransaction => {
             let another = Uuid::from_u128(!id.as_u128());
             answer_body(system, another, CallKind::Activate, ActivationState::Activated)
+        }
+        FaultKind::Busy => (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")]).into_response(),
+        FaultKind::Huge => {
+            let piece = Bytes::from(vec![b' '; HUGE / HUGE_PIECES]);
+            let pieces =
+                futures::stream::iter((0..HUGE_PIECES).map(move |_| Ok::<_, io::Error>(piece.clone())));
+            Body::from_stream(pieces).into_response()
+        }
+        FaultKind::Drip => {
+            let drops = futures::stream::unfold((), |()| async {
+                tokio::time::sleep(DRIP_PAUSE).await;
+                Some((Ok::<_, io::Error>(Bytes::from_static(b" ")), ()))
+            });
+            Body::from_stream(drops).into_response()
         }
         FaultKind::NoReference => Json(AnswerBody::plain(id, "activated")).into_response(),
     }

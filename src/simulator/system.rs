@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::activation::ActivationState;
-use super::behaviour::{Behaviour, BehaviourError};
+use super::behaviour::{Behaviour, BehaviourError, Lie};
 use super::book::{Book, Call};
-use super::chance::{Chance, FaultKind};
+use super::chance::{Chance, Fault, FaultKind};
 use super::journal::Journal;
 
 /// How long a call without an answer is held: longer than any client waits.
@@ -62,7 +62,10 @@ impl System {
             return Outcome::Unavailable;
         };
         let latency = self.chance.latency(id, count, behaviour.latency(), behaviour.latency_jitter());
-        let fault = self.chance.fault(id, count, behaviour.failure_rate);
+        let fault = match behaviour.lie {
+            Some(lie) => lie.fault(matches!(call, Call::Activate(_))),
+            None => self.chance.fault(id, count, behaviour.failure_rate),
+        };
 
         self.pause(latency / 2).await;
         if let Some(fault) = fault.filter(|fault| !fault.after_effect) {
@@ -116,5 +119,24 @@ impl System {
 
     fn with_book<T>(&self, work: impl FnOnce(&mut Book) -> T) -> T {
         work(&mut self.book.lock())
+    }
+}
+
+impl Lie {
+    /// How a call goes wrong; `activates` is whether it asks for an activation.
+    fn fault(self, activates: bool) -> Option<Fault> {
+        let (kind, after_effect, every_call) = match self {
+            Self::Silent => (FaultKind::Hang, false, true),
+            Self::Busy => (FaultKind::Busy, false, true),
+            Self::Error => (FaultKind::ServerError(500), false, false),
+            Self::DoneThenSilent => (FaultKind::Hang, true, false),
+            Self::DoneThenError => (FaultKind::ServerError(503), true, false),
+            Self::DoneThenGarbage => (FaultKind::NotJson, true, false),
+            Self::DoneThenHuge => (FaultKind::Huge, true, false),
+            Self::DoneThenAnother => (FaultKind::AnotherTransaction, true, false),
+            Self::DoneThenDrip => (FaultKind::Drip, true, false),
+            Self::Reject | Self::DoneAfterCancel => return None, // what is done is another, not the answer
+        };
+        (activates || every_call).then_some(Fault { kind, after_effect })
     }
 }

@@ -2,6 +2,7 @@
 //! without.
 
 mod alone;
+mod outcomes;
 mod through_nats;
 
 use crate::support::config;

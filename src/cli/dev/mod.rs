@@ -12,6 +12,7 @@ use crate::devstack;
 
 mod exec;
 mod servers;
+mod simulate;
 mod status;
 mod up;
 
@@ -25,6 +26,8 @@ pub(super) enum Verb {
     Reset(Directory),
     /// Print what runs on the data directory; exit code 1 if nothing runs
     Status(Directory),
+    /// Set how the simulated activation system that runs on the data directory behaves
+    Simulate(simulate::Args),
     /// Run another verb of this program in the environment of what runs on the data directory
     Exec(exec::Args),
     /// Run the servers alone, print their URLs as one line of JSON, until stdin closes
@@ -46,6 +49,7 @@ pub(super) async fn run(verb: Verb, as_json: bool) -> anyhow::Result<Outcome> {
     match verb {
         Verb::Up(args) => return up::run(args, as_json).await,
         Verb::Status(args) => return status::run(&args.dir),
+        Verb::Simulate(args) => return simulate::run(args).await,
         Verb::Exec(args) => exec::run(args)?,
         Verb::Down(args) => {
             devstack::down(&args.dir).await?;

@@ -93,14 +93,15 @@ async fn what_is_not_certain_stays_processing_and_is_asked_again_with_the_same_k
     let processor = fixture.processor();
     let Outcome::RetryAfter(rest) = processor.drive(id, None).await else { panic!("it is down") };
     assert!(rest >= Duration::from_millis(800) && rest <= Duration::from_millis(1_200), "{rest:?}");
-    assert_eq!(fixture.names(id).await, ["ActivationRequested", "Processing"]);
+    assert_eq!(fixture.names(id).await, ["ActivationRequested", "Processing", "AttemptFailed"]);
     assert_eq!(fixture.balance(user).await, Money::from_hundredths(99_000));
     assert!(matches!(processor.drive(id, None).await, Outcome::RetryAfter(_)), "it rests");
-    assert_eq!(fixture.names(id).await.len(), 2, "no attempt while it rests");
+    assert_eq!(fixture.names(id).await.len(), 3, "no attempt while it rests");
 
     fixture.control(json!({ "down": false })).await;
     eventually("it is done", async || processor.drive(id, None).await == Outcome::Done).await;
-    assert_eq!(fixture.names(id).await, ["ActivationRequested", "Processing", "Processing", "Succeeded"]);
+    let names = fixture.names(id).await;
+    assert_eq!(names, ["ActivationRequested", "Processing", "AttemptFailed", "Processing", "Succeeded"]);
     assert_eq!(fixture.activations(), [(id.to_string(), 1)].into());
 }
 

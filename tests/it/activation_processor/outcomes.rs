@@ -1,0 +1,240 @@
+//! What becomes of a purchase whose outcome is unknown: nothing is refunded that was done, nothing is done twice.
+
+use super::{Fixture, open};
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::transaction::{Command, Transaction};
+use domain::{Metadata, Money, TransactionId, UserId};
+use futures::future::join_all;
+use offers::clock::Clock;
+use offers::event_log::{AggregateCommand, Plan};
+use offers::processors::{ActivationProcessor, Outcome};
+use offers::simulator::{Behaviour, Lie};
+use projections::transaction::fold;
+use serde_json::{Value, json};
+
+/// What a user has before a purchase of 10.00, and again after its refund.
+fn whole() -> Money {
+    Money::from_hundredths(100_000)
+}
+
+/// What is left while the price is held, and after it is paid.
+fn rest() -> Money {
+    Money::from_hundredths(99_000)
+}
+
+/// Longer than the deadline of 15 minutes.
+const PAST_THE_DEADLINE: TimeDelta = TimeDelta::minutes(16);
+
+/// A system that lies, and a clock that stands.
+async fn with(lie: Lie) -> Fixture {
+    let moment: DateTime<Utc> = "2026-11-22T08:30:00Z".parse().unwrap();
+    Fixture::at(Clock::standing_at(moment), Behaviour { lie: Some(lie), ..Behaviour::default() }).await
+}
+
+impl Fixture {
+    async fn bought(&self) -> (UserId, TransactionId) {
+        let user = self.user().await;
+        (user, self.buy(user).await)
+    }
+
+    async fn tell_the_truth(&self) {
+        self.control(json!({ "lie": null })).await;
+    }
+
+    /// The payloads of the attempts that failed.
+    async fn failed_attempts(&self, id: TransactionId) -> Vec<[String; 2]> {
+        let events = self.events(id).await;
+        let failed = events.iter().filter(|event| event.event_type == "AttemptFailed");
+        failed
+            .map(|event| {
+                let payload: Value = serde_json::from_str(&event.payload).unwrap();
+                ["kind", "evidence"].map(|member| payload[member].as_str().unwrap().to_owned())
+            })
+            .collect()
+    }
+
+    async fn pending_reason(&self, id: TransactionId) -> Option<String> {
+        fold(&self.events(id).await).unwrap().unwrap().pending_reason
+    }
+
+    /// The lines of cancellations in the log of effects.
+    fn cancellations(&self) -> usize {
+        let effects = std::fs::read_to_string(&self.effects).unwrap_or_default();
+        effects.lines().filter(|line| line.contains("\"cancelled\"")).count()
+    }
+}
+
+async fn is_retried(processor: &ActivationProcessor, id: TransactionId) {
+    let outcome = processor.drive_now(id).await;
+    assert!(matches!(outcome, Outcome::RetryAfter(_)), "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_effect_that_is_never_answered_rightly_ends_as_one_success_by_look_up() {
+    use Lie::{DoneThenAnother, DoneThenDrip, DoneThenError, DoneThenGarbage, DoneThenHuge, DoneThenSilent};
+    for (lie, evidence) in [
+        (DoneThenError, "answered"),
+        (DoneThenGarbage, "answered"),
+        (DoneThenAnother, "answered"),
+        (DoneThenHuge, "answered"),
+        (DoneThenSilent, "sent_no_answer"),
+        (DoneThenDrip, "sent_no_answer"),
+    ] {
+        let fixture = with(lie).await;
+        let (user, id) = fixture.bought().await;
+        let processor = fixture.processor();
+        is_retried(&processor, id).await;
+        assert_eq!(fixture.failed_attempts(id).await, [["activate", evidence]], "{lie:?}");
+        assert_eq!(fixture.pending_reason(id).await.as_deref(), Some("outcome_unknown"));
+        assert_eq!(processor.drive_now(id).await, Outcome::Done, "{lie:?}");
+        let names = fixture.names(id).await;
+        assert_eq!(names, ["ActivationRequested", "Processing", "AttemptFailed", "Succeeded"], "{lie:?}");
+        assert_eq!(fixture.activations(), [(id.to_string(), 1)].into());
+        assert_eq!((fixture.balance(user).await, fixture.pending_reason(id).await), (rest(), None));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_system_is_silent_nothing_is_refunded_and_afterwards_a_confirmed_cancellation_refunds_once()
+{
+    let fixture = with(Lie::Silent).await;
+    let (user, id) = fixture.bought().await;
+    let processor = fixture.processor();
+    is_retried(&processor, id).await;
+    fixture.clock.advance(TimeDelta::minutes(10));
+    is_retried(&processor, id).await;
+    is_retried(&processor, id).await;
+    let look_up = ["look_up", "sent_no_answer"];
+    assert_eq!(fixture.failed_attempts(id).await, [["activate", "sent_no_answer"], look_up]);
+    fixture.clock.advance(PAST_THE_DEADLINE);
+    is_retried(&processor, id).await;
+    assert_eq!(fixture.failed_attempts(id).await.last().unwrap(), &["cancel", "sent_no_answer"]);
+    let waiting = (fixture.balance(user).await, fixture.pending_reason(id).await);
+    assert_eq!(waiting, (rest(), Some("outcome_unknown".to_owned())));
+
+    fixture.tell_the_truth().await;
+    assert_eq!(processor.drive_now(id).await, Outcome::Done);
+    assert_eq!(fixture.names(id).await[5..], ["Failed", "Refunded"]);
+    assert_eq!((fixture.balance(user).await, fixture.pending_reason(id).await), (whole(), None));
+    assert_eq!((fixture.cancellations(), fixture.activations().len()), (1, 0));
+    assert_eq!(processor.drive_now(id).await, Outcome::Done);
+    assert_eq!(fixture.names(id).await.len(), 7, "once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancellation_that_is_too_late_is_a_late_success() {
+    let fixture = with(Lie::DoneThenSilent).await;
+    let (user, id) = fixture.bought().await;
+    let processor = fixture.processor();
+    is_retried(&processor, id).await;
+    fixture.clock.advance(PAST_THE_DEADLINE);
+    assert_eq!(processor.drive_now(id).await, Outcome::Done);
+    assert_eq!(fixture.names(id).await.last().unwrap(), "Succeeded");
+    assert_eq!((fixture.balance(user).await, fixture.cancellations()), (rest(), 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_no_attempt_reached_the_system_the_deadline_refunds_without_a_cancellation() {
+    let fixture = with(Lie::Busy).await;
+    let refused = open(&fixture.sandbox, "http://127.0.0.1:9", &fixture.clock, &fixture.stop).await;
+    let refused = refused.activation_processor().unwrap();
+    let (user, id) = fixture.bought().await;
+    is_retried(&refused, id).await;
+    let busy = fixture.processor();
+    is_retried(&busy, id).await; // it hears of the other process's attempt
+    is_retried(&busy, id).await;
+    assert_eq!(fixture.failed_attempts(id).await, [["activate", "not_sent"], ["activate", "not_taken"]]);
+    assert_eq!(fixture.pending_reason(id).await, None, "nothing is in doubt");
+    fixture.clock.advance(PAST_THE_DEADLINE);
+    assert_eq!(refused.drive_now(id).await, Outcome::Done);
+    assert_eq!(fixture.names(id).await[5..], ["Failed", "Refunded"]);
+    assert_eq!((fixture.balance(user).await, fixture.cancellations()), (whole(), 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_tried_before_the_deadline_is_refunded_and_never_tried() {
+    let fixture = with(Lie::DoneThenError).await;
+    let (user, id) = fixture.bought().await;
+    fixture.clock.advance(PAST_THE_DEADLINE);
+    assert_eq!(fixture.processor().drive(id, None).await, Outcome::Done);
+    assert_eq!(fixture.names(id).await, ["ActivationRequested", "Failed", "Refunded"]);
+    assert_eq!((fixture.balance(user).await, fixture.activations().len()), (whole(), 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_success_found_after_a_refund_is_recorded_once_and_moves_no_money() {
+    let fixture = with(Lie::Silent).await;
+    let (user, id) = fixture.bought().await;
+    let processor = fixture.processor();
+    is_retried(&processor, id).await;
+    fixture.clock.advance(PAST_THE_DEADLINE);
+    fixture.control(json!({ "lie": "done_after_cancel" })).await;
+    assert_eq!(processor.drive_now(id).await, Outcome::Done);
+    assert_eq!(fixture.balance(user).await, whole());
+    for _ in 0..2 {
+        assert_eq!(processor.recheck(id).await, Outcome::Done);
+        assert_eq!(fixture.names(id).await[3..], ["Failed", "Refunded", "Contradicted"]);
+        assert_eq!(fixture.balance(user).await, whole());
+        assert_eq!(fixture.pending_reason(id).await.as_deref(), Some("contradicted"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_to_retry_begins_the_deadline_again() {
+    let fixture = with(Lie::Busy).await;
+    let (_, id) = fixture.bought().await;
+    let processor = fixture.processor();
+    is_retried(&processor, id).await;
+    fixture.clock.advance(PAST_THE_DEADLINE);
+    let order = AggregateCommand::Transaction(id, Command::RequestRetry);
+    let by = Metadata::system("test", uuid::Uuid::now_v7());
+    fixture.log.commit(&by, Plan::new().command(order)).await.unwrap();
+    fixture.tell_the_truth().await;
+    assert_eq!(processor.drive_now(id).await, Outcome::Done);
+    assert_eq!(fixture.names(id).await.last().unwrap(), "Succeeded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_that_look_up_cancel_and_attempt_at_the_same_time_end_each_purchase_as_it_ended_outside() {
+    let fixture = with(Lie::Silent).await;
+    let user = fixture.user().await;
+    let ids = join_all((0..24).map(|_| fixture.buy(user))).await;
+    let processors = [fixture.processor(), fixture.another().await, fixture.another().await];
+    let drive = async |processor: &ActivationProcessor, ids: &[TransactionId]| {
+        join_all(ids.iter().map(|id| processor.drive_now(*id))).await;
+    };
+    drive(&processors[0], &ids[..12]).await;
+    fixture.control(json!({ "lie": null, "failure_rate": 0.5, "latency_ms": 10 })).await;
+    fixture.clock.advance(TimeDelta::minutes(14));
+    let all = async || {
+        for round in 0..20 {
+            if round == 1 {
+                fixture.clock.advance(TimeDelta::minutes(2)); // some are overdue, some are not
+            }
+            join_all(processors.iter().map(|processor| drive(processor, &ids))).await;
+        }
+    };
+    all().await;
+    fixture.control(json!({ "failure_rate": 0.0 })).await;
+    crate::support::eventually::eventually("all are final", async || {
+        join_all(processors.iter().map(|processor| drive(processor, &ids))).await;
+        for id in &ids {
+            if !fixture.log.reload::<Transaction>(id.0).await.unwrap().state.is_final() {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
+    let effects = fixture.activations();
+    let mut paid = 0;
+    for id in &ids {
+        let names = fixture.names(*id).await;
+        let times = |name: &str| names.iter().filter(|known| *known == name).count();
+        let done = effects.get(&id.to_string()).copied().unwrap_or_default();
+        assert_eq!(times("Succeeded") as u32, done, "{id}: {names:?}");
+        assert_eq!(times("Succeeded") + times("Refunded"), 1, "{id}: {names:?}");
+        paid += i64::from(done);
+    }
+    assert_eq!(fixture.balance(user).await, Money::from_hundredths(100_000 - paid * 1_000));
+}
