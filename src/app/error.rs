@@ -63,6 +63,9 @@ impl From<ExecuteError> for Error {
             ExecuteError::Rejected(Rejection::Offer(
                 offer::Error::NotOnSale | offer::Error::NeverCreated,
             )) => Self::OfferNotFound,
+            ExecuteError::Rejected(Rejection::Transaction(transaction::Error::NeverRequested)) => {
+                Self::TransactionNotFound
+            }
             ExecuteError::Rejected(Rejection::Transaction(
                 transaction::Error::AlreadySucceeded | transaction::Error::AlreadyFailed,
             )) => Self::TransactionIsFinal,

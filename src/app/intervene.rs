@@ -3,23 +3,21 @@
 use super::{Activations, Error};
 use crate::event_log::{AggregateCommand, Plan};
 use crate::processors::success;
-use domain::transaction::{Command, Status, Transaction};
+use domain::transaction::{Command, Transaction};
 use domain::{Metadata, Timestamp, TransactionId};
 
 impl Activations {
-    /// Has `id` tried again now; its deadline begins again. Returns its status.
+    /// Has `id` tried again now; its deadline begins again.
     ///
     /// # Errors
     /// `TransactionNotFound`, `TransactionIsFinal`, `Conflict`, or the log's own.
-    pub async fn retry(&self, id: TransactionId, metadata: &Metadata) -> Result<Status, Error> {
-        let status = self.transaction(id).await?.status().ok_or(Error::TransactionNotFound)?;
+    pub async fn retry(&self, id: TransactionId, metadata: &Metadata) -> Result<(), Error> {
         let order = AggregateCommand::Transaction(id, Command::RequestRetry);
-        self.log.commit(metadata, Plan::new().command(order)).await?;
-        Ok(status)
+        Ok(self.log.commit(metadata, Plan::new().command(order)).await.map(drop)?)
     }
 
     /// Ends `id` as a person has found out: done, under this reference of the activation system, or not done. Of a
-    /// final transaction that was contradicted it confirms the end. Returns its status.
+    /// final transaction that was contradicted it confirms the end.
     ///
     /// # Errors
     /// `TransactionNotFound`, `TransactionIsFinal`, `Conflict`, or the log's own.
@@ -29,10 +27,9 @@ impl Activations {
         done_as: Option<String>,
         metadata: &Metadata,
         at: Timestamp,
-    ) -> Result<Status, Error> {
-        let transaction = self.transaction(id).await?;
+    ) -> Result<(), Error> {
+        let transaction = self.log.reload::<Transaction>(id.0).await?.state;
         let request = transaction.request().ok_or(Error::TransactionNotFound)?;
-        let status = if done_as.is_some() { Status::Success } else { Status::Failed };
         let begins_subscription = done_as.is_some() && !transaction.is_final();
         let resolve = Command::Resolve { done_as };
         let plan = if begins_subscription {
@@ -40,12 +37,6 @@ impl Activations {
         } else {
             Plan::new().command(AggregateCommand::Transaction(id, resolve))
         };
-        self.log.commit(metadata, plan).await?;
-        Ok(status)
-    }
-
-    /// As its own stream has it.
-    async fn transaction(&self, id: TransactionId) -> Result<Transaction, Error> {
-        Ok(self.log.reload::<Transaction>(id.0).await?.state)
+        Ok(self.log.commit(metadata, plan).await.map(drop)?)
     }
 }

@@ -1,4 +1,4 @@
-//! Tells partners and users what happened: a follower of the log, one active instance at a time.
+//! Tells partners and users what happened, and queues what is to be looked up once more: a follower of the log, one active instance at a time.
 //!
 //! What is told is taken from the log page by page. One transaction adds the callbacks and the mails of a
 //! page and moves their checkpoints, so nothing is told twice and nothing is forgotten, whatever NATS
@@ -8,6 +8,7 @@
 //! A checkpoint that is not in the log, because the log was restored from an older copy, is moved to where the two
 //! histories part: nothing is told again, and nothing that is new is skipped.
 
+use super::activation::rechecks;
 use super::callbacks::Enqueuer;
 use super::ended::ended;
 use super::notifications::Intake;
@@ -159,6 +160,7 @@ impl Sink for Announcer {
         {
             return Err(Overtaken(at.callbacks).into());
         }
+        rechecks::queue(&mut transaction, after(page, at.callbacks)).await?;
         if let Some(from) = mail_from
             && !self.mail.write(&mut transaction, from, to, &mails).await?
         {

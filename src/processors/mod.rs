@@ -22,7 +22,7 @@ mod requeued;
 pub mod schedules;
 
 pub use activation::{
-    ActivationLimits, ActivationProcessor, Cause, DEFAULT_CALLS, RequeuedActivations, Sweeper,
+    ActivationLimits, ActivationProcessor, Cause, DEFAULT_CALLS, Rechecks, RequeuedActivations, Sweeper,
     consume_activations, success,
 };
 pub use announcer::Announcer;

@@ -12,7 +12,7 @@ use crate::postgres::connect_options;
 use crate::processors::callbacks::Callbacks;
 use crate::processors::notifications::{self, Intake, Notifications};
 use crate::processors::schedules::Scheduler;
-use crate::processors::{ActivationLimits, ActivationProcessor, Announcer, Parked};
+use crate::processors::{ActivationLimits, ActivationProcessor, Announcer, Parked, Rechecks};
 use metrics_exporter_prometheus::PrometheusHandle;
 use projections::{HashProjector, ReadCheckpoint, ReadTables, Readers, RedisHashes, TableProjector};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -131,6 +131,13 @@ impl Parts {
             deadline: self.config.activation.activation_deadline,
         };
         Ok(ActivationProcessor::new(log, activation_system(&self.config)?, clock, limits))
+    }
+
+    /// The purchases to look up once more.
+    #[must_use]
+    pub fn rechecks(&self) -> Rechecks {
+        let clock = self.resources.clock.clone();
+        Rechecks::new(self.pool.clone(), clock, self.config.activation.cancel_recheck)
     }
 
     /// Queues callbacks and mail. `mail` is that of this process, if it sends any.

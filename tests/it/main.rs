@@ -28,6 +28,7 @@ mod event_log;
 mod external;
 mod guessing;
 mod identity;
+mod interventions;
 mod load;
 mod logs;
 mod metrics;

@@ -153,6 +153,9 @@ fn rows(fixture: &Fixture) -> Vec<Row> {
         administered("POST", "/admin/partners/{id}/webhook-secret", Thing::Partner, 201),
         administered("GET", "/admin/callbacks/{id}", Thing::Callback, 200),
         administered("POST", "/admin/callbacks/{id}/resend", Thing::Callback, 202),
+        administered("POST", "/admin/transactions/{id}/retry", Thing::Sale, 202),
+        administered("POST", "/admin/transactions/{id}/resolve", Thing::Sale, 202)
+            .with(json!({"outcome": "failed", "reason": "not in their list"})),
         administered("GET", "/admin/parked/{id}", Thing::Parked, 200),
         administered("POST", "/admin/parked/{id}/requeue", Thing::Parked, 202),
         Row::new("GET", "/partner/callbacks/{id}", Thing::Callback)

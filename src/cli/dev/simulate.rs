@@ -32,7 +32,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
     let client = http_client().timeout(TIMEOUT).no_proxy().build()?;
     let answer = client.put(&url).json(&changes).send().await;
     answer
-        .and_then(reqwest::Response::error_for_status)
+        .and_then(|answer| answer.error_for_status())
         .with_context(|| format!("no simulated activation system takes orders at {url}"))?;
     let text = format!("the simulated activation system behaves: {behaviour}");
     Outcome::done(text, json!({ "behaviour": behaviour, "changes": changes }))

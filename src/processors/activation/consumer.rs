@@ -1,7 +1,7 @@
 //! Hands requested activations from the bus to the processor.
 
 use crate::bus::{Bus, Delivery, Handler, Subscription, UndeliverableMessage, Verdict};
-use crate::processors::{ActivationProcessor, Cause, Parked};
+use crate::processors::{ActivationProcessor, Cause, Outcome, Parked};
 use domain::TransactionId;
 use projections::Readers;
 use std::time::Duration;
@@ -14,9 +14,12 @@ const COMMIT_TIME: Duration = Duration::from_secs(30);
 /// waits to call.
 const HANDLED_PER_CALL: u32 = 2;
 
-/// Drives every requested activation until the bus stops.
+/// The name of the consumer of orders to retry.
+const RETRY_NAME: &str = "activation-retry";
+
+/// Drives every requested activation, and every one that a person wants retried, until the bus stops.
 ///
-/// At most `calls` run at the same time in this process, each at most for `call_timeout`.
+/// At most `calls` of them run at the same time in this process, each at most for `call_timeout`.
 pub async fn consume_activations(
     bus: Bus,
     processor: ActivationProcessor,
@@ -25,14 +28,19 @@ pub async fn consume_activations(
     calls: u32,
     call_timeout: Duration,
 ) {
-    let subscription = Subscription {
-        durable: NAME.to_owned(),
-        event: ("Transaction", "ActivationRequested"),
+    let subscription = |durable: &str, event| Subscription {
+        durable: durable.to_owned(),
+        event: ("Transaction", event),
         in_flight: calls * HANDLED_PER_CALL,
-        // A call may wait for another one first.
-        ack_wait: call_timeout * HANDLED_PER_CALL + COMMIT_TIME,
+        // A call may wait for another one first, and a look-up goes before an activation.
+        ack_wait: call_timeout * (HANDLED_PER_CALL + 1) + COMMIT_TIME,
     };
-    bus.consume(subscription, Requested { processor, parked, readers }).await;
+    let requested = Requested { processor, parked, readers };
+    let retries = Retries(requested.clone());
+    tokio::join!(
+        bus.consume(subscription(NAME, "ActivationRequested"), requested),
+        bus.consume(subscription(RETRY_NAME, "RetryRequested"), retries),
+    );
 }
 
 impl From<&Delivery> for Cause {
@@ -48,6 +56,7 @@ impl From<&Delivery> for Cause {
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+#[derive(Clone)]
 struct Requested {
     processor: ActivationProcessor,
     parked: Parked,
@@ -66,5 +75,26 @@ impl Handler for Requested {
 
     async fn finished_before(&self) -> Result<i64, BoxError> {
         Ok(self.readers.finished_before().await?)
+    }
+}
+
+/// Orders to retry: the transaction does not wait for its delay.
+struct Retries(Requested);
+
+impl Handler for Retries {
+    async fn handle(&self, delivery: Delivery) -> Verdict {
+        match self.0.processor.drive_now(TransactionId(delivery.aggregate_id)).await {
+            // The message of the request or the sweeper brings it back.
+            Outcome::Done | Outcome::RetryAfter(_) => Verdict::Done,
+            park @ Outcome::Park { .. } => park.into(),
+        }
+    }
+
+    async fn park(&self, message: UndeliverableMessage) -> Result<(), BoxError> {
+        self.0.park(message).await
+    }
+
+    async fn finished_before(&self) -> Result<i64, BoxError> {
+        self.0.finished_before().await
     }
 }

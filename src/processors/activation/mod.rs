@@ -12,11 +12,13 @@
 mod attempts;
 mod breaker;
 mod consumer;
+pub(super) mod rechecks;
 mod requeue;
 mod success;
 mod sweeper;
 
 pub use consumer::consume_activations;
+pub use rechecks::Rechecks;
 pub use requeue::RequeuedActivations;
 pub use success::success;
 pub use sweeper::Sweeper;

@@ -1,7 +1,7 @@
 //! Finds transactions that make no progress, and drives them: an outage of NATS, a lost message or a crash
-//! causes a delay and no loss. A transaction that cannot be handled is parked, as its message would be.
+//! causes a delay and no loss. It also looks up once more what was cancelled. A transaction that cannot be handled is parked, as its message would be.
 
-use super::{RETRY, consumer};
+use super::{RETRY, Rechecks, consumer};
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::processors::{ActivationProcessor, Outcome, Parked, Unhandled};
@@ -25,6 +25,7 @@ pub struct Sweeper {
     readers: Readers,
     processor: ActivationProcessor,
     parked: Parked,
+    rechecks: Rechecks,
     bus: Bus,
     clock: Clock,
 }
@@ -36,10 +37,11 @@ impl Sweeper {
         readers: Readers,
         processor: ActivationProcessor,
         parked: Parked,
+        rechecks: Rechecks,
         bus: Bus,
         clock: Clock,
     ) -> Self {
-        Self { readers, processor, parked, bus, clock }
+        Self { readers, processor, parked, rechecks, bus, clock }
     }
 
     /// Sweeps until `stop`, and finishes the transactions that are being driven.
@@ -47,6 +49,9 @@ impl Sweeper {
         while !stop.is_cancelled() {
             if let Err(error) = self.sweep(&stop).await {
                 tracing::warn!(error = %chain(&error), "cannot read the unfinished transactions; retrying: {error}");
+            }
+            if let Err(error) = self.rechecks.run(&self.processor).await {
+                tracing::warn!(error = %chain(&error), "cannot read the purchases to look up once more; retrying: {error}");
             }
             stop.run_until_cancelled(sleep(PERIOD)).await;
         }

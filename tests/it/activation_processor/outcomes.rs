@@ -232,7 +232,7 @@ async fn processes_that_look_up_cancel_and_attempt_at_the_same_time_end_each_pur
         let names = fixture.names(*id).await;
         let times = |name: &str| names.iter().filter(|known| *known == name).count();
         let done = effects.get(&id.to_string()).copied().unwrap_or_default();
-        assert_eq!(times("Succeeded") as u32, done, "{id}: {names:?}");
+        assert_eq!(u32::try_from(times("Succeeded")).unwrap(), done, "{id}: {names:?}");
         assert_eq!(times("Succeeded") + times("Refunded"), 1, "{id}: {names:?}");
         paid += i64::from(done);
     }

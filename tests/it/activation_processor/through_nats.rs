@@ -60,7 +60,10 @@ async fn sweep(fixture: &Fixture) -> Parked {
     let parked = fixture.parts.resources.parked.clone();
     fixture.project();
     let (readers, processor, clock) = (fixture.readers(), fixture.processor(), fixture.clock.clone());
-    tokio::spawn(Sweeper::new(readers, processor, parked.clone(), bus, clock).run(fixture.stop.clone()));
+    tokio::spawn(
+        Sweeper::new(readers, processor, parked.clone(), fixture.parts.rechecks(), bus, clock)
+            .run(fixture.stop.clone()),
+    );
     parked
 }
 

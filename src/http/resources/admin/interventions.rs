@@ -9,6 +9,7 @@ use crate::http::extract::request::{Request, request};
 use crate::http::extract::rules::{Line, Prose, name_of};
 use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
+use crate::http::problem::mapping::no_such_transaction;
 use crate::http::{Code, Shared};
 
 use crate::http::values::{Id, Status};
@@ -66,8 +67,8 @@ pub(crate) async fn retry(
 ) -> Result<impl IntoResponse, Problem> {
     let reason = only_reason(fields)?;
     let metadata = Metadata { reason, ..context.metadata(admin.actor().to_string()) };
-    let status = app.activations.retry(id, &metadata).await?;
-    Ok(accepted(id, status.into(), "The transaction is tried again"))
+    app.activations.retry(id, &metadata).await?;
+    accepted(&app, id, "The transaction is tried again").await
 }
 
 /// End a transaction by hand
@@ -96,12 +97,18 @@ pub(crate) async fn resolve(
         }
     };
     let metadata = Metadata { reason: Some(reason), ..context.metadata(admin.actor().to_string()) };
-    let status = app.activations.resolve(id, done_as, &metadata, app.clock.now()).await?;
-    Ok(accepted(id, status.into(), "The transaction has ended"))
+    app.activations.resolve(id, done_as, &metadata, app.clock.now()).await?;
+    accepted(&app, id, "The transaction has ended").await
 }
 
-fn accepted(id: TransactionId, status: Status, message: &'static str) -> impl IntoResponse {
+/// The transaction as everybody sees it now.
+async fn accepted(
+    app: &Shared,
+    id: TransactionId,
+    message: &'static str,
+) -> Result<impl IntoResponse + use<>, Problem> {
+    let now = app.statuses.find(id).await?.ok_or_else(no_such_transaction)?;
     let location = format!("/api/v1/audit/transactions/{id}/");
-    let body = Intervened { transaction_id: id.into(), status, message };
-    (StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(body))
+    let body = Intervened { transaction_id: id.into(), status: now.view.status.into(), message };
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(body)))
 }
