@@ -24,6 +24,18 @@ async fn everything_comes_up_and_a_service_that_is_killed_comes_back() {
         }
     }
 
+    let simulate = |behaviour: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_offers"));
+        command.args(["dev", "simulate", behaviour, "--data-dir"]).arg(&up.dir).output().unwrap()
+    };
+    let control = format!("{}/_control", demo["external_url"].as_str().unwrap());
+    let behaviour = async || http().get(&control).send().await.unwrap().json::<Value>().await.unwrap();
+    assert!(simulate("silent").status.success());
+    assert_eq!(behaviour().await["lie"], "silent");
+    assert!(simulate("ok").status.success());
+    assert_eq!(behaviour().await["lie"], Value::Null);
+    assert_eq!(simulate("sideways").status.code(), Some(2));
+
     let before = up.pid("serve").unwrap();
     kill_process(before, Signal::KILL).unwrap();
     eventually("it has another process", async || up.pid("serve").is_some_and(|now| now != before)).await;

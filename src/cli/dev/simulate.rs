@@ -30,10 +30,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
     };
     let url = format!("{}/_control", demo.external_url.trim_end_matches('/'));
     let client = http_client().timeout(TIMEOUT).no_proxy().build()?;
-    let answer = client.put(&url).json(&changes).send().await;
-    answer
-        .and_then(|answer| answer.error_for_status())
-        .with_context(|| format!("no simulated activation system takes orders at {url}"))?;
+    let nobody = || format!("no simulated activation system takes orders at {url}");
+    let answer = client.put(&url).json(&changes).send().await.with_context(nobody)?;
+    answer.error_for_status().with_context(nobody)?;
     let text = format!("the simulated activation system behaves: {behaviour}");
     Outcome::done(text, json!({ "behaviour": behaviour, "changes": changes }))
 }

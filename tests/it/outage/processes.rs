@@ -34,6 +34,7 @@ pub struct System {
     listen: String,
     serving: Serving,
     service: Killed,
+    another: Option<Killed>,
     _simulator: Killed,
     _stop: DropGuard,
 }
@@ -96,6 +97,7 @@ impl System {
             listen,
             serving,
             service: Killed(service),
+            another: None,
             _simulator: Killed(simulator),
             _stop: stop.drop_guard(),
         };
@@ -112,6 +114,19 @@ impl System {
     pub async fn start_service(&mut self) {
         self.service = Killed(serve(&self.sandbox, &self.listen, &self.external_url, &self.serving));
         self.ready().await;
+    }
+
+    /// A second instance beside the first, which clients do not know.
+    pub fn start_another(&mut self) {
+        let listen = free_address();
+        self.another = Some(Killed(serve(&self.sandbox, &listen, &self.external_url, &self.serving)));
+    }
+
+    /// Sets how the activation system behaves, by its name.
+    pub async fn simulate(&self, behaviour: &str) {
+        let url = format!("{}/_control", self.external_url);
+        let changes = offers::simulator::named(behaviour).unwrap();
+        http().put(url).json(&changes).send().await.unwrap().error_for_status().unwrap();
     }
 
     async fn ready(&self) {

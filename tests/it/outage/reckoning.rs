@@ -135,3 +135,14 @@ pub async fn hashes_came_back(system: &System, accepted: &Accepted) {
         eventually(&format!("the hash of {id} is {expected}"), back).await;
     }
 }
+
+/// Everything that was in doubt has ended, and nothing was contradicted.
+pub async fn nothing_is_in_doubt(system: &System) {
+    let token = system.log_in("admin").await;
+    let url = format!("{}/api/v1/admin/transactions/?in_doubt=true", system.url);
+    let none = async || {
+        let answer = http().get(&url).bearer_auth(&token).send().await.unwrap();
+        answer.json::<Value>().await.unwrap()["results"] == Value::Array(vec![])
+    };
+    eventually("nothing is in doubt", none).await;
+}
