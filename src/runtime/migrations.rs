@@ -43,6 +43,7 @@ const MIGRATIONS: &[(&str, &str)] = embed! {
     "0064_audit_log_of_logins"
     "0066_read_tables_heal"
     "0067_announced_events"
+    "0070_activation_rechecks"
 };
 
 /// Why the schema could not be brought up to date.

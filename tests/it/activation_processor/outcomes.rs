@@ -1,16 +1,19 @@
 //! What becomes of a purchase whose outcome is unknown: nothing is refunded that was done, nothing is done twice.
 
+use super::through_nats::sweep;
 use super::{Fixture, open};
+use crate::support::eventually::eventually;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::transaction::{Command, Transaction};
 use domain::{Metadata, Money, TransactionId, UserId};
 use futures::future::join_all;
 use offers::clock::Clock;
-use offers::event_log::{AggregateCommand, Plan};
+use offers::event_log::{AggregateCommand, Plan, follow};
 use offers::processors::{ActivationProcessor, Outcome};
 use offers::simulator::{Behaviour, Lie};
 use projections::transaction::fold;
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
 
 /// What a user has before a purchase of 10.00, and again after its refund.
 fn whole() -> Money {
@@ -180,6 +183,30 @@ async fn a_success_found_after_a_refund_is_recorded_once_and_moves_no_money() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_cancelled_is_looked_up_once_more_ten_minutes_after_its_end() {
+    let fixture = with(Lie::Silent).await;
+    let (_, id) = fixture.bought().await;
+    let announcer = fixture.parts.announcer(None);
+    tokio::spawn(follow(fixture.log.feed(), announcer, fixture.stop.clone()));
+    sweep(&fixture).await;
+    let is = async |last: &str| fixture.names(id).await.last().is_some_and(|name| name == last);
+    eventually("it is in doubt", async || is("AttemptFailed").await).await;
+    fixture.clock.advance(PAST_THE_DEADLINE);
+    fixture.control(json!({ "lie": "done_after_cancel" })).await;
+    eventually("it is refunded", async || is("Refunded").await).await;
+    let mut database = PgConnection::connect(&fixture.sandbox.database_url).await.unwrap();
+    let mut queued = async || {
+        let count = sqlx::query_scalar::<_, i64>("select count(*) from activation_rechecks");
+        count.fetch_one(&mut database).await.unwrap()
+    };
+    eventually("it is to be looked up", async || queued().await == 1).await;
+    assert!(is("Refunded").await, "not yet");
+    fixture.clock.advance(TimeDelta::minutes(11));
+    eventually("the success is recorded", async || is("Contradicted").await).await;
+    eventually("and that was all", async || queued().await == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_order_to_retry_begins_the_deadline_again() {
     let fixture = with(Lie::Busy).await;
     let (_, id) = fixture.bought().await;
@@ -216,7 +243,7 @@ async fn processes_that_look_up_cancel_and_attempt_at_the_same_time_end_each_pur
     };
     all().await;
     fixture.control(json!({ "failure_rate": 0.0 })).await;
-    crate::support::eventually::eventually("all are final", async || {
+    eventually("all are final", async || {
         join_all(processors.iter().map(|processor| drive(processor, &ids))).await;
         for id in &ids {
             if !fixture.log.reload::<Transaction>(id.0).await.unwrap().state.is_final() {

@@ -54,7 +54,7 @@ impl Running {
 }
 
 /// Sweeps from now on, without NATS; what cannot be driven is parked.
-async fn sweep(fixture: &Fixture) -> Parked {
+pub(super) async fn sweep(fixture: &Fixture) -> Parked {
     let absent = NatsServer::prepare();
     let bus = Bus::open(Options::new(absent.url("app")), &fixture.stop).await.unwrap();
     let parked = fixture.parts.resources.parked.clone();

@@ -6,6 +6,7 @@ use crate::support::eventually::eventually;
 use crate::support::http;
 use rust_decimal::Decimal;
 use serde_json::Value;
+use sqlx::{Connection, PgConnection};
 use std::collections::{HashMap, HashSet};
 use std::process::Command;
 
@@ -145,4 +146,10 @@ pub async fn nothing_is_in_doubt(system: &System) {
         answer.json::<Value>().await.unwrap()["results"] == Value::Array(vec![])
     };
     eventually("nothing is in doubt", none).await;
+    let mut database = PgConnection::connect(&system.sandbox.database_url).await.unwrap();
+    eventually("what was cancelled was looked up once more", async || {
+        let count = sqlx::query_scalar::<_, i64>("select count(*) from activation_rechecks");
+        count.fetch_one(&mut database).await.unwrap() == 0
+    })
+    .await;
 }
