@@ -189,6 +189,7 @@ async fn what_was_cancelled_is_looked_up_once_more_ten_minutes_after_its_end() {
     let announcer = fixture.parts.announcer(None);
     tokio::spawn(follow(fixture.log.feed(), announcer, fixture.stop.clone()));
     sweep(&fixture).await;
+    fixture.clock.advance(TimeDelta::seconds(1));
     let is = async |last: &str| fixture.names(id).await.last().is_some_and(|name| name == last);
     eventually("it is in doubt", async || is("AttemptFailed").await).await;
     fixture.clock.advance(PAST_THE_DEADLINE);
