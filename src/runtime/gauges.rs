@@ -3,6 +3,7 @@
 use crate::app::{App, Dependencies};
 use crate::processors::notifications;
 use crate::telemetry::chain;
+use domain::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::PgPool;
 use std::sync::Arc;
@@ -71,11 +72,15 @@ impl Gauges {
 
     async fn measure_backlog(&self) -> Result<(), MeasureError> {
         let backlog = self.resources.readers.backlog().await?;
-        let age = backlog.oldest.map(|oldest| self.app.clock.now().utc() - oldest.utc());
-        let age = age.and_then(|age| age.to_std().ok()).unwrap_or_default();
+        let now = self.app.clock.now().utc();
+        let age_s = |oldest: Option<Timestamp>| {
+            let age = oldest.and_then(|oldest| (now - oldest.utc()).to_std().ok());
+            age.unwrap_or_default().as_secs_f64()
+        };
         metrics::gauge!("offers_transactions_unfinished").set(count(backlog.unfinished));
-        metrics::gauge!("offers_transactions_oldest_unfinished_seconds").set(age.as_secs_f64());
+        metrics::gauge!("offers_transactions_oldest_unfinished_seconds").set(age_s(backlog.oldest));
         metrics::gauge!("offers_transactions_in_doubt").set(count(backlog.in_doubt));
+        metrics::gauge!("offers_transactions_oldest_in_doubt_seconds").set(age_s(backlog.oldest_in_doubt));
         metrics::gauge!("offers_parked_messages").set(count(self.resources.parked.count().await?));
         Ok(())
     }

@@ -188,7 +188,18 @@ pub const METRICS: &[Described] = &[
         &[],
         "Age of the oldest unfinished transaction",
     ),
-    gauge("offers_transactions_in_doubt", Unit::Count, &[], "Transactions with an unknown outcome"),
+    gauge(
+        "offers_transactions_in_doubt",
+        Unit::Count,
+        &[],
+        "Transactions with an unknown outcome, or one that was contradicted",
+    ),
+    gauge(
+        "offers_transactions_oldest_in_doubt_seconds",
+        Unit::Seconds,
+        &[],
+        "Age of the oldest transaction in doubt",
+    ),
     counter("offers_parked_total", &[], "Parked messages"),
     gauge("offers_parked_messages", Unit::Count, &[], "Parked messages that wait for an operator"),
     // --- callbacks and schedules

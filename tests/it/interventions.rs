@@ -62,6 +62,7 @@ async fn what_is_in_doubt_says_so_and_is_listed_with_its_whole_evidence() {
     assert!(attempts.iter().all(|attempt| attempt["detail"] == "no answer within 10000 ms"));
     let backlog = service.resources.readers.backlog().await.unwrap();
     assert_eq!((backlog.unfinished, backlog.in_doubt), (1, 1));
+    assert_eq!(backlog.oldest_in_doubt, backlog.oldest);
 }
 
 #[tokio::test]

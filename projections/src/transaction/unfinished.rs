@@ -31,8 +31,10 @@ pub struct Backlog {
     pub unfinished: i64,
     /// When the oldest of them was requested.
     pub oldest: Option<Timestamp>,
-    /// Transactions whose outcome is unknown.
+    /// Transactions whose outcome is unknown or was contradicted.
     pub in_doubt: i64,
+    /// When the oldest of them was requested.
+    pub oldest_in_doubt: Option<Timestamp>,
 }
 
 /// Adds what begins in a page and stays open, removes what ends in it.
@@ -103,11 +105,12 @@ impl Readers {
     /// How much is on its way.
     pub async fn backlog(&self) -> Result<Backlog, Error> {
         let row = sqlx::query(include_str!("backlog.sql")).fetch_one(self.pool()).await?;
-        let oldest: Option<DateTime<Utc>> = row.try_get("oldest")?;
+        let time = |name| row.try_get::<Option<DateTime<Utc>>, _>(name).map(|at| at.map(Timestamp::new));
         Ok(Backlog {
             unfinished: row.try_get("unfinished")?,
-            oldest: oldest.map(Timestamp::new),
+            oldest: time("oldest")?,
             in_doubt: row.try_get("in_doubt")?,
+            oldest_in_doubt: time("oldest_in_doubt")?,
         })
     }
 

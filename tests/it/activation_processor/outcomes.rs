@@ -1,7 +1,7 @@
 //! What becomes of a purchase whose outcome is unknown: nothing is refunded that was done, nothing is done twice.
 
 use super::through_nats::sweep;
-use super::{Fixture, open};
+use super::{Fixture, everything, open};
 use crate::support::eventually::eventually;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::transaction::{Command, Transaction};
@@ -14,6 +14,10 @@ use offers::simulator::{Behaviour, Lie};
 use projections::transaction::fold;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::net::TcpListener;
 
 /// What a user has before a purchase of 10.00, and again after its refund.
 fn whole() -> Money {
@@ -265,4 +269,34 @@ async fn processes_that_look_up_cancel_and_attempt_at_the_same_time_end_each_pur
         paid += i64::from(done);
     }
     assert_eq!(fixture.balance(user).await, Money::from_hundredths(100_000 - paid * 1_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_good_attempt_costs_two_commits_one_call_and_three_events() {
+    let fixture = with(Lie::Busy).await;
+    let (system, calls) = that_counts().await;
+    let parts = open(&fixture.sandbox, &system, &fixture.clock, &fixture.stop).await;
+    let (_, id) = fixture.bought().await;
+    let before = fixture.log.head().await.unwrap();
+    assert_eq!(parts.activation_processor().unwrap().drive(id, None).await, Outcome::Done);
+    let events = everything(&fixture.log).await.split_off(usize::try_from(before).unwrap());
+    let names: Vec<_> = events.iter().map(|event| event.event_type.as_str()).collect();
+    assert_eq!(names, ["Processing", "Succeeded", "Activated"]);
+    let commits: HashSet<i64> = events.iter().map(|event| event.commit_end).collect();
+    assert_eq!((commits.len(), calls.load(Ordering::SeqCst)), (2, 1));
+}
+
+/// The URL of a system that does everything, and how often it was called.
+async fn that_counts() -> (String, Arc<AtomicUsize>) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let router = axum::Router::new().fallback(move |axum::Json(request): axum::Json<Value>| async move {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let id = &request["transaction_id"];
+        axum::Json(json!({ "transaction_id": id, "status": "activated", "reference": "EXT-1" }))
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (url, calls)
 }
