@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 const PERIOD: Duration = Duration::from_secs(2);
 /// How long the bus, while it works, has for a transaction that is due.
 const AGE: Duration = Duration::from_secs(10);
+/// The same while it is behind: it has not delivered a transaction for longer than that.
+const AGE_BEHIND: Duration = Duration::from_secs(1);
 /// Transactions that are read at a time.
 const BATCH: u32 = 1_000;
 /// Transactions that are driven at the same time.
@@ -46,9 +48,13 @@ impl Sweeper {
 
     /// Sweeps until `stop`, and finishes the transactions that are being driven.
     pub async fn run(self, stop: CancellationToken) {
+        let mut behind = false;
         while !stop.is_cancelled() {
-            if let Err(error) = self.sweep(&stop).await {
-                tracing::warn!(error = %chain(&error), "cannot read the unfinished transactions; retrying: {error}");
+            match self.sweep(behind, &stop).await {
+                Ok(undelivered) => behind = undelivered,
+                Err(error) => {
+                    tracing::warn!(error = %chain(&error), "cannot read the unfinished transactions; retrying: {error}");
+                }
             }
             if let Err(error) = self.rechecks.run(&self.processor).await {
                 tracing::warn!(error = %chain(&error), "cannot read the purchases to look up once more; retrying: {error}");
@@ -58,21 +64,27 @@ impl Sweeper {
     }
 
     /// Drives all transactions that are due, oldest first. Delayed ones do not hold up the others, however
-    /// many they are.
-    async fn sweep(&self, stop: &CancellationToken) -> Result<(), projections::Error> {
-        let (mut found, mut after) = (0, 0);
+    /// many they are. Returns whether one of them was never attempted: then the bus is `behind`, as when it
+    /// publishes history again, and the next ones do not wait for it.
+    async fn sweep(&self, behind: bool, stop: &CancellationToken) -> Result<bool, projections::Error> {
+        let (mut found, mut after, mut undelivered) = (0, 0, false);
         loop {
-            let age = if self.bus.delivers() { AGE } else { Duration::ZERO };
+            let age = match self.bus.delivers() {
+                true if behind => AGE_BEHIND,
+                true => AGE,
+                false => Duration::ZERO,
+            };
             let now = self.clock.now();
             let due = self.readers.unfinished(now, age, RETRY.first..=RETRY.longest, after, BATCH).await?;
             found += due.len();
+            undelivered |= due.iter().any(|unfinished| unfinished.attempts == 0);
             metrics::gauge!("offers_sweeper_due").set(u32::try_from(found).unwrap_or(u32::MAX));
             let more = due.last().filter(|_| due.len() == BATCH as usize).map(|last| last.position);
             let each = futures::stream::iter(due).take_until(stop.cancelled());
             each.for_each_concurrent(CONCURRENCY, |unfinished| self.drive(unfinished)).await;
             match more {
                 Some(position) if !stop.is_cancelled() => after = position,
-                _ => return Ok(()),
+                _ => return Ok(undelivered),
             }
         }
     }

@@ -4,11 +4,13 @@ use super::{Fixture, everything, renewal};
 use crate::support::eventually::eventually;
 use crate::support::nats_server::{NatsServer, connect};
 use async_nats::jetstream::{self, Context};
+use chrono::TimeDelta;
 use domain::transaction::ActivationRequested;
 use domain::{Money, SubscriptionId, TransactionId};
 use futures::future::join_all;
 use offers::app::Dependencies;
 use offers::bus::{Bus, Options};
+use offers::clock::Clock;
 use offers::event_log::follow;
 use offers::identity::Actor;
 use offers::processors::{Parked, Sweeper, consume_activations};
@@ -162,6 +164,25 @@ async fn without_nats_the_sweeper_brings_every_purchase_to_its_end() {
     let ids = buy_many(&fixture, 50).await;
     fixture.until_succeeded(&ids).await;
     assert!(fixture.activations().values().all(|times| *times == 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_bus_is_behind_a_new_purchase_waits_for_it_a_second_and_not_ten() {
+    let clock = Clock::standing_at("2026-11-22T08:30:00Z".parse().unwrap());
+    let fixture = Fixture::at(clock, Behaviour::default()).await;
+    // The bus is connected and says nothing: nobody publishes.
+    let bus = fixture.parts.resources.bus.clone();
+    let parked = fixture.parts.resources.parked.clone();
+    fixture.project();
+    let (readers, processor, clock) = (fixture.readers(), fixture.processor(), fixture.clock.clone());
+    let rechecks = fixture.parts.rechecks();
+    tokio::spawn(Sweeper::new(readers, processor, parked, rechecks, bus, clock).run(fixture.stop.clone()));
+    let first = buy_many(&fixture, 1).await;
+    fixture.clock.advance(TimeDelta::seconds(11));
+    fixture.until_succeeded(&first).await;
+    let waiting = buy_many(&fixture, 1).await;
+    fixture.clock.advance(TimeDelta::seconds(2));
+    fixture.until_succeeded(&waiting).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
