@@ -251,6 +251,7 @@ fn own_program(
         user: None,
         probe,
         ready_within,
+        may_hang: false,
         stop_signals: vec![(Signal::TERM, stop_within)],
     })
 }

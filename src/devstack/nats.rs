@@ -40,6 +40,7 @@ pub(crate) fn spec(dir: &Path, port: u16, monitor: u16, passwords: &Passwords) -
         user: None,
         probe: Probe::Nats { port, user: "app", password: passwords.nats_app.clone() },
         ready_within: READY_WITHIN,
+        may_hang: true,
         stop_signals: vec![(Signal::TERM, SHUTDOWN)],
     })
 }

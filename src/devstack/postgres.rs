@@ -153,6 +153,7 @@ impl Cluster {
             user: self.user,
             probe: Probe::Postgres { url: url("postgres", &passwords.postgres, port, "postgres") },
             ready_within: READY_WITHIN,
+            may_hang: false,
             stop_signals: stop_signals(durability),
         })
     }

@@ -24,7 +24,7 @@ pub(crate) enum Probe {
         port: u16,
         password: String,
     },
-    /// Logs in and asks JetStream about the account.
+    /// Logs in and asks JetStream for its streams, which one that hangs does not answer.
     Nats {
         port: u16,
         user: &'static str,
@@ -51,7 +51,7 @@ impl Probe {
                     converse(("127.0.0.1", *port), &hello, "+PONG").await
                 }
                 Probe::Nats { port, user, password } => {
-                    converse(("127.0.0.1", *port), &nats_hello(user, password), "account_info_response").await
+                    converse(("127.0.0.1", *port), &nats_hello(user, password), "stream_list_response").await
                 }
                 Probe::Http { address, path } => {
                     let request =
@@ -70,7 +70,7 @@ impl Probe {
 fn nats_hello(user: &str, password: &str) -> String {
     format!(
         "CONNECT {{\"user\":\"{user}\",\"pass\":\"{password}\",\"verbose\":false,\"pedantic\":false}}\r\n\
-         SUB _INBOX.ready 1\r\nPUB $JS.API.INFO _INBOX.ready 0\r\n\r\n"
+         SUB _INBOX.ready 1\r\nPUB $JS.API.STREAM.LIST _INBOX.ready 0\r\n\r\n"
     )
 }
 

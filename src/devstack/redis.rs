@@ -31,6 +31,7 @@ pub(crate) fn spec(dir: &Path, port: u16, passwords: &Passwords) -> Result<Servi
         user: None,
         probe: Probe::Redis { port, password: passwords.redis.clone() },
         ready_within: READY_WITHIN,
+        may_hang: false,
         stop_signals: vec![(Signal::TERM, SHUTDOWN)],
     })
 }

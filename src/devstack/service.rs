@@ -28,6 +28,9 @@ const READY_POLL: Duration = Duration::from_millis(25);
 const RESTART: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 /// A child that ran this long is restarted with the first delay again.
 const STEADY_AFTER: Duration = Duration::from_secs(10);
+/// Interval of probes of a running server that may hang, and after how many failures in a row it is restarted.
+const HANG_POLL: Duration = Duration::from_secs(5);
+const HANG_FAILURES: u32 = 3;
 /// The end of a log that an error shows, in bytes and lines.
 const TAIL_BYTES: u64 = 4 * 1024;
 const TAIL_LINES: usize = 5;
@@ -46,6 +49,8 @@ pub(crate) struct ServiceSpec {
     pub(crate) user: Option<(u32, u32)>,
     pub(crate) probe: Probe,
     pub(crate) ready_within: Duration,
+    /// Whether it is restarted when the probe fails again and again while it runs.
+    pub(crate) may_hang: bool,
     /// Sent in this order, each with its patience; then SIGKILL.
     pub(crate) stop_signals: Vec<(Signal, Duration)>,
 }
@@ -123,20 +128,32 @@ impl Supervisor {
         let mut delays = RESTART.delays();
         loop {
             let since = Instant::now();
-            let status = tokio::select! {
-                status = child.wait() => status,
+            let why = tokio::select! {
+                status = child.wait() => format!("ended ({})", described(status)),
+                () = self.hangs() => "does not answer".to_owned(),
                 () = stopping.cancelled() => return self.end(&mut child).await,
             };
             if since.elapsed() >= STEADY_AFTER {
                 delays.reset();
             }
-            warn!(name = self.name, "{} ended ({}); restarting it", self.name, described(status));
+            warn!(name = self.name, "{} {why}; restarting it", self.name);
+            self.end(&mut child).await;
             let relaunched = tokio::select! {
                 relaunched = self.relaunch(&mut delays) => relaunched,
                 () = stopping.cancelled() => return self.end_stray().await,
             };
             child = relaunched;
             info!(name = self.name, "{} is back", self.name);
+        }
+    }
+
+    /// Waits until a child that may hang does.
+    async fn hangs(&self) {
+        let mut failures = 0;
+        while failures < HANG_FAILURES || !self.spec.may_hang {
+            sleep(HANG_POLL).await;
+            let fails = self.spec.may_hang && self.spec.probe.attempt().await.is_err();
+            failures = if fails { failures + 1 } else { 0 };
         }
     }
 

@@ -48,6 +48,21 @@ async fn everything_comes_up_and_a_service_that_is_killed_comes_back() {
     assert_eq!(up.pid("postgres"), None);
 }
 
+#[tokio::test]
+async fn a_nats_server_that_hangs_is_restarted() {
+    let up = Up::start("hang").await;
+    let before = up.pid("nats").unwrap();
+    kill_process(before, Signal::STOP).unwrap();
+    eventually("it has another process", async || up.pid("nats").is_some_and(|now| now != before)).await;
+    let demo = up.demo().unwrap();
+    let nats_is_ok = async || {
+        let url = format!("{}/readyz", demo["api_url"].as_str().unwrap());
+        let answer = http().get(url).send().await.unwrap();
+        answer.json::<Value>().await.is_ok_and(|ready| ready["parts"]["nats"] == "ok")
+    };
+    eventually("the service is connected again", nats_is_ok).await;
+}
+
 #[test]
 fn demo_logins_are_offered_to_other_machines_only_when_asked() {
     let up = |listen: &str| {
