@@ -2,6 +2,7 @@
 
 use super::StartError;
 use crate::app::{App, Dependencies};
+use crate::backoff::Backoff;
 use crate::bus::{self, Bus};
 use crate::clock::Clock;
 use crate::config::{Secret, Serve};
@@ -13,12 +14,14 @@ use crate::processors::callbacks::Callbacks;
 use crate::processors::notifications::{self, Intake, Notifications};
 use crate::processors::schedules::Scheduler;
 use crate::processors::{ActivationLimits, ActivationProcessor, Announcer, Parked, Rechecks};
+use crate::telemetry::chain;
 use metrics_exporter_prometheus::PrometheusHandle;
 use projections::{HashProjector, ReadCheckpoint, ReadTables, Readers, RedisHashes, TableProjector};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 /// How long a request waits for a connection to PostgreSQL before it is told that there is none.
@@ -30,6 +33,10 @@ const IDLE_CONNECTIONS: u32 = 4;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// How long PostgreSQL may be absent at the start.
 const START_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between tries to reach PostgreSQL at the start.
+const START_RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+/// PostgreSQL's code while it starts, stops or recovers.
+const CANNOT_CONNECT_NOW: &str = "57P03";
 /// What bounds a statement of a reader on the server's side.
 const READER_SETTINGS: [(&str, &str); 2] =
     [("statement_timeout", "8s"), ("idle_in_transaction_session_timeout", "8s")];
@@ -75,7 +82,7 @@ impl Parts {
                 .to_owned();
             StartError::Setting { name: "OFFERS_REDIS_URL", why }
         })?;
-        check_connection(&connect).await?;
+        wait_for_database(&connect).await?;
         let checkpoint = ReadCheckpoint::new(pool.clone());
         ReadTables::live(&connect, checkpoint.clone()).discard_those_of_another_log(&log).await?;
         let readers = Readers::new(pool.clone(), checkpoint.clone());
@@ -224,6 +231,29 @@ pub async fn check_database(name: &'static str, url: &str) -> Result<(), StartEr
     let why = "it is not of the form postgres://user:password@host:port/database".to_owned();
     let connect = connect_options(url).map_err(|_| StartError::Setting { name, why })?;
     check_connection(&connect).await
+}
+
+/// Waits until PostgreSQL answers: servers may be started in any order. What waiting does not mend is an error.
+async fn wait_for_database(connect: &PgConnectOptions) -> Result<(), StartError> {
+    let mut delays = START_RETRY.delays();
+    loop {
+        match check_connection(connect).await {
+            Err(StartError::Database { url, cause }) if is_away(&cause) => {
+                tracing::warn!(error = %chain(&cause), "PostgreSQL at {url} does not answer; trying again");
+                sleep(delays.next_delay()).await;
+            }
+            checked => return checked,
+        }
+    }
+}
+
+/// Out of reach, or not ready yet.
+fn is_away(cause: &sqlx::Error) -> bool {
+    match cause {
+        sqlx::Error::Io(_) => true,
+        sqlx::Error::Database(refusal) => refusal.code().is_some_and(|code| code == CANNOT_CONNECT_NOW),
+        _ => false,
+    }
 }
 
 async fn check_connection(connect: &PgConnectOptions) -> Result<(), StartError> {

@@ -1,36 +1,75 @@
 //! What the service says when it cannot start.
 
-use std::process::{Command, Output};
+use crate::support::free_port;
+use crate::support::stack::Stack;
+use crate::support::tcp::Tunnel;
+use rustix::process::{Pid, Signal, kill_process};
+use sqlx::postgres::PgConnectOptions;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
+const ABSENT_DATABASE: &str = "postgres://app:s3cret-password@127.0.0.1:9/offers";
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 const OTHER_KEY: &str = "fedcba9876543210fedcba9876543210";
 
 /// `offers serve` with everything it must be told, changed by `with`.
-fn serve(with: &[(&str, &str)]) -> Output {
+fn serve(with: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_offers"));
     command.arg("serve").env_clear().envs([
         ("OFFERS_LISTEN", "127.0.0.1:0"),
-        ("OFFERS_DATABASE_URL", "postgres://app:s3cret-password@127.0.0.1:9/offers"),
+        ("OFFERS_DATABASE_URL", ABSENT_DATABASE),
         ("OFFERS_REDIS_URL", "redis://127.0.0.1:9/0"),
         ("OFFERS_NATS_URL", "nats://127.0.0.1:9"),
         ("OFFERS_EXTERNAL_URL", "http://127.0.0.1:9"),
         ("OFFERS_JWT_KEY", KEY),
         ("OFFERS_WEBHOOK_KEY", OTHER_KEY),
     ]);
-    command.envs(with.iter().copied()).output().unwrap()
+    command.envs(with.iter().copied());
+    command
 }
 
 fn refusal(with: &[(&str, &str)]) -> String {
-    let output = serve(with);
+    let output = serve(with).output().unwrap();
     assert!(!output.status.success(), "it started");
     String::from_utf8(output.stderr).unwrap()
 }
 
+/// Reads what `service` says until a line has `words`; that line.
+fn said(service: &mut Child, words: &str) -> String {
+    let lines = BufReader::new(service.stderr.as_mut().unwrap()).lines();
+    lines.map(Result::unwrap).find(|line| line.contains(words)).expect("it ended without a word of it")
+}
+
+fn waiting(url: &str) -> Child {
+    serve(&[("OFFERS_DATABASE_URL", url)]).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn terminate(service: &mut Child) -> ExitStatus {
+    let pid = Pid::from_child(service);
+    kill_process(pid, Signal::TERM).unwrap();
+    service.wait().unwrap()
+}
+
 #[test]
-fn an_absent_postgresql_is_named_without_its_password() {
-    let said = refusal(&[]);
-    assert!(said.contains("postgres://app@127.0.0.1:9/offers") && said.contains("refused"), "{said}");
-    assert!(!said.contains("s3cret-password"), "{said}");
+fn an_absent_postgresql_is_named_without_its_password_and_waited_for_until_a_signal() {
+    let mut service = waiting(ABSENT_DATABASE);
+    let line = said(&mut service, "does not answer");
+    assert!(line.contains("postgres://app@127.0.0.1:9/offers") && line.contains("refused"), "{line}");
+    assert!(!line.contains("s3cret-password"), "{line}");
+    assert!(terminate(&mut service).success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_was_started_before_every_server_is_ready_once_they_are_there() {
+    let sandbox = Stack::get().await.sandbox().await;
+    let connect: PgConnectOptions = sandbox.database_url.parse().unwrap();
+    let port = free_port();
+    let url = sandbox.database_url.replace(&connect.get_port().to_string(), &port.to_string());
+    let mut service = waiting(&url);
+    said(&mut service, "does not answer");
+    let _way = Tunnel::at(port, format!("127.0.0.1:{}", connect.get_port())).await;
+    said(&mut service, "\"ready\"");
+    assert!(terminate(&mut service).success());
 }
 
 #[test]

@@ -12,7 +12,12 @@ pub struct Tunnel {
 impl Tunnel {
     /// To `server`, such as `127.0.0.1:5432`.
     pub async fn to(server: String) -> Tunnel {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::at(0, server).await
+    }
+
+    /// The same, on this port.
+    pub async fn at(port: u16, server: String) -> Tunnel {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let forwarding = tokio::spawn(async move {
             let mut connections = JoinSet::new();
