@@ -96,7 +96,7 @@ impl Fold {
             let (id, position, is_final) = (change.id, change.progress.position, change.is_final());
             if let Some(view) = self.open.get_mut(&id) {
                 view.advance(change.progress);
-            } else {
+            } else if !change.is_after_the_end() {
                 let why = "a transaction has moved that is final or was never requested";
                 let view = change.into_view().ok_or(Error::Broken { position, why })?;
                 self.requested += 1;
@@ -134,6 +134,7 @@ impl<T> Held<T> {
 mod tests {
     use super::*;
     use domain::Timestamp;
+    use serde_json::json;
 
     const AT: &str = "2026-01-01T00:00:00Z";
 
@@ -177,6 +178,20 @@ mod tests {
             events.push(event(at + 1, id, "Succeeded", serde_json::to_string(&succeeded).unwrap()));
         }
         events
+    }
+
+    #[test]
+    fn what_the_activation_system_says_after_the_end_is_no_fault_of_the_log() {
+        let mut fold = Fold::default();
+        let events = page(1, 1);
+        let id = events[0].aggregate_uuid().unwrap();
+        fold.apply(&events).unwrap();
+        let late = json!({"type": "Contradicted", "answer": "rejected", "detail": "unknown"});
+        fold.apply(&[event(3, id, "Contradicted", late.to_string())]).unwrap();
+        let settled = json!({"type": "Resolved", "outcome": "succeeded"});
+        fold.apply(&[event(4, id, "Resolved", settled.to_string())]).unwrap();
+        let again = json!({"type": "Processing", "attempt": 2});
+        assert!(fold.apply(&[event(5, id, "Processing", again.to_string())]).is_err());
     }
 
     #[test]

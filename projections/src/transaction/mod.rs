@@ -197,6 +197,13 @@ impl Change {
         self.progress.status.is_some_and(is_final)
     }
 
+    /// True when it only says whether the end is contradicted: that may come after the end.
+    pub(crate) fn is_after_the_end(&self) -> bool {
+        let reason = self.progress.pending_reason.as_ref().map(Option::as_deref);
+        let is_late = matches!(reason, Some(None | Some(CONTRADICTED)));
+        self.requested.is_none() && self.progress.status.is_none() && is_late
+    }
+
     /// The whole transaction, when the change has its beginning.
     pub(crate) fn into_view(self) -> Option<TransactionView> {
         let requested = self.requested?;
