@@ -317,7 +317,8 @@ impl ActivationProcessor {
     }
 
     async fn look_up_failed(&self, id: TransactionId) -> Result<Next, ExecuteError> {
-        let Transaction::Failed { request, .. } = self.0.log.load::<Transaction>(id.0).await?.state else {
+        // Another process may have ended it: what is cached may be older.
+        let Transaction::Failed { request, .. } = self.0.log.reload::<Transaction>(id.0).await?.state else {
             return Ok(Next::Nothing);
         };
         let Some(cause) = self.cause_of(id, None).await? else { return Ok(Next::Nothing) };

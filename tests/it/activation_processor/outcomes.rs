@@ -187,6 +187,19 @@ async fn a_success_found_after_a_refund_is_recorded_once_and_moves_no_money() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_purchase_that_another_process_has_cancelled_is_looked_up_too() {
+    let fixture = with(Lie::Silent).await;
+    let (_, id) = fixture.bought().await; // which this process remembers as it was then
+    let another = fixture.another().await;
+    is_retried(&another, id).await;
+    fixture.clock.advance(PAST_THE_DEADLINE);
+    fixture.control(json!({ "lie": "done_after_cancel" })).await;
+    assert_eq!(another.drive_now(id).await, Outcome::Done);
+    assert_eq!(fixture.processor().recheck(id).await, Outcome::Done);
+    assert_eq!(fixture.names(id).await[3..], ["Failed", "Refunded", "Contradicted"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_cancelled_is_looked_up_once_more_ten_minutes_after_its_end() {
     let fixture = with(Lie::Silent).await;
     let (_, id) = fixture.bought().await;
