@@ -49,7 +49,7 @@ pub struct Serving {
 }
 
 /// A child process that does not outlive its test.
-struct Killed(Child);
+pub struct Killed(pub Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
@@ -185,7 +185,7 @@ impl System {
 }
 
 /// The demo data, and money enough for alice and bob.
-async fn seed(log: &EventLog, identity: &Identity) -> Members {
+pub async fn seed(log: &EventLog, identity: &Identity) -> Members {
     let members = demo_data::load(log, identity, None, Clock::system().now().utc()).await.unwrap();
     for user in members.users.iter().filter(|user| user.username == "alice" || user.username == "bob") {
         let amount = Money::from_hundredths(FUNDS);
@@ -197,12 +197,12 @@ async fn seed(log: &EventLog, identity: &Identity) -> Members {
     members
 }
 
-fn settings() -> Settings {
+pub fn settings() -> Settings {
     let [tokens, webhooks] = [KEY, WEBHOOK_KEY].map(|key| Keyring::parse(&key.into()).unwrap());
     Settings { password_cost: PasswordCost::weak_for_tests(), ..Settings::new(tokens, webhooks) }
 }
 
-fn serve(sandbox: &Sandbox, listen: &str, external_url: &str, serving: &Serving) -> Child {
+pub fn serve(sandbox: &Sandbox, listen: &str, external_url: &str, serving: &Serving) -> Child {
     let environment = [
         ("OFFERS_LISTEN", listen),
         ("OFFERS_DATABASE_URL", &sandbox.database_url),
@@ -216,6 +216,7 @@ fn serve(sandbox: &Sandbox, listen: &str, external_url: &str, serving: &Serving)
         ("OFFERS_JWT_KEY", KEY),
         ("OFFERS_WEBHOOK_KEY", WEBHOOK_KEY),
         ("OFFERS_RATE_LIMIT_USER", "off"),
+        ("OFFERS_RATE_LIMIT_PARTNER", "off"),
         ("OFFERS_UNFINISHED_PER_USER", "off"),
         ("OFFERS_PURCHASES_PER_USER", "off"),
         ("OFFERS_RATE_LIMIT_ADDRESS", "off"),
@@ -230,12 +231,12 @@ fn serve(sandbox: &Sandbox, listen: &str, external_url: &str, serving: &Serving)
 }
 
 /// This program with nothing of our environment that would change it.
-fn offers(args: &[&str]) -> Command {
+pub fn offers(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_offers"));
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).args(args);
     command
 }
 
-fn free_address() -> String {
+pub fn free_address() -> String {
     format!("127.0.0.1:{}", crate::support::free_port())
 }

@@ -6,7 +6,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use offers::devstack::Urls;
@@ -67,7 +67,7 @@ impl Stack {
 
     /// Servers of this process: with fsync if `durable`, which only benches need.
     pub fn start(durable: bool) -> Stack {
-        let dir = std::env::temp_dir().join(format!("offers-it-{}", std::process::id()));
+        let dir = directory();
         let (servers, urls) = start_servers(&dir, durable, true).expect("why not is printed above");
         Stack { urls, _servers: Some(servers), template: OnceCell::new() }
     }
@@ -157,6 +157,11 @@ impl Stack {
     async fn owner(&self) -> PgConnection {
         PgConnection::connect(&self.urls.database_owner_url).await.expect("PostgreSQL answers")
     }
+}
+
+/// Where the servers of this process keep their data and pids.
+pub fn directory() -> PathBuf {
+    std::env::temp_dir().join(format!("offers-it-{}", std::process::id()))
 }
 
 /// No other test has it, in whatever process.

@@ -1,0 +1,103 @@
+//! How each fault is made, and ended.
+
+use crate::plan::{Fault, Plan, Planned, Server};
+use crate::system::{System, signal};
+use futures::TryStreamExt;
+use rustix::process::Signal;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// How many keys get another type.
+const KEYS: usize = 50;
+/// How long the activation system must have answered nothing certain before a cancellation can be a lie.
+const PAST_DEADLINE: Duration = Duration::from_millis(4_200);
+/// Until the calls that are due then were made.
+const RETRIED: Duration = Duration::from_secs(4);
+
+/// Does what is planned, and returns when all of it has ended.
+pub async fn happen(system: &System, plan: &Plan) {
+    futures::future::join_all(plan.faults.iter().map(|planned| one(system, planned))).await;
+}
+
+async fn one(system: &System, planned: &Planned) {
+    sleep(planned.begins).await;
+    let lasts = || sleep(planned.lasts);
+    match planned.fault {
+        Fault::InstanceKilled(number) => {
+            system.kill_instance(number);
+            lasts().await;
+            system.start_instance(number);
+            system.ready(number).await;
+        }
+        Fault::ActivationSystem("done_after_cancel") => {
+            system.simulate("error").await;
+            sleep(PAST_DEADLINE).await;
+            system.simulate("done_after_cancel").await;
+            sleep(RETRIED).await;
+            system.simulate("ok").await;
+        }
+        Fault::ActivationSystem(name) => {
+            system.simulate(name).await;
+            lasts().await;
+            system.simulate("ok").await;
+        }
+        Fault::ActivationSystemKilled => {
+            system.kill_simulator();
+            lasts().await;
+            system.start_simulator();
+        }
+        Fault::RedisFlushed => flush(system).await,
+        Fault::RedisKilled => signal("redis", Signal::KILL),
+        Fault::RedisStopped => stopped("redis", planned.lasts).await,
+        Fault::RedisTypesWrong => change_types(system).await,
+        Fault::NatsKilled => signal("nats", Signal::KILL),
+        Fault::NatsStopped => stopped("nats", planned.lasts).await,
+        Fault::StreamDeleted => {
+            if let Some(jetstream) = system.jetstream().await {
+                let _ = jetstream.delete_stream(&system.sandbox.stream).await; // it may not be there
+            }
+        }
+        Fault::ConsumersDeleted => delete_consumers(system).await,
+        Fault::PostgresStoppedAtOnce => signal("postgres", Signal::QUIT),
+        Fault::HalfOpen(server) => half_open(system, server, planned.lasts).await,
+    }
+}
+
+async fn stopped(server: &str, lasts: Duration) {
+    signal(server, Signal::STOP);
+    sleep(lasts).await;
+    signal(server, Signal::CONT);
+}
+
+async fn half_open(system: &System, server: Server, lasts: Duration) {
+    let tunnel = system.tunnel(server);
+    tunnel.freeze();
+    sleep(lasts).await;
+    tunnel.end_frozen();
+}
+
+// Redis and NATS may be down at that moment: then there is nothing to be done to them.
+
+async fn flush(system: &System) {
+    let Ok(mut redis) = system.redis().await else { return };
+    let _ = redis::cmd("FLUSHDB").query_async::<()>(&mut redis).await;
+}
+
+async fn change_types(system: &System) {
+    let Ok(mut redis) = system.redis().await else { return };
+    let Ok(keys) = redis::cmd("KEYS").arg("*").query_async::<Vec<String>>(&mut redis).await else { return };
+    for key in keys.into_iter().take(KEYS) {
+        let mut pipe = redis::pipe();
+        pipe.atomic().del(&key).ignore().lpush(&key, "not yours").ignore();
+        let _ = pipe.query_async::<()>(&mut redis).await;
+    }
+}
+
+async fn delete_consumers(system: &System) {
+    let Some(jetstream) = system.jetstream().await else { return };
+    let Ok(stream) = jetstream.get_stream(&system.sandbox.stream).await else { return };
+    let names: Vec<String> = stream.consumer_names().try_collect().await.unwrap_or_default();
+    for name in names {
+        let _ = stream.delete_consumer(&name).await;
+    }
+}
