@@ -1,8 +1,7 @@
 //! Waits until everything is final and derived, then reads what there is: by SQL, HTTP, NATS, Redis and from files.
 
 use crate::processes;
-use crate::receiver::Request;
-use crate::recording::{Callback, Effect, Event, Message, Recording};
+use crate::recording::{Effect, Event, Message, Recording};
 use crate::support::http;
 use crate::system::System;
 use futures::{StreamExt, TryStreamExt};
@@ -86,13 +85,14 @@ pub async fn recording(system: &System) -> Recording {
     let events = events(system).await;
     let ids = events.iter().filter(|event| event.name == "ActivationRequested");
     let ids: Vec<String> = ids.map(|event| event.aggregate_id.clone()).collect();
+    let callbacks = system.told.lock().unwrap().clone();
     Recording {
         effects: effects(system),
         balances: balances(system).await,
         told: told(system).await,
         hashes: hashes(system, &ids).await,
         messages: messages(system).await,
-        callbacks: system.partner.requests().iter().map(callback).collect(),
+        callbacks,
         contradicted: contradicted(system).await,
         differences: differences(system),
         events,
@@ -194,15 +194,6 @@ async fn messages(system: &System) -> Vec<Message> {
         messages.push(Message { sequence, event_id, data: body["data"].clone() });
     }
     messages
-}
-
-fn callback(request: &Request) -> Callback {
-    let body = request.json();
-    Callback {
-        event_id: request.id().to_owned(),
-        transaction: body["data"]["transaction_id"].as_str().unwrap_or_default().to_owned(),
-        status: body["data"]["status"].as_str().unwrap_or_default().to_owned(),
-    }
 }
 
 async fn contradicted(system: &System) -> std::collections::BTreeSet<String> {

@@ -1,7 +1,7 @@
 //! How each fault is made, and ended.
 
 use crate::plan::{Fault, Plan, Planned, Server};
-use crate::system::{System, signal};
+use crate::system::{System, signal, signal_process};
 use futures::TryStreamExt;
 use rustix::process::Signal;
 use std::time::Duration;
@@ -28,6 +28,18 @@ async fn one(system: &System, planned: &Planned) {
             lasts().await;
             system.start_instance(number);
             system.ready(number).await;
+        }
+        Fault::InstanceStopped(number) => {
+            system.signal_instance(number, Signal::STOP);
+            lasts().await;
+            system.signal_instance(number, Signal::CONT);
+        }
+        Fault::BothInstancesKilled => {
+            (0..2).for_each(|number| system.kill_instance(number));
+            lasts().await;
+            (0..2).for_each(|number| system.start_instance(number));
+            system.ready(0).await;
+            system.ready(1).await;
         }
         Fault::ActivationSystem("done_after_cancel") => {
             system.simulate("error").await;
@@ -59,6 +71,12 @@ async fn one(system: &System, planned: &Planned) {
         }
         Fault::ConsumersDeleted => delete_consumers(system).await,
         Fault::PostgresStoppedAtOnce => signal("postgres", Signal::QUIT),
+        Fault::PostgresCrashed => crash_postgres(system).await,
+        Fault::PartnerFails => {
+            system.partner_fails(true);
+            lasts().await;
+            system.partner_fails(false);
+        }
         Fault::HalfOpen(server) => half_open(system, server, planned.lasts).await,
     }
 }
@@ -76,7 +94,14 @@ async fn half_open(system: &System, server: Server, lasts: Duration) {
     tunnel.end_frozen();
 }
 
-// Redis and NATS may be down at that moment: then there is nothing to be done to them.
+// A server may be down at that moment: then there is nothing to be done to it.
+
+async fn crash_postgres(system: &System) {
+    let one = "select pid from pg_stat_activity where usename = 'offers_app' and datname = current_database() limit 1";
+    if let Ok(pid) = sqlx::query_scalar::<_, i32>(one).fetch_one(&system.database).await {
+        signal_process(pid, Signal::KILL);
+    }
+}
 
 async fn flush(system: &System) {
     let Ok(mut redis) = system.redis().await else { return };

@@ -210,6 +210,9 @@ async fn watch(shared: Arc<Shared>, redis_url: String) {
             answers.iter().rev().step_by(3).take(WATCHED).cloned().collect()
         };
         for (answer, token) in newest {
+            if shared.stop.is_cancelled() {
+                return;
+            }
             let transaction = answer.transaction;
             let url = format!("{}/api/v1/activation/status/{transaction}/", shared.urls[turn % 2]);
             if !token.starts_with("ApiKey") {

@@ -18,6 +18,9 @@ const LAST_MS: std::ops::Range<u64> = 300..2_500;
 pub enum Fault {
     /// An instance is killed (signal 9) and started again.
     InstanceKilled(usize),
+    /// An instance does nothing for a while, and then goes on as if it were still then.
+    InstanceStopped(usize),
+    BothInstancesKilled,
     /// The activation system behaves so.
     ActivationSystem(&'static str),
     /// The activation system is killed, refuses connections, and starts again on its log.
@@ -33,6 +36,10 @@ pub enum Fault {
     ConsumersDeleted,
     /// PostgreSQL ends without a checkpoint and recovers.
     PostgresStoppedAtOnce,
+    /// A process of PostgreSQL's is killed (signal 9), so all of them end, and it recovers.
+    PostgresCrashed,
+    /// The partner answers callbacks with 500.
+    PartnerFails,
     /// Established connections are forwarded no more, and end only after a while.
     HalfOpen(Server),
 }
@@ -42,12 +49,15 @@ pub enum Server {
     Postgres,
     Redis,
     Nats,
+    ActivationSystem,
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InstanceKilled(_) => f.write_str("instance killed"),
+            Self::InstanceStopped(_) => f.write_str("instance stopped for a while"),
+            Self::BothInstancesKilled => f.write_str("both instances killed"),
             Self::ActivationSystem(name) => write!(f, "activation system: {name}"),
             Self::ActivationSystemKilled => f.write_str("activation system killed"),
             Self::RedisFlushed => f.write_str("Redis flushed"),
@@ -59,6 +69,8 @@ impl fmt::Display for Fault {
             Self::StreamDeleted => f.write_str("stream deleted"),
             Self::ConsumersDeleted => f.write_str("consumers deleted"),
             Self::PostgresStoppedAtOnce => f.write_str("PostgreSQL stopped at once"),
+            Self::PostgresCrashed => f.write_str("PostgreSQL crashed"),
+            Self::PartnerFails => f.write_str("partner answers 500"),
             Self::HalfOpen(server) => write!(f, "half-open connections: {server:?}"),
         }
     }
@@ -93,19 +105,20 @@ pub struct Plan {
 /// One of each kind of thing: a kind is drawn first, so that the many lies do not displace the rest.
 fn draw(random: &mut StdRng) -> Fault {
     let lies: Vec<&str> = offers::simulator::names().filter(|name| *name != "ok").collect();
-    let servers = [Server::Postgres, Server::Redis, Server::Nats];
-    match random.random_range(0..12) {
-        0..2 => Fault::InstanceKilled(random.random_range(0..2)),
-        2..6 => Fault::ActivationSystem(lies.choose(random).expect("there are lies")),
-        6 => Fault::ActivationSystemKilled,
-        7 => Fault::PostgresStoppedAtOnce,
-        8 => Fault::HalfOpen(*servers.choose(random).expect("three")),
-        9 => *[Fault::RedisFlushed, Fault::RedisTypesWrong].choose(random).expect("two"),
-        10 => *[Fault::RedisKilled, Fault::RedisStopped, Fault::NatsStopped].choose(random).expect("three"),
-        _ => {
-            *[Fault::NatsKilled, Fault::StreamDeleted, Fault::ConsumersDeleted].choose(random).expect("three")
-        }
-    }
+    let instance = random.random_range(0..2);
+    let among: &[Fault] = match random.random_range(0..14) {
+        0..2 => &[Fault::InstanceKilled(instance)],
+        2 => &[Fault::InstanceStopped(instance), Fault::BothInstancesKilled],
+        3..7 => return Fault::ActivationSystem(lies.choose(random).expect("there are lies")),
+        7 => &[Fault::ActivationSystemKilled],
+        8 => &[Fault::PostgresStoppedAtOnce, Fault::PostgresCrashed],
+        9 => &[Server::Postgres, Server::Redis, Server::Nats, Server::ActivationSystem].map(Fault::HalfOpen),
+        10 => &[Fault::RedisFlushed, Fault::RedisTypesWrong],
+        11 => &[Fault::RedisKilled, Fault::RedisStopped, Fault::NatsStopped],
+        12 => &[Fault::NatsKilled, Fault::StreamDeleted, Fault::ConsumersDeleted],
+        _ => &[Fault::PartnerFails],
+    };
+    *among.choose(random).expect("none is empty")
 }
 
 impl Plan {
@@ -126,15 +139,22 @@ impl Plan {
         Self { seed, faults }
     }
 
-    pub fn half_open(&self) -> bool {
-        self.faults.iter().any(|planned| matches!(planned.fault, Fault::HalfOpen(_)))
+    /// The servers that connections become half-open to: only on the way to them is a tunnel.
+    pub fn half_open(&self) -> impl Iterator<Item = Server> {
+        self.faults.iter().filter_map(|planned| match planned.fault {
+            Fault::HalfOpen(server) => Some(server),
+            _ => None,
+        })
     }
 }
 
 /// Two of a kind would undo one another.
 fn kind(fault: Fault) -> std::mem::Discriminant<Fault> {
-    match fault {
-        Fault::ActivationSystemKilled => std::mem::discriminant(&Fault::ActivationSystem("")),
-        other => std::mem::discriminant(&other),
-    }
+    std::mem::discriminant(&match fault {
+        Fault::ActivationSystemKilled | Fault::HalfOpen(Server::ActivationSystem) => {
+            Fault::ActivationSystem("")
+        }
+        Fault::InstanceStopped(_) | Fault::BothInstancesKilled => Fault::InstanceKilled(0),
+        other => other,
+    })
 }

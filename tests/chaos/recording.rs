@@ -23,7 +23,7 @@ pub struct Recording {
     pub hashes: BTreeMap<String, BTreeMap<String, String>>,
     /// The stream, in its order.
     pub messages: Vec<Message>,
-    /// What the partner was sent, in its order.
+    /// What the partner has taken, in its order.
     pub callbacks: Vec<Callback>,
     /// Transactions that are listed as contradicted.
     pub contradicted: BTreeSet<String>,

@@ -2,7 +2,8 @@
 
 use crate::plan::{Plan, Server};
 use crate::processes::{self, Killed, Serving};
-use crate::receiver::Receiver;
+use crate::receiver::{Receiver, Reply};
+use crate::recording::Callback;
 use crate::support::eventually::eventually;
 use crate::support::http;
 use crate::support::stack::{self, Sandbox, Stack};
@@ -15,7 +16,8 @@ use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
 
 /// Short, so that a round sees cancellations.
@@ -34,12 +36,17 @@ pub struct System {
     pub members: Members,
     pub database: PgPool,
     pub simulator_log: PathBuf,
-    pub partner: Receiver,
+    /// Callbacks that the partner answered 200, in order.
+    pub told: Arc<Mutex<Vec<Callback>>>,
+    partner: Receiver,
+    partner_fails: Arc<AtomicBool>,
     serving: Serving,
     /// As the instances see it.
     tunnelled: Sandbox,
     tunnels: Vec<(Server, Tunnel)>,
     external: String,
+    /// The same, as the instances see it.
+    tunnelled_external: String,
     instances: [Mutex<Option<Killed>>; 2],
     simulator: Mutex<Option<Killed>>,
 }
@@ -49,10 +56,21 @@ impl System {
     pub async fn start(stack: &Stack, plan: &Plan, log: PathBuf) -> Self {
         let sandbox = stack.sandbox().await;
         let members = seed(&sandbox).await;
-        let (tunnelled, tunnels) = match plan.half_open() {
-            true => tunnelled(&sandbox).await,
-            false => (sandbox.clone(), Vec::new()),
-        };
+        let external = processes::free_address();
+        let (mut tunnelled, mut tunnelled_external, mut tunnels) =
+            (sandbox.clone(), external.clone(), Vec::new());
+        for server in plan.half_open() {
+            let address = match server {
+                Server::Postgres => &mut tunnelled.database_url,
+                Server::Redis => &mut tunnelled.redis_url,
+                Server::Nats => &mut tunnelled.nats_url,
+                Server::ActivationSystem => &mut tunnelled_external,
+            };
+            let port = port_of(address);
+            let tunnel = Tunnel::to(format!("127.0.0.1:{port}")).await;
+            *address = address.replace(&format!(":{port}"), &format!(":{}", tunnel.port));
+            tunnels.push((server, tunnel));
+        }
         let options: PgConnectOptions = sandbox.database_owner_url.parse().unwrap();
         let database = PgPoolOptions::new().max_connections(2).connect_lazy_with(options);
         let environment = TIMES.map(|(name, value)| (name, value.to_owned()));
@@ -60,17 +78,22 @@ impl System {
         let environment = environment.into_iter().chain([private, ("RUST_LOG", "warn".to_owned())]).collect();
         let simulator_log = log.with_extension("effects");
         let listen = [processes::free_address(), processes::free_address()];
+        let partner_fails = Arc::<AtomicBool>::default();
+        let told = Arc::<Mutex<Vec<Callback>>>::default();
         let system = Self {
             urls: listen.map(|address| format!("http://{address}")),
             sandbox,
             members,
             database,
             simulator_log,
-            partner: Receiver::answering(200).await,
+            partner: partner(told.clone(), partner_fails.clone()).await,
+            told,
+            partner_fails,
             serving: Serving { environment, log: Some(log) },
             tunnelled,
             tunnels,
-            external: processes::free_address(),
+            external,
+            tunnelled_external,
             instances: [Mutex::default(), Mutex::default()],
             simulator: Mutex::default(),
         };
@@ -91,9 +114,19 @@ impl System {
 
     pub fn start_instance(&self, number: usize) {
         let listen = self.urls[number].trim_start_matches("http://");
-        let external = format!("http://{}", self.external);
+        let external = format!("http://{}", self.tunnelled_external);
         let child = processes::serve(&self.tunnelled, listen, &external, &self.serving);
         *self.instances[number].lock().unwrap() = Some(Killed(child));
+    }
+
+    pub fn signal_instance(&self, number: usize, signal: Signal) {
+        if let Some(Killed(child)) = &*self.instances[number].lock().unwrap() {
+            signal_process(i32::try_from(child.id()).unwrap(), signal);
+        }
+    }
+
+    pub fn partner_fails(&self, fails: bool) {
+        self.partner_fails.store(fails, Ordering::SeqCst);
     }
 
     pub async fn ready(&self, number: usize) {
@@ -175,13 +208,38 @@ impl System {
     }
 }
 
+/// A partner that notes what it answers 200 to.
+async fn partner(told: Arc<Mutex<Vec<Callback>>>, fails: Arc<AtomicBool>) -> Receiver {
+    Receiver::new(move |request| {
+        if fails.load(Ordering::SeqCst) {
+            return Reply::Status(500, "");
+        }
+        let body = request.json();
+        let data = |member: &str| body["data"][member].as_str().unwrap_or_default().to_owned();
+        let event_id = request.id().to_owned();
+        told.lock().unwrap().push(Callback {
+            event_id,
+            transaction: data("transaction_id"),
+            status: data("status"),
+        });
+        Reply::Status(200, "")
+    })
+    .await
+}
+
 /// Sends `signal` to a server of this process's stack.
 pub fn signal(server: &str, signal: Signal) {
     let file = stack::directory().join("run").join(format!("{server}.pid"));
     let Ok(text) = std::fs::read(file) else { return }; // it is being started
     let identity: Value = serde_json::from_slice(&text).unwrap_or_default();
-    let pid = identity["pid"].as_i64().and_then(|pid| Pid::from_raw(i32::try_from(pid).unwrap()));
-    if let Some(pid) = pid {
+    if let Some(pid) = identity["pid"].as_i64() {
+        signal_process(i32::try_from(pid).unwrap(), signal);
+    }
+}
+
+/// Of ours: no other is ever given.
+pub fn signal_process(pid: i32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid) {
         let _ = kill_process(pid, signal); // it may be gone already
     }
 }
@@ -202,19 +260,8 @@ async fn seed(sandbox: &Sandbox) -> Members {
     processes::seed(&log, &identity).await
 }
 
-async fn tunnelled(sandbox: &Sandbox) -> (Sandbox, Vec<(Server, Tunnel)>) {
-    let mut tunnelled = sandbox.clone();
-    let mut tunnels = Vec::new();
-    for (server, address) in [
-        (Server::Postgres, &mut tunnelled.database_url),
-        (Server::Redis, &mut tunnelled.redis_url),
-        (Server::Nats, &mut tunnelled.nats_url),
-    ] {
-        let mut url: url::Url = address.parse().unwrap();
-        let tunnel = Tunnel::to(format!("127.0.0.1:{}", url.port().unwrap())).await;
-        url.set_port(Some(tunnel.port)).unwrap();
-        *address = url.to_string();
-        tunnels.push((server, tunnel));
-    }
-    (tunnelled, tunnels)
+/// The port in a URL or an address.
+fn port_of(address: &str) -> u16 {
+    let (_, after) = address.rsplit_once(':').unwrap();
+    after.split('/').next().unwrap().parse().unwrap()
 }
