@@ -21,6 +21,7 @@ pub mod identity;
 pub mod backoff;
 pub mod clock;
 pub mod config;
+pub mod failpoint;
 pub mod postgres;
 pub mod telemetry;
 pub mod tls;

@@ -13,6 +13,7 @@ use super::mirror::{Mirror, Original};
 use super::pipeline::Pipeline;
 use super::stream::Stream;
 use crate::event_log::{Sink, SinkError};
+use crate::failpoint::{Step, failpoint};
 use async_nats::jetstream::stream::Info;
 use domain::{History, Recorded};
 use std::sync::Arc;
@@ -147,7 +148,9 @@ impl<H: History + 'static> Relay<H> {
             Some(pipeline) if pipeline.confirmed() == after => pipeline,
             _ => Pipeline::open(self.link.clone(), self.stream.name(), &self.prefix, after).await?,
         };
+        failpoint(Step::RelayBefore);
         pipeline.publish(page).await?;
+        failpoint(Step::RelayPublished);
         self.pipeline = Some(pipeline);
         metrics::counter!("offers_relay_published_total").increment(page.len() as u64);
         Ok(())

@@ -1,5 +1,6 @@
 //! Variables `OFFERS_…` that no setting reads: a limit with a misspelt name is no limit.
 
+use crate::failpoint;
 use std::collections::BTreeSet;
 
 const PREFIX: &str = "OFFERS_";
@@ -27,7 +28,8 @@ pub fn refuse_unknown_variables(
     settings: &BTreeSet<String>,
 ) -> Result<(), UnknownVariable> {
     let ours = |name: &String| name.starts_with(PREFIX) && !is_of_kubernetes(name);
-    let known = |name: &str| settings.contains(name) || READ_ELSEWHERE.contains(&name);
+    let failpoint = |name: &str| cfg!(debug_assertions) && name == failpoint::VARIABLE;
+    let known = |name: &str| settings.contains(name) || READ_ELSEWHERE.contains(&name) || failpoint(name);
     let mut unknown: Vec<String> = set.filter(ours).filter(|name| !known(name)).collect();
     unknown.sort();
     let Some(name) = unknown.into_iter().next() else { return Ok(()) };

@@ -13,6 +13,7 @@ use super::callbacks::Enqueuer;
 use super::ended::ended;
 use super::notifications::Intake;
 use crate::event_log::{EventLog, Sink, SinkError};
+use crate::failpoint::{Step, failpoint};
 use chrono::{DateTime, Utc};
 use domain::Recorded;
 use projections::Readers;
@@ -166,7 +167,9 @@ impl Sink for Announcer {
         {
             return Err(Overtaken(from).into());
         }
+        failpoint(Step::AnnouncementWritten);
         transaction.commit().await?;
+        failpoint(Step::AnnouncementCommitted);
         if !deliveries.is_empty() {
             self.callbacks.wake_sender();
         }

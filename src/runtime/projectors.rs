@@ -1,6 +1,7 @@
 //! The two projections as followers of the log, and the log as their check reads it.
 
 use crate::event_log::{EventLog, Sink, SinkError, StreamId};
+use crate::failpoint::{Step, failpoint};
 use cqrs_es::Aggregate;
 use domain::transaction::Transaction;
 use domain::user_offer::UserOffer;
@@ -42,7 +43,10 @@ impl Sink for TableProjector {
     }
 
     async fn apply(&mut self, page: &[Recorded]) -> Result<(), SinkError> {
-        Ok(Self::apply(self, page).await?)
+        failpoint(Step::TablesBefore);
+        Self::apply(self, page).await?;
+        failpoint(Step::TablesWritten);
+        Ok(())
     }
 
     /// Tables may lose rows or be dropped also while nothing is appended.
@@ -61,7 +65,10 @@ impl Sink for HashProjector {
     }
 
     async fn apply(&mut self, page: &[Recorded]) -> Result<(), SinkError> {
-        Ok(Self::apply(self, page).await?)
+        failpoint(Step::HashesBefore);
+        Self::apply(self, page).await?;
+        failpoint(Step::HashesWritten);
+        Ok(())
     }
 
     /// Redis may be lost at any moment, also while nothing is appended.

@@ -5,7 +5,7 @@ mod bad_receivers;
 mod deliveries;
 mod enqueuer;
 mod order;
-mod receiver;
+pub mod receiver;
 mod tries;
 
 use crate::support::config;

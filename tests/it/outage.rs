@@ -3,6 +3,8 @@
 mod load;
 pub mod processes;
 mod reckoning;
+#[cfg(debug_assertions)]
+mod steps;
 
 use load::Load;
 use processes::{Serving, System};

@@ -16,6 +16,7 @@ use super::error::{AppendError, LogError};
 use super::feed::Wake;
 use super::recent::Recent;
 use crate::clock::Clock;
+use crate::failpoint::{Step, failpoint};
 use batch::{Batch, Waiting, refuse_all};
 use session::Session;
 use sqlx::postgres::PgConnectOptions;
@@ -125,8 +126,10 @@ async fn run(
 ) {
     while let Some(first) = next(&mut queue, &mut session, &stop).await {
         let mut waiting = vec![first];
+        failpoint(Step::CommitWaiting);
         match session.lock().await {
             Ok(()) => {
+                failpoint(Step::CommitLocked);
                 take_more(&mut queue, &mut waiting, options.batch_commits);
                 let batch = Batch::of(waiting);
                 if session.write(batch, &options.clock).await {

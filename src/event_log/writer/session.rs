@@ -10,6 +10,7 @@ use crate::event_log::commit::{Commit, Committed};
 use crate::event_log::error::{AppendError, LogError};
 use crate::event_log::judge::Verdict;
 use crate::event_log::recent::Recent;
+use crate::failpoint::{Step, failpoint};
 use crate::telemetry::chain;
 use domain::Timestamp;
 use sqlx::postgres::PgConnectOptions;
@@ -125,7 +126,9 @@ impl Session {
                 return false;
             }
         };
+        failpoint(Step::CommitWritten);
         let committed = within(STEP_TIMEOUT, connection.execute("commit")).await;
+        failpoint(Step::CommitDone);
         let written = judged.written();
         match committed {
             Ok(_) => {

@@ -1,6 +1,7 @@
 //! Hands requested activations from the bus to the processor.
 
 use crate::bus::{Bus, Delivery, Handler, Subscription, UndeliverableMessage, Verdict};
+use crate::failpoint::{Step, failpoint};
 use crate::processors::{ActivationProcessor, Cause, Outcome, Parked};
 use domain::TransactionId;
 use projections::Readers;
@@ -65,6 +66,7 @@ struct Requested {
 
 impl Handler for Requested {
     async fn handle(&self, delivery: Delivery) -> Verdict {
+        failpoint(Step::Delivered);
         let cause = Cause::from(&delivery);
         self.processor.drive(TransactionId(delivery.aggregate_id), Some(cause)).await.into()
     }

@@ -29,6 +29,7 @@ use crate::event_log::{
     self, AggregateCommand, EventLog, ExecuteError, LogError, Plan, Rejection as Rejected, StreamId,
 };
 use crate::external::{Activation, ActivationSystem, Cancellation, Inconclusive, LookUp, Rejection, Request};
+use crate::failpoint::{Step, failpoint};
 use crate::processors::Outcome;
 use crate::telemetry::{Kind, Span, chain};
 use attempts::InFlight;
@@ -256,6 +257,7 @@ impl ActivationProcessor {
             // Another process has just started this attempt; if it dies, the next attempt is ours.
             event_log::Outcome::Unchanged => return Ok(RETRY_LATER),
         };
+        failpoint(Step::IntentCommitted);
         let ActivationRequested { user_id, offer_id, amount, kind, .. } = &*work.request;
         let request = Request {
             transaction_id: work.id.0,
@@ -267,6 +269,7 @@ impl ActivationProcessor {
         let gauge = metrics::gauge!("offers_activation_calls_in_flight");
         gauge.increment(1);
         let answer = self.0.system.activate(&request, work.traceparent()).await;
+        failpoint(Step::Called);
         gauge.decrement(1);
         drop(permit); // another call may start while the outcome is written
         metrics::counter!("offers_activation_attempts_total", "answer" => answer_label(&answer)).increment(1);
@@ -285,6 +288,7 @@ impl ActivationProcessor {
             Err(wait) => return Ok(Next::Wait(wait)),
         };
         let answer = self.0.system.look_up(work.id.0, work.traceparent()).await;
+        failpoint(Step::LookedUp);
         drop(permit);
         match answer {
             LookUp::Activated { reference } => self.succeed(&work, reference).await,
@@ -305,6 +309,7 @@ impl ActivationProcessor {
             Err(wait) => return Ok(Next::Wait(wait)),
         };
         let answer = self.0.system.cancel(work.id.0, work.traceparent()).await;
+        failpoint(Step::Cancelled);
         drop(permit);
         match answer {
             Cancellation::Cancelled => {
@@ -366,6 +371,7 @@ impl ActivationProcessor {
         tracing::info!(transaction_id = %id, attempt, kind = kind.as_ref(), detail, "attempt {attempt} of {id}: {detail}");
         let failed = Command::RecordFailedAttempt { attempt, kind, evidence, detail };
         self.0.log.commit(&work.metadata, work.plan(failed)).await?;
+        failpoint(Step::AttemptRecorded);
         Ok(Next::Retry { not_before })
     }
 
@@ -391,6 +397,7 @@ impl ActivationProcessor {
 
     async fn finish(&self, work: &Work, plan: Plan, status: &'static str) -> Result<Next, ExecuteError> {
         let outcome = self.0.log.commit(&work.metadata, plan).await?;
+        failpoint(Step::OutcomeCommitted);
         if let event_log::Outcome::Committed(committed) = outcome {
             let took = committed.recorded_at.utc() - work.cause.requested_at.utc();
             let took = took.to_std().unwrap_or_default().as_secs_f64();

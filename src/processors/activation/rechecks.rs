@@ -4,6 +4,7 @@
 use super::ActivationProcessor;
 use crate::clock::Clock;
 use crate::event_log::SinkError;
+use crate::failpoint::{Step, failpoint};
 use crate::processors::Outcome;
 use cqrs_es::Aggregate;
 use domain::transaction::{CANCELLED, RESOLVED, Transaction};
@@ -76,6 +77,7 @@ impl Rechecks {
         let done: Vec<Uuid> =
             each.buffer_unordered(CONCURRENCY).filter_map(std::future::ready).collect().await;
         if !done.is_empty() {
+            failpoint(Step::RecheckDone);
             let query = "delete from activation_rechecks where transaction_id = any($1)";
             sqlx::query(query).bind(done).execute(&self.pool).await?;
         }

@@ -7,6 +7,7 @@ use super::signature::signatures;
 use super::target::target;
 use super::{Error, delays};
 use crate::clock::Clock;
+use crate::failpoint::{Step, failpoint};
 use crate::identity::{self, Identity, Partner};
 use chrono::{DateTime, Utc};
 use domain::PartnerId;
@@ -45,10 +46,12 @@ impl AttemptContext {
             Endpoint::Open { url } => {
                 let target = target(claimed.own_url.as_deref(), &url).to_owned();
                 let answer = self.send(claimed, &target).await?;
+                failpoint(Step::CallbackPosted);
                 self.result_of(claimed, target, answer).await?
             }
         };
         claim::finish(&self.pool, claimed, &outcome).await?;
+        failpoint(Step::CallbackCommitted);
         report(claimed, &outcome);
         Ok(())
     }

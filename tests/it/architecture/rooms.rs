@@ -15,7 +15,7 @@ pub const FLOORS: &[&[&str]] = &[
     &["projections", "identity"],
     &["config"],
     &["telemetry", "postgres"],
-    &["backoff", "clock", "tls"],
+    &["backoff", "clock", "failpoint", "tls"],
     &["domain"],
 ];
 

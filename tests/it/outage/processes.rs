@@ -12,6 +12,7 @@ use offers::identity::{Identity, Keyring, PasswordCost, Settings};
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::fs::File;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -21,6 +22,9 @@ const KEY: &str = "0123456789abcdef0123456789abcdef-tests";
 const WEBHOOK_KEY: &str = "fedcba9876543210fedcba9876543210-tests";
 /// Enough for every purchase of a test, in hundredths.
 const FUNDS: i64 = 100_000_000;
+
+/// How a process ends at a failpoint.
+const SIGABRT: i32 = 6;
 
 /// A running system.
 pub struct System {
@@ -116,6 +120,21 @@ impl System {
         self.ready().await;
     }
 
+    /// Starts the service instead of the one that runs, or has died: it dies at `failpoint`, maybe before it is ready.
+    pub fn start_dying(&mut self, failpoint: &str) {
+        self.kill_service();
+        let mut environment = self.serving.environment.clone();
+        environment.push((offers::failpoint::VARIABLE, failpoint.to_owned()));
+        let dying = Serving { environment, log: self.serving.log.clone() };
+        self.service = Killed(serve(&self.sandbox, &self.listen, &self.external_url, &dying));
+    }
+
+    /// Whether the service has died at its failpoint.
+    pub fn has_died(&mut self) -> bool {
+        let ended = self.service.0.try_wait().unwrap();
+        ended.inspect(|status| assert_eq!(status.signal(), Some(SIGABRT), "{status}")).is_some()
+    }
+
     /// A second instance beside the first, which clients do not know.
     pub fn start_another(&mut self) {
         let listen = free_address();
@@ -152,12 +171,12 @@ impl System {
         redis::cmd("FLUSHDB").query_async::<()>(&mut connection).await.unwrap();
     }
 
-    /// The status hash that Redis has, if any.
+    /// The status hash that Redis has; `None` also when it does not answer in time.
     pub async fn hash_status(&self, transaction: &str) -> Option<String> {
         let client = redis::Client::open(self.sandbox.redis_url.as_str()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.ok()?;
         let key = format!("transaction:{transaction}");
-        redis::cmd("HGET").arg(key).arg("status").query_async(&mut connection).await.unwrap()
+        redis::cmd("HGET").arg(key).arg("status").query_async(&mut connection).await.ok()?
     }
 
     pub async fn delete_stream(&self) {

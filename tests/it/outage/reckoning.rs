@@ -83,7 +83,7 @@ async fn balances_add_up(system: &System) {
             match event.event_type.as_str() {
                 "Credited" => *expected.entry(event.aggregate_id).or_default() += amount(),
                 "ActivationRequested" => {
-                    let buyer = payload["user_id"].as_str().unwrap().to_owned();
+                    let buyer = payload["account_id"].as_str().unwrap().to_owned();
                     *expected.entry(buyer.clone()).or_default() -= amount();
                     buyers.insert(event.aggregate_id, buyer);
                 }
