@@ -2,6 +2,7 @@
 
 use super::Error;
 use super::idempotency::IdempotentRequest;
+use super::overload::Overload;
 use super::purchase_limits::PurchaseLimits;
 use crate::event_log::{AggregateCommand, EventLog, ExecuteError, Plan, Rejection};
 use crate::identity::Identity;
@@ -19,6 +20,7 @@ pub struct Activations {
     pub(super) identity: Arc<Identity>,
     pub(super) callbacks: Callbacks,
     pub(super) limits: PurchaseLimits,
+    pub overload: Overload,
 }
 
 /// A user asks for an offer.
@@ -42,8 +44,8 @@ impl Activations {
     /// Begins `activation`, or finds that it was begun before.
     ///
     /// # Errors
-    /// `OfferNotFound`, `InsufficientBalance`, `IdempotencyKeyReused`, `TooManyPurchases`, `Conflict`, or the log's
-    /// own.
+    /// `OfferNotFound`, `InsufficientBalance`, `IdempotencyKeyReused`, `TooManyPurchases`, `Overloaded`, `Conflict`, or
+    /// the log's own.
     pub async fn activate(&self, activation: &Activation, metadata: Metadata) -> Result<Accepted, Error> {
         let event = |terms| requested(activation, terms);
         self.begin(&activation.request, activation.user_id, activation.offer_id, metadata, event).await
@@ -76,7 +78,10 @@ impl Activations {
                 .expect_version::<Offer>(offer_id.0, version)
                 .idempotent_on(transaction_id.0))
         };
-        let begin = async { Ok(self.log.commit_with(&metadata, plan).await.map(drop)?) };
+        let begin = async {
+            self.overload.check()?;
+            Ok(self.log.commit_with(&metadata, plan).await.map(drop)?)
+        };
         let refusal = match self.counted(user_id, transaction_id, begin).await {
             Ok(()) => return Ok(Accepted { transaction_id, replayed: false }),
             Err(Error::Log(cause)) => return Err(Error::Log(cause)),

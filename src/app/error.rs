@@ -34,6 +34,9 @@ pub enum Error {
     /// The user begins too many purchases, or has too many under way.
     #[error("the user has too many purchases")]
     TooManyPurchases { retry_after: Duration },
+    /// Purchases are accepted faster than they are finished.
+    #[error("too many purchases wait to be activated")]
+    Overloaded,
     /// The subscription ends so late that no renewal can extend it.
     #[error("the subscription cannot be extended any more")]
     CannotBeExtended,

@@ -10,6 +10,7 @@ mod health;
 pub mod history;
 pub mod idempotency;
 mod intervene;
+mod overload;
 pub mod partner_activate;
 mod purchase_limits;
 mod registration;
@@ -35,6 +36,7 @@ use crate::identity::Identity;
 use crate::processors::Parked;
 use crate::processors::callbacks::Callbacks;
 use metrics_exporter_prometheus::PrometheusHandle;
+use overload::Overload;
 use projections::{Readers, RedisHashes};
 use purchase_limits::PurchaseLimits;
 use status_watch::StatusWatcher;
@@ -92,6 +94,7 @@ impl App {
                 identity: identity.clone(),
                 callbacks: callbacks.clone(),
                 limits: PurchaseLimits::new(protection),
+                overload: Overload::new(protection.backlog),
             },
             catalogue: Catalogue::new(log.clone(), readers.clone()),
             registration: Registration::new(accounts.clone(), identity.clone(), clock.clone()),

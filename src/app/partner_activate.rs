@@ -85,7 +85,7 @@ impl Activations {
     ///
     /// # Errors
     /// In this order: `IdempotencyKeyReused`, `CallbackUrlNotAllowed`, `UnknownUser`, `UnknownOffer`,
-    /// `AmountMismatch`, `InsufficientBalance`; `TooManyPurchases`, `Conflict`, or the log's own.
+    /// `AmountMismatch`, `InsufficientBalance`; `TooManyPurchases`, `Overloaded`, `Conflict`, or the log's own.
     pub async fn activate_for_partner(
         &self,
         activation: &PartnerActivation,
@@ -118,6 +118,7 @@ impl Activations {
         reference: &Reference,
         metadata: Metadata,
     ) -> Result<(), Error> {
+        self.overload.check()?;
         let callback_url = match &activation.callback_url {
             Some(url) => Some(self.own_callback_url(activation.partner_id, url).await?),
             None => None,

@@ -1,6 +1,6 @@
 //! Protection of the HTTP edge: rate limits, trusted proxies, rules for browsers.
 
-use super::duration::parse_duration;
+use super::duration::{parse_duration, parse_lifetime};
 use clap::Args;
 use ipnet::IpNet;
 use std::fmt;
@@ -42,6 +42,11 @@ pub struct Protection {
     /// Purchases that one user begins. Free offers cost nothing but the space that their history takes.
     #[arg(long, env = "OFFERS_PURCHASES_PER_USER", default_value = "600/1h")]
     pub purchases_per_user: RateLimit,
+    /// The backlog at which new purchases are refused (503): how long the oldest purchase has waited for its first call
+    /// while others succeed. An outage of the activation system is no backlog. Less than usual pauses of this system:
+    /// purchases are refused without need. Too much: customers wait that long.
+    #[arg(long, env = "OFFERS_BACKLOG", default_value = "30s", value_parser = parse_lifetime)]
+    pub backlog: Option<Duration>,
     /// Connections that one address (IPv6: one /64) may have open; further ones are closed at once. Trusted
     /// proxies have no such limit. Too few: an office behind one address cannot work.
     #[arg(long, env = "OFFERS_CONNECTIONS_PER_ADDRESS", default_value = "1000")]

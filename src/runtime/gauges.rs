@@ -38,6 +38,7 @@ impl Gauges {
     async fn measure(&self, round: u32) {
         self.measure_parts().await;
         self.measure_pool();
+        self.measure_overload().await;
         let measured = async {
             self.resources.log.measure().await?;
             self.measure_backlog().await?;
@@ -68,6 +69,15 @@ impl Gauges {
         metrics::gauge!("offers_database_connections", "state" => "idle").set(idle);
         metrics::gauge!("offers_database_connections", "state" => "busy").set(busy);
         metrics::gauge!("offers_database_connections_max").set(self.pool.options().get_max_connections());
+    }
+
+    /// Also decides whether purchases are accepted.
+    async fn measure_overload(&self) {
+        let App { activations, clock, .. } = &*self.app;
+        match activations.overload.measure(&self.resources.readers, clock.now()).await {
+            Ok(backlog) => metrics::gauge!("offers_backlog_seconds").set(backlog.as_secs_f64()),
+            Err(error) => tracing::debug!(error = %chain(&error), "cannot measure the backlog; retrying"),
+        }
     }
 
     async fn measure_backlog(&self) -> Result<(), MeasureError> {

@@ -200,6 +200,12 @@ pub const METRICS: &[Described] = &[
         &[],
         "Age of the oldest transaction in doubt",
     ),
+    gauge(
+        "offers_backlog_seconds",
+        Unit::Seconds,
+        &[],
+        "How long the oldest purchase has waited for its first attempt while others succeed",
+    ),
     counter("offers_parked_total", &[], "Parked messages"),
     gauge("offers_parked_messages", Unit::Count, &[], "Parked messages that wait for an operator"),
     // --- callbacks and schedules

@@ -1,7 +1,11 @@
 //! Who is let in, and what every response tells browsers.
 
 use crate::support::service::{PASSWORD, Person, Reply, Service, Setting, send};
+use chrono::{TimeDelta, Utc};
+use domain::TransactionId;
+use offers::clock::Clock;
 use offers::config::{Bound, Protection, RateLimit};
+use offers::processors::Unhandled;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr};
@@ -210,4 +214,59 @@ async fn a_user_begins_so_many_purchases_in_a_time_and_renewals_count() {
     }
     let body = json!({"user_id": alice.id, "offer_id": offer, "amount": "0.00"});
     service.post(&alice, "/partner/activate/", &body).await.is(429, "rate_limited");
+}
+
+#[tokio::test]
+async fn purchases_are_refused_while_finishing_is_behind_and_accepted_in_an_outage() {
+    let clock = Clock::standing_at(Utc::now());
+    let protection = Protection { backlog: Some(Duration::from_secs(30)), ..Protection::default() };
+    let service =
+        Service::start_with(Setting { protection, clock: clock.clone(), ..Setting::default() }).await;
+    let (alice, shop) = (service.rich("alice").await, service.shop("Shop", 5000).await);
+    let offer = service.offer("TV", 500).await;
+    let wish = json!({"offer_id": offer});
+    let buy = async |key: &str| service.post_once(&alice, "/activation/", &wish, key).await;
+    let measured = async || {
+        service.all_listed().await;
+        let backlog = service.app.activations.overload.measure(&service.resources.readers, clock.now());
+        backlog.await.unwrap().as_secs()
+    };
+    let mut early = Vec::new();
+    for key in ["first", "second"] {
+        early.push(TransactionId(buy(key).await.id("transaction_id")));
+    }
+    let waiting = TransactionId(buy("waiting").await.id("transaction_id"));
+
+    clock.advance(TimeDelta::seconds(100));
+    assert_eq!(measured().await, 0, "none succeeds: it is an outage");
+    let unlucky = buy("in-an-outage").await.id("transaction_id");
+
+    service.succeed(early[0], &alice, offer).await;
+    assert_eq!(measured().await, 0, "it counts from the end of the outage on");
+    clock.advance(TimeDelta::seconds(31));
+    service.succeed(early[1], &alice, offer).await;
+    assert_eq!(measured().await, 31);
+    let refused = buy("too-much").await;
+    refused.is(503, "overloaded");
+    assert_eq!(refused.headers["retry-after"], "5");
+    let body = json!({"user_id": alice.id, "offer_id": offer, "amount": "5.00"});
+    let by_partner = service.request_by(&shop, Method::POST, "/partner/activate/").json(&body);
+    send(by_partner).await.is(503, "overloaded");
+    let renewal = service.post(&alice, "/offers/renew/", &json!({"offer_id": offer})).await;
+    renewal.is(503, "overloaded");
+    let repeated = buy("waiting").await;
+    assert_eq!((repeated.status.as_u16(), repeated.id("transaction_id")), (202, waiting.0));
+
+    service.begin(waiting).await;
+    let unhandled = Unhandled {
+        position: 1,
+        subject: "sweeper".to_owned(),
+        event_id: None,
+        aggregate_id: Some(unlucky),
+        attempts: 0,
+        reason: "a test".to_owned(),
+    };
+    service.resources.parked.keep("activation", &unhandled).await.unwrap();
+    assert_eq!(measured().await, 0, "none waits but what is parked");
+    assert_eq!(buy("too-much").await.status, 202);
 }

@@ -14,7 +14,7 @@ pub(crate) use hash::{fields, key, removed_field};
 pub use lists::{AdminFilter, PartnerFilter, UserFilter};
 pub(crate) use table::{COLUMNS, from_row, load, write};
 pub(crate) use unfinished::write as write_unfinished;
-pub use unfinished::{Backlog, Unfinished};
+pub use unfinished::{Backlog, Unfinished, Untried};
 
 use crate::Error;
 use domain::transaction::{ActivationRequested, Event, Status};

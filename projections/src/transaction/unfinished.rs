@@ -11,6 +11,9 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 use uuid::Uuid;
 
+/// Purchases among which a success is looked for: more than are called at the same time.
+const BEFORE: i64 = 10_000;
+
 /// A transaction that is not final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unfinished {
@@ -22,6 +25,15 @@ pub struct Unfinished {
     pub attempts: u32,
     /// When something last happened to it.
     pub updated_at: Timestamp,
+}
+
+/// A purchase that was never attempted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Untried {
+    /// When a user or a partner asked for it.
+    pub requested_at: Timestamp,
+    /// Whether purchases that were requested before it have succeeded recently.
+    pub others_succeed: bool,
 }
 
 /// How much is on its way.
@@ -112,6 +124,17 @@ impl Readers {
             in_doubt: row.try_get("in_doubt")?,
             oldest_in_doubt: time("oldest_in_doubt")?,
         })
+    }
+
+    /// The oldest purchase that was never attempted, unless it is parked. Others succeed if one did within `recent`.
+    pub async fn oldest_untried(&self, now: Timestamp, recent: Duration) -> Result<Option<Untried>, Error> {
+        let query = sqlx::query(include_str!("untried.sql")).bind(now.utc() - recent).bind(BEFORE);
+        let row = query.fetch_optional(self.pool()).await?;
+        row.map(|row| {
+            let others_succeed = row.try_get("others_succeed")?;
+            Ok(Untried { requested_at: moment(&row, "created_at")?, others_succeed })
+        })
+        .transpose()
     }
 
     /// Every transaction that was requested before this position is final. Never beyond what the

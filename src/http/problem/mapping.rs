@@ -8,6 +8,10 @@ use crate::identity;
 use crate::processors::{ParkedError, callbacks};
 use crate::telemetry::chain;
 use std::error::Error;
+use std::time::Duration;
+
+/// `Retry-After` while purchases are refused: the backlog is measured about as often.
+const BACKLOG_RETRY: Duration = Duration::from_secs(5);
 
 impl From<LogError> for Problem {
     fn from(error: LogError) -> Self {
@@ -51,6 +55,10 @@ impl From<app::Error> for Problem {
             E::InsufficientBalance => Self::new(Code::InsufficientBalance, "Insufficient balance"),
             E::TooManyPurchases { retry_after } => {
                 Self::new(Code::RateLimited, "Too many purchases; try again later").after(retry_after)
+            }
+            E::Overloaded => {
+                Self::new(Code::Overloaded, "Too many purchases wait to be activated; try again later")
+                    .after(BACKLOG_RETRY)
             }
             E::CannotBeExtended => {
                 Self::invalid_field("subscription_id", "ends in the year 9999 and cannot be extended")

@@ -1,0 +1,30 @@
+-- The purchase that has waited longest for its first attempt, and whether purchases go through: one of those before it
+-- has succeeded since $1. Parked ones wait for a person.
+--
+-- Begins with what is open, as unfinished.sql does, and for the same reason; sorted first, so that the look-ups end at
+-- the first purchase without an attempt.
+select oldest.created_at, exists (
+    select from (
+        select completed_at, status from read.transactions
+        where transactions.created_position < oldest.created_position
+        order by created_position desc
+        limit $2
+    ) before
+    where before.status = 'SUCCESS' and before.completed_at >= $1
+) as others_succeed
+from (
+    select open.created_position, known.created_at
+    from (select * from read.unfinished order by created_position offset 0) open
+    cross join lateral (
+        select created_at, attempts
+        from read.transactions
+        where transactions.transaction_id = open.transaction_id
+        offset 0
+    ) known
+    where known.attempts = 0
+      and open.transaction_id not in (
+          select aggregate_id from parked where requeued_at is null and aggregate_id is not null
+      )
+    order by open.created_position
+    limit 1
+) oldest

@@ -1,0 +1,103 @@
+//! Whether purchases are accepted faster than they are finished. Then new ones are refused until those that wait are
+//! worked off.
+//!
+//! The backlog is how long the oldest purchase has waited for its first attempt **while others succeed**. Without
+//! successes it is an outage of the activation system, or of all processors, and no overload: purchases are accepted
+//! and wait. What has piled up in an outage counts from its end on, not from the request.
+
+use super::Error;
+use domain::Timestamp;
+use parking_lot::Mutex;
+use projections::Readers;
+use projections::transaction::Untried;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Others succeed if one did within this part of the limit. So at the beginning of an outage they no longer do when the
+/// limit is reached.
+const RECENT: u32 = 3;
+
+/// The limit by which successes are recent when there is none.
+const USUAL_LIMIT: Duration = Duration::from_secs(30);
+
+pub struct Overload {
+    /// Of the backlog; `None`: purchases are never refused.
+    limit: Option<Duration>,
+    is_overloaded: AtomicBool,
+    /// Since when purchases have gone through, at every measurement.
+    flows_since: Mutex<Option<Timestamp>>,
+}
+
+impl Overload {
+    pub(super) fn new(limit: Option<Duration>) -> Self {
+        Self { limit, is_overloaded: AtomicBool::new(false), flows_since: Mutex::default() }
+    }
+
+    /// # Errors
+    /// `Overloaded`: the backlog was longer than the limit when it was measured last.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        match self.is_overloaded.load(Ordering::Relaxed) {
+            true => Err(Error::Overloaded),
+            false => Ok(()),
+        }
+    }
+
+    /// Measures it. If it cannot be measured, purchases are accepted.
+    pub async fn measure(&self, readers: &Readers, now: Timestamp) -> Result<Duration, projections::Error> {
+        let recent = self.limit.unwrap_or(USUAL_LIMIT) / RECENT;
+        let measured = readers.oldest_untried(now, recent).await;
+        let backlog = self.flow(measured.as_ref().ok().copied().flatten(), now);
+        self.is_overloaded.store(self.limit.is_some_and(|limit| backlog > limit), Ordering::Relaxed);
+        measured.map(|_| backlog)
+    }
+
+    /// How long the oldest has waited while others succeeded.
+    fn flow(&self, oldest: Option<Untried>, now: Timestamp) -> Duration {
+        let mut flows_since = self.flows_since.lock();
+        match oldest {
+            Some(Untried { others_succeed: false, .. }) => {
+                *flows_since = None;
+                Duration::ZERO
+            }
+            Some(Untried { requested_at, .. }) => {
+                let since = requested_at.max(*flows_since.get_or_insert(now));
+                (now.utc() - since.utc()).to_std().unwrap_or_default()
+            }
+            None => Duration::ZERO,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    fn at(seconds: u32) -> Timestamp {
+        format!("2026-11-22T08:{:02}:{:02}Z", seconds / 60, seconds % 60).parse().expect("a moment")
+    }
+
+    fn untried(requested_at: u32, others_succeed: bool) -> Option<Untried> {
+        Some(Untried { requested_at: at(requested_at), others_succeed })
+    }
+
+    #[test]
+    fn the_backlog_is_how_long_the_oldest_waits_while_others_succeed() {
+        let overload = Overload::new(Some(LIMIT));
+        let measured = |oldest, now| overload.flow(oldest, at(now)).as_secs();
+        assert_eq!(measured(untried(0, true), 0), 0);
+        assert_eq!(measured(untried(2, true), 40), 38);
+        assert_eq!(measured(None, 45), 0, "none waits");
+        assert_eq!(measured(untried(49, true), 50), 1);
+    }
+
+    #[test]
+    fn in_an_outage_there_is_no_backlog_and_what_piled_up_counts_from_its_end() {
+        let overload = Overload::new(Some(LIMIT));
+        let measured = |oldest, now| overload.flow(oldest, at(now)).as_secs();
+        assert_eq!(measured(untried(0, true), 5), 0, "how it was before is not known");
+        assert_eq!([measured(untried(1, false), 60), measured(untried(1, false), 600)], [0, 0]);
+        assert_eq!([measured(untried(1, true), 605), measured(untried(1, true), 640)], [0, 35]);
+    }
+}
