@@ -15,13 +15,13 @@ create index audit_log_to_purge on audit_log (at)
 -- trace that is younger than 30 days, or any change of rights.
 create function purge_audit_log(before timestamptz, at_most integer) returns bigint
 language sql security definer
-set search_path from current
+set search_path = pg_catalog, public, pg_temp -- the caller's own tables come last
 as $$
     with gone as (
         delete from audit_log where id in (
             select id from audit_log
             where action in ('login.succeeded', 'login.refused', 'login.throttled', 'access.refused')
-              and at < least(before, clock_timestamp() - interval '30 days')
+              and at < least(before, statement_timestamp() - interval '30 days')
             order by at limit at_most)
         returning 1
     )

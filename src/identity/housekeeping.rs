@@ -70,7 +70,7 @@ impl Identity {
         loop {
             ticks.tick().await;
             if let Err(error) = self.purge(clock()).await {
-                tracing::warn!(error = %chain(&error), "cannot purge old sessions; retrying at the next turn");
+                tracing::warn!(error = %chain(&error), "cannot delete old login failures, changes, sessions or audit rows; retrying at the next turn");
             }
         }
     }

@@ -112,6 +112,24 @@ async fn old_logins_are_purged_and_changes_of_rights_never() {
 }
 
 #[tokio::test]
+async fn the_purge_of_the_audit_log_looks_into_the_log_and_no_table_of_the_caller() {
+    let f = fixture().await;
+    let settings: Vec<String> =
+        sqlx::query_scalar("select unnest(proconfig) from pg_proc where proname = 'purge_audit_log'")
+            .fetch_all(&f.owner)
+            .await
+            .unwrap();
+    assert_eq!(settings, ["search_path=pg_catalog, public, pg_temp"]);
+    let volatile: bool = sqlx::query_scalar(
+        "select prosrc like '%clock_timestamp%' from pg_proc where proname = 'purge_audit_log'",
+    )
+    .fetch_one(&f.owner)
+    .await
+    .unwrap();
+    assert!(!volatile, "a bound that moves cannot be looked up in the index");
+}
+
+#[tokio::test]
 async fn a_caller_without_the_role_is_recorded_with_its_route_and_a_stop_loses_none() {
     let sandbox = Stack::get().await.sandbox().await;
     let service = Service::start_in(&sandbox, Setting::default()).await;
