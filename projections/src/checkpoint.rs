@@ -31,6 +31,13 @@ struct Inner {
     asked: Mutex<Option<Instant>>,
 }
 
+/// What a wait makes of tables that are lost.
+#[derive(Clone, Copy)]
+enum Lost {
+    MayComeBack,
+    EndsTheWait,
+}
+
 impl ReadCheckpoint {
     /// Asks through `pool` when it has to.
     #[must_use]
@@ -86,21 +93,36 @@ impl ReadCheckpoint {
     /// # Errors
     /// `Behind` when they do not by then.
     pub async fn wait_for(&self, position: i64, deadline: Instant) -> Result<(), Error> {
-        let began = Instant::now();
-        timeout_at(deadline, self.reach(position))
-            .await
-            .map_err(|_| Error::Behind { position, waited: began.elapsed() })
+        self.wait(position, deadline, Lost::MayComeBack).await
     }
 
-    async fn reach(&self, position: i64) {
+    /// As `wait_for`, but does not wait while there are no tables.
+    ///
+    /// # Errors
+    /// `Lost` when there are none; `Behind`.
+    pub async fn wait_unless_lost(&self, position: i64, deadline: Instant) -> Result<(), Error> {
+        self.wait(position, deadline, Lost::EndsTheWait).await
+    }
+
+    async fn wait(&self, position: i64, deadline: Instant, lost: Lost) -> Result<(), Error> {
+        let began = Instant::now();
+        timeout_at(deadline, self.reach(position, lost))
+            .await
+            .unwrap_or_else(|_| Err(Error::Behind { position, waited: began.elapsed() }))
+    }
+
+    async fn reach(&self, position: i64, lost: Lost) -> Result<(), Error> {
         let mut known = self.0.known.subscribe();
         let mut pause = FIRST_POLL;
         loop {
             let reached = timeout(pause, known.wait_for(|known| *known >= position)).await.is_ok();
             if reached {
-                return;
+                return Ok(());
             }
             self.ask_for_all().await;
+            if self.is_lost() && matches!(lost, Lost::EndsTheWait) {
+                return Err(Error::Lost("they are not there"));
+            }
             pause = POLL;
         }
     }

@@ -11,6 +11,7 @@ use domain::{TransactionId, UserId};
 use parking_lot::Mutex;
 use projections::Readers;
 use quick_cache::sync::Cache;
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 const USERS_MAX: usize = 10_000;
 /// `Retry-After` when too many are under way: an activation usually takes less.
 const UNFINISHED_RETRY: Duration = Duration::from_secs(5);
-/// A purchase that the read tables do not have after so long was never begun.
+/// A purchase that the read tables do not have after so long was never begun, or they are rebuilt.
 const UNKNOWN_FOR: Duration = Duration::from_secs(60);
 
 pub(super) struct PurchaseLimits {
@@ -61,7 +62,10 @@ impl PurchaseLimits {
         let now = Instant::now();
         if purchases.lock().is_full(self.unfinished) {
             let counted: Vec<_> = purchases.lock().0.iter().map(|(id, _)| *id).collect();
-            let known = readers.finality_of(&counted).await?;
+            let known = match readers.finality_of(&counted).await {
+                Err(projections::Error::Lost(_)) => HashMap::new(), // they are rebuilt: nothing is known of any
+                known => known?,
+            };
             purchases.lock().0.retain(|(id, since)| match known.get(id) {
                 Some(is_final) => !is_final,
                 None => now.duration_since(*since) < UNKNOWN_FOR,

@@ -2,8 +2,8 @@
 //!
 //! An answer never goes back and never runs ahead of the lists: a client that reads SUCCESS finds the
 //! subscription. So an answer waits for what the read tables do not contain yet, and leaves it out when
-//! the wait was long enough. While the read tables are rebuilt no list is served, and the stream alone says. Lists are covered in the same way: no status read after a list is older than
-//! the list.
+//! the wait was long enough. Lists are covered in the same way: no status read after a list is older than
+//! the list. While the read tables are rebuilt no list is served, the hashes stay as they are, and the stream alone says.
 
 use super::Error;
 use super::partner_activate::Reference;
@@ -92,11 +92,13 @@ impl Statuses {
     }
 
     async fn read(&self, id: TransactionId, reader: Reader) -> Result<Option<TransactionHash>, Error> {
-        match self.hashes.get(id).await {
-            Ok(Some(hash)) => return Ok(Some(hash)),
-            Ok(None) => {}
-            Err(error) => {
-                tracing::debug!(error = %chain(&error), "a status is read without Redis");
+        if !self.readers.checkpoint().is_lost() {
+            match self.hashes.get(id).await {
+                Ok(Some(hash)) => return Ok(Some(hash)),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::debug!(error = %chain(&error), "a status is read without Redis");
+                }
             }
         }
         let Some(Folded { transaction, listed }) = self.read_stream(id, reader).await? else {
@@ -259,11 +261,13 @@ impl Statuses {
         if view.status == Status::Pending {
             return Ok(Some(folded(view, events, false))); // nothing in the lists depends on it
         }
-        if checkpoint.wait_for(view.position, Instant::now() + READ_TABLES_WAIT).await.is_ok() {
-            return Ok(Some(folded(view, events, true)));
-        }
-        if checkpoint.is_lost() {
-            return Ok(Some(folded(view, events, false))); // no list contradicts it: they are refused
+        match checkpoint.wait_unless_lost(view.position, Instant::now() + READ_TABLES_WAIT).await {
+            Ok(()) => return Ok(Some(folded(view, events, true))),
+            Err(projections::Error::Lost(_)) => {
+                self.cover(std::slice::from_ref(&view)).await;
+                return Ok(Some(folded(view, events, false))); // no list contradicts it: they are refused
+            }
+            Err(_) => {}
         }
         let reached = checkpoint.known();
         events.retain(|event| event.sequence == 1 || event.position <= reached);

@@ -34,8 +34,8 @@ const READ_TABLES_WAIT: Duration = Duration::from_secs(5);
 /// The delays between two questions whether the hashes are as far as the read tables. One question for
 /// the whole process, and only while they lag.
 const HASHES_POLL: Backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(50));
-/// The delay before a Redis that did not answer is asked again.
-const REDIS_RETRY_DELAY: Duration = Duration::from_millis(500);
+/// The delay before a Redis that did not answer, or read tables that were lost, are asked again.
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 /// The delay before a log that could not be read is read again.
 const LOG_RETRY_DELAY: Duration = Duration::from_secs(1);
 
@@ -197,8 +197,8 @@ struct Follower {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Readable {
     Everywhere,
-    /// Redis does not answer: signal now, and again when it is back.
-    WithoutRedis,
+    /// Redis does not answer, or the read tables are rebuilt: signal now, and again when they are back.
+    InStreams,
 }
 
 impl Follower {
@@ -229,7 +229,7 @@ impl Follower {
                 None => return Ok(()), // a new wait makes `run` begin again
             };
             match (page, before, readable) {
-                (_, Readable::WithoutRedis, Readable::Everywhere) => {
+                (_, Readable::InStreams, Readable::Everywhere) => {
                     self.waits.signal_all(); // the last signal may have been too early
                 }
                 (Some(page), ..) => self.waits.signal(&page),
@@ -239,7 +239,7 @@ impl Follower {
         Ok(())
     }
 
-    /// The next page; `None` when it is time to ask Redis again.
+    /// The next page; `None` when it is time to ask Redis and the read tables again.
     async fn next_page(
         &self,
         feed: &mut Feed,
@@ -249,7 +249,7 @@ impl Follower {
         let next = feed.next(position, PAGE_EVENTS);
         match readable {
             Readable::Everywhere => next.await.map(Some),
-            Readable::WithoutRedis => timeout(REDIS_RETRY_DELAY, next).await.ok().transpose(),
+            Readable::InStreams => timeout(RETRY_DELAY, next).await.ok().transpose(),
         }
     }
 
@@ -257,7 +257,11 @@ impl Follower {
     /// waits any more.
     async fn until_readable(&self, position: i64) -> Option<Readable> {
         let checkpoint = self.readers.checkpoint();
-        while checkpoint.wait_for(position, Instant::now() + READ_TABLES_WAIT).await.is_err() {
+        while let Err(cause) = checkpoint.wait_unless_lost(position, Instant::now() + READ_TABLES_WAIT).await
+        {
+            if matches!(cause, projections::Error::Lost(_)) {
+                return Some(Readable::InStreams);
+            }
             if self.waits.is_empty() {
                 return None;
             }
@@ -268,7 +272,7 @@ impl Follower {
                 Ok(true) => return Some(Readable::Everywhere),
                 Ok(false) if self.waits.is_empty() => return None,
                 Ok(false) => {}
-                Err(_) => return Some(Readable::WithoutRedis),
+                Err(_) => return Some(Readable::InStreams),
             }
             sleep(delays.next_delay()).await;
         }

@@ -7,10 +7,12 @@ use crate::support::service::{Person, Service, Setting, send};
 use crate::support::stack::{Sandbox, Stack};
 use chrono::{SecondsFormat, Utc};
 use domain::{OfferId, TransactionId};
+use offers::config::{Bound, Protection};
 use reqwest::Method;
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 use std::process::Command;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// A service that has sold something, and who may look at what it derives.
@@ -178,17 +180,28 @@ async fn a_row_that_was_lost_unseen_is_noticed_by_its_next_change() {
 async fn without_read_tables_what_needs_none_goes_on_and_the_service_says_that_it_is_degraded() {
     let mut shop = Shop::new().await;
     let whole = shop.lists().await;
-    let without_projector = shop.another(false).await;
+    let protection = Protection { unfinished_per_user: Bound::of(3), ..Protection::default() };
+    let without_projector = Setting { projects: false, protection, ..Setting::default() };
+    let without_projector = Service::start_in(&shop.sandbox, without_projector).await;
     let service = std::mem::replace(&mut shop.service, without_projector);
     service.stop().await; // nobody rebuilds now
     let generation = shop.generation().await;
     shop.run("truncate read.subscriptions").await;
     assert!(shop.lists().await.iter().all(Option::is_none));
     let done = shop.buy().await;
-    shop.service.succeed(done, &shop.alice, shop.tv).await;
     let path = format!("/activation/status/{done}/");
+    let asked = Instant::now();
+    let waits = shop.service.request(&shop.alice, Method::GET, &path).header("prefer", "wait=30");
+    let waits = tokio::spawn(send(waits));
+    eventually("it waits", async || shop.service.app.statuses.waiting() == 1).await;
+    shop.service.succeed(done, &shop.alice, shop.tv).await;
+    let status = waits.await.unwrap();
+    assert_eq!(status.json()["status"], "SUCCESS", "one who waits hears of it: {status:?}");
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    let asked = Instant::now();
     let status = shop.service.get(&shop.alice, &path).await;
     assert_eq!(status.json()["status"], "SUCCESS", "a status needs no list: {status:?}");
+    assert!(asked.elapsed() < Duration::from_secs(1), "nor waits for one: {:?}", asked.elapsed());
     assert_eq!(shop.service.balance(&shop.alice).await, "975.00");
     let named = async || {
         let ready = send(shop.service.anonymous(Method::GET, "/readyz")).await;
@@ -197,6 +210,12 @@ async fn without_read_tables_what_needs_none_goes_on_and_the_service_says_that_i
             && ready.json()["notes"].to_string().contains("the read tables are rebuilt")
     };
     eventually("named", named).await;
+
+    for _ in 0..2 {
+        shop.buy().await;
+    }
+    let refused = shop.service.post(&shop.alice, "/activation/", &json!({"offer_id": shop.tv})).await;
+    refused.is(429, "rate_limited"); // and not 503: what is not known counts as under way
 
     let projector = shop.another(true).await;
     let rebuilt = async || shop.generation().await.is_some_and(|now| Some(now) != generation);
