@@ -1,5 +1,5 @@
 //! Claims of mails and callbacks: a sender holds what it works on by a lease that it renews, so that what a dead sender
-//! held is taken by another after seconds.
+//! held is taken by another within half a minute.
 //!
 //! Leases are measured by PostgreSQL's clock: the clocks of two machines may differ by more than a lease.
 
@@ -9,9 +9,10 @@ use std::time::Duration;
 use tokio::select;
 use tokio::time::sleep;
 
-/// How long a claim lasts unless it is renewed, in seconds. Longer than a living sender is ever held up.
-pub(super) const LEASE_SECONDS: f64 = 6.0;
-const RENEW_EVERY: Duration = Duration::from_secs(2);
+/// How long a claim lasts unless it is renewed, in seconds. A living sender that gets no connection for so long loses
+/// its claim, and a mail goes out twice.
+pub(super) const LEASE_SECONDS: f64 = 20.0;
+const RENEW_EVERY: Duration = Duration::from_secs(5);
 /// The same while the database does not answer.
 const RENEW_AGAIN: Duration = Duration::from_millis(250);
 /// For so long nothing is claimed after an error of the database: leases ran out meanwhile, and living senders renew

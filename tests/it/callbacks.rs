@@ -184,10 +184,11 @@ impl Fixture {
         }
     }
 
-    /// The leases of dead senders run out.
-    async fn end_claims(&self) {
-        let end = "update callback_deliveries set claimed_until = now() where claimed_until is not null";
-        sqlx::query(end).execute(&self.pool).await.unwrap();
+    /// Lets all leases end in `rest` from now, unless they are renewed.
+    async fn end_claims_in(&self, rest: Duration) {
+        let end = "update callback_deliveries set claimed_until = now() + make_interval(secs => $1)
+                   where claimed_until is not null";
+        sqlx::query(end).bind(rest.as_secs_f64()).execute(&self.pool).await.unwrap();
     }
 
     async fn deliveries(&self) -> Vec<Delivery> {

@@ -9,7 +9,7 @@ use offers::processors::callbacks::{Error, Settings, Status};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -142,7 +142,7 @@ async fn nothing_is_lost_when_senders_die_in_the_middle_of_it() {
         tokio::time::sleep(Duration::from_millis(killed_after_ms)).await;
         sender.abort();
         let _ = sender.await;
-        fixture.end_claims().await;
+        fixture.end_claims_in(Duration::ZERO).await;
     }
     let mut successor = fixture.sender();
     fixture.drain(&mut successor).await;
@@ -153,7 +153,7 @@ async fn nothing_is_lost_when_senders_die_in_the_middle_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_dead_sender_had_claimed_is_sent_by_another_within_seconds() {
+async fn what_a_dead_sender_had_claimed_is_sent_by_another_within_half_a_minute() {
     let fixture = Fixture::new().await;
     let receiver = Receiver::new(|_| Reply::Late(Duration::from_millis(400), 200)).await;
     let partner = fixture.partner(&receiver.url).await;
@@ -162,11 +162,13 @@ async fn what_a_dead_sender_had_claimed_is_sent_by_another_within_seconds() {
     eventually("it is being sent", async || receiver.count() == 1).await;
     dies.abort();
     let _ = dies.await;
-    let died = Instant::now();
+    let lease = "select extract(epoch from claimed_until - now())::float8 from callback_deliveries";
+    let lease: f64 = sqlx::query_scalar(lease).fetch_one(&fixture.pool).await.unwrap();
+    assert!((10.0..=20.0).contains(&lease), "a living sender may be held up for some seconds: {lease}");
+    fixture.end_claims_in(Duration::ZERO).await;
     let stop = CancellationToken::new();
     let running = tokio::spawn(fixture.sender().run(stop.clone()));
     eventually("another sends it", async || receiver.count() == 2).await;
-    assert!(died.elapsed() < Duration::from_secs(10), "{:?}", died.elapsed());
     stop.cancel();
     running.await.unwrap();
 }
@@ -198,6 +200,8 @@ async fn a_try_that_takes_longer_than_a_lease_is_not_taken_by_another() {
     for _ in 0..2 {
         tokio::spawn(fixture.sender_with(&patient).run(stop.clone()));
     }
+    eventually("it is being sent", async || receiver.count() == 1).await;
+    fixture.end_claims_in(Duration::from_secs(8)).await;
     let delivered = async || fixture.delivery().await.status == Status::Delivered;
     eventually("it is delivered", delivered).await;
     assert_eq!(receiver.count(), 1);
