@@ -25,6 +25,8 @@ use uuid::Uuid;
 enum EnqueueError {
     #[error("the event at position {0} has no transaction id")]
     NoId(i64),
+    #[error("the read tables do not show the transaction of position {0}")]
+    NoTransaction(i64),
     #[error("the read tables do not show the transaction of position {0} as final")]
     NotFinal(i64),
 }
@@ -47,6 +49,13 @@ struct Final {
     at: Timestamp,
 }
 
+impl Final {
+    /// The transaction as the read tables show it. A page whose transactions are not all there is read again.
+    fn shown_in<'a>(&self, ended: &'a Ended) -> Result<&'a TransactionView, EnqueueError> {
+        ended.get(&self.transaction).ok_or(EnqueueError::NoTransaction(self.position))
+    }
+}
+
 pub(in crate::processors) struct NewDelivery {
     partner: PartnerId,
     event_id: Uuid,
@@ -67,8 +76,8 @@ impl Enqueuer {
         ended: &Ended,
     ) -> Result<Vec<NewDelivery>, SinkError> {
         let finals = finals(page)?;
-        let views = finals.iter().filter_map(|event| ended.get(&event.transaction));
-        let views: Vec<_> = views.filter(|view| view.request.partner_id.is_some()).collect();
+        let mut views = finals.iter().map(|event| event.shown_in(ended)).collect::<Result<Vec<_>, _>>()?;
+        views.retain(|view| view.request.partner_id.is_some());
         if views.is_empty() {
             return Ok(Vec::new());
         }
@@ -81,7 +90,7 @@ impl Enqueuer {
         let mut partners = HashMap::new();
         let mut deliveries = Vec::new();
         for event in &finals {
-            let Some(view) = ended.get(&event.transaction) else { continue };
+            let view = event.shown_in(ended)?;
             let Some(id) = view.request.partner_id else { continue };
             let partner = match partners.get(&id) {
                 Some(known) => known,
@@ -188,4 +197,23 @@ fn delivery(
         body: body::about(r#type, event.at, view),
         status: if partner.callback_disabled_at.is_some() { Status::Disabled } else { Status::Pending },
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_final_event_whose_transaction_the_read_tables_do_not_show_is_an_error_and_not_skipped() {
+        let transaction = TransactionId(Uuid::nil());
+        let event = Final {
+            event_id: Uuid::nil(),
+            position: 7,
+            transaction,
+            at: Timestamp::new(chrono::DateTime::UNIX_EPOCH),
+        };
+        let none = Ended::new();
+        let shown = event.shown_in(&none);
+        assert!(matches!(shown, Err(EnqueueError::NoTransaction(7))), "{shown:?}");
+    }
 }
