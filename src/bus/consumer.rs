@@ -274,7 +274,6 @@ async fn park(handler: &impl Handler, message: UndeliverableMessage) -> AckKind 
         reason = message.reason,
         "parking a message that cannot be handled"
     );
-    metrics::counter!("offers_parked_total").increment(1);
     match handler.park(message).await {
         Ok(()) => AckKind::Term,
         Err(cause) => {

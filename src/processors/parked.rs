@@ -75,6 +75,7 @@ impl Parked {
         .bind(unhandled.attempts)
         .execute(&self.pool)
         .await?;
+        metrics::counter!("offers_parked_total").increment(1);
         Ok(())
     }
 

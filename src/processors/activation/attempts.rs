@@ -16,7 +16,16 @@ const TIDY_AT: usize = 10_000;
 #[derive(Clone, Copy)]
 enum AttemptState {
     Running,
-    Delayed { until: Instant, failures: u32 },
+    Delayed { until: Instant, failures: Failures },
+}
+
+/// How often a transaction has failed in a row in this process.
+#[derive(Clone, Copy, Default)]
+struct Failures {
+    /// Calls without a definite answer.
+    calls: u32,
+    /// Failures of ours.
+    faults: u32,
 }
 
 #[derive(Default)]
@@ -48,7 +57,7 @@ pub(super) struct AttemptLease<'a> {
     in_flight: &'a InFlight,
     id: TransactionId,
     delay: Option<Duration>,
-    failures: u32,
+    failures: Failures,
 }
 
 impl InFlight {
@@ -64,7 +73,7 @@ impl InFlight {
                 }
                 *failures
             }
-            None => 0,
+            None => Failures::default(),
         };
         table.tidy();
         table.states.insert(id, AttemptState::Running);
@@ -81,10 +90,16 @@ impl InFlight {
 }
 
 impl AttemptLease<'_> {
-    /// Counts a failure; how often the transaction has failed in a row in this process.
+    /// Counts a call without a definite answer; how many there were in a row. It got that far, so it ends a row of faults.
     pub(super) fn count_failure(&mut self) -> u32 {
-        self.failures = self.failures.saturating_add(1);
-        self.failures
+        self.failures = Failures { calls: self.failures.calls.saturating_add(1), faults: 0 };
+        self.failures.calls
+    }
+
+    /// Counts a failure of ours; how many there were in a row.
+    pub(super) fn count_fault(&mut self) -> u32 {
+        self.failures.faults = self.failures.faults.saturating_add(1);
+        self.failures.faults
     }
 
     /// Delays the next attempt, from the end of this lease.

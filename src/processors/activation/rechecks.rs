@@ -72,7 +72,14 @@ impl Rechecks {
             .fetch_all(&self.pool)
             .await?;
         let each = futures::stream::iter(due).map(|id| async move {
-            (processor.recheck(TransactionId(id)).await == Outcome::Done).then_some(id)
+            match processor.recheck(TransactionId(id)).await {
+                Outcome::Done => Some(id),
+                Outcome::RetryAfter(_) => None,
+                Outcome::Park { reason } => {
+                    tracing::error!(transaction_id = %id, reason, "cannot look up {id} once more; retrying later: {reason}");
+                    None
+                }
+            }
         });
         let done: Vec<Uuid> =
             each.buffer_unordered(CONCURRENCY).filter_map(std::future::ready).collect().await;

@@ -1,14 +1,16 @@
 //! One purchase at a time, driven by hand.
 
+use super::through_nats::sweep;
 use super::{Fixture, THE_REQUEST, purchase, renewal};
 use crate::support::eventually::eventually;
 use chrono::{DateTime, Days, Utc};
 use domain::user_offer::{self, UserOffer};
-use domain::{Metadata, Money, SubscriptionId, TransactionId};
+use domain::{AccountId, Metadata, Money, SubscriptionId, TransactionId, account};
 use futures::future::join_all;
 use offers::clock::Clock;
-use offers::event_log::StreamId;
-use offers::processors::Outcome;
+use offers::event_log::{AggregateCommand, Plan, StreamId};
+use offers::identity::Actor;
+use offers::processors::{Outcome, RequeuedActivations};
 use offers::simulator::Behaviour;
 use serde_json::json;
 use std::collections::HashSet;
@@ -154,4 +156,37 @@ async fn a_purchase_that_the_log_does_not_know_is_parked() {
     let unknown = TransactionId(Uuid::now_v7());
     assert!(matches!(fixture.processor().drive(unknown, None).await, Outcome::Park { .. }));
     assert!(fixture.activations().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_that_the_account_cannot_hold_is_parked_and_done_when_a_person_requeues_it() {
+    let refused = HashSet::from([Uuid::from_u128(7)]);
+    let fixture = Fixture::new(Behaviour { reject_offers: refused, ..Behaviour::default() }).await;
+    let user = fixture.user().await;
+    let id = fixture.buy(user).await;
+    let account = async |command| {
+        let plan = Plan::new().command(AggregateCommand::Account(user.into(), command));
+        fixture.log.commit(&Metadata::system("test", Uuid::now_v7()), plan).await.unwrap();
+    };
+    let amount = Money::from_hundredths(999_999_999_999_999_999 - 99_000);
+    account(account::Command::Credit { amount }).await;
+    let parked = sweep(&fixture).await;
+    let mut waiting = Vec::new();
+    eventually("it is parked", async || {
+        waiting = parked.waiting(None, 10).await.unwrap().items;
+        !waiting.is_empty()
+    })
+    .await;
+    assert_eq!(waiting[0].reason, format!("account {} cannot hold that much", AccountId::from(user)));
+    assert_eq!(fixture.names(id).await, ["ActivationRequested", "Processing"]);
+
+    account(account::Command::Debit { amount }).await;
+    let requeued = RequeuedActivations::new(parked.clone(), fixture.log.clone(), fixture.processor());
+    tokio::spawn(requeued.run(fixture.stop.clone()));
+    let (by, now) = (Actor::system("test"), fixture.clock.now().utc());
+    parked.requeue(waiting[0].id, &by, now).await.unwrap().unwrap();
+    eventually("it is refunded", async || fixture.names(id).await.ends_with(&["Refunded".to_owned()])).await;
+    assert_eq!(fixture.balance(user).await, Money::from_hundredths(100_000));
+    let handled = async || parked.find(waiting[0].id).await.unwrap().unwrap().resumed_at.is_some();
+    eventually("it is handled", handled).await;
 }
