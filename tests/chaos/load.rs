@@ -7,6 +7,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
@@ -23,6 +24,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Transactions that are watched at a time, the newest.
 const WATCHED: usize = 24;
+/// The longest page of a list.
+const PAGE: usize = 200;
 /// One of so many purchases is sent again after its answer; of the rejected offer; a renewal.
 const REPEATED: u32 = 10;
 const REJECTED: u32 = 7;
@@ -39,6 +42,7 @@ enum Who {
 struct Shared {
     urls: [String; 2],
     alice: String,
+    alice_token: String,
     cheap: String,
     rejected: String,
     /// With whose authorisation its status can be read.
@@ -66,9 +70,11 @@ pub struct Noted {
 impl Load {
     pub async fn begin(system: &System, seed: u64) -> Self {
         let alice = system.members.users.iter().find(|user| user.username == "alice").unwrap();
+        let tokens = [system.log_in("alice").await, system.log_in("bob").await, system.partner_key()];
         let shared = Arc::new(Shared {
             urls: system.urls.clone(),
             alice: alice.id.to_string(),
+            alice_token: tokens[0].clone(),
             cheap: system.members.offers[0].to_string(),
             rejected: system.members.offers.last().unwrap().to_string(),
             answers: Mutex::default(),
@@ -76,7 +82,6 @@ impl Load {
             wrong: Mutex::default(),
             stop: CancellationToken::new(),
         });
-        let tokens = [system.log_in("alice").await, system.log_in("bob").await, system.partner_key()];
         let all = CLIENTS.into_iter().zip(&tokens);
         let all = all.flat_map(|((who, count), token)| std::iter::repeat_n((who, token.clone()), count));
         let mut clients = JoinSet::new();
@@ -201,6 +206,7 @@ async fn watch(shared: Arc<Shared>, redis_url: String) {
     let client = http();
     let redis = redis::Client::open(redis_url).unwrap();
     let mut connection = None;
+    let mut found = HashSet::new();
     for turn in 0_usize.. {
         if shared.stop.is_cancelled() {
             return;
@@ -214,10 +220,21 @@ async fn watch(shared: Arc<Shared>, redis_url: String) {
                 return;
             }
             let transaction = answer.transaction;
-            let url = format!("{}/api/v1/activation/status/{transaction}/", shared.urls[turn % 2]);
+            let base = format!("{}/api/v1", shared.urls[turn % 2]);
+            let get = |path: &str| {
+                client.get(format!("{base}{path}")).header("Authorization", &token).timeout(ANSWER)
+            };
             if !token.starts_with("ApiKey") {
-                let request = client.get(url).header("Authorization", token).timeout(ANSWER);
-                see_http(&shared, request, &transaction).await;
+                let status = get(&format!("/activation/status/{transaction}/"));
+                let succeeded_at = see_http(&shared, status, &transaction).await;
+                // Bob renews, and a renewal is no subscription of its own.
+                if let Some(at) = succeeded_at
+                    && token == shared.alice_token
+                    && found.insert(transaction.clone())
+                {
+                    find(&shared, get(&format!("/account/subscriptions/?limit={PAGE}")), &transaction, &at)
+                        .await;
+                }
             }
             if connection.is_none() {
                 let connecting = timeout(ANSWER, redis.get_multiplexed_async_connection()).await;
@@ -232,18 +249,40 @@ async fn watch(shared: Arc<Shared>, redis_url: String) {
     }
 }
 
-async fn see_http(shared: &Shared, request: RequestBuilder, transaction: &str) {
-    let Ok(answer) = request.send().await else { return };
-    let status = answer.status();
-    let Ok(body) = answer.json::<Value>().await else { return };
+/// When it succeeded, if that was told.
+async fn see_http(shared: &Shared, request: RequestBuilder, transaction: &str) -> Option<String> {
+    let (status, body) = read(request).await?;
     match (status, body["status"].as_str()) {
         (StatusCode::OK, Some(told)) => {
             let (transaction, status) = (transaction.to_owned(), told.to_owned());
             shared.seen.lock().unwrap().push(Seen { channel: "HTTP", transaction, status, position: None });
+            let succeeded_at = body["completed_at"].as_str().filter(|_| told == "SUCCESS");
+            succeeded_at.map(str::to_owned)
         }
-        (StatusCode::SERVICE_UNAVAILABLE, _) => {}
-        _ => shared.wrong.lock().unwrap().push(format!("the status of {transaction} was {status}: {body}")),
+        (StatusCode::SERVICE_UNAVAILABLE, _) => None,
+        _ => {
+            shared.wrong.lock().unwrap().push(format!("the status of {transaction} was {status}: {body}"));
+            None
+        }
     }
+}
+
+/// Who was told SUCCESS finds the subscription, unless a whole page of newer ones has come since.
+async fn find(shared: &Shared, request: RequestBuilder, transaction: &str, succeeded_at: &str) {
+    let Some((StatusCode::OK, body)) = read(request).await else { return };
+    let Some(listed) = body["results"].as_array() else { return };
+    let is_it = |one: &Value| one["transaction_id"] == transaction;
+    let all_are_newer = listed.len() == PAGE
+        && listed.iter().all(|one| one["activation_date"].as_str().is_some_and(|at| at > succeeded_at));
+    if !all_are_newer && !listed.iter().any(is_it) {
+        let what = format!("{transaction} is SUCCESS, and its subscription is not listed");
+        shared.wrong.lock().unwrap().push(what);
+    }
+}
+
+async fn read(request: RequestBuilder) -> Option<(StatusCode, Value)> {
+    let answer = request.send().await.ok()?;
+    Some((answer.status(), answer.json().await.ok()?))
 }
 
 /// False when the connection is of no more use.

@@ -41,6 +41,8 @@ use support::stack::Stack;
 use system::System;
 use tokio::time::sleep;
 
+/// To `cargo test` it is one test.
+const NAME: &str = "chaos";
 /// Accepted purchases of a round, at least.
 const ACCEPTED: usize = 500;
 /// Of the short form.
@@ -53,7 +55,6 @@ const SHOWN: usize = 10;
 
 #[derive(Parser)]
 #[command(about = "Load, faults from a seed, and the rules that must hold afterwards")]
-#[expect(clippy::struct_excessive_bools, reason = "the flags of every test")]
 struct Args {
     /// How many rounds; the short form has three small ones
     #[arg(long)]
@@ -75,14 +76,28 @@ struct Args {
     dir: PathBuf,
     /// As for any test: nothing runs unless `chaos` contains it
     filter: Option<String>,
+    #[command(flatten)]
+    harness: Harness,
+}
+
+/// What `cargo test` and `cargo nextest` may say to any test.
+#[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "so many there are")]
+struct Harness {
     #[arg(long, hide = true)]
     list: bool,
     #[arg(long, hide = true)]
     ignored: bool,
     #[arg(long, hide = true)]
+    include_ignored: bool,
+    #[arg(long, hide = true)]
     exact: bool,
     #[arg(long, hide = true)]
     nocapture: bool,
+    #[arg(long, hide = true)]
+    show_output: bool,
+    #[arg(long, short, hide = true)]
+    quiet: bool,
     #[arg(long, hide = true)]
     format: Option<String>,
     #[arg(long, hide = true)]
@@ -104,14 +119,15 @@ struct Ended {
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    let asked_for = args.filter.as_ref().is_none_or(|filter| "chaos".contains(filter.as_str()));
-    if args.list {
-        if !args.ignored {
-            println!("chaos: test");
+    let skipped = args.harness.skip.iter().any(|part| NAME.contains(part.as_str()));
+    let asked_for = !skipped && args.filter.as_ref().is_none_or(|filter| NAME.contains(filter.as_str()));
+    if args.harness.list {
+        if !args.harness.ignored {
+            println!("{NAME}: test");
         }
         return ExitCode::SUCCESS;
     }
-    if args.ignored || !asked_for {
+    if args.harness.ignored || !asked_for {
         return ExitCode::SUCCESS;
     }
     if run(&args).await {
