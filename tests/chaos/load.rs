@@ -94,7 +94,7 @@ impl Load {
         Self { shared, clients }
     }
 
-    /// How many different purchases were accepted so far.
+    /// How many answers said so far that a purchase is accepted, repeats too.
     pub fn accepted(&self) -> usize {
         self.shared.answers.lock().unwrap().len()
     }

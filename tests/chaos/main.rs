@@ -32,7 +32,7 @@ use load::Load;
 use plan::Plan;
 use recording::Recording;
 use rules::{Violation, violations};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -205,7 +205,8 @@ async fn round(stack: &Stack, seed: u64, number: u64, accepted: usize, dir: &Pat
     let recovery = noted.finished_in + ended.elapsed();
     let mut found: Vec<Violation> =
         noted.wrong.into_iter().map(|what| Violation { rule: "answers", what }).collect();
-    let accepted = noted.answers.len();
+    let different: BTreeSet<&str> = noted.answers.iter().map(|answer| answer.transaction.as_str()).collect();
+    let accepted = different.len();
     let mut recording = Recording::default();
     match settled {
         Ok(()) => {
