@@ -148,9 +148,13 @@ fn transaction_shapes() -> Vec<Shape> {
             r#"{"type":"Resolved","outcome":"failed"}"#,
         ),
         (
-            E::Contradicted { answer: transaction::Answer::Activated, detail: "ext-1".to_owned() },
+            E::Contradicted {
+                kind: transaction::AttemptKind::LookUp,
+                answer: transaction::Answer::Activated,
+                detail: "ext-1".to_owned(),
+            },
             "Contradicted",
-            r#"{"type":"Contradicted","answer":"activated","detail":"ext-1"}"#,
+            r#"{"type":"Contradicted","kind":"look_up","answer":"activated","detail":"ext-1"}"#,
         ),
         (
             E::Succeeded { reference: "ext-1".to_owned() },

@@ -9,7 +9,7 @@ mod error;
 mod health;
 pub mod history;
 pub mod idempotency;
-mod intervene;
+pub mod intervene;
 mod overload;
 pub mod partner_activate;
 mod purchase_limits;

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{Activation, Cancellation, Inconclusive, LookUp, Rejection, retry_after};
-use domain::transaction::Evidence;
+use domain::transaction::{CANCELLED, Evidence};
 
 /// Characters of a reference: it becomes part of an event, so a longer one is no reference.
 const MAX_REFERENCE: usize = 200;
@@ -48,19 +48,24 @@ pub(super) fn to_look_up(id: Uuid, reply: &Reply) -> LookUp {
         Ok(Said::Activated { reference }) => LookUp::Activated { reference },
         Ok(Said::Pending) => LookUp::Pending,
         Ok(Said::Rejected(rejection)) => LookUp::Rejected(rejection),
-        Ok(Said::Cancelled) => LookUp::Inconclusive(contradiction(reply.status)),
+        Ok(Said::Cancelled) => LookUp::Rejected(cancelled()),
         Err(inconclusive) => LookUp::Inconclusive(inconclusive),
     }
 }
 
 /// What `reply` to `POST /activations/{id}/cancel` means.
 pub(super) fn to_cancel(id: Uuid, reply: &Reply) -> Cancellation {
-    match (reply.status, said(id, reply, &[200, 409])) {
+    match (reply.status, said(id, reply, &[200, 409, 422])) {
         (200, Ok(Said::Cancelled)) => Cancellation::Cancelled,
+        (_, Ok(Said::Rejected(rejection))) => Cancellation::Rejected(rejection),
         (409, Ok(Said::Activated { reference })) => Cancellation::TooLate { reference },
         (status, Ok(_)) => Cancellation::Inconclusive(contradiction(status)),
         (_, Err(inconclusive)) => Cancellation::Inconclusive(inconclusive),
     }
+}
+
+fn cancelled() -> Rejection {
+    Rejection { code: CANCELLED.to_owned(), message: "This activation was cancelled".to_owned() }
 }
 
 /// What the body of a reply with one of these `statuses` says.
@@ -235,7 +240,8 @@ mod tests {
         assert!(
             matches!(means(429, json!(null)), LookUp::Inconclusive(busy) if busy.evidence == Evidence::NotTaken)
         );
-        for (status, body) in [(200, cancelled()), (200, json!({})), (409, rejected()), (503, activated())] {
+        assert!(matches!(means(200, cancelled()), LookUp::Rejected(no) if no.code == "cancelled"));
+        for (status, body) in [(200, json!({})), (409, rejected()), (503, activated())] {
             assert!(matches!(means(status, body), LookUp::Inconclusive(_)), "{status}");
         }
     }
@@ -250,9 +256,7 @@ mod tests {
         );
         for (status, body) in [
             (200, activated()),
-            (200, rejected()),
             (409, cancelled()),
-            (409, rejected()),
             (404, cancelled()),
             (503, cancelled()),
             (200, json!({"transaction_id": Uuid::max(), "status": "cancelled"})),

@@ -93,6 +93,8 @@ pub enum Cancellation {
         /// The activation system's own name for it.
         reference: String,
     },
+    /// It was rejected before.
+    Rejected(Rejection),
     /// It may be cancelled or not; ask again.
     Inconclusive(Inconclusive),
 }
@@ -113,6 +115,27 @@ pub struct Inconclusive {
     pub detail: String,
     /// When the activation system wants the next call.
     pub retry_after: Option<Duration>,
+}
+
+impl Activation {
+    #[must_use]
+    pub fn inconclusive(&self) -> Option<&Inconclusive> {
+        if let Self::Inconclusive(call) = self { Some(call) } else { None }
+    }
+}
+
+impl LookUp {
+    #[must_use]
+    pub fn inconclusive(&self) -> Option<&Inconclusive> {
+        if let Self::Inconclusive(call) = self { Some(call) } else { None }
+    }
+}
+
+impl Cancellation {
+    #[must_use]
+    pub fn inconclusive(&self) -> Option<&Inconclusive> {
+        if let Self::Inconclusive(call) = self { Some(call) } else { None }
+    }
 }
 
 /// The activation system, as seen from here. Cheap to clone; clones share their connections.

@@ -177,15 +177,9 @@ impl Service {
         let Dependencies { log, readers, bus, parked, clock, .. } = parts.resources.clone();
         let calls = config.activation.external_calls;
         let processor = parts.activation_processor()?;
-        let sweeper = Sweeper::new(
-            readers.clone(),
-            processor.clone(),
-            parked.clone(),
-            parts.rechecks(),
-            bus.clone(),
-            clock,
-        );
+        let sweeper = Sweeper::new(readers.clone(), processor.clone(), parked.clone(), bus.clone(), clock);
         self.tasks.spawn(sweeper.run(self.stop.clone()));
+        self.tasks.spawn(parts.rechecks().run(processor.clone(), self.stop.clone()));
         let requeued = RequeuedActivations::new(parked.clone(), log, processor.clone());
         self.tasks.spawn(requeued.run(self.stop.clone()));
         self.tasks.spawn(consume_activations(

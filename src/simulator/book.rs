@@ -94,6 +94,7 @@ impl Book {
             Call::Cancel => {
                 let request = self.pending.remove(&id).map(|pending| pending.request);
                 if behaviour.lie == Some(Lie::DoneAfterCancel) {
+                    self.apply(id, Input::CameDue, request.as_ref());
                     self.apply(id, Input::Requested(Decision::Do), request.as_ref());
                     return ActivationState::Cancelled;
                 }

@@ -90,6 +90,28 @@ async fn a_person_resolves_it_as_failed_and_the_money_is_back() {
 }
 
 #[tokio::test]
+async fn a_resolution_that_is_repeated_with_its_key_is_answered_again() {
+    let service = Service::start().await;
+    let (root, alice) = (service.admin().await, service.rich("alice").await);
+    let id = service.bought_and_unanswered(&alice).await;
+    let body = json!({"outcome": "failed", "reason": "not in their list"});
+    for replayed in [false, true, true] {
+        let reply = service.post_once(&root, &path(id, "resolve"), &body, "key-1").await;
+        assert_eq!(
+            (reply.status.as_u16(), &reply.json()["status"]),
+            (202, &json!("FAILED")),
+            "{}",
+            reply.text
+        );
+        assert_eq!(reply.headers.contains_key("idempotent-replayed"), replayed);
+    }
+    let otherwise = json!({"outcome": "succeeded", "reason": "they did it"});
+    let reused = service.post_once(&root, &path(id, "resolve"), &otherwise, "key-1").await;
+    reused.is(422, "idempotency_key_reused");
+    service.post_once(&root, &path(id, "resolve"), &body, "key-2").await.is(409, "conflict");
+}
+
+#[tokio::test]
 async fn a_person_resolves_it_as_done_and_the_subscription_begins() {
     let service = Service::start().await;
     let (root, alice) = (service.admin().await, service.rich("alice").await);
@@ -112,7 +134,8 @@ async fn a_success_found_after_the_refund_is_listed_until_a_person_settles_it() 
     let resolve = json!({"outcome": "failed", "reason": "not in their list"});
     assert_eq!(service.post(&root, &path(id, "resolve"), &resolve).await.status, 202);
     let balance = service.balance(&alice).await;
-    let late = Command::RecordLateAnswer { answer: Answer::Activated, detail: "EXT-9".to_owned() };
+    let kind = AttemptKind::LookUp;
+    let late = Command::RecordLateAnswer { kind, answer: Answer::Activated, detail: "EXT-9".to_owned() };
     service.execute(Plan::new().command(AggregateCommand::Transaction(id, late))).await;
     let listed = service.in_doubt(&root).await;
     assert_eq!((&listed["status"], &listed["pending_reason"]), (&json!("FAILED"), &json!("contradicted")));

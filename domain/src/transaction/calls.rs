@@ -10,8 +10,6 @@ pub struct Calls {
     open: Vec<u32>,
     /// An attempt may have reached the external system.
     reached: bool,
-    /// A call went wrong after which the outcome is unknown.
-    in_doubt: bool,
     /// The look-up or cancellation that went wrong last since the last attempt began.
     last: Option<(AttemptKind, Evidence)>,
 }
@@ -22,12 +20,6 @@ impl Calls {
     #[must_use]
     pub fn may_be_done(&self) -> bool {
         self.reached || !self.open.is_empty()
-    }
-
-    /// Whether a call went wrong after which the outcome is unknown.
-    #[must_use]
-    pub fn is_in_doubt(&self) -> bool {
-        self.in_doubt
     }
 
     /// Whether this failure says nothing new: of an attempt that has ended already, or of another look-up or
@@ -45,7 +37,6 @@ impl Calls {
     }
 
     pub(super) fn fail(&mut self, attempt: u32, kind: AttemptKind, evidence: Evidence) {
-        self.in_doubt |= kind.leaves_in_doubt(evidence);
         if kind == AttemptKind::Activate {
             self.open.retain(|open| *open != attempt);
             self.reached |= !evidence.is_certain();

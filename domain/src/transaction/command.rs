@@ -47,6 +47,8 @@ pub enum Command {
     },
     /// The external system has answered after the final status. Nothing follows from it but a note.
     RecordLateAnswer {
+        /// The call that it answered.
+        kind: AttemptKind,
         /// What it said.
         answer: Answer,
         /// Its own reference, or its code of the rejection.

@@ -40,6 +40,8 @@ pub enum Event {
     },
     /// The external system said after the final status that it ended the other way. No money moves.
     Contradicted {
+        /// The call that it answered.
+        kind: AttemptKind,
         /// What it said.
         answer: Answer,
         /// Its own reference, or its code of the rejection.

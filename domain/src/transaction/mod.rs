@@ -32,6 +32,8 @@ pub const DEADLINE_EXCEEDED: &str = "deadline_exceeded";
 pub const CANCELLED: &str = "cancelled";
 /// The code of a failure that a person has found out.
 pub const RESOLVED: &str = "resolved";
+/// The reference of a success of which a person knew none.
+pub const UNKNOWN_REFERENCE: &str = "unknown";
 
 /// The state of a transaction.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -109,7 +111,8 @@ impl Transaction {
     fn contradicts(&self, answer: Answer, detail: &str) -> bool {
         let (says_otherwise, known) = match self {
             Self::Succeeded { reference, contradicted, .. } => {
-                (answer == Answer::Rejected || reference != detail, contradicted)
+                let is_another = reference != detail && reference != UNKNOWN_REFERENCE;
+                (answer == Answer::Rejected || is_another, contradicted)
             }
             Self::Failed { contradicted, .. } => (answer == Answer::Activated, contradicted),
             Self::None | Self::Pending { .. } | Self::Processing { .. } => return false,
@@ -258,13 +261,14 @@ impl Rules for Transaction {
             (Self::Succeeded { .. } | Self::Failed { .. }, Command::RecordFailedAttempt { .. }) => {
                 Ok(vec![]) // what was unknown is known
             }
-            (Self::Succeeded { .. } | Self::Failed { .. }, Command::RecordLateAnswer { answer, detail }) => {
-                Ok(if self.contradicts(answer, &detail) {
-                    vec![Event::Contradicted { answer, detail }]
-                } else {
-                    vec![]
-                })
-            }
+            (
+                Self::Succeeded { .. } | Self::Failed { .. },
+                Command::RecordLateAnswer { kind, answer, detail },
+            ) => Ok(if self.contradicts(answer, &detail) {
+                vec![Event::Contradicted { kind, answer, detail }]
+            } else {
+                vec![]
+            }),
             // A person confirms the end after an answer that said otherwise.
             (Self::Succeeded { contradicted: Some(_), .. }, Command::Resolve { done_as: Some(_) }) => {
                 Ok(vec![Event::Resolved { outcome: Outcome::Succeeded }])
@@ -343,7 +347,7 @@ impl Aggregate for Transaction {
             (Self::Failed { request, code, message, contradicted, .. }, Event::Refunded { .. }) => {
                 Self::Failed { request, code, message, refunded: true, contradicted }
             }
-            (mut state, Event::Contradicted { answer, detail }) => {
+            (mut state, Event::Contradicted { answer, detail, .. }) => {
                 if let Self::Succeeded { contradicted, .. } | Self::Failed { contradicted, .. } = &mut state {
                     *contradicted = Some(Contradiction { answer, detail });
                 }

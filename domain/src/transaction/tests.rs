@@ -116,7 +116,7 @@ fn resolve(done_as: Option<&str>) -> Command {
 }
 
 fn late(answer: Answer, detail: &str) -> Command {
-    Command::RecordLateAnswer { answer, detail: detail.to_owned() }
+    Command::RecordLateAnswer { kind: AttemptKind::LookUp, answer, detail: detail.to_owned() }
 }
 
 // --- histories
@@ -172,7 +172,7 @@ fn resolved(outcome: Outcome) -> Event {
 }
 
 fn contradicted(answer: Answer, detail: &str) -> Event {
-    Event::Contradicted { answer, detail: detail.to_owned() }
+    Event::Contradicted { kind: AttemptKind::LookUp, answer, detail: detail.to_owned() }
 }
 
 fn resolved_as_failed() -> Vec<Event> {
@@ -400,6 +400,9 @@ scenarios! { Transaction:
         then Ok(vec![contradicted(Answer::Rejected, "no_stock")]);
     the_same_success_again_says_nothing_new:
         given succeeded(), when late(Answer::Activated, "ext-1"), then Ok(vec![]);
+    a_success_whose_reference_the_person_did_not_know_is_confirmed_by_the_real_one:
+        given vec![requested(purchase()), resolved(Outcome::Succeeded), done("unknown")],
+        when late(Answer::Activated, "ext-1"), then Ok(vec![]);
     a_second_success_under_another_reference_is_noted:
         given succeeded(), when late(Answer::Activated, "ext-2"),
         then Ok(vec![contradicted(Answer::Activated, "ext-2")]);

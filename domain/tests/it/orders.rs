@@ -66,7 +66,10 @@ pub(crate) fn to_a_transaction() -> impl Strategy<Value = Vec<transaction::Comma
             1 => option::of(select(vec!["a", "b"]))
                 .prop_map(|reference| Command::Resolve { done_as: reference.map(str::to_owned) }),
             1 => (select(vec![Answer::Activated, Answer::Rejected]), select(vec!["a", "b"]))
-                .prop_map(|(answer, detail)| Command::RecordLateAnswer { answer, detail: detail.to_owned() }),
+                .prop_map(|(answer, detail)| {
+                    let (kind, detail) = (AttemptKind::LookUp, detail.to_owned());
+                    Command::RecordLateAnswer { kind, answer, detail }
+                }),
         ]
     };
     [purchase(), purchase()].prop_flat_map(move |requests| vec(order(requests), 0..MOST_COMMANDS))

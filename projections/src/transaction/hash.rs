@@ -151,5 +151,6 @@ fn pending_reason(change: &Change) -> Option<&str> {
 
 /// The field that `change` takes away, or nothing.
 pub(crate) fn removed_field(change: &Change) -> &'static str {
-    if change.progress.pending_reason == Some(None) { "pending_reason" } else { "" }
+    let is_changed = change.progress.pending_reason.is_some();
+    if is_changed && pending_reason(change).is_none() { "pending_reason" } else { "" }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::page::Page;
-use domain::transaction::Kind;
+use domain::transaction::{Answer, AttemptKind, Evidence, Kind};
 use domain::{AccountId, EVENT_VERSION, Money, OfferId, PartnerId, UserId};
 use uuid::Uuid;
 
@@ -129,6 +129,31 @@ fn however_a_stream_is_cut_the_view_is_the_same() {
         view.advance(second.transactions.remove(0).progress);
         assert_eq!(Some(view), whole, "cut after {cut}");
     }
+}
+
+#[test]
+fn a_final_hash_has_no_pending_reason_however_much_happens_in_one_page() {
+    let unanswered = Event::AttemptFailed {
+        attempt: 2,
+        kind: AttemptKind::Activate,
+        evidence: Evidence::SentNoAnswer,
+        detail: "no answer".into(),
+    };
+    let late =
+        Event::Contradicted { kind: AttemptKind::LookUp, answer: Answer::Activated, detail: "EXT-1".into() };
+    let [one, two, failed, refunded] = failure();
+    let stream = stream(&[one, two, unanswered, failed, refunded, late]);
+    let change = |from: usize, to: usize| {
+        let page = Page::fold(&stream[from..to]).unwrap().unwrap();
+        let change = page.transactions[0].clone();
+        let shown = fields(&change).into_iter().find(|(name, _)| *name == "pending_reason");
+        (shown.map(|(_, value)| value), removed_field(&change))
+    };
+    assert_eq!(change(3, 4), (Some("outcome_unknown".to_owned()), ""));
+    assert_eq!(change(4, 6), (None, "pending_reason"));
+    assert_eq!(change(4, 7), (None, "pending_reason"));
+    assert_eq!(change(6, 7), (None, "pending_reason"));
+    assert_eq!(fold(&stream).unwrap().unwrap().pending_reason.as_deref(), Some("contradicted"));
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub struct Unfinished {
     pub transaction_id: TransactionId,
     /// The position of its request.
     pub position: i64,
+    /// When it was requested.
+    pub requested_at: Timestamp,
     /// How often it was tried; 0 before the first attempt.
     pub attempts: u32,
     /// When something last happened to it.
@@ -107,6 +109,7 @@ impl Readers {
                 Ok(Unfinished {
                     transaction_id: TransactionId(row.try_get("transaction_id")?),
                     position: row.try_get("created_position")?,
+                    requested_at: moment(row, "created_at")?,
                     attempts: row.try_get::<i32, _>("attempts")?.cast_unsigned(),
                     updated_at: moment(row, "updated_at")?,
                 })

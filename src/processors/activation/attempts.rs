@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// The delay of a second attempt while one is running.
-const RUNNING_RETRY: Duration = Duration::from_secs(5);
+pub(super) const RUNNING_RETRY: Duration = Duration::from_secs(5);
 /// Size of the table at which expired delays are removed; the next time at twice the size that is left.
 const TIDY_AT: usize = 10_000;
 
@@ -78,6 +78,10 @@ impl InFlight {
         table.tidy();
         table.states.insert(id, AttemptState::Running);
         Ok(AttemptLease { in_flight: self, id, delay: None, failures })
+    }
+
+    pub(super) fn is_running(&self, id: TransactionId) -> bool {
+        matches!(self.0.lock().states.get(&id), Some(AttemptState::Running))
     }
 
     /// Ends the delay of `id`, so that it can be attempted now.

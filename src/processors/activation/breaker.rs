@@ -1,7 +1,7 @@
 //! Stops the calls to an activation system that does not answer, and lets one through now and then to see whether it
 //! answers again. It decides when a call is made, never what its outcome is.
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, jittered};
 use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 const MAX_FAILURES: u32 = 10;
 /// How long no call is made, before each trial.
 const PAUSE: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(5));
+/// Of the waits, so that those that wait do not come all at once.
+const JITTER: std::ops::RangeInclusive<f64> = 1.0..=1.5;
 /// The time for a trial call before another is let through.
 const TRIAL: Duration = Duration::from_secs(10);
 
@@ -29,27 +31,37 @@ impl Default for State {
     }
 }
 
+/// A call that was let through; it ends with a report. Without one the call was not made.
+pub(super) struct Admission<'a> {
+    breaker: &'a Breaker,
+    on_trial: bool,
+}
+
 impl Breaker {
     /// Lets a call through, or says how long to wait.
-    pub(super) fn admit(&self, now: Instant) -> Result<(), Duration> {
+    pub(super) fn admit(&self, now: Instant) -> Result<Admission<'_>, Duration> {
+        self.wait(now)?;
         let mut state = self.0.lock();
-        match *state {
-            State::Closed { .. } => Ok(()),
-            State::Open { until, .. } if now < until => Err(until - now),
-            State::Open { trials, .. } => {
-                *state = State::Open { until: now + TRIAL, trials, on_trial: true };
-                Ok(())
-            }
+        let on_trial = matches!(*state, State::Open { .. });
+        if let State::Open { trials, .. } = *state {
+            *state = State::Open { until: now + TRIAL, trials, on_trial };
         }
+        drop(state);
+        Ok(Admission { breaker: self, on_trial })
     }
 
-    /// A call had a definite answer.
-    pub(super) fn answered(&self) {
-        *self.0.lock() = State::default();
+    /// Says how long to wait if no call would be let through. While one is on trial it may end at any moment.
+    pub(super) fn wait(&self, now: Instant) -> Result<(), Duration> {
+        let wait = match *self.0.lock() {
+            State::Closed { .. } => return Ok(()),
+            State::Open { until, .. } if now >= until => return Ok(()),
+            State::Open { until, on_trial: true, .. } => PAUSE.first.min(until - now),
+            State::Open { until, .. } => until - now,
+        };
+        Err(jittered(wait, JITTER))
     }
 
-    /// A call had none. `retry_after` is when the activation system wants the next one.
-    pub(super) fn failed(&self, now: Instant, retry_after: Option<Duration>) {
+    fn failed(&self, now: Instant, retry_after: Duration) {
         let mut state = self.0.lock();
         let trials = match *state {
             State::Closed { failures } if failures + 1 < MAX_FAILURES => {
@@ -60,8 +72,31 @@ impl Breaker {
             State::Open { on_trial: true, trials, .. } => trials.saturating_add(1),
             State::Open { on_trial: false, .. } => return, // it was made before
         };
-        let pause = PAUSE.delay(trials).max(retry_after.unwrap_or_default());
+        let pause = PAUSE.delay(trials).max(retry_after).min(PAUSE.longest);
         *state = State::Open { until: now + pause, trials, on_trial: false };
+    }
+}
+
+impl Admission<'_> {
+    /// The call had a definite answer.
+    pub(super) fn answered(mut self) {
+        *self.breaker.0.lock() = State::default();
+        self.on_trial = false;
+    }
+
+    /// The call had none. `retry_after` is when the activation system wants the next one.
+    pub(super) fn failed(mut self, now: Instant, retry_after: Option<Duration>) {
+        self.breaker.failed(now, retry_after.unwrap_or_default());
+        self.on_trial = false;
+    }
+}
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        if let (true, State::Open { until, on_trial, .. }) = (self.on_trial, &mut *self.breaker.0.lock()) {
+            // Another call may go on trial.
+            (*until, *on_trial) = (Instant::now(), false);
+        }
     }
 }
 
@@ -69,21 +104,33 @@ impl Breaker {
 mod tests {
     use super::*;
 
+    fn failing(breaker: &Breaker, now: Instant, retry_after: Option<Duration>) {
+        breaker.admit(now).ok().unwrap().failed(now, retry_after);
+    }
+
     fn broken(now: Instant) -> Breaker {
         let breaker = Breaker::default();
-        (0..MAX_FAILURES).for_each(|_| breaker.failed(now, None));
+        (0..MAX_FAILURES).for_each(|_| failing(&breaker, now, None));
         breaker
+    }
+
+    /// The wait without its jitter, in tenths of a second.
+    fn wait(breaker: &Breaker, now: Instant) -> u128 {
+        let State::Open { until, .. } = *breaker.0.lock() else { return 0 };
+        let pause = until.saturating_duration_since(now);
+        let wait = breaker.wait(now).expect_err("a pause");
+        assert!(wait >= pause.mul_f64(*JITTER.start()) && wait <= pause.mul_f64(*JITTER.end()), "{wait:?}");
+        pause.as_millis() / 100
     }
 
     #[test]
     fn calls_are_made_until_too_many_in_a_row_have_failed() {
         let (breaker, now) = (Breaker::default(), Instant::now());
         for _ in 0..10 {
-            (1..MAX_FAILURES).for_each(|_| breaker.failed(now, None));
-            assert_eq!(breaker.admit(now), Ok(()));
-            breaker.answered();
+            (1..MAX_FAILURES).for_each(|_| failing(&breaker, now, None));
+            breaker.admit(now).ok().unwrap().answered();
         }
-        assert_eq!(broken(now).admit(now), Err(Duration::from_millis(500)));
+        assert_eq!(wait(&broken(now), now), 5);
     }
 
     #[test]
@@ -91,30 +138,42 @@ mod tests {
         let now = Instant::now();
         let breaker = broken(now);
         let later = now + Duration::from_millis(500);
-        assert_eq!(breaker.admit(later), Ok(()));
-        assert!(breaker.admit(later).is_err(), "one at a time");
-        breaker.answered();
-        assert_eq!(breaker.admit(later), Ok(()));
+        let trial = breaker.admit(later).ok().unwrap();
+        let others = breaker.admit(later).err().expect("one at a time");
+        assert!(others <= Duration::from_secs(1), "it may end at any moment: {others:?}");
+        trial.answered();
+        assert!(breaker.admit(later).is_ok());
+    }
+
+    #[test]
+    fn a_trial_that_was_not_made_leaves_its_place_to_another() {
+        let breaker = broken(Instant::now().checked_sub(Duration::from_secs(1)).unwrap());
+        drop(breaker.admit(Instant::now()).ok().unwrap());
+        assert!(breaker.admit(Instant::now()).is_ok());
     }
 
     #[test]
     fn the_pause_grows_with_each_trial_that_fails_and_calls_that_were_made_before_do_not_count() {
         let mut now = Instant::now();
-        let breaker = broken(now);
-        for pause_ms in [1_000, 2_000, 4_000, 5_000, 5_000] {
-            breaker.failed(now, None); // made before the pause
-            now += breaker.admit(now).expect_err("a pause");
-            assert_eq!(breaker.admit(now), Ok(()));
-            breaker.failed(now, None);
-            assert_eq!(breaker.admit(now), Err(Duration::from_millis(pause_ms)));
+        let breaker = Breaker::default();
+        let before = breaker.admit(now).ok().unwrap();
+        (0..MAX_FAILURES).for_each(|_| failing(&breaker, now, None));
+        before.failed(now, None);
+        assert_eq!(wait(&breaker, now), 5);
+        for pause in [10, 20, 40, 50, 50] {
+            now += Duration::from_secs(5);
+            failing(&breaker, now, None);
+            assert_eq!(wait(&breaker, now), pause);
         }
     }
 
     #[test]
-    fn the_pause_is_as_long_as_the_activation_system_asks_for() {
-        let (breaker, now) = (Breaker::default(), Instant::now());
-        (0..MAX_FAILURES).for_each(|_| breaker.failed(now, Some(Duration::from_secs(30))));
-        assert_eq!(breaker.admit(now), Err(Duration::from_secs(30)));
+    fn the_pause_is_as_long_as_the_activation_system_asks_for_within_its_bound() {
+        for (asked_s, tenths) in [(3, 30), (300, 50)] {
+            let (breaker, now) = (Breaker::default(), Instant::now());
+            (0..MAX_FAILURES).for_each(|_| failing(&breaker, now, Some(Duration::from_secs(asked_s))));
+            assert_eq!(wait(&breaker, now), tenths);
+        }
     }
 
     #[test]
@@ -122,7 +181,7 @@ mod tests {
         let now = Instant::now();
         let breaker = broken(now);
         let later = now + Duration::from_secs(1);
-        assert_eq!(breaker.admit(later), Ok(()));
-        assert_eq!(breaker.admit(later + TRIAL), Ok(()));
+        let _never_ends = breaker.admit(later).ok().unwrap();
+        assert!(breaker.admit(later + TRIAL).is_ok());
     }
 }

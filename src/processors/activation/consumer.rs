@@ -1,5 +1,6 @@
 //! Hands requested activations from the bus to the processor.
 
+use super::attempts::RUNNING_RETRY;
 use crate::bus::{Bus, Delivery, Handler, Subscription, UndeliverableMessage, Verdict};
 use crate::failpoint::{Step, failpoint};
 use crate::processors::{ActivationProcessor, Cause, Outcome, Parked};
@@ -85,7 +86,11 @@ struct Retries(Requested);
 
 impl Handler for Retries {
     async fn handle(&self, delivery: Delivery) -> Verdict {
-        match self.0.processor.drive_now(TransactionId(delivery.aggregate_id)).await {
+        let id = TransactionId(delivery.aggregate_id);
+        if self.0.processor.is_running(id) {
+            return Verdict::RetryAfter(RUNNING_RETRY); // what runs was begun before the order
+        }
+        match self.0.processor.drive_now(id).await {
             // The message of the request or the sweeper brings it back.
             Outcome::Done | Outcome::RetryAfter(_) => Verdict::Done,
             park @ Outcome::Park { .. } => park.into(),

@@ -33,7 +33,7 @@ use crate::failpoint::{Step, failpoint};
 use crate::processors::Outcome;
 use crate::telemetry::{Kind, Span, chain};
 use attempts::{AttemptLease, InFlight};
-use breaker::Breaker;
+use breaker::{Admission, Breaker};
 use domain::transaction::{
     self, ActivationRequested, Answer, AttemptKind, Calls, Command, Error, Evidence, Transaction,
 };
@@ -43,6 +43,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::sleep;
 use uuid::Uuid;
 
 /// The default limit of concurrent calls.
@@ -53,6 +54,8 @@ const PARKED_DELAY: Duration = Duration::from_secs(600);
 const LOG_RETRY: Duration = Duration::from_secs(1);
 /// Failures of ours in a row, about one transaction, after which it is parked: that takes some four minutes.
 const FAULTS_MAX: u32 = 10;
+/// How often a late answer is written before it is given up.
+const LATE_TRIES: u32 = 5;
 /// Between calls without a definite answer, and between failures of ours.
 const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 const RETRY_JITTER: std::ops::RangeInclusive<f64> = 0.8..=1.2;
@@ -155,7 +158,18 @@ impl ActivationProcessor {
     /// Safe to call any number of times: nothing happens if the transaction is final, being attempted in
     /// this process or delayed.
     pub async fn drive(&self, id: TransactionId, cause: Option<Cause>) -> Outcome {
-        self.with_lease(id, Box::pin(self.next(id, cause))).await
+        let requested_at = cause.as_ref().map(|cause| cause.requested_at);
+        self.with_lease(id, Box::pin(self.next(id, cause, requested_at))).await
+    }
+
+    /// The same for a transaction of which it is known when it was requested.
+    pub(super) async fn drive_unfinished(&self, id: TransactionId, requested_at: Timestamp) -> Outcome {
+        self.with_lease(id, Box::pin(self.next(id, None, Some(requested_at)))).await
+    }
+
+    /// Whether it is being attempted in this process.
+    pub(super) fn is_running(&self, id: TransactionId) -> bool {
+        self.0.in_flight.is_running(id)
     }
 
     /// Drives without the delay of an earlier attempt.
@@ -183,7 +197,12 @@ impl ActivationProcessor {
         outcome(id, &mut lease, step).await
     }
 
-    async fn next(&self, id: TransactionId, cause: Option<Cause>) -> Result<Next, ExecuteError> {
+    async fn next(
+        &self,
+        id: TransactionId,
+        cause: Option<Cause>,
+        requested_at: Option<Timestamp>,
+    ) -> Result<Next, ExecuteError> {
         let log = &self.0.log;
         let state = match log.load::<Transaction>(id.0).await?.state {
             Transaction::None => log.reload::<Transaction>(id.0).await?.state,
@@ -195,6 +214,11 @@ impl ActivationProcessor {
             Transaction::Processing { request, attempt, calls } => (request, attempt, calls),
             Transaction::Succeeded { .. } | Transaction::Failed { .. } => return Ok(Next::Nothing),
         };
+        // Only what is given up needs no call. So nothing is read while none would be let through.
+        let needs_call = calls.may_be_done() || requested_at.is_some_and(|at| !self.is_past_deadline(at));
+        if needs_call && let Err(wait) = self.0.breaker.wait(Instant::now()) {
+            return Ok(Next::Wait(wait));
+        }
         let Some(cause) = self.cause_of(id, cause).await? else {
             return Ok(park("the log has no such transaction"));
         };
@@ -206,20 +230,22 @@ impl ActivationProcessor {
             (false, false) => self.activate(work).await,
             (false, true) => self.look_up(work).await,
             (true, false) => self.finish(&work, work.plan(Command::GiveUp), "FAILED").await,
-            (true, true) => self.cancel(&work).await,
+            (true, true) => self.cancel(work).await,
         }
+    }
+
+    fn is_past_deadline(&self, from: Timestamp) -> bool {
+        let now = self.0.clock.now();
+        (now.utc() - from.utc()).to_std().is_ok_and(|age| age >= self.0.deadline)
     }
 
     /// Whether the deadline has passed, which begins again when a person orders a retry.
     async fn is_overdue(&self, work: &Work) -> Result<bool, LogError> {
-        let now = self.0.clock.now();
-        let overdue =
-            |from: Timestamp| (now.utc() - from.utc()).to_std().is_ok_and(|age| age >= self.0.deadline);
-        if !overdue(work.cause.requested_at) {
+        if !self.is_past_deadline(work.cause.requested_at) {
             return Ok(false);
         }
         let events = self.0.log.stream(StreamId::of::<Transaction>(work.id.0)).await?;
-        Ok(!events.iter().any(|event| is_retry(event) && !overdue(event.recorded_at)))
+        Ok(!events.iter().any(|event| is_retry(event) && !self.is_past_deadline(event.recorded_at)))
     }
 
     async fn cause_of(&self, id: TransactionId, cause: Option<Cause>) -> Result<Option<Cause>, LogError> {
@@ -242,8 +268,8 @@ impl ActivationProcessor {
     /// Records the intent, then asks for the activation and records its end.
     async fn activate(&self, work: Work) -> Result<Next, ExecuteError> {
         let attempt = work.attempt + 1;
-        let permit = match self.permit().await {
-            Ok(permit) => permit,
+        let permission = match self.permission().await {
+            Ok(permission) => permission,
             Err(wait) => return Ok(Next::Wait(wait)),
         };
         let intent = work.plan(Command::BeginAttempt { attempt });
@@ -266,58 +292,87 @@ impl ActivationProcessor {
         let answer = self.0.system.activate(&request, work.traceparent()).await;
         failpoint(Step::Called);
         gauge.decrement(1);
-        drop(permit); // another call may start while the outcome is written
+        permission.ended(answer.inconclusive()); // another call may start while the outcome is written
         metrics::counter!("offers_activation_attempts_total", "answer" => answer_label(&answer)).increment(1);
+        let kind = AttemptKind::Activate;
         match answer {
-            Activation::Activated { reference } => self.succeed(&work, reference).await,
-            Activation::Rejected(rejection) => self.fail(&work, rejection).await,
-            Activation::Pending => self.taken(),
-            Activation::Inconclusive(call) => self.record(&work, AttemptKind::Activate, call).await,
+            Activation::Activated { reference } => self.succeed(&work, kind, reference).await,
+            Activation::Rejected(rejection) => self.fail(&work, kind, rejection).await,
+            Activation::Pending => Ok(RETRY_LATER),
+            Activation::Inconclusive(call) => self.record(&work, kind, call).await,
         }
     }
 
     /// Asks how the activation stands, and for the activation itself if it has never been seen.
-    async fn look_up(&self, work: Work) -> Result<Next, ExecuteError> {
-        let permit = match self.permit().await {
-            Ok(permit) => permit,
+    async fn look_up(&self, mut work: Work) -> Result<Next, ExecuteError> {
+        let permission = match self.permission().await {
+            Ok(permission) => permission,
             Err(wait) => return Ok(Next::Wait(wait)),
         };
+        if !self.is_still_open(&mut work).await? {
+            return Ok(Next::Nothing);
+        }
         let answer = self.0.system.look_up(work.id.0, work.traceparent()).await;
         failpoint(Step::LookedUp);
-        drop(permit);
+        permission.ended(answer.inconclusive());
+        let kind = AttemptKind::LookUp;
         match answer {
-            LookUp::Activated { reference } => self.succeed(&work, reference).await,
-            LookUp::Rejected(rejection) => self.fail(&work, rejection).await,
-            LookUp::Pending => self.taken(),
-            LookUp::NotSeen => {
-                self.0.breaker.answered();
-                self.activate(work).await
-            }
-            LookUp::Inconclusive(call) => self.record(&work, AttemptKind::LookUp, call).await,
+            LookUp::Activated { reference } => self.succeed(&work, kind, reference).await,
+            LookUp::Rejected(rejection) => self.fail(&work, kind, rejection).await,
+            LookUp::Pending => Ok(RETRY_LATER),
+            LookUp::NotSeen => self.activate(work).await,
+            LookUp::Inconclusive(call) => self.record(&work, kind, call).await,
         }
     }
 
-    /// Asks that the activation never be done: the fence before the refund.
-    async fn cancel(&self, work: &Work) -> Result<Next, ExecuteError> {
-        let permit = match self.permit().await {
-            Ok(permit) => permit,
+    /// Asks that the activation never be done: the fence before the refund. If the answer says nothing definite, a
+    /// look-up may.
+    async fn cancel(&self, mut work: Work) -> Result<Next, ExecuteError> {
+        let permission = match self.permission().await {
+            Ok(permission) => permission,
             Err(wait) => return Ok(Next::Wait(wait)),
         };
+        if !self.is_still_open(&mut work).await? {
+            return Ok(Next::Nothing);
+        }
         let answer = self.0.system.cancel(work.id.0, work.traceparent()).await;
         failpoint(Step::Cancelled);
-        drop(permit);
-        match answer {
-            Cancellation::Cancelled => {
-                let (code, message) = (transaction::CANCELLED.to_owned(), CANCELLED_MESSAGE.to_owned());
-                self.fail(work, Rejection { code, message }).await
+        let looked_up = match answer.inconclusive() {
+            Some(call) if call.evidence == Evidence::Answered => {
+                Some(self.0.system.look_up(work.id.0, work.traceparent()).await)
             }
-            Cancellation::TooLate { reference } => self.succeed(work, reference).await,
-            Cancellation::Inconclusive(call) => self.record(work, AttemptKind::Cancel, call).await,
+            _ => None,
+        };
+        permission.ended(answer.inconclusive());
+        let kind = AttemptKind::Cancel;
+        match (answer, looked_up) {
+            (_, Some(LookUp::Activated { reference })) => {
+                self.succeed(&work, AttemptKind::LookUp, reference).await
+            }
+            (_, Some(LookUp::Rejected(rejection))) => self.fail(&work, AttemptKind::LookUp, rejection).await,
+            (Cancellation::Cancelled, _) => {
+                let (code, message) = (transaction::CANCELLED.to_owned(), CANCELLED_MESSAGE.to_owned());
+                self.fail(&work, kind, Rejection { code, message }).await
+            }
+            (Cancellation::TooLate { reference }, _) => self.succeed(&work, kind, reference).await,
+            (Cancellation::Rejected(rejection), _) => self.fail(&work, kind, rejection).await,
+            (Cancellation::Inconclusive(call), _) => self.record(&work, kind, call).await,
+        }
+    }
+
+    /// Whether the transaction is still open, by the log itself: no commit goes before a look-up or a cancellation,
+    /// which would find a stale state out.
+    async fn is_still_open(&self, work: &mut Work) -> Result<bool, LogError> {
+        match self.0.log.reload::<Transaction>(work.id.0).await?.state {
+            Transaction::Processing { attempt, .. } => {
+                work.attempt = attempt;
+                Ok(true)
+            }
+            _ => Ok(false),
         }
     }
 
     async fn look_up_failed(&self, id: TransactionId) -> Result<Next, ExecuteError> {
-        // Another process may have ended it: what is cached may be older.
         let Transaction::Failed { request, .. } = self.0.log.reload::<Transaction>(id.0).await?.state else {
             return Ok(Next::Nothing);
         };
@@ -325,42 +380,33 @@ impl ActivationProcessor {
         let span = Span::begin(Kind::Consumer, "recheck", cause.traceparent.as_deref());
         let metadata = metadata(id, &cause, &span);
         let work = Work { id, request, attempt: 0, cause, metadata };
-        let permit = match self.permit().await {
-            Ok(permit) => permit,
-            Err(wait) => return Ok(Next::Wait(wait)),
-        };
-        let answer = self.0.system.look_up(id.0, work.traceparent()).await;
-        drop(permit);
-        match answer {
-            LookUp::Activated { reference } => self.record_late(&work, Answer::Activated, reference).await,
-            LookUp::Rejected(_) | LookUp::NotSeen => {
-                self.0.breaker.answered();
-                Ok(Next::Nothing)
+        // Old transactions say nothing about how new ones go: the breaker is obeyed and not told.
+        let _place = self.place().await;
+        if let Err(wait) = self.0.breaker.wait(Instant::now()) {
+            return Ok(Next::Wait(wait));
+        }
+        match self.0.system.look_up(id.0, work.traceparent()).await {
+            LookUp::Activated { reference } => {
+                self.record_late(&work, AttemptKind::LookUp, Answer::Activated, reference).await
             }
-            LookUp::Pending => self.taken(),
-            LookUp::Inconclusive(call) => {
-                self.0.breaker.failed(Instant::now(), call.retry_after);
-                Ok(Next::Retry { not_before: call.retry_after })
-            }
+            LookUp::Rejected(_) | LookUp::NotSeen => Ok(Next::Nothing),
+            LookUp::Pending => Ok(RETRY_LATER),
+            LookUp::Inconclusive(call) => Ok(Next::Retry { not_before: call.retry_after }),
         }
     }
 
-    /// The right to make a call, or how long to wait for one.
-    async fn permit(&self) -> Result<SemaphorePermit<'_>, Duration> {
-        let permit = self.0.calls.acquire().await.expect("this semaphore is never closed");
-        self.0.breaker.admit(Instant::now())?;
-        Ok(permit)
+    async fn place(&self) -> SemaphorePermit<'_> {
+        self.0.calls.acquire().await.expect("this semaphore is never closed")
     }
 
-    /// The activation system will do it later.
-    fn taken(&self) -> Result<Next, ExecuteError> {
-        self.0.breaker.answered();
-        Ok(RETRY_LATER)
+    /// The right to make a call, or how long to wait for one.
+    async fn permission(&self) -> Result<Permission<'_>, Duration> {
+        let place = self.place().await;
+        Ok(Permission { _place: place, admission: self.0.breaker.admit(Instant::now())? })
     }
 
     /// Records a call without a definite answer.
     async fn record(&self, work: &Work, kind: AttemptKind, call: Inconclusive) -> Result<Next, ExecuteError> {
-        self.0.breaker.failed(Instant::now(), call.retry_after);
         let (id, attempt, not_before) = (work.id, work.attempt, call.retry_after);
         let Inconclusive { evidence, detail, .. } = call;
         tracing::info!(transaction_id = %id, attempt, kind = kind.as_ref(), detail, "attempt {attempt} of {id}: {detail}");
@@ -370,22 +416,24 @@ impl ActivationProcessor {
         Ok(Next::Retry { not_before })
     }
 
-    async fn succeed(&self, work: &Work, reference: String) -> Result<Next, ExecuteError> {
-        self.0.breaker.answered();
+    /// Records a success that `told` was answered with.
+    async fn succeed(&self, work: &Work, told: AttemptKind, reference: String) -> Result<Next, ExecuteError> {
         let end = Command::Succeed { reference: reference.clone() };
         let plan = success(work.id, &work.request, end, self.0.clock.now());
         match self.finish(work, plan, "SUCCESS").await {
-            Err(error) if is_final(&error) => self.record_late(work, Answer::Activated, reference).await,
+            Err(error) if is_final(&error) => {
+                self.record_late(work, told, Answer::Activated, reference).await
+            }
             finished => finished,
         }
     }
 
-    async fn fail(&self, work: &Work, rejection: Rejection) -> Result<Next, ExecuteError> {
-        self.0.breaker.answered();
+    /// Records a failure that `told` was answered with.
+    async fn fail(&self, work: &Work, told: AttemptKind, rejection: Rejection) -> Result<Next, ExecuteError> {
         let Rejection { code, message } = rejection;
         let end = Command::Fail { code: code.clone(), message };
         match self.finish(work, work.plan(end), "FAILED").await {
-            Err(error) if is_final(&error) => self.record_late(work, Answer::Rejected, code).await,
+            Err(error) if is_final(&error) => self.record_late(work, told, Answer::Rejected, code).await,
             finished => finished,
         }
     }
@@ -401,14 +449,32 @@ impl ActivationProcessor {
         Ok(Next::Nothing)
     }
 
-    /// Records an answer that came after the end. Nothing else follows from it.
-    async fn record_late(&self, work: &Work, answer: Answer, detail: String) -> Result<Next, ExecuteError> {
-        self.0.breaker.answered();
-        let late = work.plan(Command::RecordLateAnswer { answer, detail });
-        if let event_log::Outcome::Committed(_) = self.0.log.commit(&work.metadata, late).await? {
-            let id = work.id;
-            tracing::error!(transaction_id = %id, answer = answer.as_ref(), "the activation system contradicts the end of {id}");
+    /// Records an answer that came after the end. Nothing else follows from it, and nothing brings it back, so
+    /// the commit is tried again here.
+    async fn record_late(
+        &self,
+        work: &Work,
+        told: AttemptKind,
+        answer: Answer,
+        detail: String,
+    ) -> Result<Next, ExecuteError> {
+        let id = work.id;
+        let late = work.plan(Command::RecordLateAnswer { kind: told, answer, detail: detail.clone() });
+        for _ in 1..LATE_TRIES {
+            match self.0.log.commit(&work.metadata, late.clone()).await {
+                Err(ExecuteError::Log(error)) => {
+                    tracing::warn!(transaction_id = %id, error = %chain(&error), "cannot record a late answer of {id}; retrying");
+                    sleep(LOG_RETRY).await;
+                }
+                committed => {
+                    if let event_log::Outcome::Committed(_) = committed? {
+                        tracing::error!(transaction_id = %id, answer = answer.as_ref(), detail, "the activation system contradicts the end of {id}");
+                    }
+                    return Ok(Next::Nothing);
+                }
+            }
         }
+        self.0.log.commit(&work.metadata, late).await?;
         Ok(Next::Nothing)
     }
 }
@@ -441,6 +507,22 @@ async fn outcome(
         Outcome::Done | Outcome::Park { .. } => PARKED_DELAY,
     });
     outcome
+}
+
+/// The right to make one call.
+struct Permission<'a> {
+    _place: SemaphorePermit<'a>,
+    admission: Admission<'a>,
+}
+
+impl Permission<'_> {
+    /// The call has ended, and `call` is what is known of it when it had no definite answer.
+    fn ended(self, call: Option<&Inconclusive>) {
+        match call {
+            Some(call) => self.admission.failed(Instant::now(), call.retry_after),
+            None => self.admission.answered(),
+        }
+    }
 }
 
 /// Whether a person ordered a retry by this event.

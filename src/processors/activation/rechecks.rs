@@ -1,23 +1,29 @@
-//! Purchases that failed without a rejection: the activation system is asked about each once more, some time after its
-//! end. A success that it tells of then is recorded for a person; no money moves.
+//! Transactions that failed without a rejection: the activation system is asked about each once more, some time after
+//! its end. A success that it tells of then is recorded for a person; no money moves.
 
 use super::ActivationProcessor;
 use crate::clock::Clock;
 use crate::event_log::SinkError;
 use crate::failpoint::{Step, failpoint};
 use crate::processors::Outcome;
+use crate::telemetry::chain;
 use cqrs_es::Aggregate;
 use domain::transaction::{CANCELLED, RESOLVED, Transaction};
 use domain::{Event, Recorded, TransactionId, transaction};
 use futures::StreamExt;
 use sqlx::{PgConnection, PgPool};
 use std::time::Duration;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+const PERIOD: Duration = Duration::from_secs(5);
 /// Rechecks that are read at a time.
-const BATCH: i64 = 1_000;
+const BATCH: i64 = 100;
 /// Rechecks at the same time.
-const CONCURRENCY: usize = 16;
+const CONCURRENCY: usize = 8;
+/// The pause after a look-up without a definite answer.
+const PAUSE: Duration = Duration::from_secs(60);
 
 /// The table of rechecks.
 #[derive(Clone)]
@@ -47,8 +53,9 @@ pub(in crate::processors) async fn queue(
         return Ok(());
     }
     let (ids, times): (Vec<_>, Vec<_>) = ended.into_iter().unzip();
-    let query = "insert into activation_rechecks (transaction_id, ended_at) \
-                 select * from unnest($1::uuid[], $2::timestamptz[]) on conflict do nothing";
+    let query = "insert into activation_rechecks (transaction_id, ended_at, not_before) \
+                 select id, ended_at, ended_at from unnest($1::uuid[], $2::timestamptz[]) as of (id, ended_at) \
+                 on conflict do nothing";
     sqlx::query(query).bind(ids).bind(times).execute(connection).await?;
     Ok(())
 }
@@ -60,10 +67,24 @@ impl Rechecks {
         Self { pool, clock, after }
     }
 
-    /// Does those that are due. One without an answer stays due.
-    pub(super) async fn run(&self, processor: &ActivationProcessor) -> Result<(), sqlx::Error> {
+    /// Does those that are due, until `stop`.
+    pub async fn run(self, processor: ActivationProcessor, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            if let Err(error) = self.do_due(&processor, &stop).await {
+                tracing::warn!(error = %chain(&error), "cannot read or write the rechecks; retrying: {error}");
+            }
+            stop.run_until_cancelled(sleep(PERIOD)).await;
+        }
+    }
+
+    async fn do_due(
+        &self,
+        processor: &ActivationProcessor,
+        stop: &CancellationToken,
+    ) -> Result<(), sqlx::Error> {
         let query = "select transaction_id from activation_rechecks \
-                     where ended_at <= $1::timestamptz - make_interval(secs => $2) order by ended_at limit $3";
+                     where ended_at <= $1::timestamptz - make_interval(secs => $2) and not_before <= $1 \
+                     order by not_before limit $3";
         let now = self.clock.now().utc();
         let due: Vec<Uuid> = sqlx::query_scalar(query)
             .bind(now)
@@ -71,23 +92,24 @@ impl Rechecks {
             .bind(BATCH)
             .fetch_all(&self.pool)
             .await?;
-        let each = futures::stream::iter(due).map(|id| async move {
-            match processor.recheck(TransactionId(id)).await {
-                Outcome::Done => Some(id),
-                Outcome::RetryAfter(_) => None,
-                Outcome::Park { reason } => {
-                    tracing::error!(transaction_id = %id, reason, "cannot look up {id} once more; retrying later: {reason}");
-                    None
-                }
+        let each = futures::stream::iter(due).take_until(stop.cancelled());
+        let looked_up = each.map(|id| async move { (id, processor.recheck(TransactionId(id)).await) });
+        let outcomes: Vec<(Uuid, Outcome)> = looked_up.buffer_unordered(CONCURRENCY).collect().await;
+        let (done, open): (Vec<_>, Vec<_>) =
+            outcomes.into_iter().partition(|(_, outcome)| *outcome == Outcome::Done);
+        for (id, outcome) in &open {
+            if let Outcome::Park { reason } = outcome {
+                tracing::error!(transaction_id = %id, reason, "{id} cannot be looked up once more: {reason}");
             }
-        });
-        let done: Vec<Uuid> =
-            each.buffer_unordered(CONCURRENCY).filter_map(std::future::ready).collect().await;
+        }
         if !done.is_empty() {
             failpoint(Step::RecheckDone);
-            let query = "delete from activation_rechecks where transaction_id = any($1)";
-            sqlx::query(query).bind(done).execute(&self.pool).await?;
         }
-        Ok(())
+        let ids = |outcomes: Vec<(Uuid, Outcome)>| outcomes.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+        let query = "with done as (delete from activation_rechecks where transaction_id = any($1)) \
+                     update activation_rechecks set not_before = $3::timestamptz + make_interval(secs => $4) \
+                     where transaction_id = any($2)";
+        let changed = sqlx::query(query).bind(ids(done)).bind(ids(open)).bind(now).bind(PAUSE.as_secs_f64());
+        changed.execute(&self.pool).await.map(drop)
     }
 }

@@ -1,7 +1,7 @@
 //! Finds transactions that make no progress, and drives them: an outage of NATS, a lost message or a crash
-//! causes a delay and no loss. It also looks up once more what was cancelled. A transaction that cannot be handled is parked, as its message would be.
+//! causes a delay and no loss. A transaction that cannot be handled is parked, as its message would be.
 
-use super::{RETRY, Rechecks, consumer};
+use super::{RETRY, consumer};
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::processors::{ActivationProcessor, Outcome, Parked, Unhandled};
@@ -27,7 +27,6 @@ pub struct Sweeper {
     readers: Readers,
     processor: ActivationProcessor,
     parked: Parked,
-    rechecks: Rechecks,
     bus: Bus,
     clock: Clock,
 }
@@ -39,11 +38,10 @@ impl Sweeper {
         readers: Readers,
         processor: ActivationProcessor,
         parked: Parked,
-        rechecks: Rechecks,
         bus: Bus,
         clock: Clock,
     ) -> Self {
-        Self { readers, processor, parked, rechecks, bus, clock }
+        Self { readers, processor, parked, bus, clock }
     }
 
     /// Sweeps until `stop`, and finishes the transactions that are being driven.
@@ -55,9 +53,6 @@ impl Sweeper {
                 Err(error) => {
                     tracing::warn!(error = %chain(&error), "cannot read the unfinished transactions; retrying: {error}");
                 }
-            }
-            if let Err(error) = self.rechecks.run(&self.processor).await {
-                tracing::warn!(error = %chain(&error), "cannot read the purchases to look up once more; retrying: {error}");
             }
             stop.run_until_cancelled(sleep(PERIOD)).await;
         }
@@ -90,8 +85,9 @@ impl Sweeper {
     }
 
     async fn drive(&self, unfinished: Unfinished) {
-        let Unfinished { transaction_id: id, position, attempts, .. } = unfinished;
-        let Outcome::Park { reason } = self.processor.drive(id, None).await else { return };
+        let Unfinished { transaction_id: id, position, attempts, requested_at, .. } = unfinished;
+        let outcome = self.processor.drive_unfinished(id, requested_at).await;
+        let Outcome::Park { reason } = outcome else { return };
         tracing::error!(transaction_id = %id, reason, "{id} cannot be driven: {reason}");
         let unhandled = Unhandled {
             position,

@@ -225,6 +225,37 @@ async fn what_was_cancelled_is_looked_up_once_more_ten_minutes_after_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_ended_in_another_process_is_neither_cancelled_nor_looked_up() {
+    let fixture = with(Lie::Silent).await;
+    fixture.control(json!({ "lie": null, "pending_rate": 1.0, "pending_for_ms": 3_600_000 })).await;
+    let (user, id) = fixture.bought().await;
+    let another = fixture.another().await;
+    is_retried(&another, id).await; // it has the transaction as it is now
+    let resolve = Command::Resolve { done_as: None };
+    let plan = Plan::new().command(AggregateCommand::Transaction(id, resolve));
+    fixture.log.commit(&Metadata::system("test", uuid::Uuid::now_v7()), plan).await.unwrap();
+    let names = fixture.names(id).await;
+    assert_eq!(another.drive_now(id).await, Outcome::Done);
+    fixture.clock.advance(PAST_THE_DEADLINE);
+    assert_eq!(another.drive_now(id).await, Outcome::Done);
+    assert_eq!((fixture.cancellations(), fixture.names(id).await), (0, names));
+    assert_eq!(fixture.balance(user).await, whole());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_saw_only_the_beginning_looks_up_what_another_has_cancelled() {
+    let fixture = with(Lie::Silent).await;
+    let (_, id) = fixture.bought().await;
+    let (one, another) = (fixture.processor(), fixture.another().await);
+    is_retried(&one, id).await;
+    fixture.clock.advance(PAST_THE_DEADLINE);
+    fixture.control(json!({ "lie": "done_after_cancel" })).await;
+    assert_eq!(another.drive_now(id).await, Outcome::Done);
+    eventually("its own delay is over", async || one.recheck(id).await == Outcome::Done).await;
+    assert_eq!(fixture.names(id).await.last().unwrap(), "Contradicted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_order_to_retry_begins_the_deadline_again() {
     let fixture = with(Lie::Busy).await;
     let (_, id) = fixture.bought().await;

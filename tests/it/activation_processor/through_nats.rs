@@ -62,10 +62,8 @@ pub(super) async fn sweep(fixture: &Fixture) -> Parked {
     let parked = fixture.parts.resources.parked.clone();
     fixture.project();
     let (readers, processor, clock) = (fixture.readers(), fixture.processor(), fixture.clock.clone());
-    tokio::spawn(
-        Sweeper::new(readers, processor, parked.clone(), fixture.parts.rechecks(), bus, clock)
-            .run(fixture.stop.clone()),
-    );
+    tokio::spawn(fixture.parts.rechecks().run(processor.clone(), fixture.stop.clone()));
+    tokio::spawn(Sweeper::new(readers, processor, parked.clone(), bus, clock).run(fixture.stop.clone()));
     parked
 }
 
@@ -175,8 +173,7 @@ async fn while_the_bus_is_behind_a_new_purchase_waits_for_it_a_second_and_not_te
     let parked = fixture.parts.resources.parked.clone();
     fixture.project();
     let (readers, processor, clock) = (fixture.readers(), fixture.processor(), fixture.clock.clone());
-    let rechecks = fixture.parts.rechecks();
-    tokio::spawn(Sweeper::new(readers, processor, parked, rechecks, bus, clock).run(fixture.stop.clone()));
+    tokio::spawn(Sweeper::new(readers, processor, parked, bus, clock).run(fixture.stop.clone()));
     let first = buy_many(&fixture, 1).await;
     fixture.clock.advance(TimeDelta::seconds(11));
     fixture.until_succeeded(&first).await;

@@ -1,31 +1,33 @@
 //! `/admin/transactions/{id}`: a person decides about a transaction that makes no progress.
 
 use super::{MAX_REASON, Reason, only_reason};
+use crate::app::idempotency::IdempotentRequest;
+use crate::app::intervene::Resolution;
 use crate::http::context::Context;
 use crate::http::extract::caller::Admin;
 use crate::http::extract::fields::Fields;
+use crate::http::extract::idempotency::IdempotencyKeyHeader;
 use crate::http::extract::path;
 use crate::http::extract::request::{Request, request};
 use crate::http::extract::rules::{Line, Prose, name_of};
+use crate::http::headers::IDEMPOTENT_REPLAYED;
 use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
-use crate::http::problem::mapping::no_such_transaction;
 use crate::http::{Code, Shared};
 
 use crate::http::values::{Id, Status};
+use crate::telemetry::chain;
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
-use domain::transaction::Outcome;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use domain::transaction::{self, Outcome, UNKNOWN_REFERENCE};
 use domain::{Metadata, TransactionId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 /// Characters of the activation system's reference.
 const MAX_REFERENCE: usize = 200;
-/// The reference of a success of which a person knows none.
-const UNKNOWN_REFERENCE: &str = "unknown";
 
 request! {
     /// How the transaction ended, as you have found out.
@@ -67,8 +69,8 @@ pub(crate) async fn retry(
 ) -> Result<impl IntoResponse, Problem> {
     let reason = only_reason(fields)?;
     let metadata = Metadata { reason, ..context.metadata(admin.actor().to_string()) };
-    app.activations.retry(id, &metadata).await?;
-    accepted(&app, id, "The transaction is tried again").await
+    let status = app.activations.retry(id, &metadata).await?;
+    Ok(accepted(&app, id, status, "The transaction is tried again").await)
 }
 
 /// End a transaction by hand
@@ -77,7 +79,7 @@ pub(crate) async fn retry(
 /// Of a final transaction that the activation system has contradicted, its own outcome settles the contradiction.
 /// What is recorded says who ended it and why.
 #[utoipa::path(post, path = "/admin/transactions/{id}/resolve", security(("Bearer" = ["admin"])),
-    params(("id" = Id, Path, description = "The transaction.")),
+    params(("id" = Id, Path, description = "The transaction."), IdempotencyKeyHeader),
     request_body = Resolve,
     responses((status = 202, description = "It has ended so.", body = Intervened, headers(("Location")))),
     extensions(("x-refusals" = json!(refusals(&[Code::TransactionNotFound, Code::Conflict])))))]
@@ -86,8 +88,9 @@ pub(crate) async fn resolve(
     Admin(admin): Admin,
     context: Context,
     path::Id(id): path::Id<TransactionId>,
+    key: Option<IdempotencyKeyHeader>,
     fields: Fields,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Response, Problem> {
     let Resolve { outcome, reference, reason } = Request::of(fields)?;
     let done_as = match (outcome, reference) {
         (Outcome::Succeeded, reference) => Some(reference.unwrap_or_else(|| UNKNOWN_REFERENCE.to_owned())),
@@ -97,18 +100,28 @@ pub(crate) async fn resolve(
         }
     };
     let metadata = Metadata { reason: Some(reason), ..context.metadata(admin.actor().to_string()) };
-    app.activations.resolve(id, done_as, &metadata, app.clock.now()).await?;
-    accepted(&app, id, "The transaction has ended").await
+    let request = format!("POST /admin/transactions/{id}/resolve outcome={done_as:?}");
+    let request = IdempotentRequest::new(admin.id(), key.map(Into::into), request);
+    let resolution = Resolution { id, done_as, request };
+    let resolved = app.activations.resolve(&resolution, metadata, app.clock.now()).await?;
+    let mut response = accepted(&app, id, resolved.status, "The transaction has ended").await.into_response();
+    if resolved.replayed {
+        response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
 }
 
-/// The transaction as everybody sees it now.
+/// The answer, as soon as everybody can read the same. The order is recorded, so nothing here is a refusal.
 async fn accepted(
     app: &Shared,
     id: TransactionId,
+    status: transaction::Status,
     message: &'static str,
-) -> Result<impl IntoResponse + use<>, Problem> {
-    let now = app.statuses.find(id).await?.ok_or_else(no_such_transaction)?;
+) -> impl IntoResponse + use<> {
+    if let Err(error) = app.statuses.find(id).await {
+        tracing::debug!(error = %chain(&error), "an order is answered before everybody can read it");
+    }
     let location = format!("/api/v1/audit/transactions/{id}/");
-    let body = Intervened { transaction_id: id.into(), status: now.view.status.into(), message };
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(body)))
+    let body = Intervened { transaction_id: id.into(), status: status.into(), message };
+    (StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(body))
 }

@@ -56,7 +56,7 @@ struct Attempt {
     #[schema(example = "activate")]
     kind: &'static str,
     /// `activated`, `rejected`, `cancelled`, or without a definite answer `not_sent`, `not_taken`, `sent_no_answer`,
-    /// `answered`; null while it is under way.
+    /// `answered`; null while it is under way, and `unknown` when its end was never recorded.
     #[schema(required, example = "activated")]
     evidence: Option<&'static str>,
     /// The system's own words.
@@ -138,6 +138,7 @@ fn attempts(events: &[Recorded]) -> Result<Vec<Attempt>, UnknownEvent> {
     for recorded in events {
         let domain::Event::Transaction(event) = domain::Event::decode(recorded)? else { continue };
         let at = recorded.recorded_at;
+        attempts.is_final |= matches!(event, Event::Succeeded { .. } | Event::Failed { .. });
         match event {
             Event::Processing { attempt } => attempts.begin(at, attempt),
             Event::AttemptFailed { attempt, kind: AttemptKind::Activate, evidence, detail } => {
@@ -155,8 +156,15 @@ fn attempts(events: &[Recorded]) -> Result<Vec<Attempt>, UnknownEvent> {
             Event::Failed { code, message } => {
                 attempts.conclude(at, "look_up", "rejected", format!("{code}: {message}"));
             }
-            Event::Contradicted { answer, detail } => attempts.add(at, "look_up", answer.into(), detail),
+            Event::Contradicted { kind, answer, detail } => {
+                attempts.add(at, kind.into(), answer.into(), detail);
+            }
             Event::ActivationRequested(_) | Event::RetryRequested {} | Event::Refunded { .. } => {}
+        }
+    }
+    if attempts.is_final {
+        for unknown in attempts.all.iter_mut().filter(|attempt| attempt.evidence.is_none()) {
+            unknown.evidence = Some("unknown");
         }
     }
     Ok(attempts.all)
@@ -169,6 +177,7 @@ struct Attempted {
     begun: Vec<(u32, usize)>,
     /// How the end was found out, if not by a call.
     by: Option<&'static str>,
+    is_final: bool,
 }
 
 impl Attempted {
