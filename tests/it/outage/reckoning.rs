@@ -124,7 +124,8 @@ fn check_agrees(system: &System) {
         .env("OFFERS_REDIS_URL", &system.sandbox.redis_url)
         .output()
         .unwrap();
-    assert!(checked.status.success(), "offers check:\n{}", String::from_utf8_lossy(&checked.stdout));
+    let [told, why] = [&checked.stdout, &checked.stderr].map(|text| String::from_utf8_lossy(text));
+    assert!(checked.status.success(), "offers check:\n{told}{why}");
 }
 
 /// The hashes of finished transactions are in Redis again, complete, with the status of the log.
