@@ -10,6 +10,20 @@ alter table users
     -- Which rules the texts of the row have last been written by; 0: those before this migration.
     add column text_rules      smallint not null default 0;
 
+-- A process of the version before changes a text and knows no search text: `offers migrate` brings the row up again.
+create function note_old_texts() returns trigger language plpgsql as $$
+begin
+    new.text_rules := 0;
+    return new;
+end
+$$;
+
+create trigger note_old_texts before update on users for each row
+    when ((new.username, new.email, new.first_name, new.last_name)
+              is distinct from (old.username, old.email, old.first_name, old.last_name)
+          and new.search_text = old.search_text and new.text_rules = old.text_rules)
+    execute function note_old_texts();
+
 create unique index users_by_folded_name on users (username_folded);
 
 -- What `offers migrate` could not bring under the rules of today, for a person to look at.

@@ -266,3 +266,24 @@ async fn offers_are_listed_in_one_order_whatever_the_locale_of_the_database() {
         assert!(plan.contains("offers_by_name") && !plan.contains("Sort"), "{plan}");
     }
 }
+
+#[tokio::test]
+async fn what_a_process_of_the_older_version_writes_after_the_migration_is_brought_up_by_the_next() {
+    let (owner_url, app_url) = Stack::get().await.fresh_database().await;
+    let (identity, pool) = identity(&app_url).await;
+    let new = NewUser {
+        username: "alice".to_owned(),
+        password: PASSWORD.into(),
+        email: "alice@example.com".to_owned(),
+        first_name: String::new(),
+        last_name: String::new(),
+        roles: Roles::default(),
+    };
+    identity.create_user(&new, &offers::identity::Actor::system("test"), Utc::now()).await.unwrap();
+    sqlx::query("update users set email = 'Other@Bücher.example'").execute(&pool).await.unwrap();
+    assert_eq!(identity.find_users("other", None, 10).await.unwrap().items.len(), 0);
+    migrations::run(&owner_url).await.unwrap();
+    let found = identity.find_users("other@xn--bcher", None, 10).await.unwrap().items;
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].email, "Other@xn--bcher-kva.example");
+}
