@@ -9,14 +9,51 @@ begin
 end
 $$;
 
+-- Renames a schema of read tables, to a name that is free: tables that were put aside before may still be read by a
+-- long snapshot, and cannot be dropped.
+create function put_read_tables_aside(in_schema text) returns void language plpgsql
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    aside text := case in_schema when 'read_next' then 'read_dropped_' else 'read_old_' end;
+begin
+    if to_regnamespace(in_schema) is not null then
+        execute format('alter schema %I rename to %I', in_schema, aside || to_regnamespace(in_schema)::oid);
+    end if;
+end
+$$;
+
+-- Drops what was put aside, as far as nobody reads it: the new tables that were given up, and the old ones as soon as
+-- there are live ones. False if something is left for the next call.
+create function drop_read_tables_aside() returns boolean language plpgsql
+    security definer set search_path = pg_catalog, pg_temp set lock_timeout = '200ms'
+as $$
+declare
+    aside text;
+    is_left boolean := to_regnamespace('read') is null;
+begin
+    for aside in
+        select nspname from pg_namespace
+        where nspname ~ '^read_dropped_[0-9]+$' or (not is_left and nspname ~ '^read_old(_[0-9]+)?$')
+    loop
+        begin
+            execute format('drop schema %I cascade', aside);
+        exception
+            when invalid_schema_name then null; -- another process was faster
+            when lock_not_available or deadlock_detected then is_left := true;
+        end;
+    end loop;
+    return not is_left;
+end
+$$;
+
 -- Puts the read tables that have lost a row aside: nothing but the loss of rows deletes from them.
 create function put_lost_tables_aside() returns trigger language plpgsql
     security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     if tg_table_schema in ('read', 'read_next') then -- and not those that are aside already
-        drop schema if exists read_old cascade;
-        execute format('alter schema %I rename to read_old', tg_table_schema);
+        perform public.put_read_tables_aside(tg_table_schema);
     end if;
     return null;
 end
@@ -49,15 +86,25 @@ begin
 end
 $$;
 
--- Makes empty read tables beside the live ones. What an earlier rebuild has left goes.
+-- All read tables are guarded, those of a rebuild by an older program too.
+alter function create_read_tables(text) rename to create_read_tables_0062;
+
+create function create_read_tables(in_schema text) returns void language plpgsql as $$
+begin
+    perform create_read_tables_0062(in_schema);
+    perform guard_read_tables(in_schema);
+end
+$$;
+
+-- Makes empty read tables beside the live ones. What an earlier rebuild has left goes. What was put aside stays until
+-- the new tables are live.
 create function create_next_read_tables() returns void language plpgsql
     security definer set search_path = public, pg_temp
 as $$
 begin
-    drop schema if exists read_next cascade;
-    drop schema if exists read_old cascade;
+    perform put_read_tables_aside('read_next');
+    perform drop_read_tables_aside();
     perform create_read_tables('read_next');
-    perform guard_read_tables('read_next');
 end
 $$;
 
@@ -76,13 +123,13 @@ begin
         where event_id is not null and (position, event_id) is distinct from (at, at_event);
     end if;
     if not moved then
-        drop schema if exists read_old cascade;
-        alter schema read rename to read_old;
+        perform public.put_read_tables_aside('read');
     end if;
 end
 $$;
 
--- Puts the next read tables in the place of live ones that are not there. False if live ones are there.
+-- Puts the next read tables in the place of live ones that are not there. False if live ones are there. The old ones
+-- are dropped by a call of its own, which may fail.
 create function switch_read_tables() returns boolean language plpgsql
     security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -96,9 +143,11 @@ end
 $$;
 
 revoke execute on function
-    guard_read_tables(text), create_next_read_tables(), discard_read_tables(bigint, uuid), switch_read_tables()
+    put_read_tables_aside(text), drop_read_tables_aside(), guard_read_tables(text), create_read_tables(text),
+    create_next_read_tables(), discard_read_tables(bigint, uuid), switch_read_tables()
     from public;
-grant execute on function create_next_read_tables(), discard_read_tables(bigint, uuid), switch_read_tables()
+grant execute on function
+    create_next_read_tables(), discard_read_tables(bigint, uuid), switch_read_tables(), drop_read_tables_aside()
     to offers_app;
 
 select guard_read_tables('read');

@@ -52,8 +52,9 @@ pub(super) async fn copy(
     Ok(position)
 }
 
-/// Takes the snapshot: where and when it is. Reading the checkpoint also keeps a rebuild from switching
-/// the tables meanwhile.
+/// Takes the snapshot: where and when it is. Reading the checkpoint also keeps `offers rebuild` from switching the
+/// tables meanwhile. If the service puts them aside, because they are lost, the next statement does not find them, and
+/// the copy is not finished.
 async fn snapshot(sql: &mut PgConnection) -> Result<(i64, DateTime<Utc>), Error> {
     let row = sqlx::query("select position, now() as now from read.checkpoint").fetch_one(sql).await?;
     Ok((row.try_get("position")?, row.try_get("now")?))

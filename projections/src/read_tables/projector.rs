@@ -11,9 +11,9 @@ use sqlx::postgres::PgConnectOptions;
 use std::fmt;
 use std::sync::Arc;
 
-/// How far behind the head of the log, in events, new tables may take their place: while the log grows they are
-/// never at its end.
-const NEAR_HEAD: i64 = 100;
+/// How far behind the head of the log, in events, new tables may take their place: three pages, because while the log
+/// grows they are never at its end.
+const NEAR_HEAD: i64 = 3_000;
 
 /// The writer of the live tables.
 #[derive(Clone)]
@@ -22,6 +22,8 @@ pub struct TableProjector {
     connect: PgConnectOptions,
     history: Arc<dyn History>,
     rebuild: Option<InPlace>,
+    /// There may be tables that were put aside and can be dropped.
+    has_old: bool,
 }
 
 /// A rebuild of tables that are put aside.
@@ -37,7 +39,7 @@ impl TableProjector {
     #[must_use]
     pub fn new(connect: &PgConnectOptions, checkpoint: ReadCheckpoint, history: Arc<dyn History>) -> Self {
         let live = ReadTables::live(connect, checkpoint);
-        Self { live, connect: connect.clone(), history, rebuild: None }
+        Self { live, connect: connect.clone(), history, rebuild: None, has_old: true }
     }
 
     /// Where to go on: in the live tables if they are whole, else in those that will take their place.
@@ -68,7 +70,8 @@ impl TableProjector {
     /// Takes the page that starts right after the checkpoint, whole or not at all.
     ///
     /// # Errors
-    /// As `ReadTables::apply`. After any of them ask for the checkpoint.
+    /// As `ReadTables::apply`; `Broken` also for a page that new tables cannot take. After any of them ask for the
+    /// checkpoint.
     pub async fn apply(&mut self, events: &[Recorded]) -> Result<(), Error> {
         let Some(rebuild) = &self.rebuild else {
             let applied = self.live.apply(events).await;
@@ -77,9 +80,15 @@ impl TableProjector {
             }
             return applied;
         };
-        rebuild.next.apply(events).await?;
-        let Some(last) = events.last() else { return Ok(()) };
-        self.switch_at(last.position).await
+        let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(()) };
+        match rebuild.next.apply(events).await {
+            Ok(()) => self.switch_at(last.position).await,
+            // They were made from the log alone, so another rebuild would come to the same.
+            Err(Error::Lost(why)) if rebuild.next.whole(&*self.history).await.is_ok() => {
+                Err(Error::Broken { position: first.position, why })
+            }
+            Err(cause) => Err(cause),
+        }
     }
 
     /// Makes sure that the tables are whole and still stand at `position`, for times when nothing happens.
@@ -90,10 +99,13 @@ impl TableProjector {
         if self.rebuild.is_some() {
             return self.switch_at(position).await;
         }
-        match self.live.whole(&*self.history).await?.position == position {
-            true => Ok(()),
-            false => Err(Error::Overtaken { expected: position }),
+        if self.live.whole(&*self.history).await?.position != position {
+            return Err(Error::Overtaken { expected: position });
         }
+        if self.has_old {
+            self.drop_old().await;
+        }
+        Ok(())
     }
 
     async fn begin(&mut self, why: &str) -> Result<(), Error> {
@@ -123,7 +135,21 @@ impl TableProjector {
         }
         self.live.checkpoint.reached(position);
         tracing::info!(position, "the read tables are rebuilt");
+        self.drop_old().await;
         Ok(())
+    }
+
+    /// Drops what was put aside. What a long snapshot reads is left for a time when nothing happens.
+    async fn drop_old(&mut self) {
+        let dropped = sqlx::query_scalar("select public.drop_read_tables_aside()");
+        let dropped: Result<bool, _> = dropped.fetch_one(&self.live.pool).await;
+        match dropped {
+            Ok(are_all_gone) => self.has_old = !are_all_gone,
+            Err(cause) => {
+                self.has_old = true;
+                tracing::debug!(error = %cause, "cannot drop the old read tables; retrying");
+            }
+        }
     }
 }
 

@@ -11,8 +11,6 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
 use std::time::Duration;
 
-/// What the live tables are called between the switch and their removal.
-const OLD: &str = "read_old";
 /// How long the switch waits for readers of the live tables before it lets them go on, in milliseconds:
 /// whoever comes after it waits with it.
 const SWITCH_LOCK_TIMEOUT_MS: u32 = 2_000;
@@ -87,7 +85,8 @@ pub struct Held {
 }
 
 impl Held {
-    /// Puts the new tables in the place of the live ones, and removes those.
+    /// Puts the new tables in the place of the live ones, and removes those; if they are read for longer, the service
+    /// removes them.
     ///
     /// # Errors
     /// `Behind` when the new tables have not come as far as the live ones; `Database`.
@@ -100,20 +99,15 @@ impl Held {
         if next < self.position {
             return Err(Error::Behind { position: self.position, waited: Duration::ZERO });
         }
-        let switch = match self.are_live {
-            true => {
-                format!("alter schema {LIVE} rename to {OLD}; alter schema {NEXT} rename to {LIVE}; commit")
-            }
-            false => format!("drop schema if exists {LIVE} cascade; alter schema {NEXT} rename to {LIVE}"),
-        };
+        if !self.are_live {
+            sqlx::raw_sql("begin").execute(&mut self.sql).await?;
+        }
+        let switch = format!(
+            "select put_read_tables_aside('{LIVE}'); alter schema {NEXT} rename to {LIVE}; commit; \
+             select drop_read_tables_aside()"
+        );
         sqlx::raw_sql(&switch).execute(&mut self.sql).await?;
-        drop_schema(&mut self.sql, OLD).await?;
         self.sql.close().await?;
         Ok(())
     }
-}
-
-async fn drop_schema(sql: &mut PgConnection, schema: &str) -> Result<(), Error> {
-    sqlx::raw_sql(&format!("drop schema if exists {schema} cascade")).execute(sql).await?;
-    Ok(())
 }

@@ -1,13 +1,14 @@
 //! Read tables that have lost rows, or are of another log, are rebuilt while the service answers: until then every
 //! list is refused, and none is short.
 
-use super::history;
+use super::{Fixture, history};
 use crate::support::eventually::{DEADLINE, eventually};
 use crate::support::service::{Person, Service, Setting, send};
 use crate::support::stack::{Sandbox, Stack};
 use chrono::{SecondsFormat, Utc};
 use domain::{OfferId, TransactionId};
 use offers::config::{Bound, Protection};
+use projections::{Error, ReadCheckpoint, TableProjector};
 use reqwest::Method;
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
@@ -273,4 +274,64 @@ async fn read_tables_of_a_lost_history_are_rebuilt_also_when_the_new_history_is_
         assert!(equal, "grown: {grows}: {said}");
         projector.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_snapshot_of_lost_tables_does_not_stop_the_healing_and_they_are_dropped_after_it() {
+    let mut shop = Shop::new().await;
+    let whole = shop.lists().await;
+    let mut reader = PgConnection::connect(&shop.sandbox.database_owner_url).await.unwrap();
+    let mut snapshot = reader.begin().await.unwrap();
+    sqlx::raw_sql("select from read.offers, read.transactions").execute(&mut *snapshot).await.unwrap();
+    for _ in 0..2 {
+        let generation = shop.generation().await;
+        shop.run("delete from read.checkpoint").await;
+        shop.heals("a loss under a snapshot", generation, &whole).await;
+    }
+    snapshot.rollback().await.unwrap();
+    eventually("they are dropped", async || {
+        let aside = sqlx::query_scalar("select count(*) from pg_namespace where nspname ~ '^read_'");
+        0 == aside.fetch_one(&mut reader).await.unwrap_or(-1_i64)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_that_new_tables_cannot_take_either_is_a_broken_history_and_no_reason_to_begin_again() {
+    let fixture = Fixture::new().await;
+    let mut owner = PgConnection::connect(&fixture.sandbox.database_owner_url).await.unwrap();
+    let mut history = history::History::new();
+    history.attempt(TransactionId(uuid::Uuid::now_v7()), 1); // of a transaction that never began
+    let connect = fixture.sandbox.database_url.parse().unwrap();
+    let checkpoint = ReadCheckpoint::new(fixture.pool.clone());
+    let mut tables = TableProjector::new(&connect, checkpoint, fixture.log.clone());
+    sqlx::raw_sql("drop schema read cascade").execute(&mut owner).await.unwrap();
+    assert_eq!(tables.checkpoint().await.unwrap(), 0);
+    tables.apply(&history.after(0)[..1]).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(tables.checkpoint().await.unwrap(), 1, "it does not begin again");
+        let broken = tables.apply(history.after(1)).await;
+        assert!(matches!(broken, Err(Error::Broken { position: 2, .. })), "{broken:?}");
+    }
+    sqlx::raw_sql("delete from read_next.checkpoint").execute(&mut owner).await.unwrap();
+    assert_eq!(tables.checkpoint().await.unwrap(), 0, "new tables that are lost are made again");
+}
+
+#[tokio::test]
+async fn tables_that_an_older_program_rebuilds_notice_losses_too() {
+    let fixture = Fixture::new().await;
+    let mut owner = PgConnection::connect(&fixture.sandbox.database_owner_url).await.unwrap();
+    sqlx::raw_sql(
+        "drop schema if exists read_next cascade; select create_read_tables('read_next');
+         alter schema read rename to read_old; alter schema read_next rename to read;
+         drop schema if exists read_old cascade",
+    )
+    .execute(&mut owner)
+    .await
+    .unwrap();
+    let history = history::History::new();
+    fixture.tables.apply(history.after(0)).await.unwrap();
+    sqlx::raw_sql("delete from read.offers").execute(&mut owner).await.unwrap();
+    let lost = fixture.tables.checkpoint().await;
+    assert!(matches!(lost, Err(Error::Lost(_))), "{lost:?}");
 }
