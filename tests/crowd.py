@@ -30,6 +30,8 @@ LIVEZ_LIMIT_MS = 100
 LOGIN_LIMIT_S = 2
 KERNEL_LIMIT = 200 * MIB
 PER_BODY_LIMIT = 160 * 1024  # the body once, and what a debug build holds for a connection
+LOGIN_MEMORY = 24 * MIB  # for hashing one password, which the process may keep
+LEAST_BODIES = 600
 GONE_LIMIT_S = 60
 CONNECT_TIMEOUT_S = 30
 SPARE_FILES = 200
@@ -176,11 +178,11 @@ def stand(server, size, bounds, is_full):
     kernel, before = kernel_bytes(), resident(pid)
     idle = Crowd(server, "127.0.0.2", size)
     bounds.others_are_served(server, f"while {idle.open()} of {size} idle connections of one address are open")
-    resident_before, count = resident(pid), size // 5
+    resident_before, count = resident(pid), max(size // 5, LEAST_BODIES)
     half = count // 2  # an address may have 1000
     bodies = [Crowd(server, f"127.0.0.{last}", half, login(b" " * (BODY - 1), BODY)) for last in (4, 5)]
     bounds.others_are_served(server, f"while {count} bodies are unfinished")
-    used = (resident(pid) - resident_before) / count
+    used = (resident(pid) - resident_before - LOGIN_MEMORY) / count
     bounds.hold(used < PER_BODY_LIMIT, f"{count} unfinished bodies cost {used / 1024:.0f} KiB each")
     deaf = Crowd(server, "127.0.0.3", size // 50, get("/openapi.json") * 100)
     bounds.others_are_served(server, f"and while {deaf.open()} never read")
