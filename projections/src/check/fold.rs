@@ -186,7 +186,8 @@ mod tests {
         let events = page(1, 1);
         let id = events[0].aggregate_uuid().unwrap();
         fold.apply(&events).unwrap();
-        let late = json!({"type": "Contradicted", "kind": "look_up", "answer": "rejected", "detail": "unknown"});
+        let late =
+            json!({"type": "Contradicted", "kind": "look_up", "answer": "rejected", "detail": "unknown"});
         fold.apply(&[event(3, id, "Contradicted", late.to_string())]).unwrap();
         let settled = json!({"type": "Resolved", "outcome": "succeeded"});
         fold.apply(&[event(4, id, "Resolved", settled.to_string())]).unwrap();
