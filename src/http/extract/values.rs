@@ -104,8 +104,11 @@ pub(crate) fn secret(length: RangeInclusive<usize>) -> impl Fn(&RawValue) -> Res
 /// A text of `length` characters (not bytes) in which newlines and tabs are welcome; CR LF is a newline.
 pub(crate) fn prose(length: RangeInclusive<usize>) -> impl Fn(&RawValue) -> Result<String, Expected> {
     move |value| {
-        let text = string(value, "must be a string")?.replace("\r\n", "\n");
-        judged(text, &length, |c| !c.is_control() || matches!(c, '\n' | '\t'))
+        let sent = string(value, "must be a string")?;
+        let text =
+            judged(sent.replace("\r\n", "\n"), &length, |c| !c.is_control() || matches!(c, '\n' | '\t'))?;
+        // The document can only count what was sent.
+        judge_text(&sent, &length, |_| true).map(|()| text)
     }
 }
 
@@ -226,7 +229,8 @@ mod tests {
 
     #[test]
     fn a_newline_of_windows_is_a_newline_in_prose() {
-        assert_eq!(prose(0..=3)(&raw("\"a\\r\\nb\"")).ok().as_deref(), Some("a\nb"));
+        assert_eq!(prose(0..=4)(&raw("\"a\\r\\nb\"")).ok().as_deref(), Some("a\nb"));
+        assert!(prose(0..=3)(&raw("\"a\\r\\nb\"")).is_err(), "it is counted as it was sent");
         assert!(prose(0..=10)(&raw("\"a\\r\\r\\nb\"")).is_err());
         assert!(line(0..=10)(&raw("\"a\\r\\nb\"")).is_err());
     }
