@@ -1,10 +1,7 @@
 //! Any event, read back from the log.
 
-use crate::{Recorded, account, offer, transaction, user_offer};
+use crate::{Recorded, account, offer, transaction, user_offer, versions};
 use cqrs_es::{Aggregate, DomainEvent};
-
-/// The version of every payload written today.
-pub const EVENT_VERSION: &str = "1.0";
 
 /// What an event is called outside: `transaction.activation_requested` for the event
 /// `ActivationRequested` of a `Transaction`.
@@ -51,14 +48,19 @@ pub struct UnknownEvent {
 }
 
 impl Event {
-    /// Reads the payload of `recorded`.
+    /// Reads the payload of `recorded`, whatever version it has.
     ///
     /// # Errors
     /// `UnknownEvent` for an aggregate, a payload or a payload's version that this version of the
     /// system does not know, or a payload that is not what `event_type` says: a reader must stop there
     /// rather than skip it or take it for something else.
     pub fn decode(recorded: &Recorded) -> Result<Self, UnknownEvent> {
-        let payload = recorded.payload.as_str();
+        let payload = versions::current_payload(recorded).ok_or_else(|| unknown(recorded, None))?;
+        Self::read(recorded, &payload)
+    }
+
+    /// Reads a payload that `recorded` has, in its current version.
+    pub(crate) fn read(recorded: &Recorded, payload: &str) -> Result<Self, UnknownEvent> {
         let read = match recorded.aggregate_type.as_str() {
             transaction::Transaction::TYPE => serde_json::from_str(payload).map(Self::Transaction),
             user_offer::UserOffer::TYPE => serde_json::from_str(payload).map(Self::UserOffer),
@@ -67,11 +69,7 @@ impl Event {
             _ => return Err(unknown(recorded, None)),
         };
         let event = read.map_err(|cause| unknown(recorded, Some(cause)))?;
-        if event.name() == recorded.event_type && recorded.event_version == EVENT_VERSION {
-            Ok(event)
-        } else {
-            Err(unknown(recorded, None))
-        }
+        if event.name() == recorded.event_type { Ok(event) } else { Err(unknown(recorded, None)) }
     }
 
     fn name(&self) -> String {

@@ -13,6 +13,8 @@
 pub mod account;
 mod checkpoint;
 mod event;
+#[cfg(test)]
+mod golden;
 mod history;
 pub mod ids;
 mod metadata;
@@ -25,16 +27,15 @@ mod rules;
 mod scenarios;
 #[cfg(feature = "schema")]
 pub mod schema;
-#[cfg(test)]
-mod shapes;
 mod slice;
 pub mod text;
 mod timestamp;
 pub mod transaction;
 pub mod user_offer;
+mod versions;
 
 pub use checkpoint::{Checkpoint, InvalidCheckpoint};
-pub use event::{EVENT_VERSION, Event, UnknownEvent, dotted};
+pub use event::{Event, UnknownEvent, dotted};
 pub use history::{History, HistoryAnswer, HistoryError};
 pub use ids::{AccountId, OfferId, PartnerId, SubscriptionId, TransactionId, UserId};
 pub use metadata::Metadata;
@@ -44,3 +45,4 @@ pub use recorded::Recorded;
 pub use rules::Rules;
 pub use slice::{CreationKey, SLICE_MAX, Slice};
 pub use timestamp::Timestamp;
+pub use versions::{FIRST_VERSION, current_version};

@@ -7,7 +7,7 @@ use crate::account::{self, Account};
 use crate::offer::{self, Offer};
 use crate::transaction::{self, Transaction};
 use crate::user_offer::{self, UserOffer};
-use crate::{EVENT_VERSION, Money, Timestamp};
+use crate::{Money, Timestamp, current_version};
 use cqrs_es::Aggregate;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -52,7 +52,8 @@ fn of<E: JsonSchema>(aggregate_type: &'static str) -> Vec<EventSchema> {
         let event_type = schema["properties"]["type"]["const"].as_str().unwrap_or_default().to_owned();
         schema["additionalProperties"] = false.into();
         without_null(&mut schema);
-        EventSchema { aggregate_type, event_type, event_version: EVENT_VERSION, schema }
+        let event_version = current_version(&event_type);
+        EventSchema { aggregate_type, event_type, event_version, schema }
     };
     variants.into_iter().map(one).collect()
 }

@@ -1,7 +1,7 @@
 //! What happened to an offer.
 
 use super::DURATION_DAYS;
-use crate::{EVENT_VERSION, Money};
+use crate::{Money, current_version};
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
 use strum::AsRefStr;
@@ -48,6 +48,6 @@ impl DomainEvent for Event {
     }
 
     fn event_version(&self) -> String {
-        EVENT_VERSION.to_owned()
+        current_version(self.as_ref()).to_owned()
     }
 }

@@ -1,6 +1,6 @@
 //! What happened to a transaction.
 
-use crate::{AccountId, EVENT_VERSION, Money, OfferId, PartnerId, SubscriptionId, UserId};
+use crate::{AccountId, Money, OfferId, PartnerId, SubscriptionId, UserId, current_version};
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
 use strum::{AsRefStr, EnumString, IntoStaticStr, VariantNames};
@@ -272,6 +272,6 @@ impl DomainEvent for Event {
     }
 
     fn event_version(&self) -> String {
-        EVENT_VERSION.to_owned()
+        current_version(self.as_ref()).to_owned()
     }
 }

@@ -1,6 +1,6 @@
 //! What happened to a subscription.
 
-use crate::{EVENT_VERSION, OfferId, Timestamp, TransactionId, UserId};
+use crate::{OfferId, Timestamp, TransactionId, UserId, current_version};
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
 use strum::AsRefStr;
@@ -56,6 +56,6 @@ impl DomainEvent for Event {
     }
 
     fn event_version(&self) -> String {
-        EVENT_VERSION.to_owned()
+        current_version(self.as_ref()).to_owned()
     }
 }

@@ -146,7 +146,7 @@ mod tests {
             aggregate_id: id.to_string(),
             sequence: 1,
             event_type: event_type.into(),
-            event_version: domain::EVENT_VERSION.into(),
+            event_version: domain::FIRST_VERSION.into(),
             recorded_at: Timestamp::new(AT.parse().unwrap()),
             payload,
             metadata: "{}".into(),

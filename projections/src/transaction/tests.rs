@@ -3,7 +3,7 @@
 use super::*;
 use crate::page::Page;
 use domain::transaction::{Answer, AttemptKind, Evidence, Kind};
-use domain::{AccountId, EVENT_VERSION, Money, OfferId, PartnerId, UserId};
+use domain::{AccountId, FIRST_VERSION, Money, OfferId, PartnerId, UserId};
 use uuid::Uuid;
 
 const ID: TransactionId = TransactionId(Uuid::from_u128(7));
@@ -22,7 +22,7 @@ fn recorded(position: i64, event: &Event, metadata: &str) -> Recorded {
         aggregate_id: ID.to_string(),
         sequence: position,
         event_type: event.event_type(),
-        event_version: EVENT_VERSION.into(),
+        event_version: FIRST_VERSION.into(),
         recorded_at: at(position),
         payload: serde_json::to_string(event).unwrap(),
         metadata: metadata.into(),

@@ -166,7 +166,7 @@ impl History {
                 aggregate_id: id.to_string(),
                 sequence: 1, // no projection looks at it
                 event_type,
-                event_version: domain::EVENT_VERSION.into(),
+                event_version: domain::FIRST_VERSION.into(),
                 recorded_at: self.now.into(),
                 payload,
                 metadata: metadata.into(),
