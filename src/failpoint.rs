@@ -36,6 +36,8 @@ pub enum Step {
     LookedUp,
     /// The evidence of a call without a definite answer is committed.
     AttemptRecorded,
+    /// The intent to cancel is committed.
+    CancelIntentCommitted,
     Cancelled,
     /// A cancelled purchase was looked up once more, and is still queued for that.
     RecheckDone,

@@ -27,6 +27,7 @@ variants!(ALL, name_of of Event:
     Event::Transaction(transaction::Event::ActivationRequested(_)),
     Event::Transaction(transaction::Event::Processing { .. }),
     Event::Transaction(transaction::Event::AttemptFailed { .. }),
+    Event::Transaction(transaction::Event::CancelRequested {}),
     Event::Transaction(transaction::Event::RetryRequested {}),
     Event::Transaction(transaction::Event::Resolved { .. }),
     Event::Transaction(transaction::Event::Contradicted { .. }),
@@ -120,6 +121,7 @@ fn transaction_events() -> Vec<Event> {
             evidence: transaction::Evidence::SentNoAnswer,
             detail: "no answer within 10 s".to_owned(),
         },
+        E::CancelRequested {},
         E::RetryRequested {},
         E::Resolved { outcome: transaction::Outcome::Failed },
         E::Contradicted {

@@ -4,6 +4,7 @@ use crate::processes;
 use crate::recording::{Effect, Event, Message, Recording};
 use crate::support::http;
 use crate::system::System;
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
 use rust_decimal::Decimal;
 use serde_json::Value;
@@ -127,6 +128,7 @@ fn effects(system: &System) -> Vec<Effect> {
         name: line["effect"].as_str().unwrap().to_owned(),
         transaction: line["transaction_id"].as_str().unwrap().to_owned(),
         amount: line["amount"].as_str().map(str::to_owned),
+        at_us: line["at"].as_str().unwrap().parse::<DateTime<Utc>>().unwrap().timestamp_micros(),
     };
     lines.map(effect).collect()
 }

@@ -59,6 +59,7 @@ pub struct Effect {
     pub transaction: String,
     /// Unknown if it was cancelled before it came.
     pub amount: Option<String>,
+    pub at_us: i64,
 }
 
 #[derive(Clone)]

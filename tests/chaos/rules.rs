@@ -1,8 +1,8 @@
 //! What must be true of every recording, each rule by its name. Nothing here asks a server.
 
-use super::recording::{Event, Recording};
+use super::recording::{Effect, Event, Recording};
 use rust_decimal::Decimal;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// A broken rule.
 pub struct Violation {
@@ -215,17 +215,24 @@ fn effects(recording: &Recording) -> Vec<String> {
     wrong
 }
 
-/// Nothing was asked of the activation system before its intent was in the log.
+/// Nothing was asked of the activation system before its intent was in the log: neither an activation nor a cancellation.
 fn intent(recording: &Recording) -> Vec<String> {
-    let intended: BTreeSet<&str> = recording
-        .events
-        .iter()
-        .filter(|event| event.name == "Processing")
-        .map(|event| event.aggregate_id.as_str())
-        .collect();
-    let unintended =
-        recording.effects.iter().filter(|effect| !intended.contains(effect.transaction.as_str()));
-    unintended.map(|effect| format!("{} was {} without an intent", effect.transaction, effect.name)).collect()
+    let mut first_us: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    for event in &recording.events {
+        first_us.entry((&event.aggregate_id, &event.name)).or_insert(event.recorded_at_us);
+    }
+    let mut wrong = Vec::new();
+    for Effect { name, transaction, at_us, .. } in &recording.effects {
+        let intent = if name == "cancelled" { "CancelRequested" } else { "Processing" };
+        match first_us.get(&(transaction, intent)) {
+            None => wrong.push(format!("{transaction} was {name} without an intent")),
+            Some(intended_us) if intended_us > at_us => {
+                wrong.push(format!("{transaction} was {name} before its intent was in the log"));
+            }
+            Some(_) => {}
+        }
+    }
+    wrong
 }
 
 /// A success has one subscription event in its commit, and no failure has any.

@@ -129,8 +129,8 @@ pub const SABOTAGES: &[(&str, &str, Spoil)] = &[
         Some(())
     }),
     ("a refunded purchase is done", "effects", |all, random| {
-        let transaction = named(all, "Failed", random)?.aggregate_id;
-        all.effects.push(Effect { name: "activated".to_owned(), transaction, amount: None });
+        let failed = named(all, "Failed", random)?;
+        all.effects.push(Effect::of("activated", &failed));
         Some(())
     }),
     ("an effect is of another amount", "effects", |all, random| {
@@ -140,8 +140,7 @@ pub const SABOTAGES: &[(&str, &str, Spoil)] = &[
     }),
     ("a contradiction is not listed", "effects", |all, random| {
         let mut failed = named(all, "Failed", random)?;
-        let transaction = failed.aggregate_id.clone();
-        all.effects.push(Effect { name: "activated".to_owned(), transaction, amount: None });
+        all.effects.push(Effect::of("activated", &failed));
         failed.call("Contradicted");
         append(all, failed);
         Some(())
@@ -151,6 +150,18 @@ pub const SABOTAGES: &[(&str, &str, Spoil)] = &[
         let intents =
             all.events.iter_mut().filter(|event| event.aggregate_id == id && event.name == "Processing");
         intents.for_each(|event| event.call("Forgotten"));
+        Some(())
+    }),
+    ("an effect came a moment before its intent", "intent", |all, random| {
+        let intent = named(all, "Processing", random)?;
+        all.effects.push(Effect { at_us: intent.recorded_at_us - 1, ..Effect::of("activated", &intent) });
+        Some(())
+    }),
+    ("a cancellation has no intent in the log", "intent", |all, random| {
+        let failed = named(all, "Failed", random)?;
+        let of_it = all.events.iter_mut().filter(|event| event.aggregate_id == failed.aggregate_id);
+        of_it.filter(|event| event.name == "CancelRequested").for_each(|event| event.call("Forgotten"));
+        all.effects.push(Effect::of("cancelled", &failed));
         Some(())
     }),
     ("a success gives no subscription", "subscriptions", |all, random| {
@@ -254,6 +265,14 @@ impl Recording {
 
     fn event_mut(&mut self, position: i64) -> Option<&mut Event> {
         self.events.iter_mut().find(|event| event.position == position)
+    }
+}
+
+impl Effect {
+    /// At the time of `event`, on its transaction.
+    fn of(name: &str, event: &Event) -> Self {
+        let (transaction, at_us) = (event.aggregate_id.clone(), event.recorded_at_us);
+        Self { name: name.to_owned(), transaction, amount: None, at_us }
     }
 }
 

@@ -66,6 +66,27 @@ async fn what_is_in_doubt_says_so_and_is_listed_with_its_whole_evidence() {
 }
 
 #[tokio::test]
+async fn a_cancellation_is_listed_while_it_is_under_way_and_with_its_end() {
+    let service = Service::start().await;
+    let (root, alice) = (service.admin().await, service.rich("alice").await);
+    let id = service.bought_and_unanswered(&alice).await;
+    let begin = AggregateCommand::Transaction(id, Command::BeginCancellation);
+    service.execute(Plan::new().command(begin)).await;
+    let mut ends = async || {
+        let listed = service.in_doubt(&root).await;
+        let cancellations = listed["attempts"].as_array().unwrap().iter().skip(2);
+        cancellations
+            .map(|attempt| [attempt["kind"].clone(), attempt["evidence"].clone()])
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ends().await, [[json!("cancel"), Value::Null]]);
+    service.fail_attempt(id, AttemptKind::Cancel, Evidence::Answered).await;
+    assert_eq!(ends().await, [["cancel", "answered"]]);
+    service.fail_attempt(id, AttemptKind::Cancel, Evidence::SentNoAnswer).await;
+    assert_eq!(ends().await, [["cancel", "answered"], ["cancel", "sent_no_answer"]]);
+}
+
+#[tokio::test]
 async fn a_person_resolves_it_as_failed_and_the_money_is_back() {
     let service = Service::start().await;
     let (root, alice) = (service.admin().await, service.rich("alice").await);

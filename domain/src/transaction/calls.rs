@@ -12,6 +12,8 @@ pub struct Calls {
     reached: bool,
     /// The look-up or cancellation that went wrong last since the last attempt began.
     last: Option<(AttemptKind, Evidence)>,
+    /// A cancellation has begun since the last attempt began.
+    is_cancelling: bool,
 }
 
 impl Calls {
@@ -20,6 +22,10 @@ impl Calls {
     #[must_use]
     pub fn may_be_done(&self) -> bool {
         self.reached || !self.open.is_empty()
+    }
+
+    pub(super) fn is_cancelling(&self) -> bool {
+        self.is_cancelling
     }
 
     /// Whether this failure says nothing new: of an attempt that has ended already, or of another look-up or
@@ -34,6 +40,11 @@ impl Calls {
     pub(super) fn begin(&mut self, attempt: u32) {
         self.open.push(attempt);
         self.last = None;
+        self.is_cancelling = false;
+    }
+
+    pub(super) fn cancel(&mut self) {
+        self.is_cancelling = true;
     }
 
     pub(super) fn fail(&mut self, attempt: u32, kind: AttemptKind, evidence: Evidence) {

@@ -13,6 +13,8 @@ pub enum Command {
         /// One more than the last one.
         attempt: u32,
     },
+    /// The external system is about to be asked never to do it: recorded before the first byte is sent.
+    BeginCancellation,
     /// A call ended without a definite answer.
     RecordFailedAttempt {
         /// The attempt that it belongs to.

@@ -30,6 +30,9 @@ pub enum Event {
         /// What happened, for people.
         detail: String,
     },
+    /// The external system is about to be asked never to do it. Recorded once between two attempts, however often it
+    /// is asked.
+    CancelRequested {},
     /// A person wants it to be tried again; the deadline begins again.
     RetryRequested {},
     /// A person has found out how it ended. In the same commit as the final event; alone, it settles what was

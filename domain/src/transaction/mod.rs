@@ -142,6 +142,10 @@ fn failed(request: &ActivationRequested, code: &str, message: &str) -> Vec<Event
     ]
 }
 
+fn unless(is_known: bool, event: Event) -> Vec<Event> {
+    if is_known { vec![] } else { vec![event] }
+}
+
 /// What clients see of the state; only moves forward. Without an order: both ends are final, and
 /// neither is later than the other.
 #[derive(
@@ -197,6 +201,10 @@ impl Rules for Transaction {
                 Err(Error::AttemptOutOfOrder)
             }
 
+            (Self::Processing { calls, .. }, Command::BeginCancellation) => {
+                Ok(unless(calls.is_cancelling(), Event::CancelRequested {}))
+            }
+
             (Self::Processing { attempt: last, .. }, Command::RecordFailedAttempt { attempt, .. })
                 if attempt > *last =>
             {
@@ -207,11 +215,7 @@ impl Rules for Transaction {
                 Command::RecordFailedAttempt { attempt, kind, evidence, detail },
             ) => {
                 let is_known = calls.is_known(attempt, kind, evidence);
-                Ok(if is_known {
-                    vec![]
-                } else {
-                    vec![Event::AttemptFailed { attempt, kind, evidence, detail }]
-                })
+                Ok(unless(is_known, Event::AttemptFailed { attempt, kind, evidence, detail }))
             }
 
             (Self::Processing { .. }, Command::Succeed { reference }) => {
@@ -222,7 +226,10 @@ impl Rules for Transaction {
             }
             (
                 Self::Pending { .. },
-                Command::RecordFailedAttempt { .. } | Command::Succeed { .. } | Command::Fail { .. },
+                Command::BeginCancellation
+                | Command::RecordFailedAttempt { .. }
+                | Command::Succeed { .. }
+                | Command::Fail { .. },
             ) => {
                 Err(Error::NotProcessing) // no attempt has begun, so there can be no answer
             }
@@ -264,11 +271,10 @@ impl Rules for Transaction {
             (
                 Self::Succeeded { .. } | Self::Failed { .. },
                 Command::RecordLateAnswer { kind, answer, detail },
-            ) => Ok(if self.contradicts(answer, &detail) {
-                vec![Event::Contradicted { kind, answer, detail }]
-            } else {
-                vec![]
-            }),
+            ) => {
+                let says_nothing_new = !self.contradicts(answer, &detail);
+                Ok(unless(says_nothing_new, Event::Contradicted { kind, answer, detail }))
+            }
             // A person confirms the end after an answer that said otherwise.
             (Self::Succeeded { contradicted: Some(_), .. }, Command::Resolve { done_as: Some(_) }) => {
                 Ok(vec![Event::Resolved { outcome: Outcome::Succeeded }])
@@ -296,6 +302,7 @@ impl Rules for Transaction {
             | (
                 Event::Processing { .. }
                 | Event::AttemptFailed { .. }
+                | Event::CancelRequested {}
                 | Event::RetryRequested {}
                 | Event::Resolved { .. }
                 | Event::Contradicted { .. }
@@ -335,6 +342,10 @@ impl Aggregate for Transaction {
             ) => {
                 calls.fail(attempt, kind, evidence);
                 Self::Processing { request, attempt: last, calls }
+            }
+            (Self::Processing { request, attempt, mut calls }, Event::CancelRequested {}) => {
+                calls.cancel();
+                Self::Processing { request, attempt, calls }
             }
             (
                 Self::Pending { request } | Self::Processing { request, .. },

@@ -22,6 +22,7 @@ variants!(COMMANDS, command_of of Command:
     Command::BeginAttempt { .. },
     Command::Succeed { .. },
     Command::Fail { .. },
+    Command::BeginCancellation,
     Command::RecordFailedAttempt { .. },
     Command::GiveUp,
     Command::RequestRetry,
@@ -154,6 +155,10 @@ fn was_refused(attempt: u32) -> Event {
 
 fn look_up_unanswered(attempt: u32) -> Event {
     attempt_failed(attempt, AttemptKind::LookUp, Evidence::SentNoAnswer)
+}
+
+fn cancellation_unanswered() -> Event {
+    attempt_failed(1, AttemptKind::Cancel, Evidence::SentNoAnswer)
 }
 
 fn ended(code: &str, message: &str) -> Vec<Event> {
@@ -344,6 +349,35 @@ scenarios! { Transaction:
         given failed(), when Command::GiveUp, then Err(Error::AlreadyFailed);
     what_was_given_up_is_refunded_once:
         given [pending(), given_up()].concat(), when Command::GiveUp, then Ok(vec![]);
+
+    // --- the cancellation
+    nothing_is_cancelled_before_the_request:
+        given nothing(), when Command::BeginCancellation, then Err(Error::NeverRequested);
+    nothing_is_cancelled_before_the_first_attempt:
+        given pending(), when Command::BeginCancellation, then Err(Error::NotProcessing);
+    a_cancellation_is_recorded_before_it_is_sent:
+        given processing(), when Command::BeginCancellation, then Ok(vec![Event::CancelRequested {}]);
+    a_cancellation_that_is_sent_again_is_recorded_once:
+        given [processing(), vec![Event::CancelRequested {}, cancellation_unanswered()]].concat(),
+        when Command::BeginCancellation, then Ok(vec![]);
+    a_cancellation_after_another_attempt_is_recorded_too:
+        given [processing(), vec![Event::CancelRequested {}, begun(2)]].concat(),
+        when Command::BeginCancellation, then Ok(vec![Event::CancelRequested {}]);
+    a_success_is_not_cancelled:
+        given succeeded(), when Command::BeginCancellation, then Err(Error::AlreadySucceeded);
+    a_failure_is_not_cancelled:
+        given failed(), when Command::BeginCancellation, then Err(Error::AlreadyFailed);
+    a_person_resolves_what_is_being_cancelled:
+        given [processing(), vec![Event::CancelRequested {}]].concat(),
+        when resolve(Some("ext-1")), then Ok(resolved_as_done());
+    a_cancellation_confirmed_after_a_person_resolved_it_as_done_is_noted:
+        given [processing(), vec![Event::CancelRequested {}], resolved_as_done()].concat(),
+        when Command::RecordLateAnswer {
+            kind: AttemptKind::Cancel, answer: Answer::Rejected, detail: "cancelled".to_owned()
+        },
+        then Ok(vec![Event::Contradicted {
+            kind: AttemptKind::Cancel, answer: Answer::Rejected, detail: "cancelled".to_owned()
+        }]);
 
     // --- a person
     nothing_is_retried_before_the_request:

@@ -91,11 +91,12 @@ fn is_of_a_person(command: &Command) -> bool {
     matches!(command, Command::RequestRetry | Command::Resolve { .. })
 }
 
-/// A look-up can go wrong in every attempt, and an answer can come again after a person settled it.
+/// A look-up can go wrong and a cancellation begin in every attempt, and an answer can come again after a person
+/// settled it.
 fn can_come_again(command: &Command) -> bool {
     match command {
         Command::RecordFailedAttempt { kind, .. } => *kind != AttemptKind::Activate,
-        other => matches!(other, Command::RecordLateAnswer { .. }),
+        other => matches!(other, Command::BeginCancellation | Command::RecordLateAnswer { .. }),
     }
 }
 

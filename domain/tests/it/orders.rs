@@ -62,6 +62,7 @@ pub(crate) fn to_a_transaction() -> impl Strategy<Value = Vec<transaction::Comma
                 .prop_map(|(code, message)| Command::Fail { code: code.to_owned(), message }),
             3 => failed_attempt(),
             1 => Just(Command::GiveUp),
+            1 => Just(Command::BeginCancellation),
             1 => Just(Command::RequestRetry),
             1 => option::of(select(vec!["a", "b"]))
                 .prop_map(|reference| Command::Resolve { done_as: reference.map(str::to_owned) }),

@@ -184,7 +184,7 @@ impl Change {
             Event::AttemptFailed { kind, evidence, .. } if kind.leaves_in_doubt(evidence) => {
                 progress.pending_reason = Some(Some(OUTCOME_UNKNOWN.to_owned()));
             }
-            Event::AttemptFailed { .. } | Event::RetryRequested {} => {}
+            Event::AttemptFailed { .. } | Event::CancelRequested {} | Event::RetryRequested {} => {}
             Event::Contradicted { .. } => progress.pending_reason = Some(Some(CONTRADICTED.to_owned())),
             Event::Resolved { .. } => progress.pending_reason = Some(None),
             Event::Refunded { .. } => progress.refunded_at = Some(at),

@@ -1,7 +1,7 @@
 //! Drives one transaction: records the intent, calls the activation system, records the outcome.
 //!
-//! The intent (`Processing`) is in the log before the first byte is sent, every attempt has the same key, and
-//! only a definite answer ends the transaction. Success is one commit with the subscription, rejection is one
+//! The intent (`Processing`, `CancelRequested`) is in the log before the first byte is sent, every attempt has the same
+//! key, and only a definite answer ends the transaction. Success is one commit with the subscription, rejection is one
 //! commit with the refund.
 //!
 //! An attempt without a definite answer is recorded with its evidence. Unless it certainly had no effect, the
@@ -325,16 +325,16 @@ impl ActivationProcessor {
         }
     }
 
-    /// Asks that the activation never be done: the fence before the refund. If the answer says nothing definite, a
-    /// look-up may.
-    async fn cancel(&self, mut work: Work) -> Result<Next, ExecuteError> {
+    /// Records the intent, then asks that the activation never be done: the fence before the refund. If the answer says
+    /// nothing definite, a look-up may.
+    async fn cancel(&self, work: Work) -> Result<Next, ExecuteError> {
         let permission = match self.permission().await {
             Ok(permission) => permission,
             Err(wait) => return Ok(Next::Wait(wait)),
         };
-        if !self.is_still_open(&mut work).await? {
-            return Ok(Next::Nothing);
-        }
+        // Refused if it has ended. Unchanged if a cancellation was begun before: that is decided by the log itself, too.
+        self.0.log.commit(&work.metadata, work.plan(Command::BeginCancellation)).await?;
+        failpoint(Step::CancelIntentCommitted);
         let answer = self.0.system.cancel(work.id.0, work.traceparent()).await;
         failpoint(Step::Cancelled);
         let looked_up = match answer.inconclusive() {
@@ -360,8 +360,8 @@ impl ActivationProcessor {
         }
     }
 
-    /// Whether the transaction is still open, by the log itself: no commit goes before a look-up or a cancellation,
-    /// which would find a stale state out.
+    /// Whether the transaction is still open, by the log itself: no commit goes before a look-up, which would find a
+    /// stale state out.
     async fn is_still_open(&self, work: &mut Work) -> Result<bool, LogError> {
         match self.0.log.reload::<Transaction>(work.id.0).await?.state {
             Transaction::Processing { attempt, .. } => {

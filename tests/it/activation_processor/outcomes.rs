@@ -3,12 +3,16 @@
 use super::through_nats::sweep;
 use super::{Fixture, everything, open};
 use crate::support::eventually::eventually;
+use axum::Json;
+use axum::extract::Path;
+use axum::http::StatusCode;
+use axum::routing::post;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::transaction::{Command, Transaction};
 use domain::{Metadata, Money, TransactionId, UserId};
 use futures::future::join_all;
 use offers::clock::Clock;
-use offers::event_log::{AggregateCommand, Plan, follow};
+use offers::event_log::{AggregateCommand, EventLog, Plan, follow};
 use offers::processors::{ActivationProcessor, Outcome};
 use offers::simulator::{Behaviour, Lie};
 use projections::transaction::fold;
@@ -18,6 +22,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::net::TcpListener;
+use uuid::Uuid;
 
 /// What a user has before a purchase of 10.00, and again after its refund.
 fn whole() -> Money {
@@ -121,11 +126,16 @@ async fn while_the_system_is_silent_nothing_is_refunded_and_afterwards_a_confirm
 
     fixture.tell_the_truth().await;
     assert_eq!(processor.drive_now(id).await, Outcome::Done);
-    assert_eq!(fixture.names(id).await[5..], ["Failed", "Refunded"]);
+    let names = fixture.names(id).await;
+    assert_eq!(
+        names[4..],
+        ["CancelRequested", "AttemptFailed", "Failed", "Refunded"],
+        "the intent is recorded once"
+    );
     assert_eq!((fixture.balance(user).await, fixture.pending_reason(id).await), (whole(), None));
     assert_eq!((fixture.cancellations(), fixture.activations().len()), (1, 0));
     assert_eq!(processor.drive_now(id).await, Outcome::Done);
-    assert_eq!(fixture.names(id).await.len(), 7, "once");
+    assert_eq!(fixture.names(id).await, names, "once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,7 +190,7 @@ async fn a_success_found_after_a_refund_is_recorded_once_and_moves_no_money() {
     assert_eq!(fixture.balance(user).await, whole());
     for _ in 0..2 {
         assert_eq!(processor.recheck(id).await, Outcome::Done);
-        assert_eq!(fixture.names(id).await[3..], ["Failed", "Refunded", "Contradicted"]);
+        assert_eq!(fixture.names(id).await[3..], ["CancelRequested", "Failed", "Refunded", "Contradicted"]);
         assert_eq!(fixture.balance(user).await, whole());
         assert_eq!(fixture.pending_reason(id).await.as_deref(), Some("contradicted"));
     }
@@ -196,7 +206,7 @@ async fn a_purchase_that_another_process_has_cancelled_is_looked_up_too() {
     fixture.control(json!({ "lie": "done_after_cancel" })).await;
     assert_eq!(another.drive_now(id).await, Outcome::Done);
     assert_eq!(fixture.processor().recheck(id).await, Outcome::Done);
-    assert_eq!(fixture.names(id).await[3..], ["Failed", "Refunded", "Contradicted"]);
+    assert_eq!(fixture.names(id).await[3..], ["CancelRequested", "Failed", "Refunded", "Contradicted"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -233,13 +243,45 @@ async fn what_ended_in_another_process_is_neither_cancelled_nor_looked_up() {
     is_retried(&another, id).await; // it has the transaction as it is now
     let resolve = Command::Resolve { done_as: None };
     let plan = Plan::new().command(AggregateCommand::Transaction(id, resolve));
-    fixture.log.commit(&Metadata::system("test", uuid::Uuid::now_v7()), plan).await.unwrap();
+    fixture.log.commit(&Metadata::system("test", Uuid::now_v7()), plan).await.unwrap();
     let names = fixture.names(id).await;
     assert_eq!(another.drive_now(id).await, Outcome::Done);
     fixture.clock.advance(PAST_THE_DEADLINE);
     assert_eq!(another.drive_now(id).await, Outcome::Done);
     assert_eq!((fixture.cancellations(), fixture.names(id).await), (0, names));
     assert_eq!(fixture.balance(user).await, whole());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancellation_is_in_the_log_before_it_is_sent_and_contradicts_what_a_person_resolves_meanwhile() {
+    let fixture = with(Lie::Silent).await;
+    let system = resolved_while_it_cancels(&fixture.log).await;
+    let parts = open(&fixture.sandbox, &system, &fixture.clock, &fixture.stop).await;
+    let processor = parts.activation_processor().unwrap();
+    let (user, id) = fixture.bought().await;
+    is_retried(&processor, id).await;
+    fixture.clock.advance(PAST_THE_DEADLINE);
+    assert_eq!(processor.drive_now(id).await, Outcome::Done);
+    let names = fixture.names(id).await;
+    assert_eq!(names[3..], ["CancelRequested", "Resolved", "Succeeded", "Contradicted"]);
+    assert_eq!(fixture.pending_reason(id).await.as_deref(), Some("contradicted"), "it is listed");
+    assert_eq!(fixture.balance(user).await, rest());
+}
+
+/// The URL of a system that activates nothing. A person resolves what it cancels as done, before it answers.
+async fn resolved_while_it_cancels(log: &EventLog) -> String {
+    let log = log.clone();
+    let router =
+        axum::Router::new().route("/activations", post(async || StatusCode::SERVICE_UNAVAILABLE)).route(
+            "/activations/{id}/cancel",
+            post(async move |Path(id): Path<Uuid>| {
+                let resolve = Command::Resolve { done_as: Some("EXT-1".to_owned()) };
+                let plan = Plan::new().command(AggregateCommand::Transaction(TransactionId(id), resolve));
+                log.commit(&Metadata::system("test", Uuid::now_v7()), plan).await.unwrap();
+                Json(json!({ "transaction_id": id, "status": "cancelled" }))
+            }),
+        );
+    serve(router).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -263,7 +305,7 @@ async fn an_order_to_retry_begins_the_deadline_again() {
     is_retried(&processor, id).await;
     fixture.clock.advance(PAST_THE_DEADLINE);
     let order = AggregateCommand::Transaction(id, Command::RequestRetry);
-    let by = Metadata::system("test", uuid::Uuid::now_v7());
+    let by = Metadata::system("test", Uuid::now_v7());
     fixture.log.commit(&by, Plan::new().command(order)).await.unwrap();
     fixture.tell_the_truth().await;
     assert_eq!(processor.drive_now(id).await, Outcome::Done);
@@ -334,13 +376,18 @@ async fn a_good_attempt_costs_two_commits_one_call_and_three_events() {
 async fn that_counts() -> (String, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();
-    let router = axum::Router::new().fallback(move |axum::Json(request): axum::Json<Value>| async move {
+    let router = axum::Router::new().fallback(move |Json(request): Json<Value>| async move {
         counted.fetch_add(1, Ordering::SeqCst);
         let id = &request["transaction_id"];
-        axum::Json(json!({ "transaction_id": id, "status": "activated", "reference": "EXT-1" }))
+        Json(json!({ "transaction_id": id, "status": "activated", "reference": "EXT-1" }))
     });
+    (serve(router).await, calls)
+}
+
+/// Serves until the test ends; the URL.
+async fn serve(router: axum::Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await });
-    (url, calls)
+    url
 }

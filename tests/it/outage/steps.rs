@@ -66,7 +66,7 @@ async fn dies_at(step: Step, most_deaths: u32) {
 }
 
 fn is_of_a_cancellation(step: Step) -> bool {
-    matches!(step, Step::Cancelled | Step::RecheckDone)
+    matches!(step, Step::CancelIntentCommitted | Step::Cancelled | Step::RecheckDone)
 }
 
 /// How the activation system behaves, so that purchases come to the step.

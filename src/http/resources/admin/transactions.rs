@@ -21,6 +21,8 @@ use utoipa::ToSchema;
 
 /// The longest age that can be asked for, in seconds: a hundred years.
 const MAX_AGE_S: i64 = 100 * 366 * 24 * 60 * 60;
+/// The kind of an attempt to cancel.
+const CANCEL: &str = "cancel";
 
 /// A transaction with what was tried for it.
 #[derive(Serialize, ToSchema)]
@@ -144,6 +146,10 @@ fn attempts(events: &[Recorded]) -> Result<Vec<Attempt>, UnknownEvent> {
             Event::AttemptFailed { attempt, kind: AttemptKind::Activate, evidence, detail } => {
                 attempts.end(attempt, evidence.into(), detail);
             }
+            Event::CancelRequested {} => attempts.begin_cancellation(at),
+            Event::AttemptFailed { kind: AttemptKind::Cancel, evidence, detail, .. } => {
+                attempts.end_cancellation(at, evidence.into(), detail);
+            }
             Event::AttemptFailed { kind, evidence, detail, .. } => {
                 attempts.add(at, kind.into(), evidence.into(), detail);
             }
@@ -151,7 +157,7 @@ fn attempts(events: &[Recorded]) -> Result<Vec<Attempt>, UnknownEvent> {
             Event::Succeeded { reference } => attempts.conclude(at, "look_up", "activated", reference),
             Event::Failed { code, .. } if code == transaction::DEADLINE_EXCEEDED => {}
             Event::Failed { code, message } if code == transaction::CANCELLED => {
-                attempts.add(at, "cancel", "cancelled", message);
+                attempts.end_cancellation(at, "cancelled", message);
             }
             Event::Failed { code, message } => {
                 attempts.conclude(at, "look_up", "rejected", format!("{code}: {message}"));
@@ -190,6 +196,18 @@ impl Attempted {
         let begun = self.begun.iter().find(|(number, _)| *number == attempt);
         if let Some(known) = begun.and_then(|(_, index)| self.all.get_mut(*index)) {
             (known.evidence, known.detail) = (Some(evidence), Some(detail));
+        }
+    }
+
+    fn begin_cancellation(&mut self, at: Timestamp) {
+        self.all.push(Attempt { at: at.into(), kind: CANCEL, evidence: None, detail: None });
+    }
+
+    /// The one that has begun, or another one: what is sent again is not recorded again.
+    fn end_cancellation(&mut self, at: Timestamp, evidence: &'static str, detail: String) {
+        match self.all.last_mut().filter(|last| last.kind == CANCEL && last.evidence.is_none()) {
+            Some(last) => (last.evidence, last.detail) = (Some(evidence), Some(detail)),
+            None => self.add(at, CANCEL, evidence, detail),
         }
     }
 
