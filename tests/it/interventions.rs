@@ -72,7 +72,7 @@ async fn a_cancellation_is_listed_while_it_is_under_way_and_with_its_end() {
     let id = service.bought_and_unanswered(&alice).await;
     let begin = AggregateCommand::Transaction(id, Command::BeginCancellation);
     service.execute(Plan::new().command(begin)).await;
-    let mut ends = async || {
+    let ends = async || {
         let listed = service.in_doubt(&root).await;
         let cancellations = listed["attempts"].as_array().unwrap().iter().skip(2);
         cancellations
