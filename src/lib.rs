@@ -17,6 +17,7 @@ pub mod simulator;
 
 pub mod event_log;
 pub mod identity;
+pub mod tree;
 
 pub mod backoff;
 pub mod clock;

@@ -13,18 +13,16 @@ use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
 use crate::http::values::{Id, Money, Position, Time, With};
 use crate::http::{Code, Shared};
+use crate::tree::leaf_hash;
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use domain::{Recorded, TransactionId};
 use futures::TryStreamExt;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 use utoipa::openapi::RefOr;
@@ -289,12 +287,11 @@ fn lines(page: &[Recorded]) -> Bytes {
     Bytes::from(text)
 }
 
-/// The record's ten members and the hash of its leaf in the Merkle tree (RFC 6962).
+/// The record's ten members and the hash of its leaf in the Merkle tree.
 fn with_leaf_hash(event: &Recorded) -> Box<RawValue> {
     let line = event.line();
-    let hash = Sha256::new().chain_update([0]).chain_update(&line).finalize();
     let members = line.strip_suffix('}').expect("a record line is an object");
-    raw(format!(r#"{members},"leaf_hash":"{}"}}"#, STANDARD.encode(hash)))
+    raw(format!(r#"{members},"leaf_hash":"{}"}}"#, leaf_hash(&line)))
 }
 
 fn raw(line: String) -> Box<RawValue> {

@@ -12,7 +12,7 @@ pub const FLOORS: &[&[&str]] = &[
     &["processors"],
     &["bus", "external"],
     &["event_log"],
-    &["projections", "identity"],
+    &["projections", "identity", "tree"],
     &["config"],
     &["telemetry", "postgres"],
     &["backoff", "clock", "failpoint", "tls"],
@@ -28,7 +28,7 @@ const NEVER: &[(&str, &[&str], &str)] = &[
     ("http", &["bus", "external"], "the edge reads and commands; what happens next is the processors' work"),
     (
         "event_log",
-        &["projections", "identity"],
+        &["projections", "identity", "tree"],
         "the log is the source; it knows nothing that is derived from it",
     ),
     ("bus", &["projections", "identity"], "the bus carries events; it does not ask what they mean"),
