@@ -21,7 +21,7 @@ mod read_tables;
 mod readers;
 pub mod statement;
 mod statement_entry;
-mod subscription;
+pub mod subscription;
 pub mod transaction;
 
 pub use check::{Check, Differences, Snapshot, Streams, StreamsOf};
@@ -29,7 +29,7 @@ pub use checkpoint::ReadCheckpoint;
 pub use error::Error;
 pub use hashes::{HashProjector, RedisHashes, StoredHash, StoredHashes};
 pub use offer::{NameKey, OfferView};
-pub use read_tables::{Held, ReadTables, Rebuild, TableProjector};
+pub use read_tables::{Difference, Held, ReadTables, Rebuild, TableProjector};
 pub use readers::Readers;
 pub use subscription::{EndKey, SubscriptionView};
 pub use transaction::TransactionView;

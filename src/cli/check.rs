@@ -64,7 +64,11 @@ async fn check(args: &Args) -> anyhow::Result<Check> {
 
 /// Compares every hash that is there with the stream of its transaction: also one that is newer than the read
 /// tables, and one whose transaction does not exist.
-async fn compare_hashes(check: &mut Check, log: &EventLog, hashes: &RedisHashes) -> anyhow::Result<()> {
+pub(super) async fn compare_hashes(
+    check: &mut Check,
+    log: &EventLog,
+    hashes: &RedisHashes,
+) -> anyhow::Result<()> {
     let mut cursor = 0;
     loop {
         let page = hashes.stored(cursor).await?;

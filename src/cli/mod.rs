@@ -11,7 +11,8 @@ mod dev;
 mod load;
 mod migrate;
 mod output;
-mod rebuild;
+mod progress;
+mod replay;
 mod serve;
 mod settings;
 mod simulator;
@@ -53,8 +54,9 @@ enum Verb {
     /// Create a partner, or another key or secret for a partner
     #[command(subcommand)]
     Partner(admin::partner::Verb),
-    /// Rebuild the read tables from the log, next to the live ones
-    Rebuild(rebuild::Args),
+    /// Rebuild the read tables and the Redis hashes from the log, compare them with it, or print a thing as it once was
+    #[command(visible_alias = "rebuild")]
+    Replay(replay::Args),
     /// Run the service until Ctrl-C; this help is the manual of its settings
     #[command(after_long_help = crate::config::AFTER_HELP)]
     Serve(Box<crate::config::Serve>),
@@ -93,7 +95,7 @@ impl Cli {
             Verb::Migrate(args) => migrate::run(args).await,
             Verb::Offer(verb) => admin::offer::run(verb).await,
             Verb::Partner(verb) => admin::partner::run(verb).await,
-            Verb::Rebuild(args) => rebuild::run(args).await,
+            Verb::Replay(args) => replay::run(args).await,
             Verb::Serve(config) => serve::run(&config).await,
             Verb::Simulator(args) => simulator::run(args, self.json).await,
             Verb::User(verb) => admin::user::run(verb).await,

@@ -147,7 +147,8 @@ async fn every_verb_tells_its_result_as_json() {
     for (args, member) in [
         (&["migrate"][..], "schema"),
         (&["check"], "equal"),
-        (&["rebuild"], "position"),
+        (&["replay", "read-tables"], "position"),
+        (&["replay", "read-tables", "--check"], "equal"),
         (&["dev", "status", "--data-dir", "/nonexistent"], "running"),
         (&["dev", "down", "--data-dir", "/nonexistent"], "running"),
         (&["dev", "reset", "--data-dir", "/nonexistent"], "running"),
@@ -218,7 +219,7 @@ fn without_postgresql_every_verb_says_that_it_was_refused() {
     let environment = [("OFFERS_DATABASE_URL", url), ("OFFERS_DATABASE_OWNER_URL", url)];
     for args in [
         &["check"][..],
-        &["rebuild"],
+        &["replay", "read-tables"],
         &["migrate"],
         &["account", "credit", "carol", "1", "--reason", "x"],
         &["user", "create", "carol", "--email", "carol@example.com"],

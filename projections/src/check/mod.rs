@@ -42,6 +42,12 @@ impl Check {
         self.fold.apply(events)
     }
 
+    /// What `account` has by the events that were folded.
+    #[must_use]
+    pub fn balance(&self, account: AccountId) -> Money {
+        self.fold.accounts.get(&account.0).map_or(Money::ZERO, |(sum, _)| *sum)
+    }
+
     /// Compares the balances that the log keeps with the entries of its events, both at the same
     /// position. An account that never moved may be missing on either side.
     pub fn compare_balances(&mut self, kept: &[(AccountId, Money)]) {

@@ -3,7 +3,7 @@
 
 use super::{Check, Snapshot};
 use crate::{Error, SubscriptionView, TransactionView, subscription, transaction};
-use domain::{Event, HistoryAnswer, Recorded};
+use domain::{HistoryAnswer, Recorded};
 use sqlx::postgres::PgRow;
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -100,19 +100,10 @@ impl Derived for SubscriptionView {
 
 /// What a subscription's stream makes of it, and the transaction that began it.
 fn begun(stream: &[Recorded]) -> Result<(subscription::Change, Uuid), Error> {
-    let first = &stream[0];
-    let id = first.aggregate_uuid().map_err(|_| Error::no_uuid(first))?.into();
-    let mut change = subscription::Change::begin(id, first);
-    for recorded in stream {
-        match Event::decode(recorded)? {
-            Event::UserOffer(event) => change.add(event, recorded),
-            _ => {
-                return Err(Error::Broken { position: recorded.position, why: "not a subscription's event" });
-            }
-        }
-    }
+    let position = stream[0].position;
     let why = "a subscription that was never activated has moved";
-    let activated = change.activated.as_ref().ok_or(Error::Broken { position: first.position, why })?;
+    let change = subscription::Change::fold(stream)?.ok_or(Error::Broken { position, why })?;
+    let activated = change.activated.as_ref().ok_or(Error::Broken { position, why })?;
     let transaction = activated.period.transaction_id.0;
     Ok((change, transaction))
 }

@@ -24,7 +24,7 @@ impl Readers {
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
         let mut sql = self.pool().begin().await?;
         sqlx::query("set transaction isolation level repeatable read, read only").execute(&mut *sql).await?;
-        // Reading it also keeps `offers rebuild` from switching the tables meanwhile. The service may put them aside
+        // Reading it also keeps `offers replay` from switching the tables meanwhile. The service may put them aside
         // when they are lost: then the next statement does not find them, and the check fails.
         let row = sqlx::query("select position from read.checkpoint").fetch_one(&mut *sql).await?;
         Ok(Snapshot { position: row.try_get("position")?, sql })

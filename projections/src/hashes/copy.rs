@@ -52,7 +52,7 @@ pub(super) async fn copy(
     Ok(position)
 }
 
-/// Takes the snapshot: where and when it is. Reading the checkpoint also keeps `offers rebuild` from switching the
+/// Takes the snapshot: where and when it is. Reading the checkpoint also keeps `offers replay` from switching the
 /// tables meanwhile. If the service puts them aside, because they are lost, the next statement does not find them, and
 /// the copy is not finished.
 async fn snapshot(sql: &mut PgConnection) -> Result<(i64, DateTime<Utc>), Error> {

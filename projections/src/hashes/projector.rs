@@ -59,6 +59,15 @@ impl HashProjector {
         copy::copy(&self.connection, &self.readers, &*self.history, self.ttl).await
     }
 
+    /// Throws the hashes away and copies them from the read tables; gives the position at which they are then. Statuses
+    /// are read from the log meanwhile.
+    ///
+    /// # Errors
+    /// As `checkpoint`: the projector of a service that runs may copy them at the same time.
+    pub async fn rebuild(&self) -> Result<i64, Error> {
+        copy::copy(&self.connection, &self.readers, &*self.history, self.ttl).await
+    }
+
     /// Makes sure that the hashes still stand at `position`, for times when nothing happens.
     ///
     /// # Errors

@@ -1,9 +1,11 @@
 //! The writer of the read tables: a page of events becomes a few statements in one transaction, which
 //! also moves the checkpoint.
 
+mod difference;
 mod projector;
 mod rebuild;
 
+pub use difference::Difference;
 pub use projector::TableProjector;
 pub use rebuild::{Held, Rebuild};
 

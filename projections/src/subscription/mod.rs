@@ -6,6 +6,7 @@ mod table;
 pub use lists::EndKey;
 pub(crate) use table::{COLUMNS, from_row, write};
 
+use crate::Error;
 use domain::user_offer::{Event, Period};
 use domain::{OfferId, Recorded, SubscriptionId, Timestamp, TransactionId, UserId};
 
@@ -52,6 +53,15 @@ impl SubscriptionView {
     }
 }
 
+/// The view of one subscription from its own stream; `None` when there is no such subscription. `offer_name` is that of
+/// the transaction that began it.
+///
+/// # Errors
+/// `Unreadable` and `Broken` for a history that this version cannot read.
+pub fn fold(stream: &[Recorded], offer_name: &str) -> Result<Option<SubscriptionView>, Error> {
+    Ok(Change::fold(stream)?.and_then(|change| change.to_view(offer_name)))
+}
+
 /// What some consecutive events of one subscription change; `None` where it has not.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Change {
@@ -82,6 +92,23 @@ impl Change {
             expired: None,
             position: first.position,
         }
+    }
+
+    /// All of a subscription's stream; `None` if that is empty.
+    pub(crate) fn fold(stream: &[Recorded]) -> Result<Option<Self>, Error> {
+        let Some(first) = stream.first() else { return Ok(None) };
+        let id = first.aggregate_uuid().map_err(|_| Error::no_uuid(first))?.into();
+        let mut change = Self::begin(id, first);
+        for recorded in stream {
+            match domain::Event::decode(recorded)? {
+                domain::Event::UserOffer(event) => change.add(event, recorded),
+                _ => {
+                    let why = "not a subscription's event";
+                    return Err(Error::Broken { position: recorded.position, why });
+                }
+            }
+        }
+        Ok(Some(change))
     }
 
     pub(crate) fn add(&mut self, event: Event, recorded: &Recorded) {

@@ -1,4 +1,4 @@
-//! `offers check` and `offers rebuild`, as an operator runs them.
+//! `offers check`, as an operator runs them.
 
 use super::Fixture;
 use domain::{
@@ -14,15 +14,15 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
 /// A service's data: a log, read tables and hashes, all made from some purchases.
-struct Shop {
-    fixture: Fixture,
-    log: EventLog,
-    user: UserId,
+pub(super) struct Shop {
+    pub(super) fixture: Fixture,
+    pub(super) log: EventLog,
+    pub(super) user: UserId,
     _ends: DropGuard,
 }
 
 impl Shop {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let mut fixture = Fixture::new().await;
         let stop = CancellationToken::new();
         let log = EventLog::at(&fixture.sandbox.database_url, &stop).unwrap();
@@ -105,7 +105,7 @@ impl Shop {
     }
 
     /// Runs a verb; gives its exit code and what it printed.
-    async fn offers(&self, verb: &[&str]) -> (i32, String) {
+    pub(super) async fn offers(&self, verb: &[&str]) -> (i32, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_offers"));
         command
             .args(verb)
@@ -113,11 +113,12 @@ impl Shop {
             .env("OFFERS_DATABASE_OWNER_URL", &self.fixture.sandbox.database_owner_url)
             .env("OFFERS_REDIS_URL", &self.fixture.sandbox.redis_url);
         let done = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        eprintln!("{}", String::from_utf8_lossy(&done.stderr));
         (done.status.code().unwrap(), String::from_utf8(done.stdout).unwrap())
     }
 
     /// Runs `statement` past the triggers of the read tables, which would put tables that lose rows aside.
-    async fn lose_unseen(&self, statement: &str) {
+    pub(super) async fn lose_unseen(&self, statement: &str) {
         let mut owner = PgConnection::connect(&self.fixture.sandbox.database_owner_url).await.unwrap();
         for table in ["transactions", "subscriptions", "offers", "statement"] {
             let disable = format!("alter table read.{table} disable trigger user");
@@ -126,7 +127,7 @@ impl Shop {
         self.owner(statement).await;
     }
 
-    async fn owner(&self, statement: &str) {
+    pub(super) async fn owner(&self, statement: &str) {
         let mut owner = PgConnection::connect(&self.fixture.sandbox.database_owner_url).await.unwrap();
         let done = sqlx::query(statement).execute(&mut owner).await.unwrap();
         assert!(done.rows_affected() > 0, "{statement}");
@@ -174,7 +175,7 @@ async fn whatever_is_not_as_the_events_say_is_named() {
              on conflict (account_id) do update set balance = 90"
         ))
         .await;
-        let (code, said) = shop.offers(&["rebuild"]).await;
+        let (code, said) = shop.offers(&["replay", "read-tables"]).await;
         assert_eq!(code, 0, "{said}");
     }
 }

@@ -7,6 +7,7 @@ mod history;
 mod losses;
 mod read_tables;
 mod rebuild;
+mod replay;
 
 use crate::support::stack::{Sandbox, Stack};
 use history::EndlessLog;

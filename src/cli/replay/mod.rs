@@ -1,0 +1,207 @@
+//! `offers replay`: builds what is derived from the log once more. The service continues meanwhile.
+//!
+//! Only projections can be replayed: nothing here can reach a processor, so nobody is called, mailed or charged again.
+
+mod as_of;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::ValueEnum;
+use domain::Recorded;
+use projections::{Check, Error, HashProjector, Held, Readers, Rebuild, RedisHashes};
+use serde_json::{Map, Value, json};
+use sqlx::postgres::PgConnectOptions;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::check::compare_hashes;
+use super::output::Outcome;
+use super::progress::Progress;
+use crate::config::{Redis, parse_lifetime};
+use crate::event_log::{EventLog, LogError};
+use crate::postgres::connect_options;
+use crate::runtime::check_database;
+
+/// Events that are written in one SQL transaction: more than a live page has, because nobody waits for them.
+const PAGE_EVENTS: usize = 5_000;
+/// Pages that are read ahead while one is written.
+const PAGES_AHEAD: usize = 2;
+/// Attempts to stop the live tables while long queries use them, or to copy hashes that the service copies too.
+const TRIES: u32 = 30;
+/// Between two attempts, so that queries behind them can continue.
+const TRY_PAUSE: Duration = Duration::from_secs(1);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// What to rebuild: the read tables beside the live ones, which they replace; then the Redis hashes from them
+    #[arg(value_enum, default_values = ["read-tables", "hashes"])]
+    projections: Vec<Projection>,
+    /// Change nothing: compare the live ones with the log, field by field. Exit code 1 if anything differs
+    #[arg(long)]
+    check: bool,
+    #[command(flatten)]
+    as_of: as_of::Subject,
+    /// The URL of the database, as the role that owns it
+    #[arg(long, env = "OFFERS_DATABASE_OWNER_URL", hide_env_values = true)]
+    database_owner_url: String,
+    #[command(flatten)]
+    redis_server: Redis,
+    /// How long Redis keeps the hash of a finished transaction
+    #[arg(long, env = "OFFERS_STATUS_TTL", default_value = "7d", value_parser = parse_lifetime)]
+    status_ttl: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Projection {
+    ReadTables,
+    Hashes,
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
+    let stop = CancellationToken::new();
+    let _ends = stop.clone().drop_guard();
+    check_database("OFFERS_DATABASE_OWNER_URL", &args.database_owner_url).await?;
+    let log = EventLog::at(&args.database_owner_url, &stop)?;
+    if let Some(to) = args.as_of.to {
+        return as_of::show(&args.as_of, to, &log).await;
+    }
+    let replay = Replay { log, args };
+    if replay.args.check { replay.check().await } else { replay.rebuild().await }
+}
+
+struct Replay {
+    log: EventLog,
+    args: Args,
+}
+
+impl Replay {
+    async fn rebuild(&self) -> anyhow::Result<Outcome> {
+        let (mut text, mut members) = (Vec::new(), Map::new());
+        let began = Instant::now();
+        if self.wants(Projection::ReadTables) {
+            let rebuild = Rebuild::resume(self.owner()?, &self.log).await?;
+            self.catch_up(&rebuild, i64::MAX).await?;
+            let held = hold(&rebuild).await?;
+            let position = self.catch_up(&rebuild, held.position).await?;
+            held.switch().await?;
+            text.push(format!(
+                "the read tables are new, up to position {position}, after {:.1?}",
+                began.elapsed()
+            ));
+            members.insert("position".to_owned(), position.into());
+        }
+        if self.wants(Projection::Hashes) {
+            let position = self.copy_hashes().await?;
+            text.push(format!("the hashes are new, up to position {position}"));
+            members.insert("hashes_position".to_owned(), position.into());
+        }
+        members.insert("seconds".to_owned(), began.elapsed().as_secs_f64().into());
+        Outcome::done(text.join("\n"), Value::Object(members))
+    }
+
+    /// Rebuilds the read tables up to exactly where the live ones are, and compares the two.
+    async fn check(&self) -> anyhow::Result<Outcome> {
+        let mut found: Vec<String> = Vec::new();
+        let mut count = 0;
+        let mut members = Map::new();
+        if self.wants(Projection::ReadTables) {
+            let rebuild = Rebuild::begin(self.owner()?).await?;
+            self.catch_up(&rebuild, rebuild.live_checkpoint().await?).await?;
+            let held = hold(&rebuild).await?;
+            let position = self.catch_up(&rebuild, held.position).await?;
+            for difference in held.compare(rebuild).await? {
+                count += difference.rows;
+                found.extend(difference.examples);
+            }
+            members.insert("position".to_owned(), position.into());
+        }
+        if self.wants(Projection::Hashes) {
+            let mut check = Check::default();
+            let hashes =
+                RedisHashes::open(self.redis()?.expose(), self.args.status_ttl, Arc::new(self.log.clone()))?;
+            compare_hashes(&mut check, &self.log, &hashes).await?;
+            count += i64::try_from(check.differences().count)?;
+            found.extend(check.differences().examples.iter().cloned());
+        }
+        members.insert("equal".to_owned(), (count == 0).into());
+        members.insert("differences".to_owned(), count.into());
+        members.insert("first_differences".to_owned(), json!(found));
+        found.push(if count == 0 { "all equal".to_owned() } else { format!("{count} differences") });
+        Ok(Outcome::done(found.join("\n"), Value::Object(members))?.or_no(count == 0))
+    }
+
+    fn wants(&self, projection: Projection) -> bool {
+        self.args.projections.contains(&projection)
+    }
+
+    fn owner(&self) -> anyhow::Result<PgConnectOptions> {
+        Ok(connect_options(&self.args.database_owner_url)?)
+    }
+
+    /// Applies pages until the new tables are at `position` or at the head; returns their position.
+    async fn catch_up(&self, rebuild: &Rebuild, position: i64) -> anyhow::Result<i64> {
+        let mut at = rebuild.checkpoint().await?;
+        let to = position.min(self.log.head().await?);
+        let mut progress = Progress::of("events", u64::try_from(to - at).unwrap_or(0));
+        let mut pages = read_ahead(self.log.clone(), at, to);
+        while let Some(page) = pages.recv().await {
+            let page = page?;
+            rebuild.apply(&page).await?;
+            progress.add(page.len() as u64);
+            at = page.last().map_or(at, |last| last.position);
+        }
+        Ok(at)
+    }
+
+    async fn copy_hashes(&self) -> anyhow::Result<i64> {
+        let readers = Readers::at(self.owner()?);
+        let log = Arc::new(self.log.clone());
+        let projector = HashProjector::open(self.redis()?.expose(), readers, log, self.args.status_ttl)?;
+        let mut copied = projector.rebuild().await;
+        for _ in 0..TRIES {
+            match copied {
+                Err(Error::Overtaken { .. }) => tokio::time::sleep(TRY_PAUSE).await, // by the service's own copy
+                copied => return copied.context("cannot fill Redis"),
+            }
+            copied = projector.checkpoint().await;
+        }
+        copied.context("cannot fill Redis: the service copies the hashes again and again")
+    }
+
+    fn redis(&self) -> anyhow::Result<crate::config::Secret> {
+        self.args.redis_server.url().context("name read-tables to leave the hashes as they are")
+    }
+}
+
+/// The pages after `from` up to `to`, a few read before they are asked for.
+fn read_ahead(log: EventLog, from: i64, to: i64) -> mpsc::Receiver<Result<Vec<Recorded>, LogError>> {
+    let (pages, receiver) = mpsc::channel(PAGES_AHEAD);
+    tokio::spawn(async move {
+        let mut at = from;
+        while at < to {
+            let mut page = log.page(at, PAGE_EVENTS).await;
+            if let Ok(page) = &mut page {
+                page.retain(|event| event.position <= to);
+                let Some(last) = page.last() else { return };
+                at = last.position;
+            }
+            let is_last = page.is_err();
+            if pages.send(page).await.is_err() || is_last {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+async fn hold(rebuild: &Rebuild) -> anyhow::Result<Held> {
+    for _ in 0..TRIES {
+        if let Some(held) = rebuild.hold().await? {
+            return Ok(held);
+        }
+        tokio::time::sleep(TRY_PAUSE).await;
+    }
+    anyhow::bail!("the live tables are read without a pause: try again later")
+}
