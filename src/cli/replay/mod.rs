@@ -12,7 +12,6 @@ use clap::ValueEnum;
 use domain::Recorded;
 use projections::{Check, Error, HashProjector, Held, Readers, Rebuild, RedisHashes};
 use serde_json::{Map, Value, json};
-use sqlx::postgres::PgConnectOptions;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -81,7 +80,7 @@ impl Replay {
         let (mut text, mut members) = (Vec::new(), Map::new());
         let began = Instant::now();
         if self.wants(Projection::ReadTables) {
-            let rebuild = Rebuild::resume(self.owner()?, &self.log).await?;
+            let rebuild = Rebuild::resume(connect_options(&self.args.database_owner_url)?, &self.log).await?;
             self.catch_up(&rebuild, i64::MAX).await?;
             let held = hold(&rebuild).await?;
             let position = self.catch_up(&rebuild, held.position).await?;
@@ -107,7 +106,7 @@ impl Replay {
         let mut count = 0;
         let mut members = Map::new();
         if self.wants(Projection::ReadTables) {
-            let rebuild = Rebuild::begin(self.owner()?).await?;
+            let rebuild = Rebuild::begin(connect_options(&self.args.database_owner_url)?).await?;
             self.catch_up(&rebuild, rebuild.live_checkpoint().await?).await?;
             let held = hold(&rebuild).await?;
             let position = self.catch_up(&rebuild, held.position).await?;
@@ -136,10 +135,6 @@ impl Replay {
         self.args.projections.contains(&projection)
     }
 
-    fn owner(&self) -> anyhow::Result<PgConnectOptions> {
-        Ok(connect_options(&self.args.database_owner_url)?)
-    }
-
     /// Applies pages until the new tables are at `position` or at the head; returns their position.
     async fn catch_up(&self, rebuild: &Rebuild, position: i64) -> anyhow::Result<i64> {
         let mut at = rebuild.checkpoint().await?;
@@ -156,7 +151,7 @@ impl Replay {
     }
 
     async fn copy_hashes(&self) -> anyhow::Result<i64> {
-        let readers = Readers::at(self.owner()?);
+        let readers = Readers::at(connect_options(&self.args.database_owner_url)?);
         let log = Arc::new(self.log.clone());
         let projector = HashProjector::open(self.redis()?.expose(), readers, log, self.args.status_ttl)?;
         let mut copied = projector.rebuild().await;

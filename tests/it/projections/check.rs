@@ -113,7 +113,6 @@ impl Shop {
             .env("OFFERS_DATABASE_OWNER_URL", &self.fixture.sandbox.database_owner_url)
             .env("OFFERS_REDIS_URL", &self.fixture.sandbox.redis_url);
         let done = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-        eprintln!("{}", String::from_utf8_lossy(&done.stderr));
         (done.status.code().unwrap(), String::from_utf8(done.stdout).unwrap())
     }
 
