@@ -16,7 +16,17 @@ const TIDY_AT: usize = 10_000;
 #[derive(Clone, Copy)]
 enum AttemptState {
     Running,
-    Delayed { until: Instant, failures: Failures },
+    Delayed(Delay),
+}
+
+#[derive(Clone, Copy)]
+struct Delay {
+    until: Instant,
+    failures: Failures,
+    /// When the first of its delays in a row began.
+    since: Instant,
+    /// It may end as soon as the activation system answers again.
+    for_an_answer: bool,
 }
 
 /// How often a transaction has failed in a row in this process.
@@ -46,7 +56,7 @@ impl AttemptTable {
         let now = Instant::now();
         self.states.retain(|_, state| match state {
             AttemptState::Running => true,
-            AttemptState::Delayed { until, .. } => *until > now,
+            AttemptState::Delayed(delay) => delay.until > now,
         });
         self.tidy_at = self.states.len() * 2;
     }
@@ -56,28 +66,31 @@ impl AttemptTable {
 pub(super) struct AttemptLease<'a> {
     in_flight: &'a InFlight,
     id: TransactionId,
-    delay: Option<Duration>,
+    /// How long, and whether for an answer.
+    delay: Option<(Duration, bool)>,
     failures: Failures,
+    since: Instant,
 }
 
 impl InFlight {
     /// The right to attempt `id`, or how long to wait for it.
     pub(super) fn begin(&self, id: TransactionId) -> Result<AttemptLease<'_>, Duration> {
         let mut table = self.0.lock();
-        let failures = match table.states.get(&id) {
+        let now = Instant::now();
+        let (failures, since) = match table.states.get(&id) {
             Some(AttemptState::Running) => return Err(RUNNING_RETRY),
-            Some(AttemptState::Delayed { until, failures }) => {
-                let left = until.saturating_duration_since(Instant::now());
+            Some(AttemptState::Delayed(delay)) => {
+                let left = delay.until.saturating_duration_since(now);
                 if !left.is_zero() {
                     return Err(left);
                 }
-                *failures
+                (delay.failures, delay.since)
             }
-            None => Failures::default(),
+            None => (Failures::default(), now),
         };
         table.tidy();
         table.states.insert(id, AttemptState::Running);
-        Ok(AttemptLease { in_flight: self, id, delay: None, failures })
+        Ok(AttemptLease { in_flight: self, id, delay: None, failures, since })
     }
 
     pub(super) fn is_running(&self, id: TransactionId) -> bool {
@@ -87,9 +100,25 @@ impl InFlight {
     /// Ends the delay of `id`, so that it can be attempted now.
     pub(super) fn clear_delay(&self, id: TransactionId) {
         let mut table = self.0.lock();
-        if matches!(table.states.get(&id), Some(AttemptState::Delayed { .. })) {
+        if matches!(table.states.get(&id), Some(AttemptState::Delayed(_))) {
             table.states.remove(&id);
         }
+    }
+
+    /// Ends the delays that are for an answer, and says whose they were, oldest first.
+    pub(super) fn end_delays(&self) -> Vec<TransactionId> {
+        let now = Instant::now();
+        let mut ended = Vec::new();
+        for (id, state) in &mut self.0.lock().states {
+            if let AttemptState::Delayed(delay) = state
+                && delay.for_an_answer
+            {
+                delay.until = now;
+                ended.push((delay.since, *id));
+            }
+        }
+        ended.sort_unstable_by_key(|(since, id)| (*since, id.0));
+        ended.into_iter().map(|(_, id)| id).collect()
     }
 }
 
@@ -108,17 +137,25 @@ impl AttemptLease<'_> {
 
     /// Delays the next attempt, from the end of this lease.
     pub(super) fn delay_next(&mut self, delay: Duration) {
-        self.delay = Some(delay);
+        self.delay = Some((delay, false));
+    }
+
+    /// The same, and the delay ends as soon as the activation system answers again.
+    pub(super) fn delay_for_an_answer(&mut self, delay: Duration) {
+        self.delay = Some((delay, true));
     }
 }
 
 impl Drop for AttemptLease<'_> {
     fn drop(&mut self) {
         let mut table = self.in_flight.0.lock();
-        let failures = self.failures;
-        match self.delay.map(|delay| Instant::now() + delay) {
-            Some(until) => table.states.insert(self.id, AttemptState::Delayed { until, failures }),
-            None => table.states.remove(&self.id),
+        let Self { id, failures, since, .. } = *self;
+        match self.delay {
+            Some((delay, for_an_answer)) => {
+                let delay = Delay { until: Instant::now() + delay, failures, since, for_an_answer };
+                table.states.insert(id, AttemptState::Delayed(delay))
+            }
+            None => table.states.remove(&id),
         };
     }
 }
@@ -151,6 +188,20 @@ mod tests {
         let other = TransactionId(Uuid::from_u128(2));
         in_flight.begin(other).ok().unwrap().delay_next(Duration::ZERO);
         assert!(in_flight.begin(other).is_ok());
+    }
+
+    #[test]
+    fn delays_for_an_answer_end_together_oldest_first_and_the_others_stay() {
+        let in_flight = InFlight::default();
+        let [first, second, other] = [3, 2, 1].map(|number| TransactionId(Uuid::from_u128(number)));
+        let hour = Duration::from_secs(3_600);
+        in_flight.begin(first).ok().unwrap().delay_for_an_answer(Duration::ZERO);
+        in_flight.begin(second).ok().unwrap().delay_for_an_answer(hour);
+        in_flight.begin(other).ok().unwrap().delay_next(hour);
+        in_flight.begin(first).ok().unwrap().delay_for_an_answer(hour); // again
+        assert_eq!(in_flight.end_delays(), [first, second]);
+        assert!(in_flight.begin(second).is_ok());
+        assert!(in_flight.begin(other).is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use crate::backoff::{Backoff, jittered};
 use parking_lot::Mutex;
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// Calls in a row without a definite answer after which no more are made.
 const MAX_FAILURES: u32 = 10;
@@ -15,7 +16,10 @@ const JITTER: std::ops::RangeInclusive<f64> = 1.0..=1.5;
 const TRIAL: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
-pub(super) struct Breaker(Mutex<State>);
+pub(super) struct Breaker {
+    state: Mutex<State>,
+    closed: Notify,
+}
 
 #[derive(Clone, Copy)]
 enum State {
@@ -41,7 +45,7 @@ impl Breaker {
     /// Lets a call through, or says how long to wait.
     pub(super) fn admit(&self, now: Instant) -> Result<Admission<'_>, Duration> {
         self.wait(now)?;
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let on_trial = matches!(*state, State::Open { .. });
         if let State::Open { trials, .. } = *state {
             *state = State::Open { until: now + TRIAL, trials, on_trial };
@@ -52,7 +56,7 @@ impl Breaker {
 
     /// Says how long to wait if no call would be let through. While one is on trial it may end at any moment.
     pub(super) fn wait(&self, now: Instant) -> Result<(), Duration> {
-        let wait = match *self.0.lock() {
+        let wait = match *self.state.lock() {
             State::Closed { .. } => return Ok(()),
             State::Open { until, .. } if now >= until => return Ok(()),
             State::Open { until, on_trial: true, .. } => PAUSE.first.min(until - now),
@@ -61,8 +65,20 @@ impl Breaker {
         Err(jittered(wait, JITTER))
     }
 
+    /// Waits until it closes, also if it has closed since this returned last.
+    pub(super) async fn closes(&self) {
+        self.closed.notified().await;
+    }
+
+    fn answered(&self) {
+        let before = std::mem::take(&mut *self.state.lock());
+        if matches!(before, State::Open { .. }) {
+            self.closed.notify_one();
+        }
+    }
+
     fn failed(&self, now: Instant, retry_after: Duration) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let trials = match *state {
             State::Closed { failures } if failures + 1 < MAX_FAILURES => {
                 *state = State::Closed { failures: failures + 1 };
@@ -80,7 +96,7 @@ impl Breaker {
 impl Admission<'_> {
     /// The call had a definite answer.
     pub(super) fn answered(mut self) {
-        *self.breaker.0.lock() = State::default();
+        self.breaker.answered();
         self.on_trial = false;
     }
 
@@ -93,7 +109,8 @@ impl Admission<'_> {
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
-        if let (true, State::Open { until, on_trial, .. }) = (self.on_trial, &mut *self.breaker.0.lock()) {
+        if let (true, State::Open { until, on_trial, .. }) = (self.on_trial, &mut *self.breaker.state.lock())
+        {
             // Another call may go on trial.
             (*until, *on_trial) = (Instant::now(), false);
         }
@@ -103,6 +120,7 @@ impl Drop for Admission<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt;
 
     fn failing(breaker: &Breaker, now: Instant, retry_after: Option<Duration>) {
         breaker.admit(now).ok().unwrap().failed(now, retry_after);
@@ -116,7 +134,7 @@ mod tests {
 
     /// The wait without its jitter, in tenths of a second.
     fn wait(breaker: &Breaker, now: Instant) -> u128 {
-        let State::Open { until, .. } = *breaker.0.lock() else { return 0 };
+        let State::Open { until, .. } = *breaker.state.lock() else { return 0 };
         let pause = until.saturating_duration_since(now);
         let wait = breaker.wait(now).expect_err("a pause");
         assert!(wait >= pause.mul_f64(*JITTER.start()) && wait <= pause.mul_f64(*JITTER.end()), "{wait:?}");
@@ -143,6 +161,18 @@ mod tests {
         assert!(others <= Duration::from_secs(1), "it may end at any moment: {others:?}");
         trial.answered();
         assert!(breaker.admit(later).is_ok());
+    }
+
+    #[tokio::test]
+    async fn it_says_that_it_closes_and_not_that_a_call_was_answered() {
+        let now = Instant::now();
+        let breaker = Breaker::default();
+        breaker.admit(now).ok().unwrap().answered();
+        assert_eq!(breaker.closes().now_or_never(), None);
+        let breaker = broken(now);
+        breaker.admit(now + TRIAL).ok().unwrap().answered();
+        assert_eq!(breaker.closes().now_or_never(), Some(()));
+        assert_eq!(breaker.closes().now_or_never(), None, "once");
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod breaker;
 mod consumer;
 pub(super) mod rechecks;
 mod requeue;
+mod resume;
 mod success;
 mod sweeper;
 
@@ -100,6 +101,7 @@ struct Inner {
     in_flight: InFlight,
     breaker: Breaker,
     calls: Semaphore,
+    most_calls: usize,
     deadline: Duration,
 }
 
@@ -149,8 +151,9 @@ impl ActivationProcessor {
     #[must_use]
     pub fn new(log: EventLog, system: ActivationSystem, clock: Clock, limits: ActivationLimits) -> Self {
         let (in_flight, breaker) = (InFlight::default(), Breaker::default());
-        let (calls, deadline) = (Semaphore::new(limits.calls), limits.deadline);
-        Self(Arc::new(Inner { log, system, clock, in_flight, breaker, calls, deadline }))
+        let ActivationLimits { calls: most_calls, deadline } = limits;
+        let calls = Semaphore::new(most_calls);
+        Self(Arc::new(Inner { log, system, clock, in_flight, breaker, calls, most_calls, deadline }))
     }
 
     /// Drives the transaction `id` as far as possible now. A missing `cause` is read from the log.
@@ -489,23 +492,29 @@ async fn outcome(
         Ok(next) => next.unwrap_or_else(|error| after_error(id, &error)),
         Err(_) => park("handling it panicked"),
     };
+    let mut may_end_early = false;
     let outcome = match next {
         Next::Nothing => return Outcome::Done,
         Next::Retry { not_before } => {
+            may_end_early = not_before.is_none();
             let delay = jittered(RETRY.delay(lease.count_failure()), RETRY_JITTER);
             Outcome::RetryAfter(delay.max(not_before.unwrap_or_default()))
         }
-        Next::Wait(delay) => Outcome::RetryAfter(delay),
+        Next::Wait(delay) => {
+            may_end_early = true;
+            Outcome::RetryAfter(delay)
+        }
         Next::Fault { reason } => match lease.count_fault() {
             FAULTS_MAX.. => Outcome::Park { reason: format!("failed {FAULTS_MAX} times: {reason}") },
             faults => Outcome::RetryAfter(jittered(RETRY.delay(faults), RETRY_JITTER)),
         },
         Next::Park { reason } => Outcome::Park { reason },
     };
-    lease.delay_next(match &outcome {
-        Outcome::RetryAfter(delay) => *delay,
-        Outcome::Done | Outcome::Park { .. } => PARKED_DELAY,
-    });
+    match &outcome {
+        Outcome::RetryAfter(delay) if may_end_early => lease.delay_for_an_answer(*delay),
+        Outcome::RetryAfter(delay) => lease.delay_next(*delay),
+        Outcome::Done | Outcome::Park { .. } => lease.delay_next(PARKED_DELAY),
+    }
     outcome
 }
 

@@ -44,11 +44,16 @@ impl Sweeper {
         Self { readers, processor, parked, bus, clock }
     }
 
-    /// Sweeps until `stop`, and finishes the transactions that are being driven.
+    /// Sweeps until `stop`, and finishes the transactions that are being driven. What waits for the activation system is
+    /// driven when that answers again.
     pub async fn run(self, stop: CancellationToken) {
+        tokio::join!(self.sweep_until(&stop), self.processor.resume(&stop));
+    }
+
+    async fn sweep_until(&self, stop: &CancellationToken) {
         let mut behind = false;
         while !stop.is_cancelled() {
-            match self.sweep(behind, &stop).await {
+            match self.sweep(behind, stop).await {
                 Ok(undelivered) => behind = undelivered,
                 Err(error) => {
                     tracing::warn!(error = %chain(&error), "cannot read the unfinished transactions; retrying: {error}");

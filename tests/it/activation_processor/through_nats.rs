@@ -13,10 +13,10 @@ use offers::bus::{Bus, Options};
 use offers::clock::Clock;
 use offers::event_log::follow;
 use offers::identity::Actor;
-use offers::processors::{Parked, Sweeper, consume_activations};
+use offers::processors::{ActivationProcessor, Outcome, Parked, Sweeper, consume_activations};
 use offers::simulator::Behaviour;
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -57,11 +57,15 @@ impl Running {
 
 /// Sweeps from now on, without NATS; what cannot be driven is parked.
 pub(super) async fn sweep(fixture: &Fixture) -> Parked {
+    sweep_with(fixture, fixture.processor()).await
+}
+
+async fn sweep_with(fixture: &Fixture, processor: ActivationProcessor) -> Parked {
     let absent = NatsServer::prepare();
     let bus = Bus::open(Options::new(absent.url("app")), &fixture.stop).await.unwrap();
     let parked = fixture.parts.resources.parked.clone();
     fixture.project();
-    let (readers, processor, clock) = (fixture.readers(), fixture.processor(), fixture.clock.clone());
+    let (readers, clock) = (fixture.readers(), fixture.clock.clone());
     tokio::spawn(fixture.parts.rechecks().run(processor.clone(), fixture.stop.clone()));
     tokio::spawn(Sweeper::new(readers, processor, parked.clone(), bus, clock).run(fixture.stop.clone()));
     parked
@@ -70,6 +74,29 @@ pub(super) async fn sweep(fixture: &Fixture) -> Parked {
 async fn buy_many(fixture: &Fixture, count: usize) -> Vec<TransactionId> {
     let user = fixture.user().await;
     join_all((0..count).map(|_| fixture.buy(user))).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_system_answers_again_the_delays_of_what_waited_for_it_end() {
+    let fixture = Fixture::new(Behaviour { down: true, ..Behaviour::default() }).await;
+    let (processor, ids) = (fixture.processor(), buy_many(&fixture, 3).await);
+    let mut delay = Duration::ZERO;
+    eventually("its delay has grown with its failures", async || {
+        let outcome = processor.drive(ids[0], None).await;
+        let Outcome::RetryAfter(left) = outcome else { panic!("it is down: {outcome:?}") };
+        delay = left;
+        delay > Duration::from_secs(6)
+    })
+    .await;
+    let since = Instant::now();
+    for _ in 0..10 {
+        processor.drive_now(ids[1]).await; // so often that no call is made for a while
+    }
+    sweep_with(&fixture, processor.clone()).await;
+    fixture.control(json!({ "down": false })).await;
+    fixture.until_succeeded(&ids).await;
+    assert!(since.elapsed() < delay, "it waited for {:?}, its delay was {delay:?}", since.elapsed());
+    assert!(fixture.activations().values().all(|times| *times == 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
