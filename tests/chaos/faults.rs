@@ -1,5 +1,6 @@
 //! How each fault is made, and ended.
 
+use crate::full_disk;
 use crate::plan::{Fault, Plan, Planned, Server};
 use crate::system::{System, signal, signal_process};
 use futures::TryStreamExt;
@@ -72,6 +73,7 @@ async fn one(system: &System, planned: &Planned) {
         Fault::ConsumersDeleted => delete_consumers(system).await,
         Fault::PostgresStoppedAtOnce => signal("postgres", Signal::QUIT),
         Fault::PostgresCrashed => crash_postgres(system).await,
+        Fault::PostgresDiskFull => full_disk::happens(system, planned.lasts).await,
         Fault::PartnerFails => {
             system.partner_fails(true);
             lasts().await;

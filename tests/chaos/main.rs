@@ -9,6 +9,7 @@
 
 mod collect;
 mod faults;
+mod full_disk;
 mod load;
 mod plan;
 #[path = "../it/outage/processes.rs"]

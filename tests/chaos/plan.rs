@@ -38,6 +38,8 @@ pub enum Fault {
     PostgresStoppedAtOnce,
     /// A process of PostgreSQL's is killed (signal 9), so all of them end, and it recovers.
     PostgresCrashed,
+    /// Whatever is written to PostgreSQL fails as on a full disk.
+    PostgresDiskFull,
     /// The partner answers callbacks with 500.
     PartnerFails,
     /// Established connections are forwarded no more, and end only after a while.
@@ -70,6 +72,7 @@ impl fmt::Display for Fault {
             Self::ConsumersDeleted => f.write_str("consumers deleted"),
             Self::PostgresStoppedAtOnce => f.write_str("PostgreSQL stopped at once"),
             Self::PostgresCrashed => f.write_str("PostgreSQL crashed"),
+            Self::PostgresDiskFull => f.write_str("PostgreSQL's disk full"),
             Self::PartnerFails => f.write_str("partner answers 500"),
             Self::HalfOpen(server) => write!(f, "half-open connections: {server:?}"),
         }
@@ -111,7 +114,7 @@ fn draw(random: &mut StdRng) -> Fault {
         2 => &[Fault::InstanceStopped(instance), Fault::BothInstancesKilled],
         3..7 => return Fault::ActivationSystem(lies.choose(random).expect("there are lies")),
         7 => &[Fault::ActivationSystemKilled],
-        8 => &[Fault::PostgresStoppedAtOnce, Fault::PostgresCrashed],
+        8 => &[Fault::PostgresStoppedAtOnce, Fault::PostgresCrashed, Fault::PostgresDiskFull],
         9 => &[Server::Postgres, Server::Redis, Server::Nats, Server::ActivationSystem].map(Fault::HalfOpen),
         10 => &[Fault::RedisFlushed, Fault::RedisTypesWrong],
         11 => &[Fault::RedisKilled, Fault::RedisStopped, Fault::NatsStopped],
