@@ -21,7 +21,9 @@ mod metadata;
 mod money;
 pub mod offer;
 mod postings;
+mod record;
 mod recorded;
+mod replay;
 mod rules;
 #[cfg(test)]
 mod scenarios;
@@ -41,7 +43,9 @@ pub use ids::{AccountId, OfferId, PartnerId, SubscriptionId, TransactionId, User
 pub use metadata::Metadata;
 pub use money::{Money, MoneyError};
 pub use postings::{Entry, Ledger};
+pub use record::NotARecord;
 pub use recorded::Recorded;
+pub use replay::{Contradiction, Replay};
 pub use rules::Rules;
 pub use slice::{CreationKey, SLICE_MAX, Slice};
 pub use timestamp::Timestamp;
