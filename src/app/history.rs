@@ -1,7 +1,7 @@
 //! What auditors ask: history as the log has it, and balances as of any moment.
 
 use super::Error;
-use crate::event_log::{EventLog, Filter, LogError, PAGE_EVENTS, StreamId};
+use crate::event_log::{At, EventLog, Filter, LogError, PAGE_EVENTS, Span, StreamId};
 use crate::identity::Identity;
 use domain::transaction::{Event, Kind, Transaction};
 use domain::user_offer::{self, UserOffer};
@@ -23,12 +23,6 @@ pub struct History {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum At {
-    Position(i64),
-    Time(Timestamp),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BalanceAt {
     pub balance: Money,
     /// The event that it is as of.
@@ -43,29 +37,34 @@ impl History {
         Self { log, readers, identity }
     }
 
-    /// The events after the position `after` that match `filter`, in order.
-    pub async fn page(&self, filter: &Filter, after: i64, limit: u32) -> Result<Slice<Recorded, i64>, Error> {
-        let events = self.log.search(filter, after, i64::from(limit) + 1).await?;
+    /// The part of the log from `from` up to `to` (see `EventLog::span`).
+    pub async fn span(&self, from: Option<At>, to: Option<At>) -> Result<Span, Error> {
+        Ok(self.log.span(from, to).await?)
+    }
+
+    /// The events of `span` that match `filter`, in order.
+    pub async fn page(&self, filter: &Filter, span: Span, limit: u32) -> Result<Slice<Recorded, i64>, Error> {
+        let events = self.log.search(filter, span, i64::from(limit) + 1).await?;
         Ok(Slice::cut(events, limit, |event| event.position))
     }
 
-    /// All events after the position `after` that match `filter`, up to the current head, as pages: memory
-    /// stays bounded however long the history is.
+    /// All events of `span` that match `filter`, up to the current head, as pages: memory stays bounded however
+    /// long the history is.
     pub async fn pages(
         &self,
         filter: Filter,
-        after: i64,
+        span: Span,
     ) -> Result<impl Stream<Item = Result<Vec<Recorded>, Error>> + use<>, Error> {
-        let (log, head) = (self.log.clone(), self.log.head().await?);
-        Ok(stream::try_unfold(after, move |after| {
+        let (log, up_to) = (self.log.clone(), self.log.head().await?.min(span.up_to));
+        Ok(stream::try_unfold(span.after, move |after| {
             let (log, filter) = (log.clone(), filter.clone());
             async move {
-                if after >= head {
+                if after >= up_to {
                     return Ok(None);
                 }
-                let mut page = page(&log, &filter, after).await?;
+                let mut page = page(&log, &filter, Span { after, up_to }).await?;
                 let Some(last) = page.last().map(|event| event.position) else { return Ok(None) };
-                page.retain(|event| event.position <= head);
+                page.retain(|event| event.position <= up_to);
                 Ok(Some((page, last)))
             }
         }))
@@ -107,11 +106,11 @@ impl History {
     }
 }
 
-async fn page(log: &EventLog, filter: &Filter, after: i64) -> Result<Vec<Recorded>, LogError> {
+async fn page(log: &EventLog, filter: &Filter, span: Span) -> Result<Vec<Recorded>, LogError> {
     if filter.is_empty() {
-        return log.page(after, PAGE_EVENTS).await; // stops at a hole
+        return log.page(span.after, PAGE_EVENTS).await; // stops at a hole
     }
-    log.search(filter, after, i64::try_from(PAGE_EVENTS).expect("a thousand")).await
+    log.search(filter, span, i64::try_from(PAGE_EVENTS).expect("a thousand")).await
 }
 
 /// The subscription that the transaction starts or extends.

@@ -4,6 +4,7 @@
 //! - `judge` decides, purely, which of a batch of commits are accepted;
 //! - `writer` puts them into one short SQL transaction (group commit);
 //! - `executor` turns a plan (commands to aggregates) into one commit; `state_cache` spares it the streams;
+//! - `search` finds what an auditor filters by, `scan` reads all of it, and `fill` fills an empty log for demonstrations;
 //! - `read` and `feed` give history back, page by page, and stop at the first hole; `recent` spares
 //!   followers the table for what this process has just appended.
 //!
@@ -15,11 +16,14 @@ mod commit;
 mod error;
 mod executor;
 mod feed;
+mod fill;
 mod judge;
 mod leadership;
 mod plan;
 mod read;
 mod recent;
+mod scan;
+mod search;
 mod state_cache;
 mod writer;
 
@@ -28,9 +32,12 @@ pub use commit::{Commit, Committed, MAX_COMMIT_EVENTS, NewEvent, StreamId, Strea
 pub use error::{AppendError, ExecuteError, LogError, Rejection};
 pub use executor::{Loaded, Outcome};
 pub use feed::{Feed, Sink, SinkError, follow};
+pub use fill::{Fill, FillError};
 pub use leadership::{Leadership, Role};
 pub use plan::{AggregateCommand, Plan};
-pub use read::{Filter, PAGE_EVENTS};
+pub use read::PAGE_EVENTS;
+pub use scan::Scan;
+pub use search::{At, Filter, Span};
 pub use state_cache::{Cached, State};
 pub use writer::WriterOptions;
 

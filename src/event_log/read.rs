@@ -5,33 +5,15 @@
 
 use super::{EventLog, LogError, MAX_COMMIT_EVENTS, StreamId};
 use domain::{History, HistoryAnswer, Recorded, Timestamp};
+use sqlx::Row;
 use sqlx::postgres::PgRow;
-use sqlx::{QueryBuilder, Row};
 use uuid::Uuid;
 
 /// The usual size of a page, in events.
 pub const PAGE_EVENTS: usize = 1_000;
 
-const COLUMNS: &str = "position, event_id, aggregate_type, aggregate_id, sequence, event_type, event_version, \
+pub(super) const COLUMNS: &str = "position, event_id, aggregate_type, aggregate_id, sequence, event_type, event_version, \
                        recorded_at, payload::text as payload, metadata::text as metadata, commit_end";
-
-/// Which events an auditor asks for; an absent member means all.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// Such as `Transaction`.
-    pub aggregate_type: Option<String>,
-    pub aggregate_id: Option<String>,
-    /// Such as `Succeeded`.
-    pub event_type: Option<String>,
-}
-
-impl Filter {
-    /// True when every event fits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.aggregate_type.is_none() && self.aggregate_id.is_none() && self.event_type.is_none()
-    }
-}
 
 impl EventLog {
     /// The events after the position `after`, in order, at most `limit` (raised to a whole commit's
@@ -161,25 +143,6 @@ impl EventLog {
         }
         Ok(known)
     }
-
-    /// The events after the position `after` that fit `filter`, in order, at most `limit`.
-    pub async fn search(&self, filter: &Filter, after: i64, limit: i64) -> Result<Vec<Recorded>, LogError> {
-        let mut query = QueryBuilder::new(format!("select {COLUMNS} from events where position > "));
-        query.push_bind(after);
-        let members = [
-            ("aggregate_type", &filter.aggregate_type),
-            ("aggregate_id", &filter.aggregate_id),
-            ("event_type", &filter.event_type),
-        ];
-        for (column, value) in members {
-            if let Some(value) = value {
-                query.push(format!(" and {column} = ")).push_bind(value);
-            }
-        }
-        query.push(" order by position limit ").push_bind(limit);
-        let rows = query.build().fetch_all(&self.0.pool).await?;
-        rows.iter().map(recorded).collect()
-    }
 }
 
 impl History for EventLog {
@@ -192,7 +155,7 @@ impl History for EventLog {
     }
 }
 
-fn recorded(row: &PgRow) -> Result<Recorded, LogError> {
+pub(super) fn recorded(row: &PgRow) -> Result<Recorded, LogError> {
     Ok(Recorded {
         position: row.try_get("position")?,
         event_id: row.try_get("event_id")?,

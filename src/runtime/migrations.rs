@@ -44,6 +44,7 @@ const MIGRATIONS: &[(&str, &str)] = embed! {
     "0066_read_tables_heal"
     "0067_announced_events"
     "0070_activation_rechecks"
+    "0082_audit_filters"
 };
 
 /// Why the schema could not be brought up to date.

@@ -4,20 +4,19 @@
 use anyhow::Context;
 use domain::transaction::Transaction;
 use domain::user_offer::UserOffer;
-use domain::{AccountId, Recorded, SubscriptionId, Timestamp, TransactionId};
+use domain::{AccountId, Recorded, SubscriptionId, TransactionId};
 use projections::{Check, SubscriptionView, TransactionView, subscription, transaction};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::super::progress::Progress;
-use crate::app::history::At;
 use crate::cli::output::Outcome;
-use crate::event_log::{EventLog, PAGE_EVENTS, StreamId};
+use crate::event_log::{At, EventLog, PAGE_EVENTS, StreamId};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Subject {
     /// Print a thing as it was right after this position, or at this time (like 2026-11-22T08:30:00Z)
-    #[arg(long, value_name = "POSITION|TIME", value_parser = position_or_time, requires = "subject", conflicts_with = "check")]
+    #[arg(long, value_name = "POSITION|TIME", requires = "subject", conflicts_with = "check")]
     pub(super) to: Option<At>,
     /// The account of this user or partner
     #[arg(long, value_name = "OWNER_ID", group = "subject", requires = "to")]
@@ -28,14 +27,6 @@ pub(super) struct Subject {
     /// This subscription
     #[arg(long, value_name = "ID", group = "subject", requires = "to")]
     subscription: Option<Uuid>,
-}
-
-fn position_or_time(text: &str) -> Result<At, String> {
-    if let Ok(position) = text.parse::<u64>().map(i64::try_from) {
-        return position.map(At::Position).map_err(|_| "no log is as long as that".to_owned());
-    }
-    let moment = text.parse::<Timestamp>().map(At::Time);
-    moment.map_err(|_| "it is neither a position nor a time like 2026-11-22T08:30:00Z".to_owned())
 }
 
 pub(super) async fn show(subject: &Subject, to: At, log: &EventLog) -> anyhow::Result<Outcome> {

@@ -18,6 +18,7 @@ use super::recent::Recent;
 use crate::clock::Clock;
 use crate::failpoint::{Step, failpoint};
 use batch::{Batch, Waiting, refuse_all};
+pub(super) use session::LOCK;
 use session::Session;
 use sqlx::postgres::PgConnectOptions;
 use std::sync::Arc;

@@ -26,7 +26,7 @@ const LOOK_UP_TRIES: u32 = 5;
 const LOOK_UP_PAUSE: Duration = Duration::from_millis(500);
 
 /// The advisory lock of the log: its holder is the only writer.
-const LOCK: &str = "begin; select pg_advisory_xact_lock(7306066398)";
+pub(in crate::event_log) const LOCK: &str = "begin; select pg_advisory_xact_lock(7306066398)";
 
 /// Makes PostgreSQL write new pages, as a full disk does not let it, and takes that back: into a table that the
 /// service's role may write to and that nobody reads by these positions.

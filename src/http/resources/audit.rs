@@ -1,7 +1,6 @@
 //! `/audit`: history as it stands in the log.
 
-use crate::app::history::At;
-use crate::event_log::Filter;
+use crate::event_log::{At, Filter};
 use crate::http::context::Context;
 use crate::http::extract::caller::Auditor;
 use crate::http::extract::page::{Page, PageParams};
@@ -170,6 +169,13 @@ impl ToSchema for EventName {}
         ("aggregate_type" = inline(AggregateName), Query, description = "Only those of such aggregates."),
         ("aggregate_id" = Id, Query, description = "Only those of this aggregate."),
         ("event_type" = inline(EventName), Query, description = "Only those of this type."),
+        ("actor" = String, Query, description = "Only those of this actor: `user:<id>`, `partner:<id>` or `system:<name>`.",
+            pattern = r"^(user:[0-9a-fA-F-]{36}|partner:[0-9a-fA-F-]{36}|system:[a-z][a-z0-9_-]{0,63})$",
+            example = "system:cli"),
+        ("from" = inline(PositionOrTime), Query,
+            description = "Only those from this position on, or recorded at this time (RFC 3339) or later."),
+        ("to" = inline(PositionOrTime), Query,
+            description = "Only those up to this position, this one included, or recorded before this time."),
         PageParams,
     ),
     responses((status = 200, description = "Events.", content(
@@ -183,16 +189,16 @@ pub(crate) async fn events(
     headers: HeaderMap,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let (params, (after, filter)) = PageParams::read(parameters, "events", |parameters| {
-        (parameters.optional("after", query::integer(0..=i64::MAX)), filter(parameters))
-    })?;
-    let after = params.after()?.or(after).unwrap_or(0);
+    let (params, asked) = PageParams::read(parameters, "events", Asked::read)?;
+    let mut span = app.history.span(asked.from, asked.to).await?;
+    span.after = span.after.max(params.after()?.or(asked.after).unwrap_or(0));
+    let filter = asked.filter;
     if preferences::wants(NDJSON, &headers) {
-        let pages = app.history.pages(filter, after).await?;
+        let pages = app.history.pages(filter, span).await?;
         let lines = Body::from_stream(pages.map_ok(|page| lines(&page)));
         return Ok(([(header::CONTENT_TYPE, NDJSON)], lines).into_response());
     }
-    let slice = app.history.page(&filter, after, params.limit).await?;
+    let slice = app.history.page(&filter, span, params.limit).await?;
     let page = params.page(&context, slice.map(|event| with_leaf_hash(&event)));
     Ok(Json(page).into_response())
 }
@@ -242,14 +248,46 @@ pub(crate) async fn balance(
 }
 
 fn position_or_time(text: &str) -> Result<At, Expected> {
-    if let Ok(position) = query::integer(0..=i64::MAX)(text) {
-        return Ok(At::Position(position));
-    }
-    let moment = text.parse().map(At::Time);
-    moment.map_err(|_| match text.contains(' ') {
+    text.parse().map_err(|expected: &str| match text.contains(' ') {
         true => "must be a position or a time; write + as %2B".to_owned(),
-        false => "must be a position or a time like 2026-11-22T08:30:00Z".to_owned(),
+        false => expected.to_owned(),
     })
+}
+
+/// What the log is asked for.
+struct Asked {
+    after: Option<i64>,
+    from: Option<At>,
+    to: Option<At>,
+    filter: Filter,
+}
+
+impl Asked {
+    fn read(parameters: &mut Parameters) -> Self {
+        Self {
+            after: parameters.optional("after", query::integer(0..=i64::MAX)),
+            from: parameters.optional("from", position_or_time),
+            to: parameters.optional("to", position_or_time),
+            filter: filter(parameters),
+        }
+    }
+}
+
+/// An actor as it stands in the metadata.
+fn actor(text: &str) -> Result<String, Expected> {
+    let known = match text.split_once(':') {
+        Some((kind @ ("user" | "partner"), id)) => parse_uuid(id).map(|id| format!("{kind}:{id}")),
+        Some(("system", name)) => is_name(name).then(|| text.to_owned()),
+        _ => None,
+    };
+    known.ok_or_else(|| "must be user:<id>, partner:<id> or system:<name>".to_owned())
+}
+
+fn is_name(text: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_lowercase();
+    (1..=64).contains(&text.len())
+        && text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text.bytes().all(|byte| is_letter(byte) || byte.is_ascii_digit() || b"_-".contains(&byte))
 }
 
 /// The names that a filter may ask for.
@@ -274,6 +312,7 @@ fn filter(parameters: &mut Parameters) -> Filter {
         aggregate_type: parameters.optional("aggregate_type", query::one_of(&NAMES.aggregates)),
         aggregate_id: parameters.optional("aggregate_id", id),
         event_type: parameters.optional("event_type", query::one_of(&NAMES.events)),
+        actor: parameters.optional("actor", actor),
     }
 }
 

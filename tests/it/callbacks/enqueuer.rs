@@ -45,7 +45,11 @@ async fn a_final_purchase_calls_its_partner_back_signed_so_that_others_can_verif
         assert!(webhook.verify(tampered.as_bytes(), &request.head).is_err());
         assert_eq!(request.header("content-type"), "application/json");
 
-        let events = fixture.log.search(&offers::event_log::Filter::default(), 0, 100).await.unwrap();
+        let events = fixture
+            .log
+            .search(&offers::event_log::Filter::default(), offers::event_log::Span::ALL, 100)
+            .await
+            .unwrap();
         let mut events = events.iter().filter(|event| event.aggregate_id == id.to_string());
         let requested: Value = serde_json::from_str(&events.next().unwrap().payload).unwrap();
         let event = events.find(|event| event.event_type == last).unwrap();

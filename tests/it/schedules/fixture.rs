@@ -12,7 +12,7 @@ use domain::{
 };
 use futures::{StreamExt, stream};
 use offers::clock::Clock;
-use offers::event_log::{AggregateCommand, EventLog, Plan, StreamId, follow};
+use offers::event_log::{AggregateCommand, EventLog, Plan, Span, StreamId, follow};
 use offers::processors::schedules::Scheduler;
 use offers::runtime::Parts;
 use std::time::Duration;
@@ -189,7 +189,7 @@ impl Fixture {
             event_type: Some(event_type.to_owned()),
             ..offers::event_log::Filter::default()
         };
-        self.log.search(&of_type, 0, i64::MAX).await.unwrap().len()
+        self.log.search(&of_type, Span::ALL, i64::MAX).await.unwrap().len()
     }
 
     pub async fn everything(&self) -> Vec<Recorded> {
