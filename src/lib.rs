@@ -18,6 +18,7 @@ pub mod simulator;
 pub mod event_log;
 pub mod identity;
 pub mod tree;
+pub mod verify;
 
 pub mod backoff;
 pub mod clock;

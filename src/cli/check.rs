@@ -48,18 +48,25 @@ async fn check(args: &Args) -> anyhow::Result<Check> {
     let mut check = Check::default();
     // The long way first, so that the snapshot is held for less of it.
     fold_to(&mut check, &log, readers.checkpoint().read().await?).await?;
-    let snapshot = readers.snapshot().await?;
-    fold_to(&mut check, &log, snapshot.position).await?;
-    check.compare_read_tables(snapshot, &log).await?;
-    let (head, balances) = log.balances().await?;
-    fold_to(&mut check, &log, head).await?;
-    check.compare_balances(&balances);
+    compare(&mut check, &log, &readers).await?;
     if args.redis {
         let history = Arc::new(log.clone());
         let hashes = RedisHashes::open(args.redis_server.url()?.expose(), NO_TTL, history)?;
         compare_hashes(&mut check, &log, &hashes).await?;
     }
     Ok(check)
+}
+
+/// Compares the read tables and the balances, each at its own position. What is folded already must not be beyond the
+/// read tables.
+pub(super) async fn compare(check: &mut Check, log: &EventLog, readers: &Readers) -> anyhow::Result<()> {
+    let snapshot = readers.snapshot().await?;
+    fold_to(check, log, snapshot.position).await?;
+    check.compare_read_tables(snapshot, log).await?;
+    let (head, balances) = log.balances().await?;
+    fold_to(check, log, head).await?;
+    check.compare_balances(&balances);
+    Ok(())
 }
 
 /// Compares every hash that is there with the stream of its transaction: also one that is newer than the read

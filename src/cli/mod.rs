@@ -7,7 +7,10 @@ use clap::{Parser, Subcommand};
 mod admin;
 mod check;
 mod completions;
+mod demo;
 mod dev;
+mod events;
+mod export;
 mod load;
 mod migrate;
 mod output;
@@ -16,6 +19,7 @@ mod replay;
 mod serve;
 mod settings;
 mod simulator;
+mod verify;
 
 use output::Outcome;
 
@@ -39,9 +43,17 @@ enum Verb {
     Check(check::Args),
     /// Print a script that completes the verbs and flags in a shell
     Completions(completions::Args),
+    /// Fill an empty log with a history for demonstrations and measurements
+    #[command(subcommand)]
+    Demo(demo::Verb),
     /// Run everything on this machine, with private servers (see ./dev)
     #[command(subcommand)]
     Dev(dev::Verb),
+    /// Follow the log
+    #[command(subcommand)]
+    Events(events::Verb),
+    /// Write the records of the log to a file or to stdout
+    Export(export::Args),
     /// Measure a running service: activations accepted and finished a second
     Load(load::Args),
     /// Print the manual of all verbs as a man page: `offers man | man -l -`
@@ -65,6 +77,8 @@ enum Verb {
     /// Create a user
     #[command(subcommand)]
     User(admin::user::Verb),
+    /// Verify the history, from the database or from an export, and receipts
+    Verify(verify::Args),
 }
 
 /// Runs the verb of the command line and returns its exit code.
@@ -89,7 +103,10 @@ impl Cli {
             Verb::Account(verb) => admin::account::run(verb).await,
             Verb::Check(args) => check::run(args).await,
             Verb::Completions(args) => completions::completions(&args),
+            Verb::Demo(verb) => demo::run(verb).await,
             Verb::Dev(verb) => dev::run(verb, self.json).await,
+            Verb::Events(verb) => events::run(verb, self.json).await,
+            Verb::Export(args) => export::run(args).await,
             Verb::Load(args) => load::run(args).await,
             Verb::Man => completions::man(),
             Verb::Migrate(args) => migrate::run(args).await,
@@ -98,6 +115,7 @@ impl Cli {
             Verb::Replay(args) => replay::run(args).await,
             Verb::Serve(config) => serve::run(&config).await,
             Verb::Simulator(args) => simulator::run(args, self.json).await,
+            Verb::Verify(args) => verify::run(args).await,
             Verb::User(verb) => admin::user::run(verb).await,
         }
     }

@@ -69,10 +69,15 @@ pub(super) fn tell(outcome: anyhow::Result<Outcome>, as_json: bool) -> ExitCode 
 
 /// Prints a line at once. A reader that has gone away has read all that it wants.
 pub(super) fn print(line: &str) -> io::Result<()> {
+    print_to_reader(line).map(|_| ())
+}
+
+/// The same; false if the reader has gone away.
+pub(super) fn print_to_reader(line: &str) -> io::Result<bool> {
     let mut stdout = io::stdout().lock();
     match writeln!(stdout, "{}", line.trim_end()).and_then(|()| stdout.flush()) {
-        Err(cause) if cause.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written,
+        Err(cause) if cause.kind() == ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true),
     }
 }
 

@@ -1,13 +1,24 @@
 //! History as an auditor sees it.
 
+mod demo_history;
+mod export;
+mod filters;
+mod tampering;
+mod verifying;
+
 use crate::support::service::{Service, send};
+use crate::support::stack::Sandbox;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use domain::{AccountId, TransactionId};
 use futures::{StreamExt, stream};
+use offers::tree::SigningKey;
 use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
 use uuid::Uuid;
 
 const RECORD: &str = "position event_id aggregate_type aggregate_id sequence event_type event_version \
@@ -94,4 +105,84 @@ async fn a_transaction_is_shown_with_the_subscription_it_caused() {
     let path = format!("/audit/transactions/{}/", Uuid::now_v7());
     service.get(&auditor, &path).await.is(404, "transaction_not_found");
     service.get(&alice, &format!("/audit/transactions/{id}/")).await.is(403, "forbidden");
+}
+
+/// What a verb of the binary has printed, and how it ended.
+struct Ran {
+    args: String,
+    output: Output,
+}
+
+impl Ran {
+    fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.output.stdout).into_owned()
+    }
+
+    fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.output.stderr).into_owned()
+    }
+
+    #[track_caller]
+    fn code(&self, code: i32) -> &Self {
+        let (stdout, stderr) = (self.stdout(), self.stderr());
+        assert_eq!(self.output.status.code(), Some(code), "{}: {stdout:.2000} {stderr}", self.args);
+        self
+    }
+
+    /// On stderr.
+    #[track_caller]
+    fn says(&self, words: &str) -> &Self {
+        assert!(self.stderr().contains(words), "{}: {:?} is not in {}", self.args, words, self.stderr());
+        self
+    }
+
+    /// On stdout.
+    #[track_caller]
+    fn prints(&self, words: &str) -> &Self {
+        assert!(
+            self.stdout().contains(words),
+            "{}: {:?} is not in {:.2000}",
+            self.args,
+            words,
+            self.stdout()
+        );
+        self
+    }
+}
+
+/// Runs `offers` on the databases of `sandbox`.
+async fn cli(sandbox: &Sandbox, args: &[&str]) -> Ran {
+    cli_with(sandbox, args, "").await
+}
+
+/// The same with something to read.
+async fn cli_with(sandbox: &Sandbox, args: &[&str], stdin: &str) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_offers"));
+    command
+        .args(args)
+        .env_clear()
+        .env("OFFERS_DATABASE_URL", &sandbox.database_url)
+        .env("OFFERS_DATABASE_OWNER_URL", &sandbox.database_owner_url)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let stdin = stdin.to_owned();
+    let output = tokio::task::spawn_blocking(move || {
+        let mut running = command.spawn().unwrap();
+        let _it_may_not_read = running.stdin.take().unwrap().write_all(stdin.as_bytes());
+        running.wait_with_output().unwrap()
+    });
+    Ran { args: args.join(" "), output: output.await.unwrap() }
+}
+
+/// The key of the log of these tests.
+fn signing_key() -> SigningKey {
+    SigningKey::from_seed("log.example", [7; 32]).unwrap()
+}
+
+/// A directory for the files of one test.
+fn files(sandbox: &Sandbox) -> PathBuf {
+    let dir = std::env::temp_dir().join(format!("offers-{}-{}", std::process::id(), sandbox.subjects));
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
 }

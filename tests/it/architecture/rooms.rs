@@ -11,7 +11,7 @@ pub const FLOORS: &[&[&str]] = &[
     &["app"],
     &["processors"],
     &["bus", "external"],
-    &["event_log"],
+    &["event_log", "verify"],
     &["projections", "identity", "tree"],
     &["config"],
     &["telemetry", "postgres"],
@@ -32,6 +32,7 @@ const NEVER: &[(&str, &[&str], &str)] = &[
         "the log is the source; it knows nothing that is derived from it",
     ),
     ("bus", &["projections", "identity"], "the bus carries events; it does not ask what they mean"),
+    ("verify", &["projections", "identity"], "a history is checked in the same way wherever it comes from"),
     ("external", &["event_log", "projections", "identity"], "a client of another system, and nothing else"),
     (
         "simulator",
