@@ -59,7 +59,7 @@ pub struct Replay {
 #[derive(Debug)]
 enum Slot {
     Open(Box<Stream<Transaction>>),
-    Ended { sequence: i64 },
+    Ended { sequence: i64, is_contradicted: bool },
 }
 
 /// One aggregate.
@@ -96,19 +96,17 @@ impl Replay {
             Slot::Open(stream) => {
                 let entries = stream.apply(id, sequence, event)?;
                 if stream.state.is_final() && stream.rest.is_empty() {
-                    *slot = Slot::Ended { sequence };
+                    *slot = Slot::Ended { sequence, is_contradicted: false };
                 }
                 Ok(entries)
             }
-            Slot::Ended { sequence: last } => {
+            Slot::Ended { sequence: last, is_contradicted } => {
                 check_sequence(sequence, *last)?;
-                let is_late = matches!(
-                    event,
-                    transaction::Event::Contradicted { .. } | transaction::Event::Resolved { .. }
-                );
-                if !is_late {
-                    return Err(Contradiction::Rule(Transaction::name(&event)));
-                }
+                *is_contradicted = match event {
+                    transaction::Event::Contradicted { .. } => true,
+                    transaction::Event::Resolved { .. } if *is_contradicted => false,
+                    _ => return Err(Contradiction::Rule(Transaction::name(&event))),
+                };
                 *last = sequence;
                 Ok(Vec::new())
             }

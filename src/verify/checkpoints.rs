@@ -123,7 +123,8 @@ mod tests {
         };
         assert_eq!(refuse("", None), "kept: there is no checkpoint in it");
         let cut = format!("{one}{}", &one[..20]);
-        assert!(refuse(&cut, Some(&key)).starts_with("kept: line 6: "), "{}", refuse(&cut, Some(&key)));
+        let why = refuse(&cut, Some(&key));
+        assert!(why.starts_with("kept: line 8: "), "{why}");
         assert_eq!(
             refuse(&format!("{one}{foreign}"), None),
             "kept: it is of the origin other, another checkpoint of log"
