@@ -23,6 +23,12 @@ pub enum Step {
     TablesWritten,
     HashesBefore,
     HashesWritten,
+    /// Leaves are added to the tree, and not written.
+    TreeBefore,
+    /// The tiles and the signed checkpoint are written, and not committed.
+    TreeWritten,
+    /// The checkpoint is stored, and not published.
+    TreeCommitted,
     RelayBefore,
     /// The stream has the events, and the relay has not moved on.
     RelayPublished,

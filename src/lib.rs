@@ -11,13 +11,14 @@ pub mod app;
 
 pub mod processors;
 
+pub mod notary;
+
 pub mod bus;
 pub mod external;
 pub mod simulator;
 
 pub mod event_log;
 pub mod identity;
-pub mod tree;
 pub mod verify;
 
 pub mod backoff;
@@ -27,3 +28,4 @@ pub mod failpoint;
 pub mod postgres;
 pub mod telemetry;
 pub mod tls;
+pub mod tree;

@@ -2,6 +2,7 @@
 
 use crate::bus::{Bus, State};
 use crate::event_log::EventLog;
+use crate::notary::Notary;
 use projections::{ReadCheckpoint, RedisHashes};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ pub struct HealthChecks {
     hashes: RedisHashes,
     bus: Bus,
     read_tables: ReadCheckpoint,
+    notary: Notary,
     latest: Mutex<Option<(Instant, Arc<Health>)>>,
 }
 
@@ -30,7 +32,7 @@ pub struct Health {
     pub redis: Result<(), String>,
     /// Without it accepted work waits.
     pub nats: Result<(), String>,
-    /// What is rebuilt, and parts of this process that start again and again, each with why. Clients are served what
+    /// What is rebuilt, parts of this process that start again and again, and why checkpoints are not signed. Clients are served what
     /// does not depend on it, from older data.
     pub impaired: Vec<String>,
     /// What works, but should be changed.
@@ -39,8 +41,14 @@ pub struct Health {
 
 impl HealthChecks {
     #[must_use]
-    pub fn new(log: EventLog, hashes: RedisHashes, bus: Bus, read_tables: ReadCheckpoint) -> Self {
-        Self { log, hashes, bus, read_tables, latest: Mutex::default() }
+    pub fn new(
+        log: EventLog,
+        hashes: RedisHashes,
+        bus: Bus,
+        read_tables: ReadCheckpoint,
+        notary: Notary,
+    ) -> Self {
+        Self { log, hashes, bus, read_tables, notary, latest: Mutex::default() }
     }
 
     /// How the servers are, or were at most a second ago: however many ask, the servers are asked once.
@@ -69,7 +77,12 @@ impl HealthChecks {
         let is_lost = matches!(read_tables, Ok(Err(projections::Error::Lost(_))));
         Health {
             postgresql: postgresql.and(written),
-            impaired: is_lost.then(|| rebuilt.to_owned()).into_iter().chain(restarting).collect(),
+            impaired: is_lost
+                .then(|| rebuilt.to_owned())
+                .into_iter()
+                .chain(restarting)
+                .chain(self.notary.refusal())
+                .collect(),
             redis: answers("Redis", matches!(redis, Ok(Ok(())))),
             nats: match self.bus.state() {
                 State::Connected => Ok(()),

@@ -33,6 +33,7 @@ use crate::clock::Clock;
 use crate::config::Protection;
 use crate::event_log::EventLog;
 use crate::identity::Identity;
+use crate::notary::Notary;
 use crate::processors::Parked;
 use crate::processors::callbacks::Callbacks;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -52,6 +53,8 @@ pub struct App {
     pub statuses: Statuses,
     pub history: History,
     pub callbacks: Callbacks,
+    /// Checkpoints and proofs.
+    pub notary: Notary,
     /// Messages that could not be handled.
     pub parked: Parked,
     pub health: HealthChecks,
@@ -73,6 +76,7 @@ pub struct Dependencies {
     pub bus: Bus,
     pub identity: Arc<Identity>,
     pub callbacks: Callbacks,
+    pub notary: Notary,
     pub parked: Parked,
     pub clock: Clock,
     pub currency: String,
@@ -83,8 +87,19 @@ impl App {
     /// The use cases on `resources`. Requests that wait for a status are answered when `stop` comes.
     #[must_use]
     pub fn new(resources: &Dependencies, protection: &Protection, stop: &CancellationToken) -> Self {
-        let Dependencies { log, readers, hashes, bus, identity, callbacks, parked, clock, currency, metrics } =
-            resources.clone();
+        let Dependencies {
+            log,
+            readers,
+            hashes,
+            bus,
+            identity,
+            callbacks,
+            notary,
+            parked,
+            clock,
+            currency,
+            metrics,
+        } = resources.clone();
         let accounts = Arc::new(Accounts::new(log.clone(), readers.clone(), identity.clone()));
         let watcher = StatusWatcher::start(log.clone(), readers.clone(), hashes.clone(), stop);
         Self {
@@ -100,9 +115,10 @@ impl App {
             registration: Registration::new(accounts.clone(), identity.clone(), clock.clone()),
             accounts,
             statuses: Statuses::new(log.clone(), readers.clone(), hashes.clone(), watcher),
-            health: HealthChecks::new(log.clone(), hashes, bus, readers.checkpoint().clone()),
+            health: HealthChecks::new(log.clone(), hashes, bus, readers.checkpoint().clone(), notary.clone()),
             history: History::new(log, readers, identity.clone()),
             callbacks,
+            notary,
             parked,
             identity,
             clock,

@@ -173,13 +173,16 @@ impl Statuses {
 
     /// The transaction with our reference for partners, from the log, which has it as soon as the partner
     /// has the reference.
-    pub async fn find_by_reference(&self, reference: &Reference) -> Result<Option<TransactionView>, Error> {
+    pub async fn find_by_reference(
+        &self,
+        reference: &Reference,
+    ) -> Result<Option<TransactionWithHistory>, Error> {
         let Some(request) = self.log.find_by_reference(reference.as_str()).await? else { return Ok(None) };
         let id = request.aggregate_id.parse().map_err(|_| LogError::Broken {
             position: request.position,
             why: "the aggregate's id is not a UUID".to_owned(),
         })?;
-        Ok(self.find(id).await?.map(|transaction| transaction.view))
+        self.find(id).await
     }
 
     /// The transaction that the partner's own reference began: found by its derived id, so that a partner

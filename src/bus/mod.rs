@@ -4,6 +4,7 @@
 //! processors and feeds analysts. It is never the truth: what it lost or never had is published again from
 //! the log.
 //! - `relay` follows the log and publishes it; `stream` and `mirror` are where it is published;
+//! - `checkpoints` publishes signed checkpoints of the log;
 //! - `consumer` hands events to processors, and acknowledges after their commit;
 //! - `cloud_event` and `subjects` define the messages.
 //!
@@ -13,6 +14,7 @@
 mod ack;
 mod analyst_consumers;
 mod api;
+mod checkpoints;
 mod cloud_event;
 mod connection;
 mod consumer;
@@ -27,6 +29,7 @@ mod relay;
 mod stream;
 mod subjects;
 
+pub use checkpoints::Checkpoints;
 pub use cloud_event::{Envelope, NotAnEvent};
 pub use connection::check_urls;
 pub use consumer::{Handler, Subscription};

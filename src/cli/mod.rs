@@ -11,6 +11,7 @@ mod demo;
 mod dev;
 mod events;
 mod export;
+mod key;
 mod load;
 mod migrate;
 mod output;
@@ -54,6 +55,9 @@ enum Verb {
     Events(events::Verb),
     /// Write the records of the log to a file or to stdout
     Export(export::Args),
+    /// Make the key that signs checkpoints of the log
+    #[command(subcommand)]
+    Key(key::Verb),
     /// Measure a running service: activations accepted and finished a second
     Load(load::Args),
     /// Print the manual of all verbs as a man page: `offers man | man -l -`
@@ -107,6 +111,7 @@ impl Cli {
             Verb::Dev(verb) => dev::run(verb, self.json).await,
             Verb::Events(verb) => events::run(verb, self.json).await,
             Verb::Export(args) => export::run(args).await,
+            Verb::Key(verb) => key::run(verb),
             Verb::Load(args) => load::run(args).await,
             Verb::Man => completions::man(),
             Verb::Migrate(args) => migrate::run(args).await,

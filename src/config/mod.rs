@@ -42,7 +42,7 @@ pub const AFTER_HELP: &str = "\
 Secrets in files:
   Instead of a variable with a password or a key, set the same name with _FILE to the path of a file:
   OFFERS_DATABASE_URL_FILE, OFFERS_REDIS_URL_FILE, OFFERS_NATS_URL_FILE, OFFERS_NATS_ANALYTICS_URL_FILE,
-  OFFERS_JWT_KEY_FILE, OFFERS_WEBHOOK_KEY_FILE, OFFERS_SMTP_URL_FILE
+  OFFERS_JWT_KEY_FILE, OFFERS_WEBHOOK_KEY_FILE, OFFERS_SMTP_URL_FILE, OFFERS_CHECKPOINT_KEY_FILE
 
 Logs and traces:
   RUST_LOG                      Log levels, such as info,offers=debug
@@ -237,6 +237,12 @@ pub struct Secrets {
     webhook_key: Option<Secret>,
     #[arg(long, env = "OFFERS_WEBHOOK_KEY_FILE", hide = true)]
     webhook_key_file: Option<PathBuf>,
+    /// Signs checkpoints of the log, which prove that history was not changed: what `offers key generate` has written. The
+    /// role `projector` needs it; without it nothing is signed.
+    #[arg(long, env = "OFFERS_CHECKPOINT_KEY", hide_env_values = true)]
+    checkpoint_key: Option<Secret>,
+    #[arg(long, env = "OFFERS_CHECKPOINT_KEY_FILE", hide = true)]
+    checkpoint_key_file: Option<PathBuf>,
     /// Takes secrets that were made for demonstrations (they begin with `demo-`). `./dev` says so; an
     /// installation never should.
     #[arg(long, env = "OFFERS_ALLOW_DEMO_SECRETS", default_value_t = false)]
@@ -256,6 +262,15 @@ impl Secrets {
     pub fn webhook_key(&self) -> Result<Secret, SecretError> {
         let (given, file) = (self.webhook_key.as_ref(), self.webhook_key_file.as_deref());
         self.fit("OFFERS_WEBHOOK_KEY", secret::required("OFFERS_WEBHOOK_KEY", given, file)?)
+    }
+
+    /// `None` if nothing is to be signed.
+    ///
+    /// # Errors
+    /// Its file cannot be read.
+    pub fn checkpoint_key(&self) -> Result<Option<Secret>, SecretError> {
+        let (given, file) = (self.checkpoint_key.as_ref(), self.checkpoint_key_file.as_deref());
+        secret::optional("OFFERS_CHECKPOINT_KEY", given, file)
     }
 
     fn fit(&self, name: &'static str, key: Secret) -> Result<Secret, SecretError> {

@@ -46,9 +46,19 @@ impl Environment {
 
     /// Creates a secret and passes it as a file, unless the user has set `name` or `name_FILE`.
     pub(super) fn set_secret(&mut self, dir: &Path, name: &str) -> Result<(), Error> {
+        self.set_secret_made_by(dir, name, files::random_secret)
+    }
+
+    /// The same for a secret that has a form of its own.
+    pub(super) fn set_secret_made_by(
+        &mut self,
+        dir: &Path,
+        name: &str,
+        make: impl FnOnce() -> String,
+    ) -> Result<(), Error> {
         let file_variable = format!("{name}_FILE");
         if env::var_os(name).is_none() && env::var_os(&file_variable).is_none() {
-            let file = files::secret(dir, &name.to_lowercase())?;
+            let file = files::secret(dir, &name.to_lowercase(), make)?;
             self.set(&file_variable, file.display().to_string());
         }
         Ok(())

@@ -90,11 +90,15 @@ impl Passwords {
     }
 }
 
-/// The file of one of the service's secrets; created if missing.
-pub(crate) fn secret(dir: &Path, name: &str) -> Result<PathBuf, Error> {
+pub(crate) fn random_secret() -> String {
+    Alphanumeric.sample_string(&mut rand::rng(), SECRET_CHARS)
+}
+
+/// The file of one of the service's secrets; created with what `make` returns if missing.
+pub(crate) fn secret(dir: &Path, name: &str, make: impl FnOnce() -> String) -> Result<PathBuf, Error> {
     let path = dir.join("secrets").join(name);
     if !path.exists() {
-        replace(&path, Alphanumeric.sample_string(&mut rand::rng(), SECRET_CHARS).as_bytes(), 0o600)?;
+        replace(&path, make().as_bytes(), 0o600)?;
     }
     Ok(path)
 }

@@ -25,6 +25,7 @@ use super::process::Signal;
 use super::service::{Service, ServiceSpec};
 use super::stack::Stack;
 use crate::runtime::migrations;
+use crate::tree::SigningKey;
 
 /// The service's secrets, created once for each data directory and passed as files.
 const SECRETS: [&str; 2] = ["OFFERS_JWT_KEY", WEBHOOK_KEY];
@@ -41,6 +42,10 @@ const RATE_LIMITS: [&str; 6] = [
 ];
 /// The file with the demo partner's key; the database has only its hash.
 const PARTNER_KEY: &str = "demo_partner_key";
+/// Signs the checkpoints of the log.
+const CHECKPOINT_KEY: &str = "OFFERS_CHECKPOINT_KEY";
+/// The name of a developer's log in them.
+const ORIGIN: &str = "localhost/offers";
 const OWNER_URL: &str = "OFFERS_DATABASE_OWNER_URL";
 const SIMULATOR_READY: Duration = Duration::from_secs(20);
 /// The service may have to rebuild read tables first.
@@ -216,6 +221,10 @@ impl<Say: Fn(&str)> Starting<'_, Say> {
         for name in SECRETS {
             environment.set_secret(dir, name)?;
         }
+        environment.set_secret_made_by(dir, CHECKPOINT_KEY, || {
+            let key = SigningKey::from_seed(ORIGIN, rand::random()).expect("the origin is a name");
+            key.expose()
+        })?;
         Ok(environment)
     }
 

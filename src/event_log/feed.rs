@@ -29,8 +29,6 @@ const LISTEN_PAUSE: Duration = Duration::from_secs(1);
 const RESTART: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 /// After this many failures in a row a sink counts as one that keeps restarting: one may be a takeover.
 const RESTARTING: u32 = 2;
-/// After this long without events, `Sink::idle` is called.
-const IDLE: Duration = Duration::from_secs(2);
 /// The channel of `NOTIFY`.
 const CHANNEL: &str = "offers_events";
 
@@ -151,6 +149,9 @@ pub trait Sink: Send {
     /// The delay after a page, so that the next page has more events. Zero if a caller waits for this sink.
     const PAGE_DELAY: Duration = Duration::ZERO;
 
+    /// After this long without events, `idle` is called. Longer than the timer, or the table would never be looked at.
+    const IDLE: Duration = Duration::from_secs(2);
+
     /// The position of the last event that is in it.
     fn checkpoint(&mut self) -> impl Future<Output = Result<i64, SinkError>> + Send;
 
@@ -192,7 +193,7 @@ async fn follow_once<S: Sink>(
     let mut after = sink.checkpoint().await?;
     progress.starts_at(after);
     loop {
-        let Ok(page) = timeout(IDLE, feed.next(after, PAGE_EVENTS)).await else {
+        let Ok(page) = timeout(S::IDLE, feed.next(after, PAGE_EVENTS)).await else {
             sink.idle(after).await?;
             delays.reset();
             progress.reached(after);

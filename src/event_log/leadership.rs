@@ -27,6 +27,8 @@ pub enum Role {
     Scheduler = 4,
     /// Queues the callbacks of partners.
     Callbacks = 5,
+    /// Lets the Merkle tree grow, and signs it.
+    Tree = 6,
 }
 
 impl Role {
@@ -37,6 +39,7 @@ impl Role {
             Self::Hashes => "hashes",
             Self::Scheduler => "scheduler",
             Self::Callbacks => "callbacks",
+            Self::Tree => "tree",
         }
     }
 }

@@ -27,7 +27,8 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::{Extension, Router};
 use middleware::{head, limits, observe, rate_limit, refusals, request_span, security};
 use resources::{
-    account, activation, admin, audit, auth, health, offers, partner, partner_callbacks, renewals, status,
+    account, activation, admin, audit, auth, health, offers, partner, partner_callbacks, proofs, renewals,
+    status,
 };
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -153,6 +154,12 @@ fn api() -> OpenApiRouter<Shared> {
         .routes(routes!(audit::events))
         .routes(routes!(audit::balance))
         .routes(routes!(audit::transaction))
+        .routes(routes!(proofs::checkpoint))
+        .routes(routes!(proofs::key))
+        .routes(routes!(proofs::receipt))
+        .routes(routes!(proofs::consistency))
+        .routes(routes!(proofs::of_transaction))
+        .routes(routes!(proofs::of_sale))
 }
 
 /// The layers of every request to `routes`, from the inside out: a trailing slash means nothing, a

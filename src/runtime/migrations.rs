@@ -44,6 +44,7 @@ const MIGRATIONS: &[(&str, &str)] = embed! {
     "0066_read_tables_heal"
     "0067_announced_events"
     "0070_activation_rechecks"
+    "0080_tree"
     "0082_audit_filters"
 };
 

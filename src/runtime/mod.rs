@@ -146,6 +146,15 @@ impl Service {
                 self.lead(event_log::Role::Hashes, parts, move |term| {
                     follow(feed.feed(), hashes.clone(), term)
                 });
+                let (feed, notary) = (parts.resources.log.clone(), parts.resources.notary.clone());
+                if !notary.signs() {
+                    tracing::info!(
+                        "without OFFERS_CHECKPOINT_KEY the tree grows, and no checkpoint is signed"
+                    );
+                }
+                self.lead(event_log::Role::Tree, parts, move |term| {
+                    follow(feed.feed(), notary.projector(), term)
+                });
             }
             Role::Processor => {
                 self.process(config, parts)?;

@@ -9,12 +9,14 @@ use crate::config::{Secret, Serve};
 use crate::event_log::{EventLog, WriterOptions};
 use crate::external::{self, ActivationSystem};
 use crate::identity::{Identity, Keyring, PasswordCost, Settings};
+use crate::notary::Notary;
 use crate::postgres::connect_options;
 use crate::processors::callbacks::Callbacks;
 use crate::processors::notifications::{self, Intake, Notifications};
 use crate::processors::schedules::Scheduler;
 use crate::processors::{ActivationLimits, ActivationProcessor, Announcer, Parked, Rechecks};
 use crate::telemetry::chain;
+use crate::tree::{InvalidKey, SigningKey};
 use metrics_exporter_prometheus::PrometheusHandle;
 use projections::{HashProjector, ReadCheckpoint, ReadTables, Readers, RedisHashes, TableProjector};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -65,6 +67,7 @@ impl Parts {
         end: &CancellationToken,
     ) -> Result<Self, StartError> {
         let (identity_settings, bus_options) = (identity_settings(config)?, bus_options(config)?);
+        let checkpoint_key = checkpoint_key(config)?;
         let connect = database(&config.servers.database_url()?)?;
         let pool = PgPoolOptions::new()
             .max_connections(config.servers.database_connections)
@@ -87,14 +90,16 @@ impl Parts {
         ReadTables::live(&connect, checkpoint.clone()).discard_those_of_another_log(&log).await?;
         let readers = Readers::new(pool.clone(), checkpoint.clone());
         let identity = Arc::new(Identity::new(pool.clone(), &identity_settings)?);
+        let bus = Bus::open(bus_options, stop).await?;
         let resources = Dependencies {
+            notary: Notary::new(log.clone(), pool.clone(), bus.clone(), checkpoint_key),
             log,
             parked: Parked::new(pool.clone()),
             callbacks: Callbacks::new(pool.clone(), identity.clone(), clock.clone()),
             identity,
             readers,
             hashes,
-            bus: Bus::open(bus_options, stop).await?,
+            bus,
             clock,
             currency: config.currency.clone(),
             metrics,
@@ -186,6 +191,13 @@ fn identity_settings(config: &Serve) -> Result<Settings, StartError> {
     settings.password_cost =
         PasswordCost { memory_kib: config.tokens.password_memory_kib, ..PasswordCost::default() };
     Ok(settings)
+}
+
+fn checkpoint_key(config: &Serve) -> Result<Option<SigningKey>, StartError> {
+    let Some(key) = config.secrets.checkpoint_key()? else { return Ok(None) };
+    let wrong =
+        |cause: InvalidKey| StartError::Setting { name: "OFFERS_CHECKPOINT_KEY", why: cause.to_string() };
+    key.expose().parse().map(Some).map_err(wrong)
 }
 
 fn bus_options(config: &Serve) -> Result<bus::Options, StartError> {

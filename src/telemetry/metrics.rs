@@ -135,8 +135,20 @@ pub const METRICS: &[Described] = &[
     gauge(
         "offers_leader",
         Unit::Count,
-        &[("role", These(&["relay", "read_tables", "hashes", "scheduler", "callbacks"]))],
+        &[("role", These(&["relay", "read_tables", "hashes", "scheduler", "callbacks", "tree"]))],
         "1 on the leading instance of the role, 0 on the others",
+    ),
+    gauge(
+        "offers_checkpoint_size",
+        Unit::Count,
+        &[],
+        "Records in the newest signed checkpoint of the Merkle tree; on the leading instance, if it has a key",
+    ),
+    gauge(
+        "offers_checkpoints_contradict",
+        Unit::Count,
+        &[],
+        "1 while nothing is signed because the log contradicts an earlier checkpoint; on the leading instance",
     ),
     // --- the parts outside of the process
     gauge(
@@ -247,7 +259,7 @@ pub const METRICS: &[Described] = &[
 const ROUTE: Values = Others("the route's template, like /api/v1/offers/{id}, or unmatched");
 const METHOD: Values = Others("GET, POST …, or other");
 const STATUS: Values = Others("200 …");
-const SINK: Values = Others("read_tables, redis_hashes, relay, callbacks …");
+const SINK: Values = Others("read_tables, redis_hashes, relay, callbacks, tree …");
 const SCHEDULE: Values = These(&["announce_expiry", "expire"]);
 
 const fn counter(name: &'static str, labels: Labels, about: &'static str) -> Described {

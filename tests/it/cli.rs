@@ -6,10 +6,12 @@ use crate::support::service::{PASSWORD, Service, Setting, Shop, send};
 use crate::support::stack::{Sandbox, Stack};
 use clap::CommandFactory;
 use offers::cli::Cli;
+use offers::tree::SigningKey;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 use uuid::Uuid;
 
@@ -241,6 +243,36 @@ fn a_verb_shows_its_own_settings_only_and_says_what_is_wrong_with_an_amount() {
     let output = plain(&["account", "credit", "carol", "-5", "--reason", "x"], &[]).output().unwrap();
     assert!(said(&output).contains("'-5'") && said(&output).contains("AMOUNT"), "{}", said(&output));
     assert!(!said(&output).contains("unexpected argument"), "{}", said(&output));
+}
+
+#[test]
+fn a_key_is_made_once_for_its_owner_alone() {
+    let path = std::env::temp_dir().join(format!("offers-key-{}", std::process::id()));
+    let _ = std::fs::remove_file(&path); // of an earlier run with our process id
+    let file = path.to_str().unwrap();
+    let generate = ["key", "generate", "--origin", "offers.example/log", "--out", file];
+    let output = plain(&generate, &[]).output().unwrap();
+    assert_eq!((output.status.code(), said(&output)), (Some(0), String::new()));
+    let private = std::fs::read_to_string(&path).unwrap();
+    let key: SigningKey = private.parse().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{}\n", key.verifier()));
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+
+    let again = plain(&generate, &[]).output().unwrap();
+    assert_eq!(again.status.code(), Some(1));
+    assert!(again.stdout.is_empty() && said(&again).contains("never replaced"), "{}", said(&again));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), private);
+    std::fs::remove_file(&path).unwrap();
+
+    let output = plain(&[&generate[..], &["--json"]].concat(), &[]).output().unwrap();
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(told["verifier_key"].as_str().unwrap().starts_with("offers.example/log+"), "{told}");
+    assert!(!told.to_string().contains("PRIVATE"), "{told}");
+    std::fs::remove_file(&path).unwrap();
+    let wrong = ["key", "generate", "--origin", "my log", "--out", file];
+    let output = plain(&wrong, &[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("has no space") && !path.exists(), "{}", said(&output));
 }
 
 #[tokio::test]

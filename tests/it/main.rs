@@ -39,6 +39,7 @@ mod ownership;
 mod partner;
 mod problems;
 mod projections;
+mod proofs;
 mod protection;
 mod redis_over_tls;
 mod renewals;

@@ -1,5 +1,7 @@
 //! The whole system as processes, and what is done to it: killed, flushed, cut off from NATS.
 
+#[cfg(debug_assertions)]
+mod checkpoints;
 mod load;
 pub mod processes;
 mod reckoning;

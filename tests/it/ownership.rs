@@ -3,11 +3,12 @@
 //! The routes are the router's own, so a new one without a row here fails the test. What is not yours
 //! and what is not there are answered with the same bytes.
 
-use crate::support::service::{Person, Reply, Service, Shop, send};
+use crate::support::service::{Person, Reply, Service, Setting, Shop, send};
 use domain::{OfferId, SubscriptionId, TransactionId};
 use futures::future::join_all;
 use offers::identity::{Actor, KeyId};
 use offers::processors::Unhandled;
+use offers::tree::SigningKey;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -59,6 +60,8 @@ enum Thing {
     Callback,
     /// A message that nobody could handle.
     Parked,
+    /// A record of the log.
+    Position,
 }
 
 /// Something with an owner, and what becomes of everybody who asks for it. Who is named nowhere is told
@@ -118,6 +121,16 @@ fn rows(fixture: &Fixture) -> Vec<Row> {
             .forbidden(NO_USERS),
         Row::new("GET", "/account/transactions/{id}", Thing::Purchase).may(&[Alice], 200).forbidden(SHOPS),
         Row::new("GET", "/account/transactions/{id}", Thing::Sale).may(&[Alice], 200).forbidden(SHOPS),
+        Row::new("GET", "/account/transactions/{id}/receipt", Thing::Purchase)
+            .may(&[Alice], 200)
+            .forbidden(SHOPS),
+        Row::new("GET", "/account/transactions/{id}/receipt", Thing::Sale).forbidden(SHOPS),
+        Row::new("GET", "/partner/receipts/{reference}", Thing::SaleReference)
+            .may(&[TheShop], 200)
+            .forbidden(&[Alice, Bob, Auditor, Admin]),
+        Row::new("GET", "/audit/receipts/{position}", Thing::Position)
+            .may(&[Auditor, Admin], 200)
+            .forbidden(NOT_AUDITORS),
         Row::new("GET", "/activation/status/{id}", Thing::Purchase).may(&[Alice], 200),
         Row::new("GET", "/activation/status/{id}", Thing::Sale).may(&[Alice, TheShop], 200),
         Row::new("POST", "/partner/activate", Thing::User)
@@ -175,8 +188,13 @@ fn administered(method: &'static str, path: &'static str, thing: Thing, status: 
 }
 
 /// What needs no caller.
-const OPEN: [(&str, &str); 3] =
-    [("POST", "/auth/login"), ("POST", "/auth/refresh"), ("POST", "/auth/logout")];
+const OPEN: [(&str, &str); 5] = [
+    ("POST", "/auth/login"),
+    ("POST", "/auth/refresh"),
+    ("POST", "/auth/logout"),
+    ("GET", "/audit/checkpoint"),
+    ("GET", "/audit/key"),
+];
 
 /// An id that names nothing.
 const NIL: &str = "00000000-0000-0000-0000-000000000000";
@@ -197,7 +215,9 @@ struct Fixture {
 
 impl Fixture {
     async fn new() -> Self {
-        let service = Service::start().await;
+        let checkpoint_key = Some(SigningKey::from_seed("test.example/log", [7; 32]).unwrap());
+        let setting = Setting { checkpoint_key, ..Setting::default() };
+        let service = Box::pin(Service::start_with(setting)).await;
         let (alice, bob) = (service.rich("alice").await, service.rich("bob").await);
         let (auditor, admin) = (service.person("auditor", &["auditor"]).await, service.admin().await);
         let hook = Some("https://shop.example/hook");
@@ -247,6 +267,7 @@ impl Fixture {
             Thing::Key => self.key.to_string(),
             Thing::Callback => self.callback.to_string(),
             Thing::Parked => self.parked.to_string(),
+            Thing::Position => "11".to_owned(),
         }
     }
 
@@ -304,6 +325,7 @@ fn filled<'a>(path: &str, ids: impl IntoIterator<Item = &'a str>) -> String {
 fn unknown(thing: Thing) -> String {
     match thing {
         Thing::SaleReference => "REF-ZZZZZZZZZZZZ".to_owned(),
+        Thing::Position => "99".to_owned(),
         _ => Uuid::now_v7().to_string(),
     }
 }
@@ -353,7 +375,8 @@ async fn an_id_that_is_none_is_told_to_whom_the_route_is_open() {
     let fixture = Fixture::new().await;
     for row in rows(&fixture).iter().filter(|row| row.path.contains("{id}")) {
         for id in ["7", "x", "%00", "0190b0c56f7a7cc29d5e0c2c5f3f4a11"] {
-            fixture.touch(row.may.0[0], row, id).await.is(400, "malformed_id");
+            let who = row.may.0.first().copied().unwrap_or(Alice);
+            fixture.touch(who, row, id).await.is(400, "malformed_id");
         }
         for who in row.forbidden {
             fixture.touch(*who, row, "7").await.is(403, "forbidden");

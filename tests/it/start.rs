@@ -87,6 +87,11 @@ fn a_setting_that_cannot_be_meant_is_refused_by_name() {
         ("OFFERS_REFRESH_TOKEN_TTL", "366d", "at most 365d"),
         ("OFFERS_JWT_KEY", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "fewer than 8 different characters"),
         ("OFFERS_WEBHOOK_KEY", KEY, "OFFERS_JWT_KEY has the same key in it"),
+        (
+            "OFFERS_CHECKPOINT_KEY",
+            "log+c74f20a3+AYEKFALVFGyN",
+            "a private key is PRIVATE+KEY+<name>+<hash>+<base64>",
+        ),
     ] {
         let said = refusal(&[(name, value)]);
         assert!(said.contains(name) && said.contains(why), "{name}: {said}");

@@ -135,6 +135,17 @@ impl FromRequestParts<Shared> for Auditor {
     }
 }
 
+/// Anybody, on a path whose parameters are strict all the same.
+pub(crate) struct Anybody;
+
+impl FromRequestParts<Shared> for Anybody {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _app: &Shared) -> Result<Self, Problem> {
+        known_parameters_only(parts).map(|()| Self)
+    }
+}
+
 fn forbidden(detail: &'static str) -> Problem {
     Problem::new(Code::Forbidden, detail)
 }

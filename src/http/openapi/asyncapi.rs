@@ -10,6 +10,9 @@ pub(crate) fn document() -> Value {
     let each = |entry: fn(&Published) -> Value| -> Map<String, Value> {
         ALL.iter().map(|event| (event.name.clone(), entry(event))).collect()
     };
+    let (mut channels, mut operations) = (each(channel), each(operation));
+    channels.insert("checkpoint".to_owned(), checkpoint_channel());
+    operations.insert("checkpoint".to_owned(), checkpoint_operation());
     json!({
         "asyncapi": "3.0.0",
         "info": {
@@ -20,8 +23,8 @@ pub(crate) fn document() -> Value {
         },
         "defaultContentType": "application/cloudevents+json",
         "servers": {"analysts": server()},
-        "channels": each(channel),
-        "operations": each(operation),
+        "channels": channels,
+        "operations": operations,
         "components": {
             "messages": each(message),
             "messageTraits": {"event": {"headers": headers()}},
@@ -51,6 +54,29 @@ fn channel(event: &Published) -> Value {
         "address": format!("offers.events.{name}"),
         "messages": {"event": {"$ref": format!("#/components/messages/{name}")}},
         "servers": [{"$ref": "#/servers/analysts"}],
+    })
+}
+
+fn checkpoint_channel() -> Value {
+    json!({
+        "address": "offers.checkpoints",
+        "messages": {"checkpoint": {
+            "name": "checkpoint",
+            "title": "A signed checkpoint",
+            "summary": "The size and the root of the Merkle tree over the log, signed",
+            "contentType": "text/plain",
+            "payload": {"type": "string", "description": "C2SP tlog-checkpoint: a signed note, Ed25519."},
+        }},
+        "servers": [{"$ref": "#/servers/analysts"}],
+    })
+}
+
+fn checkpoint_operation() -> Value {
+    json!({
+        "action": "send",
+        "summary": "The newest checkpoint, at most once a second",
+        "channel": {"$ref": "#/channels/checkpoint"},
+        "messages": [{"$ref": "#/channels/checkpoint/messages/checkpoint"}],
     })
 }
 

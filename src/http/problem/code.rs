@@ -69,6 +69,10 @@ pub enum Code {
     CallbackNotFound,
     /// There is no such parked message, or it does not wait any more.
     ParkedNotFound,
+    /// There is no checkpoint of this size, or none at all.
+    CheckpointNotFound,
+    /// The log ends before this position.
+    RecordNotFound,
     /// The path exists, the method does not; `Allow` lists those that do.
     MethodNotAllowed,
     /// The body did not come within 10 s.
@@ -128,6 +132,8 @@ impl Code {
             Self::KeyNotFound => (S::NOT_FOUND, "There is no such key"),
             Self::CallbackNotFound => (S::NOT_FOUND, "There is no such callback"),
             Self::ParkedNotFound => (S::NOT_FOUND, "There is no such parked message"),
+            Self::CheckpointNotFound => (S::NOT_FOUND, "There is no such checkpoint"),
+            Self::RecordNotFound => (S::NOT_FOUND, "There is no such record"),
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "The method is not allowed here"),
             Self::RequestTimeout => (S::REQUEST_TIMEOUT, "The body took too long to arrive"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "The body is too large"),

@@ -5,6 +5,7 @@ use super::{FieldError, Problem};
 use crate::app;
 use crate::event_log::LogError;
 use crate::identity;
+use crate::notary;
 use crate::processors::{ParkedError, callbacks};
 use crate::telemetry::chain;
 use std::error::Error;
@@ -74,6 +75,26 @@ impl From<app::Error> for Problem {
             E::Identity(cause) => cause.into(),
             E::Projection(cause) => cause.into(),
             E::Log(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<notary::Error> for Problem {
+    fn from(error: notary::Error) -> Self {
+        use notary::Error as E;
+        match error {
+            E::NothingSigned => Self::new(
+                Code::CheckpointNotFound,
+                "No checkpoint has been signed: the service has no key for it, or the log is empty",
+            ),
+            E::NoCheckpoint => Self::new(Code::CheckpointNotFound, "There is no checkpoint of this size"),
+            E::BeyondTheLog => Self::new(Code::RecordNotFound, "The log ends before this position"),
+            E::NotSignedYet => {
+                Self::new(Code::Unavailable, "No checkpoint has this record yet; try again later")
+            }
+            E::Log(cause) => cause.into(),
+            E::Database(_) => unavailable(&error),
+            E::Damaged(_) | E::Contradicts { .. } | E::Overtaken(_) => broken(&error),
         }
     }
 }

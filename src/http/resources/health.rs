@@ -24,7 +24,7 @@ pub(crate) struct Alive {
 pub(crate) struct Ready {
     status: Readiness,
     parts: Parts,
-    /// That the read tables are rebuilt; a follower of the log that keeps restarting, with why; and what works, but should be changed: a NATS server that
+    /// That the read tables are rebuilt; a follower of the log that keeps restarting, with why; why checkpoints are not signed; and what works, but should be changed: a NATS server that
     /// is too old for analysts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
@@ -58,7 +58,8 @@ pub(crate) async fn live() -> Json<Alive> {
 /// Can it serve
 ///
 /// Without PostgreSQL it cannot, nor when the last write to it failed; without Redis or NATS, while a follower of the
-/// log keeps restarting, or while the read tables are rebuilt (lists are 503 then), it is degraded and serves.
+/// log keeps restarting, while checkpoints are not signed because they would contradict earlier ones, or while the read
+/// tables are rebuilt (lists are 503 then), it is degraded and serves.
 #[utoipa::path(get, path = "/readyz",
     responses((status = 200, description = "It can.", body = Ready)),
     extensions(("x-refusals" = json!(refusals(&[Code::Unavailable])))))]

@@ -28,6 +28,7 @@ pub(crate) mod health;
 pub(crate) mod offers;
 pub(crate) mod partner;
 pub(crate) mod partner_callbacks;
+pub(crate) mod proofs;
 pub(crate) mod renewals;
 pub(crate) mod status;
 pub(crate) mod status_stream;

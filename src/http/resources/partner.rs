@@ -202,6 +202,7 @@ pub(crate) async fn validate(
         Some(reference) => app.statuses.find_by_reference(&reference).await?,
         None => None,
     };
+    let found = found.map(|found| found.view);
     let view = found.filter(|view| concerns(view, &caller)).ok_or_else(|| no_such_reference(&text))?;
     let mut answer = Validation::from(&view);
     if view.request.partner_id.is_some() && matches!(caller, Caller::User { .. }) {

@@ -10,12 +10,13 @@ pub const FLOORS: &[&[&str]] = &[
     &["http"],
     &["app"],
     &["processors"],
+    &["notary"],
     &["bus", "external"],
     &["event_log", "verify"],
-    &["projections", "identity", "tree"],
+    &["projections", "identity"],
     &["config"],
     &["telemetry", "postgres"],
-    &["backoff", "clock", "failpoint", "tls"],
+    &["backoff", "clock", "failpoint", "tls", "tree"],
     &["domain"],
 ];
 
@@ -53,6 +54,7 @@ pub const KEPT: &[(&str, &[&str])] = &[
         "sqlx",
         &[
             "src/event_log/",
+            "src/notary/",
             "projections/",
             "src/processors/",
             "src/identity/",

@@ -7,7 +7,7 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull, push};
 use async_nats::jetstream::{self, Context, Message};
 use domain::Recorded;
 use futures::{Stream, StreamExt};
-use offers::bus::State;
+use offers::bus::{Bus, State};
 use serde_json::{Value, json};
 
 pub(super) const NAME: &str = "OFFERS_EVENTS";
@@ -67,6 +67,30 @@ async fn an_analyst_reads_every_event_from_the_first() {
         assert_eq!(message.info().unwrap().stream_sequence, position);
         message.ack().await.unwrap();
     }
+}
+
+pub(super) async fn publish_checkpoint(bus: &Bus, note: &str) {
+    let checkpoints = bus.checkpoints();
+    checkpoints.publish(note.to_owned());
+    let is_there = async || checkpoints.newest().await.unwrap().as_deref() == Some(note);
+    eventually("the checkpoint is published", is_there).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_analyst_hears_of_checkpoints_and_the_stream_keeps_the_newest() {
+    let server = NatsServer::start().await;
+    let fixture = Fixture::on(&server).await;
+    let analyst = server.client("analyst").await;
+    let mut heard = analyst.subscribe("offers.checkpoints").await.unwrap();
+    analyst.flush().await.unwrap();
+    for note in ["one", "two"] {
+        publish_checkpoint(&fixture.bus, note).await;
+        assert_eq!(heard.next().await.unwrap().payload, note);
+    }
+    // A stream that was deleted is made again with the next one.
+    fixture.outside.delete_stream("OFFERS_CHECKPOINTS").await.unwrap();
+    assert_eq!(fixture.bus.checkpoints().newest().await.unwrap(), None);
+    publish_checkpoint(&fixture.bus, "three").await;
 }
 
 /// Reads `messages` up to the end of `log`, and compares.

@@ -4,7 +4,7 @@
 //! names. So each call that an analyst may make is tried with each foreign subject as the place of the
 //! answer.
 
-use super::analyst::{API_PREFIX, NAME, mirrored, until_mirrored};
+use super::analyst::{API_PREFIX, NAME, mirrored, publish_checkpoint, until_mirrored};
 use super::{Fixture, everything};
 use crate::support::nats_server::NatsServer;
 use async_nats::jetstream::Context;
@@ -50,6 +50,8 @@ fn foreign_subjects() -> Vec<String> {
         format!("$JS.ACK.{NAME}.x.1.1.1.0.0"),
         "offers.events.account.credited".to_owned(),
         "offers.mirror.deliver.x".to_owned(),
+        "offers.checkpoints".to_owned(),
+        "$JS.API.STREAM.DELETE.OFFERS_CHECKPOINTS".to_owned(),
     ];
     changes.chain(others).collect()
 }
@@ -88,6 +90,7 @@ async fn look(service: &Client, admin: &Client) -> Everything {
         for call in [
             "STREAM.NAMES".to_owned(),
             format!("STREAM.INFO.{NAME}"),
+            "STREAM.INFO.OFFERS_CHECKPOINTS".to_owned(),
             format!("CONSUMER.INFO.{NAME}.{VICTIM}"),
         ] {
             let answer = client.request(format!("$JS.API.{call}"), "".into()).await.unwrap();
@@ -118,6 +121,7 @@ struct Scene {
 impl Scene {
     async fn set(server: &NatsServer) -> Scene {
         let (fixture, admin) = mirrored(server).await;
+        publish_checkpoint(&fixture.bus, "a checkpoint").await;
         let (service, attacker) = (server.client("app").await, server.client("analyst").await);
         let other = server.client("analyst").await;
         let idle = Duration::from_secs(600).as_nanos();

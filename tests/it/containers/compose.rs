@@ -322,6 +322,10 @@ pub fn filled() -> Variables {
     for (name, value) in [
         ("OFFERS_EXTERNAL_URL", "http://simulator:8090/base"),
         ("OFFERS_CURRENCY", "CHF"),
+        (
+            "OFFERS_CHECKPOINT_KEY",
+            "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz",
+        ),
         ("OFFERS_CORS_ORIGINS", "https://shop.example"),
         ("OFFERS_HSTS", "365d"),
         ("OFFERS_SMTP_URL", "smtps://offers:p%40ss@127.0.0.1:9"),

@@ -20,6 +20,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// Keys of this installation; nobody else's.
 const KEY: &str = "0123456789abcdef0123456789abcdef-tests";
 const WEBHOOK_KEY: &str = "fedcba9876543210fedcba9876543210-tests";
+/// Signs the checkpoints: the example of Go's `golang.org/x/mod/sumdb/note`.
+pub const CHECKPOINT_KEY: &str =
+    "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz";
 /// Enough for every purchase of a test, in hundredths.
 const FUNDS: i64 = 100_000_000;
 
@@ -234,6 +237,7 @@ pub fn serve(sandbox: &Sandbox, listen: &str, external_url: &str, serving: &Serv
         ("OFFERS_EXTERNAL_TIMEOUT", "2s"),
         ("OFFERS_JWT_KEY", KEY),
         ("OFFERS_WEBHOOK_KEY", WEBHOOK_KEY),
+        ("OFFERS_CHECKPOINT_KEY", CHECKPOINT_KEY),
         ("OFFERS_RATE_LIMIT_USER", "off"),
         ("OFFERS_RATE_LIMIT_PARTNER", "off"),
         ("OFFERS_UNFINISHED_PER_USER", "off"),

@@ -14,6 +14,7 @@ use offers::config::Protection;
 use offers::event_log::{AggregateCommand, Outcome, Plan};
 use offers::identity::{Actor, CallbackUrl, NewUser, Roles};
 use offers::runtime;
+use offers::tree::SigningKey;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use secrecy::ExposeSecret;
@@ -68,6 +69,8 @@ pub struct Setting {
     /// Whether it has the role `projector` in addition to `api`.
     pub projects: bool,
     pub protection: Protection,
+    /// Signs checkpoints.
+    pub checkpoint_key: Option<SigningKey>,
     /// Where health and metrics alone are served.
     pub metrics_listen: Option<SocketAddr>,
 }
@@ -81,6 +84,7 @@ impl Default for Setting {
             nats_url: None,
             projects: true,
             protection: Protection::default(),
+            checkpoint_key: None,
             metrics_listen: None,
         }
     }
@@ -102,7 +106,12 @@ impl Service {
         sandbox.database_url = setting.database_url.unwrap_or(sandbox.database_url);
         sandbox.nats_url = setting.nats_url.unwrap_or(sandbox.nats_url);
         let roles = if setting.projects { "api,projector" } else { "api" };
-        let mut config = config::serve(&sandbox, &["--roles", roles]);
+        let key = setting.checkpoint_key.map(|key| key.expose());
+        let flags: Vec<&str> = ["--roles", roles]
+            .into_iter()
+            .chain(key.iter().flat_map(|key| ["--checkpoint-key", key.as_str()]))
+            .collect();
+        let mut config = config::serve(&sandbox, &flags);
         config.protection = setting.protection;
         config.metrics_listen = setting.metrics_listen;
         let service = runtime::Service::start(&config, setting.clock, metrics()).await.unwrap();

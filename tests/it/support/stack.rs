@@ -129,7 +129,10 @@ impl Stack {
         let options =
             async_nats::ConnectOptions::new().user_and_password(user.to_owned(), password.to_owned());
         let client = options.connect(url).await.expect("NATS answers");
-        let _ = async_nats::jetstream::new(client).delete_stream(format!("TEST_{number}")).await;
+        let jetstream = async_nats::jetstream::new(client);
+        for stream in [format!("TEST_{number}"), format!("TEST_{number}_CHECKPOINTS")] {
+            let _ = jetstream.delete_stream(stream).await;
+        }
     }
 
     /// The name says which migrations it has: servers may outlive a change of them.

@@ -1,0 +1,164 @@
+//! The tables of the tree: tiles, and signed checkpoints.
+
+use super::Error;
+use crate::tree::{Hash, TILE_HASHES, Tile, TileId, Tiles};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, PgExecutor, PgPool, Row};
+
+/// The lock of whoever lets the tree grow or signs it; its class is that of the log's leaders.
+const LOCK: (i32, i32) = (730_606, 1_000);
+
+/// Reads the tree as it is stored.
+#[derive(Clone, Debug)]
+pub struct TreeStore {
+    pub(super) pool: PgPool,
+}
+
+/// A checkpoint as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredCheckpoint {
+    pub size: u64,
+    pub root: Hash,
+    /// The verifier key of its signature.
+    pub key: String,
+    /// The text that was signed, with the signature.
+    pub note: String,
+}
+
+impl TreeStore {
+    #[must_use]
+    pub fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// The number of records in the tree.
+    pub async fn size(&self) -> Result<u64, Error> {
+        Ok(size(&self.pool).await?)
+    }
+
+    /// Those of the tiles that are there.
+    pub async fn tiles(&self, ids: impl IntoIterator<Item = TileId>) -> Result<Tiles, Error> {
+        Ok(tiles(&self.pool, ids).await?)
+    }
+
+    /// The largest checkpoint; of several of one size the one that was signed last.
+    pub async fn newest(&self) -> Result<Option<StoredCheckpoint>, Error> {
+        Ok(newest(&self.pool).await?)
+    }
+
+    /// The checkpoint of `size` that was signed last.
+    pub async fn of_size(&self, size: u64) -> Result<Option<StoredCheckpoint>, Error> {
+        let query = sqlx::query(
+            "select size, key, root, note from checkpoints where size = $1 order by signed_at desc limit 1",
+        );
+        let row = query.bind(to_i64(size)).fetch_optional(&self.pool).await?;
+        Ok(row.as_ref().map(checkpoint).transpose()?)
+    }
+
+    /// At most `limit` checkpoints that are larger than `size`, the smallest first.
+    pub async fn after(&self, size: u64, limit: i64) -> Result<Vec<StoredCheckpoint>, Error> {
+        let query = sqlx::query(
+            "select size, key, root, note from checkpoints where size > $1 order by size, key limit $2",
+        );
+        let rows = query.bind(to_i64(size)).bind(limit).fetch_all(&self.pool).await?;
+        Ok(rows.iter().map(checkpoint).collect::<Result<_, _>>()?)
+    }
+}
+
+/// Keeps every other writer of the tree out until the end of the transaction.
+pub(super) async fn lock(transaction: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let lock = sqlx::query("select pg_advisory_xact_lock($1, $2)").bind(LOCK.0).bind(LOCK.1);
+    lock.execute(transaction).await?;
+    Ok(())
+}
+
+pub(super) async fn size(executor: impl PgExecutor<'_>) -> Result<u64, sqlx::Error> {
+    let last = sqlx::query_as::<_, (i64, i32)>(
+        "select index, octet_length(hashes) from tree_tiles where level = 0 order by index desc limit 1",
+    );
+    let Some((index, bytes)) = last.fetch_optional(executor).await? else { return Ok(0) };
+    let hashes = usize::try_from(bytes).unwrap_or_default() / Hash::BYTES;
+    Ok(index.unsigned_abs() * TILE_HASHES as u64 + hashes as u64)
+}
+
+pub(super) async fn tiles(
+    executor: impl PgExecutor<'_>,
+    ids: impl IntoIterator<Item = TileId>,
+) -> Result<Tiles, sqlx::Error> {
+    let (levels, indexes): (Vec<i16>, Vec<i64>) =
+        ids.into_iter().map(|id| (i16::from(id.level), to_i64(id.index))).unzip();
+    let query = sqlx::query(
+        "select level, index, hashes from tree_tiles \
+         where (level, index) in (select * from unnest($1::smallint[], $2::bigint[]))",
+    );
+    // Planned again each time: a plan made while the table was small would read the whole table.
+    let rows = query.bind(levels).bind(indexes).persistent(false).fetch_all(executor).await?;
+    rows.iter().map(tile).collect()
+}
+
+/// Stores tiles that have grown or are new.
+pub(super) async fn write_tiles(
+    transaction: &mut PgConnection,
+    tiles: impl Iterator<Item = Tile>,
+) -> Result<(), sqlx::Error> {
+    let (mut levels, mut indexes, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
+    for tile in tiles {
+        levels.push(i16::from(tile.id.level));
+        indexes.push(to_i64(tile.id.index));
+        hashes.push(tile.bytes());
+    }
+    let query = sqlx::query(
+        "insert into tree_tiles (level, index, hashes) \
+         select * from unnest($1::smallint[], $2::bigint[], $3::bytea[]) \
+         on conflict (level, index) do update set hashes = excluded.hashes \
+         where tree_tiles.hashes <> excluded.hashes",
+    );
+    query.bind(levels).bind(indexes).bind(hashes).execute(transaction).await?;
+    Ok(())
+}
+
+pub(super) async fn newest(executor: impl PgExecutor<'_>) -> Result<Option<StoredCheckpoint>, sqlx::Error> {
+    let query = sqlx::query(
+        "select size, key, root, note from checkpoints order by size desc, signed_at desc limit 1",
+    );
+    let row = query.fetch_optional(executor).await?;
+    row.as_ref().map(checkpoint).transpose()
+}
+
+/// False if there is one of this size by this key.
+pub(super) async fn insert(
+    transaction: &mut PgConnection,
+    checkpoint: &StoredCheckpoint,
+) -> Result<bool, sqlx::Error> {
+    let StoredCheckpoint { size, root, key, note } = checkpoint;
+    let query = sqlx::query(
+        "insert into checkpoints (size, key, root, note) values ($1, $2, $3, $4) on conflict do nothing",
+    );
+    let query = query.bind(to_i64(*size)).bind(key).bind(root.0.as_slice()).bind(note);
+    Ok(query.execute(transaction).await?.rows_affected() == 1)
+}
+
+fn tile(row: &PgRow) -> Result<Tile, sqlx::Error> {
+    let level: i16 = row.try_get("level")?;
+    let index: i64 = row.try_get("index")?;
+    let id = TileId { level: u8::try_from(level).unwrap_or(u8::MAX), index: index.unsigned_abs() };
+    let read = Tile::from_bytes(id, row.try_get("hashes")?);
+    read.ok_or_else(|| sqlx::Error::Decode("these are no hashes".into()))
+}
+
+fn checkpoint(row: &PgRow) -> Result<StoredCheckpoint, sqlx::Error> {
+    let size: i64 = row.try_get("size")?;
+    let root: &[u8] = row.try_get("root")?;
+    let root = root.try_into().map(Hash).map_err(|cause| sqlx::Error::Decode(Box::new(cause)))?;
+    Ok(StoredCheckpoint {
+        size: size.unsigned_abs(),
+        root,
+        key: row.try_get("key")?,
+        note: row.try_get("note")?,
+    })
+}
+
+/// Positions, sizes and indexes fit: PostgreSQL counts them as such.
+fn to_i64(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
