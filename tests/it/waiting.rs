@@ -381,7 +381,7 @@ async fn a_caller_holds_32_streams_and_others_still_get_theirs() {
         streams.push(listen(&service, &alice, hers, None).await);
     }
     let stream = || service.request(&alice, Method::GET, &path(hers)).header("Accept", "text/event-stream");
-    send(stream()).await.is(429, "rate_limited");
+    woken(send(stream())).await.is(429, "rate_limited");
     wait(&service, &alice, hers, LONG).await.is(429, "rate_limited");
     assert_eq!(listen(&service, &bob, his, None).await.status(), 200);
     streams.pop();
@@ -400,7 +400,7 @@ async fn when_all_seats_are_taken_a_wait_is_answered_at_once_and_a_stream_refuse
     assert_eq!((reply.status.as_u16(), reply.headers.get("preference-applied")), (200, None));
     assert_eq!(reply.json()["status"], "PENDING");
     let refused = service.request(&alice, Method::GET, &path(id)).header("Accept", "text/event-stream");
-    let refused = send(refused).await;
+    let refused = woken(send(refused)).await;
     refused.is(503, "overloaded");
     assert_eq!(refused.headers["retry-after"], "1");
     drop(waits);
