@@ -21,6 +21,7 @@ mod serve;
 mod settings;
 mod simulator;
 mod verify;
+mod witness;
 
 use output::Outcome;
 
@@ -83,6 +84,8 @@ enum Verb {
     User(admin::user::Verb),
     /// Verify the history, from the database or from an export, and receipts
     Verify(verify::Args),
+    /// Keep the newest checkpoint in a file, if it continues the ones before
+    Witness(witness::Args),
 }
 
 /// Runs the verb of the command line and returns its exit code.
@@ -120,8 +123,9 @@ impl Cli {
             Verb::Replay(args) => replay::run(args).await,
             Verb::Serve(config) => serve::run(&config).await,
             Verb::Simulator(args) => simulator::run(args, self.json).await,
-            Verb::Verify(args) => verify::run(args).await,
             Verb::User(verb) => admin::user::run(verb).await,
+            Verb::Verify(args) => verify::run(args).await,
+            Verb::Witness(args) => witness::run(args).await,
         }
     }
 }

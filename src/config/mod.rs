@@ -166,6 +166,27 @@ impl Redis {
     }
 }
 
+/// An auditor at a running service, for the witness.
+#[derive(Args, Clone, Debug)]
+pub struct WitnessLogin {
+    /// The user name of an auditor, who may ask for consistency proofs.
+    #[arg(long, env = "OFFERS_WITNESS_USERNAME")]
+    pub username: String,
+    /// The auditor's password.
+    #[arg(long, env = "OFFERS_WITNESS_PASSWORD", hide_env_values = true)]
+    password: Option<Secret>,
+    #[arg(long, env = "OFFERS_WITNESS_PASSWORD_FILE", hide = true)]
+    password_file: Option<PathBuf>,
+}
+
+impl WitnessLogin {
+    /// # Errors
+    /// Missing, or its file cannot be read.
+    pub fn password(&self) -> Result<Secret, SecretError> {
+        secret::required("OFFERS_WITNESS_PASSWORD", self.password.as_ref(), self.password_file.as_deref())
+    }
+}
+
 /// The servers behind the service.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Servers")]

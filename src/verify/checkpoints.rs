@@ -72,6 +72,12 @@ impl Checkpoints {
         Ok(())
     }
 
+    /// Size and root of the largest.
+    #[must_use]
+    pub fn largest(&self) -> Option<(u64, Hash)> {
+        self.all.last().map(|known| (known.size, known.root))
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()

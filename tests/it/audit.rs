@@ -5,6 +5,7 @@ mod export;
 mod filters;
 mod tampering;
 mod verifying;
+mod witness;
 
 use crate::support::service::{Service, send};
 use crate::support::stack::Sandbox;

@@ -1,8 +1,9 @@
 //! `offers verify`: an export, the database, receipts, and what cannot be used.
 
 use super::{cli, cli_with, files, signing_key};
+use crate::support::python::{module_is_missing, python_is_missing};
 use crate::support::stack::{Sandbox, Stack};
-use offers::tree::{Builder, Plan, Receipt, SignedCheckpoint, SigningKey, Tile, TileId, leaf_hash};
+use offers::tree::{Builder, Plan, Receipt, SignedCheckpoint, SigningKey, Tile, leaf_hash};
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 use std::path::PathBuf;
@@ -147,21 +148,27 @@ async fn what_cannot_be_used_is_exit_code_2_with_its_place() {
     unusable(&["receipt", &export, "--key", &key], "line 1: a receipt begins with").await;
 }
 
+impl Kept {
+    /// Of the record at `position`, by the checkpoint that was kept.
+    fn receipt(&self, position: usize) -> Receipt {
+        let (mut tree, index) = (Builder::default(), position as u64 - 1);
+        let lines = self.lines[..150].iter();
+        let mut tiles: Vec<Tile> = lines.flat_map(|line| tree.push(leaf_hash(line))).collect();
+        tiles.extend(tree.growing_tiles());
+        Receipt {
+            line: self.lines[position - 1].clone(),
+            index,
+            proof: Plan::inclusion(index, 150).unwrap().hashes(&tiles.into_iter().collect()).unwrap(),
+            checkpoint: self.checkpoint(150, &signing_key()).parse().unwrap(),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_receipt_is_verified_alone() {
     let kept = Kept::new().await;
-    let mut tree = Builder::default();
-    let mut tiles: Vec<Tile> = kept.lines[..150].iter().flat_map(|line| tree.push(leaf_hash(line))).collect();
-    tiles.extend(tree.growing_tiles());
-    assert_eq!(tiles[0].id, TileId { level: 0, index: 0 });
-    let receipt = |index: usize| Receipt {
-        line: kept.lines[index].clone(),
-        index: index as u64,
-        proof: Plan::inclusion(index as u64, 150).unwrap().hashes(&tiles.iter().cloned().collect()).unwrap(),
-        checkpoint: kept.checkpoint(150, &signing_key()).parse().unwrap(),
-    };
-    kept.write("receipts", &format!("{}{}", receipt(16), receipt(149)));
-    let mut wrong = receipt(16);
+    kept.write("receipts", &format!("{}{}", kept.receipt(17), kept.receipt(150)));
+    let mut wrong = kept.receipt(17);
     wrong.line = wrong.line.replace("correlation_id", "correlation_ID");
     kept.write("wrong", &wrong.to_string());
     let key = key();
@@ -173,4 +180,52 @@ async fn a_receipt_is_verified_alone() {
         .prints("position 17: in the log log.example of 150 records")
         .prints("position 150");
     verify("wrong").await.code(1).prints("position 17: INVALID: the record at position 17 is not in");
+}
+
+/// docs/examples/verify.py, which shares no code with the service.
+async fn script(args: &[&str]) -> (bool, String) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/examples/verify.py");
+    let run = tokio::process::Command::new("python3").arg(script).args(args).output().await.unwrap();
+    let said = [run.stdout, run.stderr].concat();
+    (run.status.success(), String::from_utf8(said).unwrap())
+}
+
+#[tokio::test]
+async fn a_script_without_any_code_of_ours_finds_the_same() {
+    if python_is_missing().await || module_is_missing("cryptography").await {
+        return;
+    }
+    let kept = Kept::new().await;
+    let (export, checkpoint, key) = (kept.path("export.ndjson"), kept.path("checkpoint"), key());
+    let (sound, said) = script(&[&key, &export, &checkpoint]).await;
+    let ours: Value =
+        serde_json::from_str(&cli(&kept.sandbox, &["verify", "--json"]).await.code(0).stdout()).unwrap();
+    assert!(sound && said.contains("the first 150 records are those of"), "{said}");
+    assert!(said.ends_with(&format!("200 records, root {}\n", ours["root"].as_str().unwrap())), "{said}");
+    kept.write("receipts", &format!("{}{}", kept.receipt(17), kept.receipt(150)));
+    let (sound, said) = script(&[&key, &kept.path("receipts")]).await;
+    assert!(sound && said.contains(&kept.lines[16]) && said.contains(&kept.lines[149]), "{said}");
+
+    let mut lines = kept.lines.clone();
+    lines[41] = lines[41].replace("correlation_id", "correlation_ID");
+    kept.write("edited", &format!("{}\n", lines.join("\n")));
+    kept.write("shorter", &format!("{}\n", kept.lines[..149].join("\n")));
+    lines.remove(3);
+    kept.write("deleted", &format!("{}\n", lines.join("\n")));
+    let forger = SigningKey::from_seed("log.example", [9; 32]).unwrap();
+    kept.write("forged", &kept.checkpoint(150, &forger));
+    let mut receipt = kept.receipt(17);
+    receipt.line = lines[20].clone();
+    kept.write("receipt", &receipt.to_string());
+    for (args, says) in [
+        (vec!["edited", "checkpoint"], "a record up to position 150 is not the one"),
+        (vec!["shorter", "checkpoint"], "the export ends at position 149"),
+        (vec!["deleted", "checkpoint"], "the record at position 4 is not in its place"),
+        (vec!["export.ndjson", "forged"], "the checkpoint is not signed by this key"),
+        (vec!["receipt"], "the record at position 17 is not in the log"),
+    ] {
+        let paths: Vec<String> = args.iter().map(|file| kept.path(file)).collect();
+        let (sound, said) = script(&[vec![&*key], paths.iter().map(|path| &**path).collect()].concat()).await;
+        assert!(!sound && said.contains(&format!("WRONG: {says}")), "{args:?}: {said}");
+    }
 }
