@@ -16,6 +16,9 @@ mod processes;
 #[path = "../../tests/it/support/mod.rs"]
 #[expect(dead_code, reason = "the tests use the rest")]
 mod support;
+#[path = "../../tests/it/outage/tunnel.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
+mod tunnel;
 
 use processes::{Serving, System};
 use reqwest::StatusCode;

@@ -2,6 +2,7 @@
 //! table in any other.
 
 use crate::Error;
+use crate::readers::answered;
 use domain::Checkpoint;
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
@@ -68,7 +69,7 @@ impl ReadCheckpoint {
     /// `Lost` while the tables are rebuilt; `Database`.
     pub async fn read(&self) -> Result<i64, Error> {
         let query = sqlx::query("select position, event_id from read.checkpoint");
-        match from_row(query.fetch_optional(&self.0.pool).await) {
+        match from_row(answered(query.fetch_optional(&self.0.pool)).await) {
             Ok(at) => {
                 self.reached(at.position);
                 Ok(at.position)

@@ -6,6 +6,9 @@ use domain::{Money, Timestamp};
 use rust_decimal::Decimal;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::{PgPool, Row};
+use std::io;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// Connections of a command-line tool: a snapshot holds one.
 const TOOL_CONNECTIONS: u32 = 2;
@@ -40,6 +43,17 @@ impl Readers {
     pub(crate) fn pool(&self) -> &PgPool {
         &self.pool
     }
+}
+
+/// How long PostgreSQL may take to answer a question. Longer than its `statement_timeout`, so that it speaks first.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Waits for `answer` no longer than PostgreSQL may work on it: then the connection has fallen silent.
+pub(crate) async fn answered<T>(
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let silent = |_| Err(io::Error::new(io::ErrorKind::TimedOut, "PostgreSQL does not answer").into());
+    timeout(ANSWER_TIMEOUT, answer).await.unwrap_or_else(silent)
 }
 
 /// A column of rows, for `unnest`.

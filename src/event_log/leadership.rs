@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 const BEAT: Duration = Duration::from_secs(1);
 /// How long one look may take.
 const BEAT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long PostgreSQL keeps the lock of a holder that says nothing: its connection may be half open.
+const SILENCE: (&str, &str) = ("idle_session_timeout", "10s");
 /// Keeps these locks apart from others in the same database.
 const LOCK_CLASS: i32 = 730_606;
 
@@ -54,7 +56,7 @@ impl Leadership {
     #[must_use]
     pub fn new(connect: PgConnectOptions, role: Role) -> Self {
         let name = format!("offers leader {role:?}");
-        Self { connect: connect.application_name(&name).disable_statement_logging(), role }
+        Self { connect: connect.application_name(&name).options([SILENCE]).disable_statement_logging(), role }
     }
 
     /// Runs `work` whenever this instance leads, until `stop`. The token given to `work` is cancelled

@@ -4,6 +4,7 @@
 //! something is badly wrong and the reader stops rather than skip an event.
 
 use super::{EventLog, LogError, MAX_COMMIT_EVENTS, StreamId};
+use crate::postgres::Answered;
 use domain::{History, HistoryAnswer, Recorded, Timestamp};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
@@ -24,11 +25,8 @@ impl EventLog {
     pub async fn page(&self, after: i64, limit: usize) -> Result<Vec<Recorded>, LogError> {
         let limit = limit.max(MAX_COMMIT_EVENTS);
         let query = format!("select {COLUMNS} from events where position > $1 order by position limit $2");
-        let rows = sqlx::query(&query)
-            .bind(after)
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(&self.0.pool)
-            .await?;
+        let query = sqlx::query(&query).bind(after).bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let rows = query.fetch_all(&self.0.pool).answered().await?;
         let mut page = rows.iter().map(recorded).collect::<Result<Vec<_>, _>>()?;
         assert_contiguous(after, &page)?;
         cut_after_whole_commit(&mut page);
@@ -38,26 +36,26 @@ impl EventLog {
     /// The position of the last event, 0 when there is none.
     pub async fn head(&self) -> Result<i64, LogError> {
         let head = sqlx::query_scalar("select position from events order by position desc limit 1");
-        Ok(head.fetch_optional(&self.0.pool).await?.unwrap_or(0))
+        Ok(head.fetch_optional(&self.0.pool).answered().await?.unwrap_or(0))
     }
 
     /// The event at `position`; `None` beyond the head.
     pub async fn event_at(&self, position: i64) -> Result<Option<Recorded>, LogError> {
         let query = format!("select {COLUMNS} from events where position = $1");
-        let row = sqlx::query(&query).bind(position).fetch_optional(&self.0.pool).await?;
+        let row = sqlx::query(&query).bind(position).fetch_optional(&self.0.pool).answered().await?;
         row.as_ref().map(recorded).transpose()
     }
 
     /// The id of the event at `position`; `None` beyond the head.
     pub async fn event_id_at(&self, position: i64) -> Result<Option<Uuid>, LogError> {
         let query = sqlx::query_scalar("select event_id from events where position = $1");
-        Ok(query.bind(position).fetch_optional(&self.0.pool).await?)
+        Ok(query.bind(position).fetch_optional(&self.0.pool).answered().await?)
     }
 
     /// The event with this id.
     pub async fn find(&self, event_id: Uuid) -> Result<Option<Recorded>, LogError> {
         let query = format!("select {COLUMNS} from events where event_id = $1");
-        let row = sqlx::query(&query).bind(event_id).fetch_optional(&self.0.pool).await?;
+        let row = sqlx::query(&query).bind(event_id).fetch_optional(&self.0.pool).answered().await?;
         row.as_ref().map(recorded).transpose()
     }
 
@@ -69,7 +67,7 @@ impl EventLog {
         );
         // Planned again each time: a plan made while the table was small would read the whole table.
         let query = sqlx::query(&query).bind(reference).persistent(false);
-        let row = query.fetch_optional(&self.0.pool).await?;
+        let row = query.fetch_optional(&self.0.pool).answered().await?;
         row.as_ref().map(recorded).transpose()
     }
 
@@ -78,11 +76,8 @@ impl EventLog {
         let query = format!(
             "select {COLUMNS} from events where aggregate_type = $1 and aggregate_id = $2 order by sequence"
         );
-        let rows = sqlx::query(&query)
-            .bind(stream.aggregate_type)
-            .bind(stream.aggregate_id.to_string())
-            .fetch_all(&self.0.pool)
-            .await?;
+        let query = sqlx::query(&query).bind(stream.aggregate_type).bind(stream.aggregate_id.to_string());
+        let rows = query.fetch_all(&self.0.pool).answered().await?;
         rows.iter().map(recorded).collect()
     }
 
@@ -96,7 +91,7 @@ impl EventLog {
         );
         let query = sqlx::query(&query).bind(types).bind(ids);
         // Planned again each time: a plan made while the table was small would read the whole table.
-        let rows = query.persistent(false).fetch_all(&self.0.pool).await?;
+        let rows = query.persistent(false).fetch_all(&self.0.pool).answered().await?;
         rows.iter().map(recorded).collect()
     }
 
@@ -122,7 +117,7 @@ impl EventLog {
     /// When the event at `position` was recorded; `None` when there is none.
     pub async fn recorded_at(&self, position: i64) -> Result<Option<Timestamp>, LogError> {
         let query = sqlx::query_scalar("select recorded_at from events where position = $1");
-        Ok(query.bind(position).fetch_optional(&self.0.pool).await?.map(Timestamp::new))
+        Ok(query.bind(position).fetch_optional(&self.0.pool).answered().await?.map(Timestamp::new))
     }
 
     /// The position of the last event that was recorded at `moment` or before, 0 when there is none.

@@ -11,6 +11,7 @@ use super::error::Error;
 use super::folding::folded;
 use super::keyring::Key;
 use super::{Grant, Identity};
+use crate::postgres::Answered;
 use crate::telemetry::chain;
 use chrono::{DateTime, Utc};
 use domain::UserId;
@@ -208,6 +209,7 @@ async fn insert(pool: &PgPool, rows: &[Row]) -> Result<(), sqlx::Error> {
     .bind(rows.iter().map(|row| row.event.subject.as_str()).collect::<Vec<_>>())
     .bind(rows.iter().map(Row::details).collect::<Vec<_>>())
     .execute(pool)
+    .answered()
     .await
     .map(drop)
 }

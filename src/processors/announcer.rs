@@ -14,6 +14,7 @@ use super::ended::ended;
 use super::notifications::Intake;
 use crate::event_log::{EventLog, Sink, SinkError};
 use crate::failpoint::{Step, failpoint};
+use crate::postgres::Answered;
 use chrono::{DateTime, Utc};
 use domain::Recorded;
 use projections::Readers;
@@ -84,7 +85,7 @@ impl Announcer {
 
     async fn checkpoints(&self) -> Result<Checkpoints, sqlx::Error> {
         let query = "select position, (select position from mail_checkpoint) from callback_checkpoint";
-        let (callbacks, mail) = sqlx::query_as(query).fetch_one(&self.pool).await?;
+        let (callbacks, mail) = sqlx::query_as(query).fetch_one(&self.pool).answered().await?;
         Ok(Checkpoints { callbacks, mail })
     }
 
@@ -93,7 +94,7 @@ impl Announcer {
         let head = self.log.head().await?;
         let mut mended = false;
         for (table, set_again) in CHECKPOINTS {
-            let set = sqlx::query(set_again).bind(head).execute(&self.pool).await?;
+            let set = sqlx::query(set_again).bind(head).execute(&self.pool).answered().await?;
             if set.rows_affected() > 0 {
                 tracing::error!(table, "the checkpoint was lost; continuing after what was announced last");
             }
@@ -106,7 +107,7 @@ impl Announcer {
     async fn mend(&self, table: &str, head: i64) -> Result<bool, SinkError> {
         let query = format!("select position, event_id, recorded_at from {table} where position <> 0");
         let stored: Option<(i64, Option<Uuid>, Option<DateTime<Utc>>)> =
-            sqlx::query_as(&query).fetch_optional(&self.pool).await?;
+            sqlx::query_as(&query).fetch_optional(&self.pool).answered().await?;
         let Some((position, event_id, recorded_at)) = stored else { return Ok(false) };
         if event_id.is_some() && self.log.event_id_at(position).await? == event_id {
             return Ok(false);
@@ -118,7 +119,7 @@ impl Announcer {
         };
         tracing::error!(table, position, to, "the log was replaced; continuing after position {to}");
         let update = format!("update {table} set position = $2 where position = $1");
-        sqlx::query(&update).bind(position).bind(to).execute(&self.pool).await?;
+        sqlx::query(&update).bind(position).bind(to).execute(&self.pool).answered().await?;
         Ok(true)
     }
 }

@@ -3,6 +3,7 @@
 use super::Unhandled;
 use crate::identity::Actor;
 use crate::identity::audit::{self, Entry};
+use crate::postgres::Answered;
 use chrono::{DateTime, Utc};
 use domain::{CreationKey, Slice, Timestamp};
 use serde_json::json;
@@ -74,6 +75,7 @@ impl Parked {
         .bind(shortened(&unhandled.reason))
         .bind(unhandled.attempts)
         .execute(&self.pool)
+        .answered()
         .await?;
         metrics::counter!("offers_parked_total").increment(1);
         Ok(())
@@ -82,7 +84,7 @@ impl Parked {
     /// The number of waiting messages.
     pub async fn count(&self) -> Result<i64, ParkedError> {
         let query = "select count(*) from parked where requeued_at is null";
-        Ok(sqlx::query_scalar(query).fetch_one(&self.pool).await?)
+        Ok(sqlx::query_scalar(query).fetch_one(&self.pool).answered().await?)
     }
 
     /// Waiting messages, newest first, those after the key `after`.
@@ -101,6 +103,7 @@ impl Parked {
             .bind(after.map(|(_, id)| id))
             .bind(i64::from(limit) + 1)
             .fetch_all(&self.pool)
+            .answered()
             .await?;
         let items = rows.iter().map(message).collect::<Result<_, _>>()?;
         Ok(Slice::cut(items, limit, |item: &ParkedMessage| (item.parked_at, item.id)))
@@ -109,7 +112,7 @@ impl Parked {
     /// The message `id`, waiting or requeued.
     pub async fn find(&self, id: Uuid) -> Result<Option<ParkedMessage>, ParkedError> {
         let query = format!("select {COLUMNS} from parked where id = $1");
-        let row = sqlx::query(&query).bind(id).fetch_optional(&self.pool).await?;
+        let row = sqlx::query(&query).bind(id).fetch_optional(&self.pool).answered().await?;
         Ok(row.as_ref().map(message).transpose()?)
     }
 
@@ -146,7 +149,12 @@ impl Parked {
             "select {COLUMNS} from parked where requeued_at is not null and resumed_at is null \
              and consumer = any($2) order by requeued_at limit $1"
         );
-        let rows = sqlx::query(&query).bind(i64::from(limit)).bind(consumers).fetch_all(&self.pool).await?;
+        let rows = sqlx::query(&query)
+            .bind(i64::from(limit))
+            .bind(consumers)
+            .fetch_all(&self.pool)
+            .answered()
+            .await?;
         Ok(rows.iter().map(message).collect::<Result<_, _>>()?)
     }
 
@@ -154,7 +162,7 @@ impl Parked {
     pub(super) async fn handled(&self, id: Uuid) -> Result<(), ParkedError> {
         let query = "update parked set resumed_at = now() \
                      where id = $1 and requeued_at is not null and resumed_at is null";
-        sqlx::query(query).bind(id).execute(&self.pool).await?;
+        sqlx::query(query).bind(id).execute(&self.pool).answered().await?;
         Ok(())
     }
 
@@ -167,6 +175,7 @@ impl Parked {
         .bind(id)
         .bind(shortened(reason))
         .execute(&self.pool)
+        .answered()
         .await?;
         Ok(())
     }

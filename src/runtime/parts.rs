@@ -10,7 +10,7 @@ use crate::event_log::{EventLog, WriterOptions};
 use crate::external::{self, ActivationSystem};
 use crate::identity::{Identity, Keyring, PasswordCost, Settings};
 use crate::notary::Notary;
-use crate::postgres::connect_options;
+use crate::postgres::{connect_options, pool_options};
 use crate::processors::callbacks::Callbacks;
 use crate::processors::notifications::{self, Intake, Notifications};
 use crate::processors::schedules::Scheduler;
@@ -19,7 +19,7 @@ use crate::telemetry::chain;
 use crate::tree::{InvalidKey, SigningKey};
 use metrics_exporter_prometheus::PrometheusHandle;
 use projections::{HashProjector, ReadCheckpoint, ReadTables, Readers, RedisHashes, TableProjector};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection, PgPool};
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,7 +69,7 @@ impl Parts {
         let (identity_settings, bus_options) = (identity_settings(config)?, bus_options(config)?);
         let checkpoint_key = checkpoint_key(config)?;
         let connect = database(&config.servers.database_url()?)?;
-        let pool = PgPoolOptions::new()
+        let pool = pool_options()
             .max_connections(config.servers.database_connections)
             .min_connections(IDLE_CONNECTIONS)
             .idle_timeout(IDLE_TIMEOUT)

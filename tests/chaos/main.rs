@@ -25,6 +25,8 @@ mod sabotage;
 #[expect(dead_code, reason = "the other tests use the rest")]
 mod support;
 mod system;
+#[path = "../it/outage/tunnel.rs"]
+#[expect(dead_code, reason = "the other tests use the rest")]
 mod tunnel;
 
 use clap::Parser;

@@ -66,10 +66,7 @@ impl System {
                 Server::Nats => &mut tunnelled.nats_url,
                 Server::ActivationSystem => &mut tunnelled_external,
             };
-            let port = port_of(address);
-            let tunnel = Tunnel::to(format!("127.0.0.1:{port}")).await;
-            *address = address.replace(&format!(":{port}"), &format!(":{}", tunnel.port));
-            tunnels.push((server, tunnel));
+            tunnels.push((server, Tunnel::before(address).await));
         }
         let options: PgConnectOptions = sandbox.database_owner_url.parse().unwrap();
         let database = PgPoolOptions::new().max_connections(2).connect_lazy_with(options);
@@ -258,10 +255,4 @@ async fn seed(sandbox: &Sandbox) -> Members {
     let log = EventLog::open(pool.clone(), connect, WriterOptions::default(), &stop);
     let identity = Identity::new(pool, &processes::settings()).unwrap();
     processes::seed(&log, &identity).await
-}
-
-/// The port in a URL or an address.
-fn port_of(address: &str) -> u16 {
-    let (_, after) = address.rsplit_once(':').unwrap();
-    after.split('/').next().unwrap().parse().unwrap()
 }

@@ -2,11 +2,13 @@
 
 #[cfg(debug_assertions)]
 mod checkpoints;
+mod half_open;
 mod load;
 pub mod processes;
 mod reckoning;
 #[cfg(debug_assertions)]
 mod steps;
+mod tunnel;
 
 use load::Load;
 use processes::{Serving, System};

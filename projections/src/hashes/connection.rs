@@ -19,10 +19,18 @@ const QUEUE: usize = 1_024;
 
 /// Reconnects by itself. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Connection {
-    manager: ConnectionManager,
+pub(super) struct Connection(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    config: ConnectionManagerConfig,
     timeout: Duration,
-    paused_until: Arc<Mutex<Option<Instant>>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    manager: ConnectionManager,
+    paused_until: Option<Instant>,
 }
 
 impl Connection {
@@ -33,8 +41,10 @@ impl Connection {
             .set_connection_timeout(Some(limit))
             .set_response_timeout(Some(limit))
             .set_pipeline_buffer_size(QUEUE);
-        let manager = ConnectionManager::new_lazy_with_config(Client::open(url)?, config)?;
-        Ok(Self { manager, timeout: limit, paused_until: Arc::default() })
+        let client = Client::open(url)?;
+        let manager = ConnectionManager::new_lazy_with_config(client.clone(), config.clone())?;
+        let state = Mutex::new(State { manager, paused_until: None });
+        Ok(Self(Arc::new(Inner { client, config, timeout: limit, state })))
     }
 
     /// Asks `question`.
@@ -42,18 +52,15 @@ impl Connection {
         &self,
         question: impl AsyncFnOnce(ConnectionManager) -> RedisResult<T>,
     ) -> Result<T, Error> {
-        if self.is_paused() {
-            return Err(io_error(io::ErrorKind::NotConnected, "Redis failed a moment ago"));
-        }
-        let answer = timeout(self.timeout, question(self.manager.clone())).await;
-        match answer {
+        let manager = self.manager()?;
+        match timeout(self.0.timeout, question(manager)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(cause)) => {
-                self.pause();
+                self.pause(cause.is_timeout());
                 Err(cause.into())
             }
             Err(_) => {
-                self.pause();
+                self.pause(true);
                 Err(io_error(io::ErrorKind::TimedOut, "Redis did not answer in time"))
             }
         }
@@ -67,19 +74,33 @@ impl Connection {
         Ok(found.as_deref().and_then(read_checkpoint))
     }
 
-    fn is_paused(&self) -> bool {
-        self.paused_until.lock().is_some_and(|until| Instant::now() < until)
+    fn manager(&self) -> Result<ConnectionManager, Error> {
+        let state = self.0.state.lock();
+        match state.paused_until {
+            Some(until) if Instant::now() < until => {
+                Err(io_error(io::ErrorKind::NotConnected, "Redis failed a moment ago"))
+            }
+            _ => Ok(state.manager.clone()),
+        }
     }
 
-    fn pause(&self) {
-        *self.paused_until.lock() = Some(Instant::now() + FAILURE_PAUSE);
+    /// After the pause the connection is a new one if the last one `is_silent`: it may be half open, and the manager
+    /// keeps it until it breaks.
+    fn pause(&self, is_silent: bool) {
+        let Inner { client, config, state, .. } = &*self.0;
+        let mut state = state.lock();
+        state.paused_until = Some(Instant::now() + FAILURE_PAUSE);
+        let new = || ConnectionManager::new_lazy_with_config(client.clone(), config.clone());
+        if is_silent && let Ok(manager) = new() {
+            state.manager = manager;
+        }
     }
 }
 
 impl fmt::Debug for Connection {
     /// Without the URL, which may carry a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("timeout", &self.timeout).finish_non_exhaustive()
+        f.debug_struct("Connection").field("timeout", &self.0.timeout).finish_non_exhaustive()
     }
 }
 

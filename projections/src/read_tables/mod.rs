@@ -15,8 +15,10 @@ use crate::page::Page;
 use crate::{Error, offer, statement, subscription, transaction};
 use domain::{Checkpoint, History, Recorded};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Connection, PgConnection, PgPool};
+use std::io;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// The schema that is read.
 pub(crate) const LIVE: &str = "read";
@@ -26,6 +28,8 @@ pub(crate) const NEXT: &str = "read_next";
 const TABLES: [&str; 6] =
     ["checkpoint", "transactions", "unfinished", "subscriptions", "offers", "statement"];
 
+/// How long a connection may take to show that it lives.
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the projector waits for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Settings of the writing connection; times in milliseconds. Planning is pinned to the indexes: a plan
@@ -40,6 +44,13 @@ const SETTINGS: [(&str, &str); 8] = [
     ("enable_mergejoin", "off"),
     ("jit", "off"),
 ];
+
+/// Whether a connection that is given back answers. By itself the pool would wait for ever, and have no place for another.
+async fn lives(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let ping = timeout(PING_TIMEOUT, connection.ping());
+    ping.await
+        .map_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()), |answer| answer.map(|()| true))
+}
 
 /// One set of read tables, the live one or the one that will take its place. Any number of processes
 /// may write to it: the checkpoint lets one of them win each page.
@@ -62,6 +73,7 @@ impl ReadTables {
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(CONNECT_TIMEOUT)
+            .after_release(|connection, _| Box::pin(lives(connection)))
             .connect_lazy_with(connect);
         Self { pool, checkpoint }
     }

@@ -3,7 +3,7 @@
 
 use super::Change;
 use crate::Error;
-use crate::readers::{Column, Readers, moment};
+use crate::readers::{Column, Readers, answered, moment};
 use chrono::{DateTime, Utc};
 use domain::{Timestamp, TransactionId};
 use sqlx::{PgConnection, Row};
@@ -95,14 +95,14 @@ impl Readers {
         after: i64,
         limit: u32,
     ) -> Result<Vec<Unfinished>, Error> {
-        sqlx::query(include_str!("unfinished.sql"))
+        let query = sqlx::query(include_str!("unfinished.sql"))
             .bind(now.utc())
             .bind(age.as_secs_f64())
             .bind(delay.start().as_secs_f64())
             .bind(delay.end().as_secs_f64())
             .bind(i64::from(limit))
-            .bind(after)
-            .fetch_all(self.pool())
+            .bind(after);
+        answered(query.fetch_all(self.pool()))
             .await?
             .iter()
             .map(|row| {
@@ -119,7 +119,7 @@ impl Readers {
 
     /// How much is on its way.
     pub async fn backlog(&self) -> Result<Backlog, Error> {
-        let row = sqlx::query(include_str!("backlog.sql")).fetch_one(self.pool()).await?;
+        let row = answered(sqlx::query(include_str!("backlog.sql")).fetch_one(self.pool())).await?;
         let time = |name| row.try_get::<Option<DateTime<Utc>>, _>(name).map(|at| at.map(Timestamp::new));
         Ok(Backlog {
             unfinished: row.try_get("unfinished")?,
@@ -132,7 +132,7 @@ impl Readers {
     /// The oldest purchase that was never attempted, unless it is parked. Others succeed if one did within `recent`.
     pub async fn oldest_untried(&self, now: Timestamp, recent: Duration) -> Result<Option<Untried>, Error> {
         let query = sqlx::query(include_str!("untried.sql")).bind(now.utc() - recent).bind(BEFORE);
-        let row = query.fetch_optional(self.pool()).await?;
+        let row = answered(query.fetch_optional(self.pool())).await?;
         row.map(|row| {
             let others_succeed = row.try_get("others_succeed")?;
             Ok(Untried { requested_at: moment(&row, "created_at")?, others_succeed })
@@ -145,6 +145,6 @@ impl Readers {
     pub async fn finished_before(&self) -> Result<i64, Error> {
         let query = "select least((select min(created_position) from read.unfinished), \
                      (select position + 1 from read.checkpoint))";
-        Ok(sqlx::query_scalar(query).fetch_one(self.pool()).await?)
+        Ok(answered(sqlx::query_scalar(query).fetch_one(self.pool())).await?)
     }
 }

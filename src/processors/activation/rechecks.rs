@@ -5,6 +5,7 @@ use super::ActivationProcessor;
 use crate::clock::Clock;
 use crate::event_log::SinkError;
 use crate::failpoint::{Step, failpoint};
+use crate::postgres::Answered;
 use crate::processors::Outcome;
 use crate::telemetry::chain;
 use cqrs_es::Aggregate;
@@ -91,6 +92,7 @@ impl Rechecks {
             .bind(self.after.as_secs_f64())
             .bind(BATCH)
             .fetch_all(&self.pool)
+            .answered()
             .await?;
         let each = futures::stream::iter(due).take_until(stop.cancelled());
         let looked_up = each.map(|id| async move { (id, processor.recheck(TransactionId(id)).await) });
@@ -110,6 +112,6 @@ impl Rechecks {
                      update activation_rechecks set not_before = $3::timestamptz + make_interval(secs => $4) \
                      where transaction_id = any($2)";
         let changed = sqlx::query(query).bind(ids(done)).bind(ids(open)).bind(now).bind(PAUSE.as_secs_f64());
-        changed.execute(&self.pool).await.map(drop)
+        changed.execute(&self.pool).answered().await.map(drop)
     }
 }

@@ -3,6 +3,7 @@
 
 use super::deliveries::Status;
 use super::post::Answer;
+use crate::postgres::Answered;
 use crate::processors::claims::LEASE_SECONDS;
 use chrono::{DateTime, Utc};
 use domain::PartnerId;
@@ -78,6 +79,7 @@ pub(super) async fn claim(pool: &PgPool, request: ClaimRequest<'_>) -> Result<Ve
         .bind(count(request.limit))
         .persistent(false) // plan again each time: a plan for an empty table would read the whole table
         .fetch_all(pool)
+        .answered()
         .await
 }
 
@@ -87,7 +89,7 @@ pub(super) async fn renew(pool: &PgPool, claimed: &Claimed) -> Result<(), sqlx::
         "update callback_deliveries set claimed_until = now() + make_interval(secs => $3)
          where id = $1 and claim = $2",
     );
-    renew.bind(claimed.id).bind(claimed.claim).bind(LEASE_SECONDS).execute(pool).await?;
+    renew.bind(claimed.id).bind(claimed.claim).bind(LEASE_SECONDS).execute(pool).answered().await?;
     Ok(())
 }
 
@@ -116,6 +118,7 @@ pub(super) async fn finish(
     .bind(&outcome.answer.error)
     .bind(&outcome.answer.response)
     .execute(pool)
+    .answered()
     .await?;
     Ok(())
 }
@@ -130,7 +133,7 @@ pub(super) async fn disable_waiting(
         "update callback_deliveries set status = 'disabled', last_error = $2
          where partner_id = $1 and status = 'pending' and (claimed_until is null or claimed_until <= now())",
     );
-    Ok(disabled.bind(partner.0).bind(why).execute(pool).await?.rows_affected())
+    Ok(disabled.bind(partner.0).bind(why).execute(pool).answered().await?.rows_affected())
 }
 
 fn count(rows: usize) -> i64 {

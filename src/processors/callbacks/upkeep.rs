@@ -2,6 +2,7 @@
 
 use super::own_urls;
 use crate::clock::Clock;
+use crate::postgres::Answered;
 use crate::telemetry::chain;
 use chrono::TimeDelta;
 use sqlx::PgPool;
@@ -32,6 +33,7 @@ async fn purge(pool: &PgPool, clock: &Clock) -> Result<(), sqlx::Error> {
     .bind(clock.now().utc() - DELIVERED_KEPT)
     .bind(PURGE_ROWS)
     .execute(pool)
+    .answered()
     .await?;
     Ok(())
 }

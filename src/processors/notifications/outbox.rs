@@ -1,5 +1,6 @@
 //! The table of mails: sent ones, and those to be sent.
 
+use crate::postgres::Answered;
 use crate::processors::claims::LEASE_SECONDS;
 use chrono::{DateTime, Utc};
 use domain::{Recorded, UserId};
@@ -79,7 +80,7 @@ impl Outbox {
     /// Sets the checkpoint to `head` on the first call ever.
     pub(super) async fn start(&self, head: i64) -> Result<(), sqlx::Error> {
         let start = sqlx::query("insert into mail_checkpoint (position) values ($1) on conflict do nothing");
-        start.bind(head).execute(&self.pool).await?;
+        start.bind(head).execute(&self.pool).answered().await?;
         Ok(())
     }
 
@@ -139,6 +140,7 @@ impl Outbox {
         .bind(LEASE_SECONDS)
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
+        .answered()
         .await?;
         rows.iter().map(claimed).collect()
     }
@@ -152,6 +154,7 @@ impl Outbox {
         .bind(claimed.iter().map(|claimed| claimed.notice.event_id).collect::<Vec<_>>())
         .bind(LEASE_SECONDS)
         .execute(&self.pool)
+        .answered()
         .await?;
         Ok(())
     }
@@ -167,6 +170,7 @@ impl Outbox {
         )
         .bind(untried.iter().map(|claimed| claimed.notice.event_id).collect::<Vec<_>>())
         .execute(&self.pool)
+        .answered()
         .await?;
         Ok(())
     }
@@ -187,7 +191,7 @@ impl Outbox {
         .bind(mails.iter().map(|mail| mail.state).collect::<Vec<_>>())
         .bind(mails.iter().map(|mail| mail.why.as_deref().map(shortened)).collect::<Vec<_>>())
         .bind(now)
-        .execute(&self.pool)
+        .execute(&self.pool).answered()
         .await?;
         Ok(())
     }
@@ -208,6 +212,7 @@ impl Outbox {
         .bind(next)
         .bind(shortened(why))
         .execute(&self.pool)
+        .answered()
         .await?;
         Ok(())
     }
@@ -222,6 +227,7 @@ impl Outbox {
         .bind(event_id)
         .bind(now)
         .execute(&self.pool)
+        .answered()
         .await?;
         Ok(())
     }
@@ -230,7 +236,7 @@ impl Outbox {
 /// The number of pending mails.
 pub async fn pending(pool: &PgPool) -> Result<i64, sqlx::Error> {
     let pending = sqlx::query_scalar("select count(*) from sent_mail where state = 'pending'");
-    pending.fetch_one(pool).await
+    pending.fetch_one(pool).answered().await
 }
 
 fn claimed(row: &PgRow) -> Result<Claimed, sqlx::Error> {

@@ -1,5 +1,6 @@
 //! `offers simulator` and `offers serve` as child processes in a sandbox of their own.
 
+use super::tunnel::Tunnel;
 use crate::support::eventually::eventually;
 use crate::support::http;
 use crate::support::stack::{Sandbox, Stack};
@@ -38,12 +39,33 @@ pub struct System {
     pub identity: Identity,
     pub simulator_log: PathBuf,
     external_url: String,
+    seen: Seen,
     listen: String,
     serving: Serving,
     service: Killed,
     another: Option<Killed>,
     _simulator: Killed,
     _stop: DropGuard,
+}
+
+/// The servers, as the service sees them.
+struct Seen {
+    sandbox: Sandbox,
+    external: String,
+}
+
+impl Seen {
+    fn serve(&self, listen: &str, serving: &Serving) -> Child {
+        serve(&self.sandbox, listen, &format!("http://{}", self.external), serving)
+    }
+}
+
+/// The ways of the service to its servers.
+pub struct Tunnels {
+    pub postgres: Tunnel,
+    pub redis: Tunnel,
+    pub nats: Tunnel,
+    pub activation_system: Tunnel,
 }
 
 /// How the service is run, when it is not as usual.
@@ -72,6 +94,32 @@ impl System {
 
     pub async fn start_with(simulator: &[&str], serving: Serving) -> Self {
         let sandbox = Stack::get().await.sandbox().await;
+        let external = free_address();
+        let seen = Seen { sandbox: sandbox.clone(), external: external.clone() };
+        Self::start_seeing(seen, sandbox, &external, simulator, serving).await
+    }
+
+    /// The service comes to each server through a tunnel.
+    pub async fn start_behind_tunnels() -> (Self, Tunnels) {
+        let sandbox = Stack::get().await.sandbox().await;
+        let external = free_address();
+        let mut seen = Seen { sandbox: sandbox.clone(), external: external.clone() };
+        let tunnels = Tunnels {
+            postgres: Tunnel::before(&mut seen.sandbox.database_url).await,
+            redis: Tunnel::before(&mut seen.sandbox.redis_url).await,
+            nats: Tunnel::before(&mut seen.sandbox.nats_url).await,
+            activation_system: Tunnel::before(&mut seen.external).await,
+        };
+        (Self::start_seeing(seen, sandbox, &external, &[], Serving::default()).await, tunnels)
+    }
+
+    async fn start_seeing(
+        seen: Seen,
+        sandbox: Sandbox,
+        external: &str,
+        simulator: &[&str],
+        serving: Serving,
+    ) -> Self {
         let stop = CancellationToken::new();
         let connect: PgConnectOptions = sandbox.database_url.parse().unwrap();
         let pool = PgPoolOptions::new().max_connections(4).connect_lazy_with(connect.clone());
@@ -82,17 +130,17 @@ impl System {
         let simulator_log =
             std::env::temp_dir().join(format!("offers-{}-{}.ndjson", sandbox.stream, std::process::id()));
         let _ = std::fs::remove_file(&simulator_log); // of an earlier run with our process id
-        let (external, listen) = (free_address(), free_address());
+        let listen = free_address();
         let external_url = format!("http://{external}");
         let rejected = members.offers.last().unwrap().to_string();
-        let simulator = offers(&["simulator", "--listen", &external, "--reject-offer", &rejected])
+        let simulator = offers(&["simulator", "--listen", external, "--reject-offer", &rejected])
             .args(simulator)
             .arg("--log")
             .arg(&simulator_log)
             .spawn()
             .unwrap();
         let url = format!("http://{listen}");
-        let service = serve(&sandbox, &listen, &external_url, &serving);
+        let service = seen.serve(&listen, &serving);
         let system = Self {
             url,
             sandbox,
@@ -101,6 +149,7 @@ impl System {
             identity,
             simulator_log,
             external_url,
+            seen,
             listen,
             serving,
             service: Killed(service),
@@ -119,7 +168,7 @@ impl System {
     }
 
     pub async fn start_service(&mut self) {
-        self.service = Killed(serve(&self.sandbox, &self.listen, &self.external_url, &self.serving));
+        self.service = Killed(self.seen.serve(&self.listen, &self.serving));
         self.ready().await;
     }
 
@@ -129,7 +178,7 @@ impl System {
         let mut environment = self.serving.environment.clone();
         environment.push((offers::failpoint::VARIABLE, failpoint.to_owned()));
         let dying = Serving { environment, log: self.serving.log.clone() };
-        self.service = Killed(serve(&self.sandbox, &self.listen, &self.external_url, &dying));
+        self.service = Killed(self.seen.serve(&self.listen, &dying));
     }
 
     /// Whether the service has died at its failpoint.
@@ -141,7 +190,7 @@ impl System {
     /// A second instance beside the first, which clients do not know.
     pub fn start_another(&mut self) {
         let listen = free_address();
-        self.another = Some(Killed(serve(&self.sandbox, &listen, &self.external_url, &self.serving)));
+        self.another = Some(Killed(self.seen.serve(&listen, &self.serving)));
     }
 
     /// Sets how the activation system behaves, by its name.
