@@ -24,6 +24,7 @@ mod dashboards;
 mod dev_up;
 mod devstack;
 mod documents;
+mod doubt;
 mod event_log;
 mod external;
 mod guessing;

@@ -69,6 +69,8 @@ pub struct Setting {
     /// Whether it has the role `projector` in addition to `api`.
     pub projects: bool,
     pub protection: Protection,
+    /// Where the activation system is: then the service has every role, and an access token lives for two hours.
+    pub external_url: Option<String>,
     /// Signs checkpoints.
     pub checkpoint_key: Option<SigningKey>,
     /// Where health and metrics alone are served.
@@ -83,6 +85,7 @@ impl Default for Setting {
             database_url: None,
             nats_url: None,
             projects: true,
+            external_url: None,
             protection: Protection::default(),
             checkpoint_key: None,
             metrics_listen: None,
@@ -105,10 +108,19 @@ impl Service {
         sandbox.redis_url = setting.redis_url.unwrap_or(sandbox.redis_url);
         sandbox.database_url = setting.database_url.unwrap_or(sandbox.database_url);
         sandbox.nats_url = setting.nats_url.unwrap_or(sandbox.nats_url);
-        let roles = if setting.projects { "api,projector" } else { "api" };
+        let roles = match (&setting.external_url, setting.projects) {
+            (Some(_), _) => "api,relay,projector,processor,scheduler",
+            (None, true) => "api,projector",
+            (None, false) => "api",
+        };
+        let external = setting
+            .external_url
+            .as_deref()
+            .map(|url| ["--external-url", url, "--external-timeout", "1s", "--access-token-ttl", "2h"]);
         let key = setting.checkpoint_key.map(|key| key.expose());
         let flags: Vec<&str> = ["--roles", roles]
             .into_iter()
+            .chain(external.into_iter().flatten())
             .chain(key.iter().flat_map(|key| ["--checkpoint-key", key.as_str()]))
             .collect();
         let mut config = config::serve(&sandbox, &flags);
