@@ -188,8 +188,9 @@ impl Service {
         let processor = parts.activation_processor()?;
         let sweeper = Sweeper::new(readers.clone(), processor.clone(), parked.clone(), bus.clone(), clock);
         self.tasks.spawn(sweeper.run(self.stop.clone()));
-        self.tasks.spawn(parts.rechecks().run(processor.clone(), self.stop.clone()));
-        let requeued = RequeuedActivations::new(parked.clone(), log, processor.clone());
+        let rechecks = parts.rechecks();
+        let requeued = RequeuedActivations::new(parked.clone(), log, processor.clone(), rechecks.clone());
+        self.tasks.spawn(rechecks.run(processor.clone(), self.stop.clone()));
         self.tasks.spawn(requeued.run(self.stop.clone()));
         self.tasks.spawn(consume_activations(
             bus,

@@ -148,8 +148,8 @@ impl Parts {
     /// The purchases to look up once more.
     #[must_use]
     pub fn rechecks(&self) -> Rechecks {
-        let clock = self.resources.clock.clone();
-        Rechecks::new(self.pool.clone(), clock, self.config.activation.cancel_recheck)
+        let Dependencies { parked, clock, .. } = self.resources.clone();
+        Rechecks::new(self.pool.clone(), parked, clock, self.config.activation.cancel_recheck)
     }
 
     /// Queues callbacks and mail. `mail` is that of this process, if it sends any.

@@ -7,11 +7,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::{OfferId, TransactionId};
 use offers::clock::Clock;
 use offers::external::{ActivationSystem, Settings};
-use offers::processors::{ActivationLimits, ActivationProcessor, RequeuedActivations, Unhandled};
+use offers::processors::{ActivationLimits, ActivationProcessor, Rechecks, RequeuedActivations, Unhandled};
 use offers::simulator;
 use reqwest::Method;
 use serde_json::{Value, json};
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, PgConnection, PgPool};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -161,9 +162,10 @@ async fn a_requeued_message_drives_its_purchase_again() {
         Clock::system(),
         ActivationLimits::default(),
     );
-    let requeued =
-        RequeuedActivations::new(service.app.parked.clone(), service.resources.log.clone(), processor);
-    tokio::spawn(requeued.run(stop));
+    let (parked, log) = (service.app.parked.clone(), service.resources.log.clone());
+    let pool = PgPool::connect(&sandbox.database_url).await.unwrap();
+    let rechecks = Rechecks::new(pool, parked.clone(), Clock::system(), Duration::from_secs(600));
+    tokio::spawn(RequeuedActivations::new(parked, log, processor, rechecks).run(stop));
 
     let requeue = |id: Uuid| format!("/admin/parked/{id}/requeue/");
     let requeued = send(service.request(&root, Method::POST, &requeue(about))).await;

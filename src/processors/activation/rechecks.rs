@@ -1,22 +1,26 @@
 //! Transactions that failed without a rejection: the activation system is asked about each once more, some time after
-//! its end. A success that it tells of then is recorded for a person; no money moves.
+//! its end. A success that it tells of then is recorded for a person; no money moves. One that cannot be looked up is
+//! parked, and looked up again when it is requeued.
 
 use super::ActivationProcessor;
 use crate::clock::Clock;
-use crate::event_log::SinkError;
+use crate::event_log::{SinkError, StreamId};
 use crate::failpoint::{Step, failpoint};
 use crate::postgres::Answered;
-use crate::processors::Outcome;
+use crate::processors::{Outcome, Parked, Unhandled};
 use crate::telemetry::chain;
 use cqrs_es::Aggregate;
 use domain::transaction::{CANCELLED, RESOLVED, Transaction};
-use domain::{Event, Recorded, TransactionId, transaction};
+use domain::{Event, Recorded, Timestamp, TransactionId, transaction};
 use futures::StreamExt;
 use sqlx::{PgConnection, PgPool};
 use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+/// The name in the table of parked messages.
+pub(super) const NAME: &str = "activation-recheck";
 
 const PERIOD: Duration = Duration::from_secs(5);
 /// Rechecks that are read at a time.
@@ -30,6 +34,7 @@ const PAUSE: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub struct Rechecks {
     pool: PgPool,
+    parked: Parked,
     clock: Clock,
     after: Duration,
 }
@@ -64,8 +69,20 @@ pub(in crate::processors) async fn queue(
 impl Rechecks {
     /// Each is due `after` so long.
     #[must_use]
-    pub fn new(pool: PgPool, clock: Clock, after: Duration) -> Self {
-        Self { pool, clock, after }
+    pub fn new(pool: PgPool, parked: Parked, clock: Clock, after: Duration) -> Self {
+        Self { pool, parked, clock, after }
+    }
+
+    /// Queues the recheck of a transaction that was requested at `requested_at` again; it is due.
+    pub(super) async fn requeue(
+        &self,
+        id: TransactionId,
+        requested_at: Timestamp,
+    ) -> Result<(), sqlx::Error> {
+        let query = "insert into activation_rechecks (transaction_id, ended_at, not_before) values ($1, $2, $2) \
+                     on conflict (transaction_id) do update set not_before = excluded.not_before";
+        let queued = sqlx::query(query).bind(id.0).bind(requested_at.utc());
+        queued.execute(&self.pool).answered().await.map(drop)
     }
 
     /// Does those that are due, until `stop`.
@@ -76,6 +93,38 @@ impl Rechecks {
             }
             stop.run_until_cancelled(sleep(PERIOD)).await;
         }
+    }
+
+    /// One that cannot be looked up is done when it is parked.
+    async fn look_up(&self, processor: &ActivationProcessor, id: TransactionId) -> Outcome {
+        let outcome = processor.recheck(id).await;
+        let Outcome::Park { reason } = &outcome else { return outcome };
+        tracing::error!(transaction_id = %id, reason, "{id} cannot be looked up once more: {reason}");
+        match self.park(processor, id, reason).await {
+            Ok(()) => Outcome::Done,
+            Err(error) => {
+                tracing::error!(error = %chain(&*error), transaction_id = %id, "cannot park the recheck of {id}; retrying");
+                outcome
+            }
+        }
+    }
+
+    async fn park(
+        &self,
+        processor: &ActivationProcessor,
+        id: TransactionId,
+        reason: &str,
+    ) -> Result<(), SinkError> {
+        let stream = processor.0.log.stream(StreamId::of::<Transaction>(id.0)).await?;
+        let unhandled = Unhandled {
+            position: stream.first().map_or(0, |requested| requested.position),
+            subject: "recheck".to_owned(),
+            event_id: None,
+            aggregate_id: Some(id.0),
+            attempts: 1,
+            reason: reason.to_owned(),
+        };
+        Ok(self.parked.keep(NAME, &unhandled).await?)
     }
 
     async fn do_due(
@@ -95,15 +144,10 @@ impl Rechecks {
             .answered()
             .await?;
         let each = futures::stream::iter(due).take_until(stop.cancelled());
-        let looked_up = each.map(|id| async move { (id, processor.recheck(TransactionId(id)).await) });
+        let looked_up = each.map(|id| async move { (id, self.look_up(processor, TransactionId(id)).await) });
         let outcomes: Vec<(Uuid, Outcome)> = looked_up.buffer_unordered(CONCURRENCY).collect().await;
         let (done, open): (Vec<_>, Vec<_>) =
             outcomes.into_iter().partition(|(_, outcome)| *outcome == Outcome::Done);
-        for (id, outcome) in &open {
-            if let Outcome::Park { reason } = outcome {
-                tracing::error!(transaction_id = %id, reason, "{id} cannot be looked up once more: {reason}");
-            }
-        }
         if !done.is_empty() {
             failpoint(Step::RecheckDone);
         }

@@ -181,7 +181,8 @@ async fn a_refund_that_the_account_cannot_hold_is_parked_and_done_when_a_person_
     assert_eq!(fixture.names(id).await, ["ActivationRequested", "Processing"]);
 
     account(account::Command::Debit { amount }).await;
-    let requeued = RequeuedActivations::new(parked.clone(), fixture.log.clone(), fixture.processor());
+    let (log, rechecks) = (fixture.log.clone(), fixture.parts.rechecks());
+    let requeued = RequeuedActivations::new(parked.clone(), log, fixture.processor(), rechecks);
     tokio::spawn(requeued.run(fixture.stop.clone()));
     let (by, now) = (Actor::system("test"), fixture.clock.now().utc());
     parked.requeue(waiting[0].id, &by, now).await.unwrap().unwrap();

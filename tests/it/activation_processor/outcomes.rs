@@ -13,7 +13,8 @@ use domain::{Metadata, Money, TransactionId, UserId};
 use futures::future::join_all;
 use offers::clock::Clock;
 use offers::event_log::{AggregateCommand, EventLog, Plan, follow};
-use offers::processors::{ActivationProcessor, Outcome};
+use offers::identity::Actor;
+use offers::processors::{ActivationProcessor, Outcome, RequeuedActivations};
 use offers::simulator::{Behaviour, Lie};
 use projections::transaction::fold;
 use serde_json::{Value, json};
@@ -232,6 +233,48 @@ async fn what_was_cancelled_is_looked_up_once_more_ten_minutes_after_its_end() {
     fixture.clock.advance(TimeDelta::minutes(11));
     eventually("the success is recorded", async || is("Contradicted").await).await;
     eventually("and that was all", async || queued().await == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recheck_that_cannot_be_done_is_parked_and_done_when_it_is_requeued() {
+    let fixture = with(Lie::Silent).await;
+    let (_, id) = fixture.bought().await;
+    let processor = fixture.processor();
+    is_retried(&processor, id).await;
+    fixture.clock.advance(PAST_THE_DEADLINE);
+    fixture.control(json!({ "lie": "done_after_cancel" })).await;
+    assert_eq!(processor.drive_now(id).await, Outcome::Done);
+    let mut owner = PgConnection::connect(&fixture.sandbox.database_owner_url).await.unwrap();
+    let mut set = async |member: &str| {
+        let statement = format!(
+            "alter table events disable trigger user;
+             update events set payload = jsonb_set(payload::jsonb, '{{code}}', '{member}')
+             where aggregate_id = '{id}' and event_type = 'Failed';
+             alter table events enable trigger user"
+        );
+        sqlx::raw_sql(&statement).execute(&mut owner).await.unwrap();
+    };
+    set("7").await; // no text, so the event cannot be read
+    sqlx::query("insert into activation_rechecks (transaction_id, ended_at, not_before) values ($1, $2, $2)")
+        .bind(id.0)
+        .bind(fixture.clock.now().utc() - TimeDelta::hours(1))
+        .execute(&mut PgConnection::connect(&fixture.sandbox.database_url).await.unwrap())
+        .await
+        .unwrap();
+    let parked = fixture.parts.resources.parked.clone();
+    tokio::spawn(fixture.parts.rechecks().run(processor.clone(), fixture.stop.clone()));
+    eventually("it is parked", async || parked.count().await.unwrap() == 1).await;
+    let waiting = parked.waiting(None, 1).await.unwrap().items.pop().unwrap();
+    assert_eq!((waiting.consumer.as_str(), waiting.aggregate_id), ("activation-recheck", Some(id.0)));
+
+    set("\"cancelled\"").await;
+    let (log, rechecks) = (fixture.log.clone(), fixture.parts.rechecks());
+    let requeued = RequeuedActivations::new(parked.clone(), log, processor, rechecks);
+    tokio::spawn(requeued.run(fixture.stop.clone()));
+    let (by, now) = (Actor::system("test"), fixture.clock.now().utc());
+    parked.requeue(waiting.id, &by, now).await.unwrap().unwrap();
+    let last = async || fixture.names(id).await.pop().unwrap();
+    eventually("the success is recorded", async || last().await == "Contradicted").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
