@@ -2,7 +2,7 @@
 
 use super::Error;
 use crate::tree::{Hash, TILE_HASHES, Tile, TileId, Tiles};
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::{PgConnection, PgExecutor, PgPool, Row};
 
 /// The lock of whoever lets the tree grow or signs it; its class is that of the log's leaders.
@@ -31,6 +31,12 @@ impl TreeStore {
         Self { pool }
     }
 
+    /// For a tool, on one connection.
+    #[must_use]
+    pub fn at(connect: PgConnectOptions) -> Self {
+        Self::new(PgPoolOptions::new().max_connections(1).connect_lazy_with(connect))
+    }
+
     /// The number of records in the tree.
     pub async fn size(&self) -> Result<u64, Error> {
         Ok(size(&self.pool).await?)
@@ -39,6 +45,37 @@ impl TreeStore {
     /// Those of the tiles that are there.
     pub async fn tiles(&self, ids: impl IntoIterator<Item = TileId>) -> Result<Tiles, Error> {
         Ok(tiles(&self.pool, ids).await?)
+    }
+
+    /// The leaves of the records after the position `after`, at most `count`, as far as the tree has them.
+    pub async fn leaves(&self, after: u64, count: usize) -> Result<Vec<Hash>, Error> {
+        let end = after + count as u64;
+        let indexes = after / TILE_HASHES as u64..=end.saturating_sub(1) / TILE_HASHES as u64;
+        let ids: Vec<TileId> = indexes.map(|index| TileId { level: 0, index }).collect();
+        let tiles = self.tiles(ids.iter().copied()).await?;
+        let mut leaves = Vec::with_capacity(count + TILE_HASHES);
+        for id in ids {
+            let hashes = tiles.hashes(id);
+            leaves.extend_from_slice(hashes);
+            if hashes.len() < TILE_HASHES {
+                break;
+            }
+        }
+        let first = usize::try_from(after % TILE_HASHES as u64).expect("below 256");
+        Ok(leaves.into_iter().skip(first).take(count).collect())
+    }
+
+    /// At most `limit` checkpoints that `key` has signed, evenly among all, the newest one too.
+    pub async fn sample(&self, key: &str, limit: i64) -> Result<Vec<StoredCheckpoint>, Error> {
+        let query = sqlx::query(
+            "select size, key, root, note from ( \
+                 select size, key, root, note, row_number() over (order by size desc) - 1 as number, \
+                     count(*) over () as count \
+                 from checkpoints where key = $1) as numbered \
+             where number % greatest(1, (count + $2 - 1) / $2) = 0 order by size",
+        );
+        let rows = query.bind(key).bind(limit).fetch_all(&self.pool).await?;
+        Ok(rows.iter().map(checkpoint).collect::<Result<_, _>>()?)
     }
 
     /// The largest checkpoint; of several of one size the one that was signed last.

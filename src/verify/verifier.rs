@@ -38,8 +38,8 @@ pub struct Verifier {
 struct Fork {
     position: u64,
     tree: Builder,
-    /// A checkpoint vouches for it.
-    is_vouched: bool,
+    /// A checkpoint vouches for it, or shows that it is wrong too: then the place is told with the checkpoint.
+    is_judged: bool,
 }
 
 impl Verifier {
@@ -134,7 +134,7 @@ impl Verifier {
             self.stored += 1;
             if self.fork.is_none() && leaf != record.leaf {
                 let tree = self.tree.clone();
-                self.fork = Some(Fork { position, tree, is_vouched: false });
+                self.fork = Some(Fork { position, tree, is_judged: false });
             }
             if let Some(fork) = &mut self.fork {
                 fork.tree.push(leaf);
@@ -176,15 +176,19 @@ impl Verifier {
                 continue;
             }
             if !self.compared.iter().any(|other| other.state == State::Differs) {
-                let place = match &mut self.fork {
-                    Some(fork) if fork_has_root => {
-                        fork.is_vouched = true;
-                        Place::at(fork.position)
+                let range = Place { first: self.vouched + 1, last: known.size.max(1) };
+                let (place, and) = match &mut self.fork {
+                    None => (range, ""),
+                    Some(fork) => {
+                        fork.is_judged = true;
+                        match fork_has_root {
+                            true => (Place::at(fork.position), ""),
+                            false => (range, "; the stored tree was changed too"),
+                        }
                     }
-                    _ => Place { first: self.vouched + 1, last: known.size.max(1) },
                 };
                 let what = format!(
-                    "the records up to position {} are not those that the checkpoint vouches for ({})",
+                    "the records up to position {} are not those that the checkpoint vouches for ({}){and}",
                     known.size, known.source_name
                 );
                 self.findings.push(Finding { place, what });
@@ -211,7 +215,7 @@ impl Verifier {
     /// What the stored tree says where no checkpoint has said it.
     fn tell_fork(&mut self) {
         let Some(fork) = &self.fork else { return };
-        if fork.is_vouched {
+        if fork.is_judged {
             return;
         }
         let what = match fork.position <= self.vouched {

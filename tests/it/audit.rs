@@ -3,6 +3,7 @@
 mod demo_history;
 mod export;
 mod filters;
+mod guide;
 mod tampering;
 mod verifying;
 mod witness;

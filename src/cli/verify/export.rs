@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use super::report;
+use super::report::{self, Trust};
 use crate::cli::output::Outcome;
 use crate::cli::progress::Progress;
 use crate::tree::VerifierKey;
@@ -22,7 +22,7 @@ pub(super) fn verify(
     checkpoints: Checkpoints,
     key: Option<&VerifierKey>,
 ) -> anyhow::Result<Outcome> {
-    let is_vouched = !checkpoints.is_empty();
+    let trust = if checkpoints.is_empty() { Trust::Nothing } else { Trust::Kept };
     let mut chunks = Chunks::of(open(path)?);
     let mut verifier = Verifier::new(checkpoints);
     let mut progress = Progress::of("records", 0);
@@ -34,7 +34,7 @@ pub(super) fn verify(
     in_order(super::threads(), source, |chunk: Vec<u8>| Batch::of_lines(&chunk), take)
         .with_context(|| format!("cannot read {}", path.display()))?;
     drop(progress);
-    report::tell(verifier.finish(), is_vouched, key, None)
+    report::tell(verifier.finish(), trust, key, None)
 }
 
 fn open(path: &Path) -> anyhow::Result<Box<dyn Read + Send>> {

@@ -4,7 +4,10 @@ use serde_json::json;
 
 use crate::cli::output::{self, Outcome};
 use crate::tree::VerifierKey;
-use crate::verify::{Report, State};
+use crate::verify::{Compared, Report, State};
+
+/// What the database's own checkpoints are called.
+pub(super) const DATABASE: &str = "the database";
 
 /// What is derived from the log, compared with it.
 pub(super) struct Derived {
@@ -13,10 +16,35 @@ pub(super) struct Derived {
     pub(super) examples: Vec<String>,
 }
 
+/// Who vouches for the records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Checkpoints that somebody has kept.
+    Kept,
+    TheDatabaseItself,
+    Nothing,
+}
+
+impl Trust {
+    fn warning(self, has_key: bool) -> Option<&'static str> {
+        match self {
+            Self::Nothing => Some(
+                "no checkpoint: whether records were changed is not known, only whether they fit together",
+            ),
+            Self::TheDatabaseItself => Some(
+                "only the database's own checkpoints: whoever owns it and the key can have made others; \
+                 give one that was kept elsewhere",
+            ),
+            Self::Kept if !has_key => Some("no --key: the signatures of the checkpoints are not verified"),
+            Self::Kept => None,
+        }
+    }
+}
+
 /// Tells the result. What cannot be used is an error, unless something before it is wrong already.
 pub(super) fn tell(
     report: Report,
-    is_vouched: bool,
+    trust: Trust,
     key: Option<&VerifierKey>,
     derived: Option<Derived>,
 ) -> anyhow::Result<Outcome> {
@@ -26,12 +54,8 @@ pub(super) fn tell(
         anyhow::bail!("line {} (position {}): {problem}", place.first, place.first);
     }
     let is_sound = report.is_sound() && derived.as_ref().is_none_or(|derived| derived.differences == 0);
-    if !is_vouched {
-        output::message(
-            "no checkpoint: whether records were changed is not known, only whether they fit together",
-        );
-    } else if key.is_none() {
-        output::message("no --key: the signatures of the checkpoints are not verified");
+    if let Some(warning) = trust.warning(key.is_some()) {
+        output::message(warning);
     }
     let result = json!({
         "sound": is_sound,
@@ -57,14 +81,7 @@ fn lines(report: &Report, derived: Option<&Derived>, is_sound: bool) -> Vec<Stri
     if let Some((place, problem)) = &report.unusable {
         lines.push(format!("{place}: {problem}"));
     }
-    for checkpoint in &report.checkpoints {
-        let state = match checkpoint.state {
-            State::Matches => "matches",
-            State::Differs => "DIFFERS",
-            State::NotReached => "not reached",
-        };
-        lines.push(format!("checkpoint of {} records ({}): {state}", checkpoint.size, checkpoint.source));
-    }
+    lines.extend(checkpoints(&report.checkpoints));
     if let Some(derived) = derived {
         lines.extend(derived.examples.iter().cloned());
         lines.push(format!("derived from the log: {}, {} differences", derived.summary, derived.differences));
@@ -76,4 +93,26 @@ fn lines(report: &Report, derived: Option<&Derived>, is_sound: bool) -> Vec<Stri
         None => "the log is sound, what is derived from it is not".to_owned(),
     });
     lines
+}
+
+/// A line for each checkpoint; those of one source that match in one.
+fn checkpoints(all: &[Compared]) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut matching: Vec<(&str, usize, u64)> = Vec::new();
+    for Compared { source, size, state } in all {
+        match state {
+            State::Matches => match matching.iter_mut().find(|(name, ..)| name == source) {
+                Some((_, count, largest)) => (*count, *largest) = (*count + 1, *size),
+                None => matching.push((source, 1, *size)),
+            },
+            State::Differs => lines.push(format!("checkpoint of {size} records ({source}): DIFFERS")),
+            State::NotReached => lines.push(format!("checkpoint of {size} records ({source}): not reached")),
+        }
+    }
+    matching.sort_by_key(|(source, ..)| *source == DATABASE);
+    let matching = matching.into_iter().map(|(source, count, largest)| match count {
+        1 => format!("checkpoint of {largest} records ({source}): matches"),
+        _ => format!("{count} checkpoints of up to {largest} records ({source}): match"),
+    });
+    matching.chain(lines).collect()
 }

@@ -1,13 +1,17 @@
 //! Whoever owns the database can change anything in it. Whoever kept a checkpoint finds out, and with the tree that was
 //! stored as the log grew, where.
 
-use super::{cli, signing_key};
+use super::{cli, files, signing_key};
+use crate::support::eventually::eventually;
+use crate::support::service::{Service, Setting};
 use crate::support::stack::{Sandbox, Stack};
 use offers::event_log::EventLog;
+use offers::notary::TreeStore;
 use offers::tree::{Builder, Hash, SignedCheckpoint, leaf_hash};
 use offers::verify::{Batch, Checkpoints, Place, Report, Verifier};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use sqlx::{Connection, PgConnection};
 use tokio_util::sync::CancellationToken;
 
 const EVENTS: usize = 1_000;
@@ -169,4 +173,100 @@ fn truncate(auditor: &Auditor, position: usize) {
     let place = verifier.finish().first_wrong().unwrap();
     let next = u64::try_from(position).unwrap() + 1;
     assert_eq!((place.first, place.last), (next, next), "truncated after {position}");
+}
+
+/// Lets a service store and sign the tree of the whole log; returns the file with the checkpoint that was kept.
+async fn signed_tree(sandbox: &Sandbox) -> String {
+    let setting = Setting { checkpoint_key: Some(signing_key()), ..Setting::default() };
+    let service = Service::start_in(sandbox, setting).await;
+    let store = TreeStore::at(sandbox.database_url.parse().unwrap());
+    let signed = async || store.newest().await.unwrap().is_some_and(|newest| newest.size == EVENTS as u64);
+    eventually("the whole log is signed", signed).await;
+    let note = store.newest().await.unwrap().unwrap().note;
+    service.stop().await;
+    let kept = files(sandbox).join("kept");
+    std::fs::write(&kept, note).unwrap();
+    kept.to_str().unwrap().to_owned()
+}
+
+const COPY: &str = "alter table events disable trigger user; \
+                    alter table events drop constraint events_check, drop constraint events_position_check; alter table tree_tiles disable trigger user; \
+                    create table kept_events as select * from events; create table kept_tiles as select * from tree_tiles";
+const RESTORE: &str = "truncate events, tree_tiles; insert into events select * from kept_events; \
+                       insert into tree_tiles select * from kept_tiles";
+
+#[tokio::test]
+async fn what_the_owner_of_the_database_changes_is_found_at_its_place_by_who_kept_a_checkpoint() {
+    let sandbox = Stack::get().await.sandbox().await;
+    cli(&sandbox, &["demo", "generate", "--events", "1000", "--seed", "12"]).await.code(0);
+    let kept = signed_tree(&sandbox).await;
+    let key = signing_key().verifier().to_string();
+    let verify = ["verify", "--checkpoint", &kept, "--key", &key];
+    cli(&sandbox, &verify).await.code(0).prints("checkpoint of 1000 records").prints("sound");
+    let mut owner = PgConnection::connect(&sandbox.database_owner_url).await.unwrap();
+    sqlx::raw_sql(COPY).execute(&mut owner).await.unwrap();
+    let members = [
+        "position = 5000",
+        "event_id = gen_random_uuid()",
+        "aggregate_type = 'Offers'",
+        "aggregate_id = gen_random_uuid()::text",
+        "sequence = sequence + 100",
+        "event_type = event_type || 'd'",
+        "event_version = '1.1'",
+        "recorded_at = recorded_at + interval '1 microsecond'",
+        "payload = replace(payload::text, '\"type\"', ' \"type\"')::json",
+        "metadata = (metadata::text || ' ')::json",
+    ];
+    let shift = |by: &str| {
+        format!(
+            "update events set position = -position where position >= 451; \
+             update events set position = -position {by} where position < 0"
+        )
+    };
+    let edits = members.iter().enumerate().map(|(at, member)| {
+        let position = 37 + 97 * at;
+        (format!("update events set {member} where position = {position}"), format!("position {position}"))
+    });
+    let others = [
+        ("delete from events where position = 450".to_owned(), "position 450"),
+        (format!("delete from events where position = 450; {}", shift("- 1")), "position 450"),
+        ("delete from events where position > 990".to_owned(), "position 991"),
+        (
+            format!(
+                "{}; insert into events select 451, gen_random_uuid(), aggregate_type, aggregate_id, 9999, event_type, \
+                 event_version, payload, metadata, recorded_at, 451 from events where position = 450",
+                shift("+ 1")
+            ),
+            "position 451",
+        ),
+        (
+            "update events set position = -position where position in (450, 451); \
+             update events set position = 901 + position where position < 0"
+                .to_owned(),
+            "position 450",
+        ),
+        (
+            "update events set metadata = (metadata::text || ' ')::json where position = 450; \
+             update tree_tiles set hashes = overlay(hashes placing '\\x00'::bytea from 1) where (level, index) = (0, 0)"
+                .to_owned(),
+            "between the positions 1 and 1000",
+        ),
+        (
+            "update tree_tiles set hashes = overlay(hashes placing '\\x00'::bytea from 1) where (level, index) = (0, 1)"
+                .to_owned(),
+            "position 257",
+        ),
+    ];
+    for (statement, place) in edits.chain(others.map(|(statement, place)| (statement, place.to_owned()))) {
+        sqlx::raw_sql(&statement).execute(&mut owner).await.unwrap();
+        let ran = cli(&sandbox, &[&verify[..], &["--log-only"]].concat()).await;
+        ran.code(1).prints(&format!("first wrong: {place}\n"));
+        sqlx::raw_sql(RESTORE).execute(&mut owner).await.unwrap();
+    }
+    let stranger =
+        offers::tree::SigningKey::from_seed("log.example", [9; 32]).unwrap().verifier().to_string();
+    cli(&sandbox, &["verify", "--key", &stranger])
+        .await
+        .code(2)
+        .says("the database has no checkpoint of the key");
 }
