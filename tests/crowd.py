@@ -154,12 +154,15 @@ class Bounds:
         self.broken += not good
         print(f"{'ok' if good else 'BROKEN':7} {what}", flush=True)
 
-    def others_are_served(self, server, when):
-        asked = [ask(server, "127.0.0.9", get("/livez")) for _ in range(20)]
-        times_s = sorted(seconds for _, seconds in asked)
-        median_ms, slowest_ms = times_s[len(times_s) // 2] * 1000, times_s[-1] * 1000
-        good = all(status == "200" for status, _ in asked) and median_ms < LIVEZ_LIMIT_MS
-        self.hold(good, f"/livez answers another address in {median_ms:.0f} ms (at most {slowest_ms:.0f}) {when}")
+    def others_are_served(self, server, when, nearly_always=False):
+        """Half of the times, or 999 of 1,000."""
+        asked = [ask(server, "127.0.0.9", get("/livez")) for _ in range(1000 if nearly_always else 20)]
+        times_ms = sorted(seconds * 1000 for _, seconds in asked)
+        median_ms, slowest_ms, p999_ms = times_ms[len(times_ms) // 2], times_ms[-1], times_ms[-2]
+        judged_ms = p999_ms if nearly_always else median_ms
+        good = all(status == "200" for status, _ in asked) and judged_ms < LIVEZ_LIMIT_MS
+        share = f"999 times of 1,000 in {p999_ms:.0f}" if nearly_always else f"in {median_ms:.0f}"
+        self.hold(good, f"/livez answers another address {share} ms (at most {slowest_ms:.0f}) {when}")
         body = json.dumps({"username": "nobody", "password": "not a password"}).encode()
         status, seconds = ask(server, "127.0.0.9", login(body, len(body)))
         self.hold(status == "401" and seconds < LOGIN_LIMIT_S, f"a login is judged after {seconds:.2f} s {when}")
@@ -178,14 +181,14 @@ def stand(server, size, bounds, is_full):
     kernel, before = kernel_bytes(), resident(pid)
     idle = Crowd(server, "127.0.0.2", size)
     bounds.others_are_served(server, f"while {idle.open()} of {size} idle connections of one address are open")
+    deaf = Crowd(server, "127.0.0.3", size // 50, get("/openapi.json") * 100)
+    bounds.others_are_served(server, f"and {deaf.open()} never read", nearly_always=True)
     resident_before, count = resident(pid), max(size // 5, LEAST_BODIES)
     half = count // 2  # an address may have 1000
     bodies = [Crowd(server, f"127.0.0.{last}", half, login(b" " * (BODY - 1), BODY)) for last in (4, 5)]
-    bounds.others_are_served(server, f"while {count} bodies are unfinished")
+    bounds.others_are_served(server, f"and {count} bodies are unfinished")
     used = (resident(pid) - resident_before - LOGIN_MEMORY) / count
     bounds.hold(used < PER_BODY_LIMIT, f"{count} unfinished bodies cost {used / 1024:.0f} KiB each")
-    deaf = Crowd(server, "127.0.0.3", size // 50, get("/openapi.json") * 100)
-    bounds.others_are_served(server, f"and while {deaf.open()} never read")
     used = kernel_bytes() - kernel
     bounds.hold(used < KERNEL_LIMIT, f"the kernel holds {used / MIB:.0f} MiB for all of them")
     print(f"resident: {before / MIB:.0f} MiB before, {resident(pid) / MIB:.0f} MiB with all of them")

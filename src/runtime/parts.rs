@@ -19,7 +19,7 @@ use crate::telemetry::chain;
 use crate::tree::{InvalidKey, SigningKey};
 use metrics_exporter_prometheus::PrometheusHandle;
 use projections::{HashProjector, ReadCheckpoint, ReadTables, Readers, RedisHashes, TableProjector};
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,12 +69,7 @@ impl Parts {
         let (identity_settings, bus_options) = (identity_settings(config)?, bus_options(config)?);
         let checkpoint_key = checkpoint_key(config)?;
         let connect = database(&config.servers.database_url()?)?;
-        let pool = pool_options()
-            .max_connections(config.servers.database_connections)
-            .min_connections(IDLE_CONNECTIONS)
-            .idle_timeout(IDLE_TIMEOUT)
-            .max_lifetime(IDLE_TIMEOUT)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
+        let pool = readers_pool(config.servers.database_connections)
             .connect_lazy_with(connect.clone().options(READER_SETTINGS));
         let writer = WriterOptions { clock: clock.clone(), ..WriterOptions::default() };
         let log = EventLog::open(pool.clone(), connect.clone(), writer, end);
@@ -227,6 +222,15 @@ fn activation_system(config: &Serve) -> Result<ActivationSystem, StartError> {
     ActivationSystem::new(&settings).map_err(|cause| wrong(cause.to_string()))
 }
 
+fn readers_pool(connections: u32) -> PgPoolOptions {
+    pool_options()
+        .max_connections(connections)
+        .min_connections(IDLE_CONNECTIONS)
+        .idle_timeout(IDLE_TIMEOUT)
+        .max_lifetime(IDLE_TIMEOUT)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+}
+
 fn database(url: &Secret) -> Result<PgConnectOptions, StartError> {
     let options = connect_options(url.expose()).map_err(|_| StartError::Setting {
         name: "OFFERS_DATABASE_URL",
@@ -287,5 +291,19 @@ async fn check_connection(connect: &PgConnectOptions) -> Result<(), StartError> 
         Ok(true) => Ok(()),
         Ok(false) => Err(StartError::NotMigrated { url: url() }),
         Err(cause) => Err(StartError::Database { url: url(), cause }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_after_a_quiet_quarter_of_an_hour_finds_its_connections_open() {
+        let (options, quiet) = (readers_pool(24), Duration::from_secs(15 * 60));
+        assert!(options.get_min_connections() >= 4, "{options:?}");
+        for closed_after in [options.get_idle_timeout(), options.get_max_lifetime()] {
+            assert!(closed_after.is_none_or(|after| after > quiet), "{options:?}");
+        }
     }
 }

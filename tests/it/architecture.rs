@@ -127,25 +127,33 @@ fn assert_caught(file: &str, line: &str) {
     }
 }
 
-/// The crates that are compiled into the program: `name v1.2.3`.
-fn compiled_in() -> BTreeSet<String> {
+/// What `cargo tree` says of the crates that are compiled into the program, a line each.
+fn compiled_in(format: &str) -> String {
     let mut tree = Command::new(env!("CARGO"));
-    tree.args(["tree", "--locked", "--offline", "--edges", "normal", "--prefix", "none", "--format", "{p}"]);
+    tree.args(["tree", "--locked", "--offline", "--edges", "normal", "--prefix", "none", "--format", format]);
     let output = tree.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let words = |line: &str| line.split(' ').take(2).collect::<Vec<_>>().join(" ");
-    String::from_utf8(output.stdout).unwrap().lines().map(words).collect()
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Two providers of TLS in one process panic.
 #[test]
 fn there_is_one_tls_and_one_sqlx() {
-    let crates = compiled_in();
-    let versions = |name: &str| crates.iter().filter(|one| one.split(' ').next() == Some(name)).count();
+    let tree = compiled_in("{p}");
+    let crates: BTreeSet<_> = tree.lines().map(|line| line.split(' ').take(2).collect::<Vec<_>>()).collect();
+    let versions = |name: &str| crates.iter().filter(|one| one[0] == name).count();
     for once in ["rustls", "ring", "sqlx", "sqlx-core", "sqlx-postgres", "hyper", "tokio"] {
         assert_eq!(versions(once), 1, "{once}: {crates:?}");
     }
     for never in ["aws-lc-rs", "openssl", "openssl-sys", "native-tls", "sqlx-mysql", "sqlx-sqlite"] {
         assert_eq!(versions(never), 0, "{never}");
     }
+}
+
+/// An activation makes some ten ids.
+#[test]
+fn the_bits_of_an_id_do_not_come_from_a_call_of_the_system() {
+    let tree = compiled_in("{p} {f}");
+    let ids = tree.lines().find(|line| line.starts_with("uuid ")).expect("ids are UUIDs");
+    assert!(ids.split([' ', ',']).any(|feature| feature == "fast-rng"), "{ids}");
 }
