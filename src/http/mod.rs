@@ -19,7 +19,7 @@ mod wire;
 
 pub use openapi::openapi_document;
 pub use problem::{Code, FieldError, Problem};
-pub use server::{Connections, serve};
+pub use server::{Connections, listen, serve};
 
 use crate::app::App;
 use crate::config::Protection;

@@ -18,11 +18,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -38,6 +39,9 @@ const MAX_HEADER: usize = 80 * 1024;
 const SEND_BUFFER: usize = 128 * 1024;
 /// How long requests that are being served may go on after the order to stop.
 const DRAIN: Duration = Duration::from_secs(10);
+/// Connections that wait to be accepted. Linux drops one beyond them, and its client tries again after a second; the
+/// kernel's own limit is usually the same (`net.core.somaxconn`).
+const MAX_ARRIVING: u32 = 4_096;
 /// The pause after a failed accept, which mostly means that file descriptors are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -79,6 +83,17 @@ impl Connections {
 
 /// An address holds as many connections as it may.
 struct TooMany;
+
+/// Listens on `address`. Those who connect at the same time wait here until they are accepted.
+///
+/// # Errors
+/// As of `bind`.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(MAX_ARRIVING)
+}
 
 /// Serves `router` on `listener` until `stop`, then lets running requests finish (bounded by 10 s).
 pub async fn serve(listener: TcpListener, router: Router, connections: Connections, stop: CancellationToken) {
@@ -151,4 +166,21 @@ async fn next_connection(
         tracing::debug!(error = %chain(&error), "SO_SNDBUF could not be set");
     }
     Some((stream, peer, slot))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::future::join_all;
+    use tokio::time::timeout;
+
+    #[tokio::test]
+    async fn who_connects_while_none_is_accepted_waits_his_turn_and_is_not_dropped() {
+        let listener = listen("127.0.0.1:0".parse().expect("an address")).expect("a listener");
+        let address = listener.local_addr().expect("its address");
+        let at_once = join_all((0..200).map(|_| TcpStream::connect(address)));
+        let connected =
+            timeout(Duration::from_secs(30), at_once).await.expect("no client is left to try again");
+        assert!(connected.iter().all(Result::is_ok));
+    }
 }

@@ -25,7 +25,6 @@ use metrics_exporter_prometheus::PrometheusHandle;
 pub use parts::{Parts, check_database};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -227,7 +226,7 @@ impl Service {
         self.tasks.spawn(gauges.run(self.stop.clone()));
         if let Some(address) = config.metrics_listen {
             let refused = |cause| StartError::Listen { address, cause };
-            let listener = TcpListener::bind(address).await.map_err(refused)?;
+            let listener = http::listen(address).map_err(refused)?;
             let router = http::watch_router(parts.app.clone());
             self.tasks.spawn(http::serve(
                 listener,
@@ -242,7 +241,7 @@ impl Service {
     async fn serve_http(&mut self, config: &Serve, parts: &Parts) -> Result<(), StartError> {
         let address = config.listen;
         let refused = |cause| StartError::Listen { address, cause };
-        let listener = TcpListener::bind(address).await.map_err(refused)?;
+        let listener = http::listen(address).map_err(refused)?;
         self.address = Some(listener.local_addr().map_err(refused)?);
         let identity = parts.app.clone();
         identity.identity.read_changes().await?;
