@@ -1,7 +1,8 @@
 //! Finds transactions that make no progress, and drives them: an outage of NATS, a lost message or a crash
 //! causes a delay and no loss. A transaction that cannot be handled is parked, as its message would be.
 
-use super::{RETRY, consumer};
+use super::consumer;
+use super::next::RETRY;
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::processors::{ActivationProcessor, Outcome, Parked, Unhandled};
