@@ -121,9 +121,11 @@ async fn events(system: &System) -> Vec<Event> {
     rows.iter().map(event).collect()
 }
 
-fn effects(system: &System) -> Vec<Effect> {
+/// A last line that is still being written is left out.
+pub fn effects(system: &System) -> Vec<Effect> {
     let text = std::fs::read_to_string(&system.simulator_log).unwrap_or_default();
-    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let lines = whole.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let effect = |line: Value| Effect {
         name: line["effect"].as_str().unwrap().to_owned(),
         transaction: line["transaction_id"].as_str().unwrap().to_owned(),

@@ -1,19 +1,20 @@
 //! How each fault is made, and ended.
 
+use crate::collect;
 use crate::full_disk;
 use crate::plan::{Fault, Plan, Planned, Server};
+use crate::support::eventually::eventually;
 use crate::system::{System, signal, signal_process};
 use futures::TryStreamExt;
 use rustix::process::Signal;
+use std::collections::BTreeSet;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// How many keys get another type.
 const KEYS: usize = 50;
-/// How long the activation system must have answered nothing certain before a cancellation can be a lie.
-const PAST_DEADLINE: Duration = Duration::from_millis(4_200);
-/// Until the calls that are due then were made.
-const RETRIED: Duration = Duration::from_secs(4);
+/// How long a cancellation that is a lie is waited for: purchases that are tried once more before their deadline need none.
+const LIE: Duration = Duration::from_secs(4);
 
 /// Does what is planned, and returns when all of it has ended.
 pub async fn happen(system: &System, plan: &Plan) {
@@ -44,9 +45,9 @@ async fn one(system: &System, planned: &Planned) {
         }
         Fault::ActivationSystem("done_after_cancel") => {
             system.simulate("error").await;
-            sleep(PAST_DEADLINE).await;
+            eventually("a purchase is being cancelled", async || is_cancelling(system).await).await;
             system.simulate("done_after_cancel").await;
-            sleep(RETRIED).await;
+            let _ = timeout(LIE, eventually("a cancellation is a lie", async || has_lied(system))).await;
             system.simulate("ok").await;
         }
         Fault::ActivationSystem(name) => {
@@ -81,6 +82,24 @@ async fn one(system: &System, planned: &Planned) {
         }
         Fault::HalfOpen(server) => half_open(system, server, planned.lasts).await,
     }
+}
+
+async fn is_cancelling(system: &System) -> bool {
+    let query = "select exists (select from events where event_type = 'CancelRequested')";
+    sqlx::query_scalar(query).fetch_one(&system.database).await.unwrap_or(false) // PostgreSQL may be down
+}
+
+/// Whether the activation system has done what it had cancelled.
+fn has_lied(system: &System) -> bool {
+    let effects = collect::effects(system);
+    let mut cancelled = BTreeSet::new();
+    effects.iter().any(|effect| match effect.name.as_str() {
+        "cancelled" => {
+            cancelled.insert(&effect.transaction);
+            false
+        }
+        _ => cancelled.contains(&effect.transaction),
+    })
 }
 
 async fn stopped(server: &str, lasts: Duration) {
