@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::super::progress::Progress;
 use crate::cli::output::Outcome;
-use crate::event_log::{At, EventLog, PAGE_EVENTS, StreamId};
+use crate::event_log::{At, EventLog, Span, StreamId};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Subject {
@@ -53,13 +53,13 @@ async fn account(log: &EventLog, id: AccountId, position: i64) -> anyhow::Result
     anyhow::ensure!(is_there, "there is no account {id} at position {position}");
     let mut check = Check::default();
     let mut progress = Progress::of("events", position.unsigned_abs());
-    while check.position() < position {
-        let mut page = log.page(check.position(), PAGE_EVENTS).await?;
-        page.retain(|event| event.position <= position);
-        anyhow::ensure!(!page.is_empty(), "the log ends before position {position}");
+    let mut scan = log.scan(Span { after: 0, up_to: position });
+    while let Some(page) = scan.next().await {
+        let page = page?;
         check.fold(&page)?;
         progress.add(page.len() as u64);
     }
+    anyhow::ensure!(check.position() == position, "the log ends before position {position}");
     Ok(json!({"account_id": id, "balance": check.balance(id)}))
 }
 

@@ -9,24 +9,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::ValueEnum;
-use domain::Recorded;
 use projections::{Check, Error, HashProjector, Held, Readers, Rebuild, RedisHashes};
 use serde_json::{Map, Value, json};
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::check::compare_hashes;
 use super::output::Outcome;
 use super::progress::Progress;
 use crate::config::{Redis, parse_lifetime};
-use crate::event_log::{EventLog, LogError};
+use crate::event_log::{EventLog, Span};
 use crate::postgres::connect_options;
 use crate::runtime::check_database;
 
-/// Events that are written in one SQL transaction: more than a live page has, because nobody waits for them.
-const PAGE_EVENTS: usize = 5_000;
-/// Pages that are read ahead while one is written.
-const PAGES_AHEAD: usize = 2;
 /// Attempts to stop the live tables while long queries use them, or to copy hashes that the service copies too.
 const TRIES: u32 = 30;
 /// Between two attempts, so that queries behind them can continue.
@@ -140,8 +134,8 @@ impl Replay {
         let mut at = rebuild.checkpoint().await?;
         let to = position.min(self.log.head().await?);
         let mut progress = Progress::of("events", u64::try_from(to - at).unwrap_or(0));
-        let mut pages = read_ahead(self.log.clone(), at, to);
-        while let Some(page) = pages.recv().await {
+        let mut scan = self.log.scan(Span { after: at, up_to: to });
+        while let Some(page) = scan.next().await {
             let page = page?;
             rebuild.apply(&page).await?;
             progress.add(page.len() as u64);
@@ -168,27 +162,6 @@ impl Replay {
     fn redis(&self) -> anyhow::Result<crate::config::Secret> {
         self.args.redis_server.url().context("name read-tables to leave the hashes as they are")
     }
-}
-
-/// The pages after `from` up to `to`, a few read before they are asked for.
-fn read_ahead(log: EventLog, from: i64, to: i64) -> mpsc::Receiver<Result<Vec<Recorded>, LogError>> {
-    let (pages, receiver) = mpsc::channel(PAGES_AHEAD);
-    tokio::spawn(async move {
-        let mut at = from;
-        while at < to {
-            let mut page = log.page(at, PAGE_EVENTS).await;
-            if let Ok(page) = &mut page {
-                page.retain(|event| event.position <= to);
-                let Some(last) = page.last() else { return };
-                at = last.position;
-            }
-            let is_last = page.is_err();
-            if pages.send(page).await.is_err() || is_last {
-                return;
-            }
-        }
-    });
-    receiver
 }
 
 async fn hold(rebuild: &Rebuild) -> anyhow::Result<Held> {
