@@ -1,12 +1,16 @@
 //! The two logs: ours, and stock cqrs-es over postgres-es.
 
+use crate::stack::Sandbox;
 use cqrs_es::CqrsFramework;
 use cqrs_es::persist::PersistedEventStore;
 use domain::{
     AccountId, Metadata, Money, OfferId, TransactionId, UserId, account, offer, transaction,
     transaction::Transaction,
 };
-use offers::event_log::{AggregateCommand, EventLog, ExecuteError, Plan, WriterOptions};
+use offers::bus::{Bus, Options};
+use offers::event_log::{AggregateCommand, EventLog, ExecuteError, Plan, WriterOptions, follow};
+use offers::notary::{Notary, TreeStore};
+use offers::tree::SigningKey;
 use postgres_es::PostgresEventRepository;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -69,6 +73,29 @@ impl Ours {
             let command = AggregateCommand::Account(buyer(number), account::Command::Credit { amount });
             self.log.commit(&metadata(), Plan::new().command(command)).await.unwrap();
         }
+    }
+
+    /// Follows the log with the tree, and signs it.
+    pub async fn grow_tree(&self, sandbox: &Sandbox) {
+        let options = Options {
+            stream: sandbox.stream.clone(),
+            subjects: sandbox.subjects.clone(),
+            ..Options::new(sandbox.nats_url.clone())
+        };
+        let stop = CancellationToken::new();
+        let bus = Bus::open(options, &stop).await.unwrap();
+        let key = SigningKey::from_seed("bench.example/log", [7; 32]).unwrap();
+        let pool = PgPool::connect(&sandbox.database_url).await.unwrap();
+        let notary = Notary::new(self.log.clone(), pool, bus, Some(key));
+        tokio::spawn(follow(self.log.feed(), notary.projector(), stop));
+    }
+
+    pub async fn tree_size(&self, sandbox: &Sandbox) -> u64 {
+        TreeStore::new(PgPool::connect(&sandbox.database_url).await.unwrap()).size().await.unwrap()
+    }
+
+    pub async fn log_size(&self) -> i64 {
+        self.log.head().await.unwrap()
     }
 
     async fn create_offer(&self) {

@@ -3,7 +3,7 @@
 //! A closed loop: so many commands in flight, each an `ActivationRequested` to a new stream. Ours also
 //! checks the offer's version, moves the buyer's balance and refuses every hundredth for lack of money;
 //! stock only stores the event. Private PostgreSQL, fsync on. `cargo bench --bench append`; the last
-//! line is for programs.
+//! line is for programs. With `-- tree` ours alone, with the Merkle tree growing along and without it.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -27,6 +27,8 @@ use std::time::Duration;
 const RUN: Duration = Duration::from_millis(1_500);
 /// How often each pair alternates.
 const ROUNDS: usize = 3;
+/// The same for the tree: its difference is small.
+const TREE_ROUNDS: usize = 10;
 /// How many commands are in flight.
 const IN_FLIGHT: [usize; 5] = [1, 16, 64, 256, 1_024];
 
@@ -37,6 +39,9 @@ async fn main() {
         return measure::child(&arguments[at + 1..]).await;
     }
     let stack = stack::Stack::start(true);
+    if arguments.iter().any(|argument| argument == "tree") {
+        return with_and_without_the_tree(&stack).await;
+    }
     let (_, ours_url) = stack.fresh_database().await;
     let (stock_url, _) = stack.fresh_database().await;
     let ours = Ours::open(&ours_url).await; // its plans are made here, on empty tables
@@ -69,6 +74,33 @@ async fn main() {
     let ratio =
         |wanted| ratios.iter().find(|(in_flight, _)| *in_flight == wanted).map_or(0.0, |(_, ratio)| *ratio);
     println!("append: ratio_1={:.2} ratio_256={:.2} ratio_256_two_writers={two:.2}", ratio(1), ratio(256));
+}
+
+/// Two logs, of which one has a follower that lets the tree grow and signs it.
+async fn with_and_without_the_tree(stack: &stack::Stack) {
+    let (with, without) = (stack.sandbox().await, stack.sandbox().await);
+    let plain = Ours::open(&without.database_url).await;
+    let followed = Ours::open(&with.database_url).await;
+    plain.prepare().await;
+    followed.prepare().await;
+    followed.grow_tree(&with).await;
+    println!("flush (8 KiB write + fdatasync): {:.0} µs", measure::flush_time().as_secs_f64() * 1e6);
+    println!(
+        "{:<28} {:>10} {:>9} {:>9} {:>10} {:>9} {:>9} {:>6}",
+        "", "with/s", "p50 ms", "p99 ms", "without/s", "p50 ms", "p99 ms", "ratio"
+    );
+    let mut ratios = Vec::new();
+    for in_flight in [1, 64, 256] {
+        let (mut a, mut b) = (Measured::default(), Measured::default());
+        for _ in 0..TREE_ROUNDS {
+            a.add(closed_loop(&followed, in_flight, RUN).await);
+            b.add(closed_loop(&plain, in_flight, RUN).await);
+        }
+        ratios.push(row(&format!("{in_flight} in flight"), &a, &b));
+    }
+    println!("tree: ratio_1={:.2} ratio_64={:.2} ratio_256={:.2}", ratios[0], ratios[1], ratios[2]);
+    let (tree, log) = (followed.tree_size(&with).await, followed.log_size().await);
+    println!("the tree has {tree} of {log} records");
 }
 
 fn row(name: &str, ours: &Measured, stock: &Measured) -> f64 {

@@ -1,4 +1,6 @@
 //! The tables of the tree: tiles, and signed checkpoints.
+//!
+//! Queries are planned again each time: a plan made while a table was small would read the whole table.
 
 use super::Error;
 use crate::tree::{Hash, TILE_HASHES, Tile, TileId, Tiles};
@@ -88,7 +90,7 @@ impl TreeStore {
         let query = sqlx::query(
             "select size, key, root, note from checkpoints where size = $1 order by signed_at desc limit 1",
         );
-        let row = query.bind(to_i64(size)).fetch_optional(&self.pool).await?;
+        let row = query.bind(to_i64(size)).persistent(false).fetch_optional(&self.pool).await?;
         Ok(row.as_ref().map(checkpoint).transpose()?)
     }
 
@@ -97,7 +99,7 @@ impl TreeStore {
         let query = sqlx::query(
             "select size, key, root, note from checkpoints where size > $1 order by size, key limit $2",
         );
-        let rows = query.bind(to_i64(size)).bind(limit).fetch_all(&self.pool).await?;
+        let rows = query.bind(to_i64(size)).bind(limit).persistent(false).fetch_all(&self.pool).await?;
         Ok(rows.iter().map(checkpoint).collect::<Result<_, _>>()?)
     }
 }
@@ -113,7 +115,8 @@ pub(super) async fn size(executor: impl PgExecutor<'_>) -> Result<u64, sqlx::Err
     let last = sqlx::query_as::<_, (i64, i32)>(
         "select index, octet_length(hashes) from tree_tiles where level = 0 order by index desc limit 1",
     );
-    let Some((index, bytes)) = last.fetch_optional(executor).await? else { return Ok(0) };
+    let last = last.persistent(false).fetch_optional(executor).await?;
+    let Some((index, bytes)) = last else { return Ok(0) };
     let hashes = usize::try_from(bytes).unwrap_or_default() / Hash::BYTES;
     Ok(index.unsigned_abs() * TILE_HASHES as u64 + hashes as u64)
 }
@@ -128,7 +131,6 @@ pub(super) async fn tiles(
         "select level, index, hashes from tree_tiles \
          where (level, index) in (select * from unnest($1::smallint[], $2::bigint[]))",
     );
-    // Planned again each time: a plan made while the table was small would read the whole table.
     let rows = query.bind(levels).bind(indexes).persistent(false).fetch_all(executor).await?;
     rows.iter().map(tile).collect()
 }
@@ -158,7 +160,7 @@ pub(super) async fn newest(executor: impl PgExecutor<'_>) -> Result<Option<Store
     let query = sqlx::query(
         "select size, key, root, note from checkpoints order by size desc, signed_at desc limit 1",
     );
-    let row = query.fetch_optional(executor).await?;
+    let row = query.persistent(false).fetch_optional(executor).await?;
     row.as_ref().map(checkpoint).transpose()
 }
 

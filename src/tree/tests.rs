@@ -308,6 +308,31 @@ fn a_receipt_of_another_record_or_place_is_refused() {
 }
 
 #[test]
+fn a_receipt_with_any_byte_changed_proves_nothing() {
+    let (text, key) = (receipt(100).to_string(), key("log"));
+    for place in 0..text.len() {
+        for change in [1, 2, 32, 128] {
+            let mut bytes = text.clone().into_bytes();
+            bytes[place] ^= change;
+            let Ok(wrong) = String::from_utf8(bytes) else { continue };
+            let Ok(receipts) = Receipt::parse_all(&wrong) else { continue };
+            let proved = receipts.iter().any(|receipt| receipt.verify(key.verifier()).is_ok());
+            assert!(!proved, "byte {place}, {change}: {wrong}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_read_is_an_error_or_a_text_and_never_a_panic(text in "(?s)(c2sp.org/tlog-proof@v1\n)?(extra [a-z=]*\n|index [0-9]*\n|\n|— a b\n|.){0,12}") {
+        let _ = Receipt::parse_all(&text);
+        let _ = text.parse::<SignedCheckpoint>();
+        let _ = text.parse::<VerifierKey>();
+        let _ = text.parse::<SigningKey>();
+    }
+}
+
+#[test]
 fn a_text_that_is_no_receipt_is_refused_with_its_line() {
     let text = receipt(0).to_string();
     let lines = text.lines().count();
