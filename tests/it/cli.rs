@@ -149,6 +149,7 @@ async fn every_verb_tells_its_result_as_json() {
     for (args, member) in [
         (&["migrate"][..], "schema"),
         (&["check"], "equal"),
+        (&["verify"], "sound"),
         (&["replay", "read-tables"], "position"),
         (&["replay", "read-tables", "--check"], "equal"),
         (&["dev", "status", "--data-dir", "/nonexistent"], "running"),
@@ -221,6 +222,10 @@ fn without_postgresql_every_verb_says_that_it_was_refused() {
     let environment = [("OFFERS_DATABASE_URL", url), ("OFFERS_DATABASE_OWNER_URL", url)];
     for args in [
         &["check"][..],
+        &["demo", "generate", "--events", "1"],
+        &["events", "tail"],
+        &["export"],
+        &["verify"],
         &["replay", "read-tables"],
         &["migrate"],
         &["account", "credit", "carol", "1", "--reason", "x"],
