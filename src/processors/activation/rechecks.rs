@@ -27,7 +27,7 @@ const PERIOD: Duration = Duration::from_secs(5);
 const BATCH: i64 = 100;
 /// Rechecks at the same time.
 const CONCURRENCY: usize = 8;
-/// The pause after a look-up without a definite answer.
+/// The longest pause after a look-up without a definite answer.
 const PAUSE: Duration = Duration::from_secs(60);
 
 /// The table of rechecks.
@@ -151,11 +151,37 @@ impl Rechecks {
         if !done.is_empty() {
             failpoint(Step::RecheckDone);
         }
-        let ids = |outcomes: Vec<(Uuid, Outcome)>| outcomes.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+        let done: Vec<Uuid> = done.into_iter().map(|(id, _)| id).collect();
+        let (open, pauses_s): (Vec<Uuid>, Vec<f64>) =
+            open.into_iter().map(|(id, outcome)| (id, pause(&outcome).as_secs_f64())).unzip();
         let query = "with done as (delete from activation_rechecks where transaction_id = any($1)) \
-                     update activation_rechecks set not_before = $3::timestamptz + make_interval(secs => $4) \
-                     where transaction_id = any($2)";
-        let changed = sqlx::query(query).bind(ids(done)).bind(ids(open)).bind(now).bind(PAUSE.as_secs_f64());
+                     update activation_rechecks known \
+                     set not_before = $4::timestamptz + make_interval(secs => open.pause_s) \
+                     from unnest($2::uuid[], $3::float8[]) as open (id, pause_s) \
+                     where known.transaction_id = open.id";
+        let changed = sqlx::query(query).bind(done).bind(open).bind(pauses_s).bind(now);
         changed.execute(&self.pool).answered().await.map(drop)
+    }
+}
+
+/// As long as the processor would wait: a moment when nothing was asked, longer and longer after calls that say nothing.
+fn pause(outcome: &Outcome) -> Duration {
+    match outcome {
+        Outcome::RetryAfter(delay) => PAUSE.min(*delay),
+        Outcome::Done | Outcome::Park { .. } => PAUSE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recheck_that_was_not_made_comes_again_after_its_own_delay() {
+        let second = Duration::from_secs(1);
+        assert_eq!(pause(&Outcome::RetryAfter(second)), second);
+        assert_eq!(pause(&Outcome::RetryAfter(PAUSE * 10)), PAUSE);
+        let reason = "the log is broken".to_owned();
+        assert_eq!(pause(&Outcome::Park { reason }), PAUSE);
     }
 }
