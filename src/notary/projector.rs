@@ -6,18 +6,19 @@
 use super::Error;
 use super::signer::Signer;
 use super::store::{self, TreeStore};
-use crate::event_log::{EventLog, Sink, SinkError};
+use crate::event_log::{EventLog, PAGE_EVENTS, Sink, SinkError};
 use crate::failpoint::{Step, failpoint};
-use crate::tree::{Builder, MissingHash, Tile, TileId, leaf_hash};
+use crate::tree::{Builder, MissingHash, TILE_HASHES, Tile, TileId, leaf_hash};
 use domain::Recorded;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// The least time between two writes: each rewrites the growing tiles.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
 /// Full tiles that wait to be written, at most, while the tree catches up: 4 MiB.
 const FULL_TILES_MAX: usize = 512;
-/// The pause between two pages: nobody waits for a checkpoint in milliseconds.
+/// The pause after a page that is far from full, so that the next one has more: nobody waits for a checkpoint in
+/// milliseconds.
 const PAGE_DELAY: Duration = Duration::from_millis(25);
 
 /// Lets the tree grow, and has it signed.
@@ -114,12 +115,12 @@ impl TreeProjector {
 /// Where the last leaf of a tree lies.
 fn last_leaf(size: u64) -> Option<(TileId, usize)> {
     let index = size.checked_sub(1)?;
-    let place = usize::try_from(index % 256).expect("below 256");
-    Some((TileId { level: 0, index: index / 256 }, place))
+    let tile = TILE_HASHES as u64;
+    let place = usize::try_from(index % tile).expect("below 256");
+    Some((TileId { level: 0, index: index / tile }, place))
 }
 
 impl Sink for TreeProjector {
-    const PAGE_DELAY: Duration = PAGE_DELAY;
     /// So that what came within a second after the last write is written soon after that second.
     const IDLE: Duration = Duration::from_millis(1_100);
 
@@ -135,6 +136,9 @@ impl Sink for TreeProjector {
         self.add(page)?;
         if self.is_due() {
             self.write().await?;
+        }
+        if page.len() < PAGE_EVENTS / 2 {
+            sleep(PAGE_DELAY).await;
         }
         Ok(())
     }
