@@ -13,6 +13,8 @@ use tokio::time::{sleep, timeout};
 
 /// How many keys get another type.
 const KEYS: usize = 50;
+/// How long the first cancellation is waited for: while nothing is answered, calls are few.
+const CANCELLING: Duration = Duration::from_secs(10);
 /// How long a cancellation that is a lie is waited for: purchases that are tried once more before their deadline need none.
 const LIE: Duration = Duration::from_secs(4);
 
@@ -45,7 +47,9 @@ async fn one(system: &System, planned: &Planned) {
         }
         Fault::ActivationSystem("done_after_cancel") => {
             system.simulate("error").await;
-            eventually("a purchase is being cancelled", async || is_cancelling(system).await).await;
+            let cancelling =
+                eventually("a purchase is being cancelled", async || is_cancelling(system).await);
+            let _ = timeout(CANCELLING, cancelling).await;
             system.simulate("done_after_cancel").await;
             let _ = timeout(LIE, eventually("a cancellation is a lie", async || has_lied(system))).await;
             system.simulate("ok").await;

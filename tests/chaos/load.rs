@@ -226,14 +226,10 @@ async fn watch(shared: Arc<Shared>, redis_url: String) {
             };
             if !token.starts_with("ApiKey") {
                 let status = get(&format!("/activation/status/{transaction}/"));
-                let succeeded_at = see_http(&shared, status, &transaction).await;
+                let has_succeeded = see_http(&shared, status, &transaction).await;
                 // Bob renews, and a renewal is no subscription of its own.
-                if let Some(at) = succeeded_at
-                    && token == shared.alice_token
-                    && found.insert(transaction.clone())
-                {
-                    find(&shared, get(&format!("/account/subscriptions/?limit={PAGE}")), &transaction, &at)
-                        .await;
+                if has_succeeded && token == shared.alice_token && found.insert(transaction.clone()) {
+                    find(&shared, &get, &transaction).await;
                 }
             }
             if connection.is_none() {
@@ -249,35 +245,39 @@ async fn watch(shared: Arc<Shared>, redis_url: String) {
     }
 }
 
-/// When it succeeded, if that was told.
-async fn see_http(shared: &Shared, request: RequestBuilder, transaction: &str) -> Option<String> {
-    let (status, body) = read(request).await?;
+/// Whether it was told that it has succeeded.
+async fn see_http(shared: &Shared, request: RequestBuilder, transaction: &str) -> bool {
+    let Some((status, body)) = read(request).await else { return false };
     match (status, body["status"].as_str()) {
         (StatusCode::OK, Some(told)) => {
             let (transaction, status) = (transaction.to_owned(), told.to_owned());
             shared.seen.lock().unwrap().push(Seen { channel: "HTTP", transaction, status, position: None });
-            let succeeded_at = body["completed_at"].as_str().filter(|_| told == "SUCCESS");
-            succeeded_at.map(str::to_owned)
+            told == "SUCCESS"
         }
-        (StatusCode::SERVICE_UNAVAILABLE, _) => None,
+        (StatusCode::SERVICE_UNAVAILABLE, _) => false,
         _ => {
             shared.wrong.lock().unwrap().push(format!("the status of {transaction} was {status}: {body}"));
-            None
+            false
         }
     }
 }
 
-/// Who was told SUCCESS finds the subscription, unless a whole page of newer ones has come since.
-async fn find(shared: &Shared, request: RequestBuilder, transaction: &str, succeeded_at: &str) {
-    let Some((StatusCode::OK, body)) = read(request).await else { return };
-    let Some(listed) = body["results"].as_array() else { return };
-    let is_it = |one: &Value| one["transaction_id"] == transaction;
-    let all_are_newer = listed.len() == PAGE
-        && listed.iter().all(|one| one["activation_date"].as_str().is_some_and(|at| at > succeeded_at));
-    if !all_are_newer && !listed.iter().any(is_it) {
-        let what = format!("{transaction} is SUCCESS, and its subscription is not listed");
-        shared.wrong.lock().unwrap().push(what);
+/// Who was told SUCCESS finds the subscription, on whichever page of the list.
+async fn find(shared: &Shared, get: impl Fn(&str) -> RequestBuilder, transaction: &str) {
+    let mut query = format!("limit={PAGE}");
+    loop {
+        let request = get(&format!("/account/subscriptions/?{query}"));
+        let Some((StatusCode::OK, body)) = read(request).await else { return };
+        let Some(listed) = body["results"].as_array() else { return };
+        if listed.iter().any(|one| one["transaction_id"] == transaction) {
+            return;
+        }
+        let next = body["next"].as_str().and_then(|link| link.split_once('?'));
+        let Some((_, after)) = next else { break };
+        query = after.to_owned();
     }
+    let what = format!("{transaction} is SUCCESS, and its subscription is not listed");
+    shared.wrong.lock().unwrap().push(what);
 }
 
 async fn read(request: RequestBuilder) -> Option<(StatusCode, Value)> {

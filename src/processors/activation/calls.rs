@@ -74,6 +74,20 @@ impl ActivationProcessor {
         }
     }
 
+    /// Ends what nobody was asked for, by the log itself: another process may have asked since, and then it is cancelled.
+    pub(super) async fn give_up(&self, mut work: Work) -> Result<Next, ExecuteError> {
+        match self.0.log.reload::<Transaction>(work.id.0).await?.state {
+            Transaction::Processing { attempt, calls, .. } if calls.may_be_done() => {
+                work.attempt = attempt;
+                self.cancel(work).await
+            }
+            Transaction::Pending { .. } | Transaction::Processing { .. } => {
+                self.finish(&work, work.plan(Command::GiveUp), "FAILED").await
+            }
+            _ => Ok(Next::Nothing),
+        }
+    }
+
     /// Records the intent, then asks that the activation never be done: the fence before the refund. If the answer says
     /// nothing definite, a look-up may.
     pub(super) async fn cancel(&self, work: Work) -> Result<Next, ExecuteError> {

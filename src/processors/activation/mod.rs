@@ -192,7 +192,7 @@ impl ActivationProcessor {
         match (self.is_overdue(&work).await?, calls.may_be_done()) {
             (false, false) => self.activate(work).await,
             (false, true) => self.look_up(work).await,
-            (true, false) => self.finish(&work, work.plan(Command::GiveUp), "FAILED").await,
+            (true, false) => self.give_up(work).await,
             (true, true) => self.cancel(work).await,
         }
     }

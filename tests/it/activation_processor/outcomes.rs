@@ -180,6 +180,18 @@ async fn what_was_not_tried_before_the_deadline_is_refunded_and_never_tried() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_another_process_has_tried_is_cancelled_at_the_deadline_and_not_given_up() {
+    let fixture = with(Lie::Silent).await;
+    let (user, id) = fixture.bought().await; // this process has it as it was then
+    is_retried(&fixture.another().await, id).await;
+    fixture.tell_the_truth().await;
+    fixture.clock.advance(PAST_THE_DEADLINE);
+    assert_eq!(fixture.processor().drive_now(id).await, Outcome::Done);
+    assert_eq!(fixture.names(id).await[3..], ["CancelRequested", "Failed", "Refunded"]);
+    assert_eq!((fixture.balance(user).await, fixture.cancellations()), (whole(), 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_success_found_after_a_refund_is_recorded_once_and_moves_no_money() {
     let fixture = with(Lie::Silent).await;
     let (user, id) = fixture.bought().await;
