@@ -274,7 +274,7 @@ async fn find(shared: &Shared, get: impl Fn(&str) -> RequestBuilder, transaction
         }
         let next = body["next"].as_str().and_then(|link| link.split_once('?'));
         let Some((_, after)) = next else { break };
-        query = after.to_owned();
+        after.clone_into(&mut query);
     }
     let what = format!("{transaction} is SUCCESS, and its subscription is not listed");
     shared.wrong.lock().unwrap().push(what);
