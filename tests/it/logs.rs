@@ -59,7 +59,8 @@ async fn logs_are_json_with_fixed_names_and_without_secrets() {
     }
 }
 
-/// No server has anything yet: not the stream, not the mirror, not the consumers.
+/// No server has anything yet: not the stream, not the mirror, not the consumers. The processors come first: the stream
+/// that they look for is made once they have looked.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clean_start_warns_of_nothing() {
     let (file, nats) = (LogFile::new("clean"), NatsServer::start().await);
@@ -69,13 +70,19 @@ async fn a_clean_start_warns_of_nothing() {
         ("OFFERS_NATS_ANALYTICS_URL", nats.url("analytics_admin")),
         ("OFFERS_NATS_STREAM", "OFFERS_EVENTS".to_owned()),
         ("OFFERS_NATS_SUBJECTS", "offers.events".to_owned()),
+        ("OFFERS_ROLES", "api,projector,processor,scheduler".to_owned()),
     ];
-    let system = System::start_with(&[], Serving { environment, log: Some(file.0.clone()) }).await;
+    let mut system = System::start_with(&[], Serving { environment, log: Some(file.0.clone()) }).await;
+    let readyz = format!("{}/readyz", system.url);
+    let ready = async || http().get(&readyz).send().await.unwrap().json::<Value>().await.unwrap();
+    let looks =
+        async || ready().await["parts"]["nats"].as_str().is_some_and(|state| state.contains("stream"));
+    eventually("a processor has looked for the stream", looks).await;
+    let all = "api,relay,projector,processor,scheduler".to_owned();
+    system.start_another_with(&[("OFFERS_ROLES", all)]);
     let analytics = jetstream::new(nats.client("analytics_admin").await);
     eventually("everything works", async || {
-        let ready = http().get(format!("{}/readyz", system.url)).send().await.unwrap();
-        let ready: Value = ready.json().await.unwrap();
-        ready["status"] == "ok" && analytics.get_stream("OFFERS_EVENTS").await.is_ok()
+        ready().await["status"] == "ok" && analytics.get_stream("OFFERS_EVENTS").await.is_ok()
     })
     .await;
     for line in file.text().lines() {

@@ -363,6 +363,51 @@ async fn a_mail_that_is_put_off_is_tried_for_days_and_then_parked() {
     assert!(hours > 24 * 3, "it was given up after {hours} hours");
 }
 
+/// With statistics of a quiet hour, the planner takes the index of the pending mails for an empty one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_is_deferred_and_finished_without_a_walk_over_those_that_wait() {
+    const WAITING: i64 = 2_000;
+    let (fixture, server) = mail_fixture().await;
+    let sender = fixture.open().await;
+    let mut owner = PgConnection::connect(&fixture.base.sandbox.database_owner_url).await.unwrap();
+    let add = |state: &str, count: i64| {
+        sqlx::query(
+            "insert into sent_mail (event_id, user_id, position, kind, aggregate_id, state, next_attempt_at, created_at)
+             select gen_random_uuid(), gen_random_uuid(), -n, 'succeeded', gen_random_uuid(), $1,
+                    timestamptz '2027-01-01', timestamptz '2026-01-01'
+             from generate_series(1, $2) n",
+        )
+        .bind(state.to_owned())
+        .bind(count)
+    };
+    owner.execute("alter table sent_mail set (autovacuum_enabled = false)").await.unwrap();
+    add("sent", 5 * WAITING).execute(&mut owner).await.unwrap();
+    owner.execute("analyze sent_mail").await.unwrap();
+    add("pending", WAITING).execute(&mut owner).await.unwrap();
+
+    let alice = fixture.rich("alice").await;
+    for _ in 0..3 {
+        fixture.base.buy(alice, 30).await;
+    }
+    fixture.until_heard().await;
+    server.set(Mood::Answers("451 4.7.1 try again later"));
+    send_all(&[&sender]).await;
+    server.set(Mood::Takes);
+    fixture.base.clock.advance(Duration::hours(1));
+    send_all(&[&sender]).await;
+    assert_eq!(server.received().len(), 3);
+
+    // A session tells what it has read at its end, if not before.
+    let pool = &fixture.base.parts.pool;
+    let end_others = "select pg_terminate_backend(pid, 10000) from pg_stat_activity
+                      where datname = current_database() and usename = current_user and pid <> pg_backend_pid()";
+    let mut connection = pool.acquire().await.unwrap();
+    connection.execute(end_others).await.unwrap();
+    let read = "select idx_tup_read from pg_stat_user_indexes where indexrelname = 'sent_mail_due'";
+    let read: i64 = sqlx::query_scalar(read).fetch_one(&mut owner).await.unwrap();
+    assert!(read < WAITING, "{read} entries of the index were read for three mails");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_whose_answer_is_lost_goes_out_again_as_the_same_message() {
     let (fixture, server) = mail_fixture().await;

@@ -14,6 +14,7 @@ use futures::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// What an analyst is not allowed to ask is not answered; this is long enough to be sure.
 const NO_ANSWER: Duration = Duration::from_millis(300);
@@ -148,9 +149,8 @@ impl Scene {
     async fn pass_time(&mut self) {
         self.attacker.request(format!("{API_PREFIX}.STREAM.INFO.{NAME}"), "".into()).await.unwrap();
         while self.beats.next().now_or_never().is_some() {}
-        for _ in 0..HEARTBEATS {
-            self.beats.next().await.unwrap();
-        }
+        let beats = (&mut self.beats).take(HEARTBEATS).count();
+        let _are_gone_with_the_mirror = timeout(ANSWER, beats).await;
     }
 
     async fn is_unchanged(&mut self, after: &str) {
@@ -177,7 +177,7 @@ async fn create(analyst: &Client, name: &str, mut config: Value) -> bool {
 /// Asks, and says whether anything but a refusal came back.
 async fn is_granted(analyst: &Client, subject: &str, payload: String, patience: Duration) -> bool {
     let request = analyst.request(subject.to_owned(), payload.into());
-    match tokio::time::timeout(patience, request).await {
+    match timeout(patience, request).await {
         Ok(Ok(answer)) => {
             serde_json::from_slice::<Value>(&answer.payload).is_ok_and(|answer| answer["error"].is_null())
         }

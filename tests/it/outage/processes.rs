@@ -189,8 +189,15 @@ impl System {
 
     /// A second instance beside the first, which clients do not know.
     pub fn start_another(&mut self) {
-        let listen = free_address();
-        self.another = Some(Killed(self.seen.serve(&listen, &self.serving)));
+        self.start_another_with(&[]);
+    }
+
+    /// The same, with `settings` in addition to those of the first, or instead of them.
+    pub fn start_another_with(&mut self, settings: &[(&'static str, String)]) {
+        let mut environment = self.serving.environment.clone();
+        environment.extend_from_slice(settings);
+        let serving = Serving { environment, log: self.serving.log.clone() };
+        self.another = Some(Killed(self.seen.serve(&free_address(), &serving)));
     }
 
     /// Sets how the activation system behaves, by its name.
