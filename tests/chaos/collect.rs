@@ -206,20 +206,23 @@ async fn contradicted(system: &System) -> std::collections::BTreeSet<String> {
     listed.map(Result::unwrap).collect().await
 }
 
+/// What differs from the log and from read tables that are made of it from the start.
 fn differences(system: &System) -> Vec<String> {
-    let mut check = processes::offers(&["check", "--redis"]);
-    check.env("OFFERS_DATABASE_URL", &system.sandbox.database_url);
-    check.env("OFFERS_REDIS_URL", &system.sandbox.redis_url);
-    let output = check.stdout(std::process::Stdio::piped()).output().unwrap();
-    if output.status.success() {
-        return Vec::new();
+    let mut lines = Vec::new();
+    for verb in [&["check"][..], &["replay", "--check"]] {
+        let mut command = processes::offers(verb);
+        command.env("OFFERS_DATABASE_URL", &system.sandbox.database_url);
+        command.env("OFFERS_DATABASE_OWNER_URL", &system.sandbox.database_owner_url);
+        command.env("OFFERS_REDIS_URL", &system.sandbox.redis_url);
+        let output = command.stdout(std::process::Stdio::piped()).output().unwrap();
+        if output.status.success() {
+            continue;
+        }
+        let name = verb.join(" ");
+        let said = String::from_utf8_lossy(&output.stdout);
+        lines.extend(said.lines().map(|line| format!("offers {name}: {line}")));
+        let why = String::from_utf8_lossy(&output.stderr);
+        lines.push(format!("offers {name} ended with {}: {why}", output.status));
     }
-    let said = String::from_utf8_lossy(&output.stdout);
-    let mut lines: Vec<String> = said.lines().map(|line| format!("offers check: {line}")).collect();
-    lines.push(format!(
-        "offers check ended with {}: {}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    ));
     lines
 }
