@@ -170,7 +170,7 @@ impl ToSchema for EventName {}
         ("aggregate_id" = Id, Query, description = "Only those of this aggregate."),
         ("event_type" = inline(EventName), Query, description = "Only those of this type."),
         ("actor" = String, Query, description = "Only those of this actor: `user:<id>`, `partner:<id>` or `system:<name>`.",
-            pattern = r"^(user:[0-9a-fA-F-]{36}|partner:[0-9a-fA-F-]{36}|system:[a-z][a-z0-9_-]{0,63})$",
+            pattern = r"^((user|partner):[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|system:[a-z][a-z0-9_-]{0,63})$",
             example = "system:cli"),
         ("from" = inline(PositionOrTime), Query,
             description = "Only those from this position on, or recorded at this time (RFC 3339) or later."),
@@ -335,4 +335,30 @@ fn with_leaf_hash(event: &Recorded) -> Box<RawValue> {
 
 fn raw(line: String) -> Box<RawValue> {
     RawValue::from_string(line).unwrap_or_else(|_| to_raw_value(&()).expect("null is JSON"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::actor;
+    use crate::http::openapi::openapi_document;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+    use std::sync::LazyLock;
+
+    static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+        let document = openapi_document();
+        let parameters = document["paths"]["/api/v1/audit/events/"]["get"]["parameters"].as_array().cloned();
+        let of_actor = parameters.into_iter().flatten().find(|parameter| parameter["name"] == "actor");
+        of_actor.expect("it is documented")["schema"].clone()
+    });
+
+    proptest! {
+        #[test]
+        fn the_schema_of_an_actor_takes_exactly_what_the_filter_takes(
+            text in "((user|partner|system|nobody):([0-9a-fA-F-]{34,37}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})|system:[a-zA-Z0-9_-]{0,66}|[a-z:]{0,8})"
+        ) {
+            let schema = jsonschema::validator_for(&SCHEMA).expect("a schema");
+            prop_assert_eq!(schema.is_valid(&json!(text)), actor(&text).is_ok(), "{}", text);
+        }
+    }
 }
