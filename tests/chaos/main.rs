@@ -229,7 +229,19 @@ async fn round(stack: &Stack, seed: u64, number: u64, accepted: usize, dir: &Pat
     } else {
         println!("  kept: {} (and .effects, .events)", log.display());
     }
+    remove_streams(system).await;
     Ended { plan, accepted, recovery, violations: found, recording }
+}
+
+/// Ends the round's processes and removes their streams: each reserves its bytes on the server for good.
+async fn remove_streams(system: System) {
+    let (jetstream, stream) = (system.jetstream().await, system.sandbox.stream.clone());
+    drop(system);
+    for name in [format!("{stream}_CHECKPOINTS"), stream] {
+        if let Some(jetstream) = &jetstream {
+            let _ = jetstream.delete_stream(name).await; // a stream more is no violation
+        }
+    }
 }
 
 /// The log of a round that broke a rule, a line an event: the database is gone afterwards.
