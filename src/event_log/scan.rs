@@ -2,6 +2,7 @@
 //!
 //! Nothing is checked here: an export stops at a hole, and `offers verify` names it.
 
+use super::read::cut_after_whole_commit;
 use super::{EventLog, LogError, Span};
 use chrono::DateTime;
 use domain::{Recorded, Timestamp};
@@ -31,7 +32,7 @@ impl Scan {
 }
 
 impl EventLog {
-    /// Reads the events of `span`, up to the end of the log.
+    /// Reads the events of `span`, up to the end of the log. Each page but the last ends with a whole commit.
     #[must_use]
     pub fn scan(&self, span: Span) -> Scan {
         let (send, receive) = mpsc::channel(PAGES_AHEAD);
@@ -39,8 +40,11 @@ impl EventLog {
         tokio::spawn(async move {
             let mut after = span.after;
             while after < span.up_to {
-                let page = page(&pool, Span { after, ..span }).await;
+                let mut page = page(&pool, Span { after, ..span }).await;
                 let is_last = page.as_ref().map_or(true, |page| page.len() < PAGE_EVENTS);
+                if let (Ok(page), false) = (&mut page, is_last) {
+                    cut_after_commit(page);
+                }
                 after = page.as_ref().ok().and_then(|page| page.last()).map_or(after, |event| event.position);
                 if page.as_ref().is_ok_and(Vec::is_empty) || send.send(page).await.is_err() || is_last {
                     break;
@@ -48,6 +52,14 @@ impl EventLog {
             }
         });
         Scan(receive)
+    }
+}
+
+/// Who folds a page may need the rest of a commit with its beginning. What somebody has tampered with is not cut to
+/// nothing.
+fn cut_after_commit(page: &mut Vec<Recorded>) {
+    if page.iter().any(|event| event.commit_end <= page.last().map_or(0, |last| last.position)) {
+        cut_after_whole_commit(page);
     }
 }
 
