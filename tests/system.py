@@ -1,5 +1,10 @@
-"""A whole system of its own, for the scripts that try one from outside."""
+"""A whole system of its own, and packages of PyPI, for the scripts that try one from outside.
 
+    python3 tests/system.py    # prints a Python that has what docs/examples needs; exit code 3: PyPI is out of reach
+"""
+
+import fcntl
+import hashlib
 import json
 import os
 import signal
@@ -11,6 +16,8 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "docs" / "examples" / "requirements.txt"
 INSTALL_TIMEOUT_S = 300
 START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 60
@@ -19,19 +26,31 @@ ANSWER_TIMEOUT_S = 10
 
 def python_with(package, version):
     """The Python of a virtual environment below target/ that has `package`, installed once; None: it cannot be."""
-    target = Path(os.environ.get("CARGO_TARGET_DIR", Path(__file__).resolve().parent.parent / "target"))
-    place = target / f"{package}-{version}"
+    return installed(f"{package}-{version}", package, [f"{package}=={version}"])
+
+
+def python_for_examples():
+    """The same with all that docs/examples needs."""
+    version = hashlib.sha256(EXAMPLES.read_bytes()).hexdigest()[:12]
+    return installed(f"examples-{version}", "cryptography, duckdb, nats", ["-r", EXAMPLES])
+
+
+def installed(name, modules, packages):
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    place = target / name
     python = place / "bin" / "python"
     steps = [
         [sys.executable, "-m", "venv", "--clear", place],
-        [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--retries", "1",
-         "--timeout", "15", f"{package}=={version}"],
+        [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--retries", "1", "--timeout", "15", *packages],
     ]
-    for step in [] if works([python, "-c", f"import {package}"]) else steps:
-        tried = subprocess.run(step, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S)
-        if tried.returncode != 0:
-            print(f"{package} {version} cannot be installed: {tried.stdout}{tried.stderr}")
-            return None
+    target.mkdir(parents=True, exist_ok=True)
+    with open(target / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one of several tests installs
+        for step in [] if works([python, "-c", f"import {modules}"]) else steps:
+            tried = subprocess.run(step, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S)
+            if tried.returncode != 0:
+                print(f"{name} cannot be installed: {tried.stdout}{tried.stderr}", file=sys.stderr)
+                return None
     return python
 
 
@@ -71,3 +90,8 @@ def ready(demo):
         return urllib.request.urlopen(url + "/readyz", timeout=ANSWER_TIMEOUT_S).status == 200
     except (OSError, ValueError):
         return False
+
+
+if __name__ == "__main__":
+    found = python_for_examples()
+    print(found) if found else sys.exit(3)

@@ -5,6 +5,7 @@ mod attack;
 mod consumer;
 mod divergence;
 mod example;
+mod guide;
 mod relay;
 
 use crate::support::eventually::eventually;

@@ -1,15 +1,14 @@
 //! `./dev`, behind its script: everything comes up, stays up, and continues after a kill -9.
 
+use crate::support::eventually::eventually;
 use crate::support::http;
+use crate::support::up::{Up, ready};
+use rustix::process::{Signal, kill_process};
+use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
-
-use crate::support::eventually::eventually;
+use std::process::Command;
 
 #[tokio::test]
 async fn everything_comes_up_and_a_service_that_is_killed_comes_back() {
@@ -100,68 +99,4 @@ async fn after_a_kill_the_next_start_continues_on_the_same_data() {
     for member in ["database_url", "users", "partner", "offers", "simulator_log"] {
         assert_eq!(after.get(member), before.get(member), "{member}");
     }
-}
-
-/// `offers dev up` on a directory of its own.
-struct Up {
-    dir: PathBuf,
-    process: Child,
-}
-
-impl Up {
-    async fn start(name: &str) -> Up {
-        let dir = std::env::temp_dir().join(format!("offers-it-{}-up-{name}", std::process::id()));
-        Up::on(dir).await
-    }
-
-    async fn restart(&self) -> Up {
-        Up::on(self.dir.clone()).await
-    }
-
-    async fn on(dir: PathBuf) -> Up {
-        let process = Command::new(env!("CARGO_BIN_EXE_offers"))
-            .args(["dev", "up", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(&dir)
-            .env("RUST_LOG", "error")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let up = Up { dir, process };
-        let owner = i64::from(up.process.id());
-        let mine = async || up.json("lock").is_some_and(|lock| lock["pid"] == owner) && up.demo().is_some();
-        eventually("it is ready", mine).await;
-        up
-    }
-
-    fn terminate(&mut self) -> ExitStatus {
-        let pid = Pid::from_raw(self.process.id().try_into().unwrap()).unwrap();
-        kill_process(pid, Signal::TERM).unwrap();
-        self.process.wait().unwrap()
-    }
-
-    fn demo(&self) -> Option<Value> {
-        self.json("demo.json")
-    }
-
-    fn pid(&self, name: &str) -> Option<Pid> {
-        Pid::from_raw(self.json(&format!("run/{name}.pid"))?["pid"].as_i64()?.try_into().ok()?)
-    }
-
-    fn json(&self, file: &str) -> Option<Value> {
-        serde_json::from_slice(&fs::read(self.dir.join(file)).ok()?).ok()
-    }
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        let mut reset = Command::new(env!("CARGO_BIN_EXE_offers"));
-        let _what_is_left_is_temporary = reset.args(["dev", "reset", "--data-dir"]).arg(&self.dir).status();
-        let _ended_or_killed_before = self.process.wait();
-    }
-}
-
-async fn ready(demo: &Value) -> bool {
-    let url = format!("{}/readyz", demo["api_url"].as_str().unwrap());
-    http().get(url).send().await.is_ok_and(|answer| answer.status().is_success())
 }

@@ -1,12 +1,12 @@
 //! `offers verify`: an export, the database, receipts, and what cannot be used.
 
 use super::{cli, cli_with, files, signing_key};
-use crate::support::python::{module_is_missing, python_is_missing};
+use crate::support::python::python_with_packages;
 use crate::support::stack::{Sandbox, Stack};
 use offers::tree::{Builder, Plan, Receipt, SignedCheckpoint, SigningKey, Tile, leaf_hash};
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A log, its export, and a checkpoint of its first part that was kept elsewhere.
 struct Kept {
@@ -183,18 +183,17 @@ async fn a_receipt_is_verified_alone() {
 }
 
 /// docs/examples/verify.py, which shares no code with the service.
-async fn script(args: &[&str]) -> (bool, String) {
+async fn run_script(python: &Path, args: &[&str]) -> (bool, String) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/examples/verify.py");
-    let run = tokio::process::Command::new("python3").arg(script).args(args).output().await.unwrap();
+    let run = tokio::process::Command::new(python).arg(script).args(args).output().await.unwrap();
     let said = [run.stdout, run.stderr].concat();
     (run.status.success(), String::from_utf8(said).unwrap())
 }
 
 #[tokio::test]
 async fn a_script_without_any_code_of_ours_finds_the_same() {
-    if python_is_missing().await || module_is_missing("cryptography").await {
-        return;
-    }
+    let Some(python) = python_with_packages().await else { return };
+    let script = async |args: &[&str]| run_script(&python, args).await;
     let kept = Kept::new().await;
     let (export, checkpoint, key) = (kept.path("export.ndjson"), kept.path("checkpoint"), key());
     let (sound, said) = script(&[&key, &export, &checkpoint]).await;

@@ -4,11 +4,13 @@ pub mod config;
 pub mod documented;
 pub mod door;
 pub mod eventually;
+pub mod guide;
 pub mod nats_server;
 pub mod python;
 pub mod service;
 pub mod stack;
 pub mod tcp;
+pub mod up;
 
 /// A client of its own: its connections end with the test's runtime.
 pub fn http() -> reqwest::Client {

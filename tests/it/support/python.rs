@@ -1,5 +1,7 @@
 //! Python, which the examples of the documentation are written in.
 
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::Stdio;
 use tokio::process::Command;
 
@@ -8,18 +10,28 @@ pub async fn python_is_missing() -> bool {
     let asked = Command::new("python3").arg("--version").stdout(Stdio::null()).status().await;
     let missing = !asked.is_ok_and(|status| status.success());
     if missing {
-        println!("skipped: the example needs python3, which is not installed");
+        skipped("the example needs python3, which is not installed");
     }
     missing
 }
 
-/// Says why the test says nothing, where Python lacks a package of PyPI.
-pub async fn module_is_missing(name: &str) -> bool {
-    let asked =
-        Command::new("python3").args(["-c", &format!("import {name}")]).stderr(Stdio::null()).status();
-    let missing = !asked.await.is_ok_and(|status| status.success());
-    if missing {
-        println!("skipped: the example needs {name} from PyPI, which is not installed");
+/// A Python that has what docs/examples needs from PyPI, installed once below target/. Without it, says why the test
+/// says nothing.
+pub async fn python_with_packages() -> Option<PathBuf> {
+    if python_is_missing().await {
+        return None;
     }
-    missing
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/system.py");
+    let output = Command::new("python3").arg(script).output().await.unwrap();
+    if output.status.success() {
+        return Some(PathBuf::from(String::from_utf8(output.stdout).unwrap().trim_end()));
+    }
+    skipped(&String::from_utf8_lossy(&output.stderr));
+    None
+}
+
+/// Past the harness, which swallows what a successful test prints.
+fn skipped(why: &str) {
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {name}: {why}");
 }
