@@ -177,9 +177,13 @@ fn assert_contiguous(after: i64, page: &[Recorded]) -> Result<(), LogError> {
 }
 
 pub(super) fn cut_after_whole_commit(page: &mut Vec<Recorded>) {
-    let Some(last) = page.last().map(|event| event.position) else { return };
-    let whole = page.iter().rposition(|event| event.commit_end <= last).map_or(0, |index| index + 1);
-    page.truncate(whole);
+    page.truncate(whole_commits(page));
+}
+
+/// How many of these events are whole commits.
+pub(super) fn whole_commits(page: &[Recorded]) -> usize {
+    let Some(last) = page.last().map(|event| event.position) else { return 0 };
+    page.iter().rposition(|event| event.commit_end <= last).map_or(0, |index| index + 1)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! Nothing is checked here: an export stops at a hole, and `offers verify` names it.
 
-use super::read::cut_after_whole_commit;
+use super::read::whole_commits;
 use super::{EventLog, LogError, Span};
 use chrono::DateTime;
 use domain::{Recorded, Timestamp};
@@ -56,18 +56,20 @@ impl EventLog {
 }
 
 /// Who folds a page may need the rest of a commit with its beginning. What somebody has tampered with is not cut to
-/// nothing.
+/// nothing, nor between two events of one position: the next page would begin after both.
 fn cut_after_commit(page: &mut Vec<Recorded>) {
-    if page.iter().any(|event| event.commit_end <= page.last().map_or(0, |last| last.position)) {
-        cut_after_whole_commit(page);
+    let whole = whole_commits(page);
+    let last = whole.checked_sub(1).map(|last| page[last].position);
+    if last.is_some() && last != page.get(whole).map(|next| next.position) {
+        page.truncate(whole);
     }
 }
 
 async fn page(pool: &PgPool, Span { after, up_to }: Span) -> Result<Vec<Recorded>, LogError> {
     let query = format!(
         "copy (select position, event_id, aggregate_type, aggregate_id, sequence, event_type, event_version, \
-         recorded_at, payload, metadata, commit_end from events where position > {after} and position <= {up_to} \
-         order by position limit {PAGE_EVENTS}) to stdout (format binary)"
+         recorded_at, payload, metadata, commit_end from events where position > '{after}' and position <= '{up_to}' \
+         order by position fetch first {PAGE_EVENTS} rows with ties) to stdout (format binary)"
     );
     let rows = pool.copy_out_raw(&query).await?;
     let bytes = rows.try_fold(Vec::new(), |mut bytes, row| {

@@ -2,18 +2,21 @@
 //!
 //! - `projector` follows the log, off the commit path, and writes the tiles of the tree;
 //! - `signer` signs a checkpoint in the SQL transaction that stores it, if it continues all that were signed before;
-//! - `prover` answers from a handful of tiles, whatever the size; `store` has the tables.
+//! - `prover` answers from a handful of tiles, whatever the size; `store` has the tables;
+//! - `history` reads the log and the tree for a verification.
 //!
 //! **Architecture Invariant:** a key never signs two checkpoints that contradict each other. Whoever signs holds the
 //! tree's lock, and has compared with the newest stored checkpoint and once with the newest published one.
 
 mod error;
+mod history;
 mod projector;
 mod prover;
 mod signer;
 mod store;
 
 pub use error::Error;
+pub use history::LoggedHistory;
 pub use projector::TreeProjector;
 pub use store::{StoredCheckpoint, TreeStore};
 

@@ -27,6 +27,10 @@ pub struct Verifier {
     /// Records that were compared with the stored tree.
     stored: u64,
     fork: Option<Fork>,
+    /// The stored tree beyond the last record.
+    beyond: Option<Builder>,
+    /// A checkpoint beyond the last record vouches for the stored tree: then the place where the log is wrong is known.
+    has_vouched_tree: bool,
     /// The first record that no rule allows. The tree goes on, so that the checkpoints say whether it is the first wrong
     /// one.
     contradiction: Option<(u64, Problem)>,
@@ -83,6 +87,25 @@ impl Verifier {
         }
     }
 
+    /// How many records are missing at the end, by the checkpoints.
+    #[must_use]
+    pub fn missing(&self) -> u64 {
+        let is_wrong_before = self.unusable.is_some() || !self.findings.is_empty();
+        let largest = self.checkpoints.back().filter(|_| !is_wrong_before).map_or(0, |known| known.size);
+        largest.saturating_sub(self.tree.size())
+    }
+
+    /// Takes the next leaves that the stored tree has for records that are missing at the end.
+    pub fn take_missing(&mut self, stored: &[Hash]) {
+        let begun = self.fork.as_ref().map_or(&self.tree, |fork| &fork.tree);
+        let beyond = self.beyond.get_or_insert_with(|| begun.clone());
+        for leaf in stored {
+            beyond.push(*leaf);
+            let known = self.checkpoints.iter().find(|known| known.size == beyond.size());
+            self.has_vouched_tree |= known.is_some_and(|known| known.root == beyond.root());
+        }
+    }
+
     /// The history has ended.
     #[must_use]
     pub fn finish(mut self) -> Report {
@@ -90,11 +113,16 @@ impl Verifier {
         let is_whole = self.findings.is_empty() && self.unusable.is_none();
         for known in std::mem::take(&mut self.checkpoints) {
             if is_whole && self.findings.is_empty() {
+                let place = match (&self.fork, self.has_vouched_tree) {
+                    (Some(fork), true) => Place::at(fork.position),
+                    (None, true) => Place::at(records + 1),
+                    (_, false) => Place { first: self.vouched + 1, last: records + 1 },
+                };
                 let what = format!(
                     "the log ends at position {records}, but there were {} records ({})",
                     known.size, known.source_name
                 );
-                self.findings.push(Finding { place: Place::at(records + 1), what });
+                self.findings.push(Finding { place, what });
             }
             self.note(&known, State::NotReached);
         }

@@ -1,13 +1,12 @@
 //! The log in the database as the history, and what is derived from it.
 
 use std::sync::Arc;
-use std::sync::mpsc::{self, SyncSender};
+use std::sync::mpsc;
 use std::thread;
 
 use anyhow::{Context, ensure};
 use domain::Recorded;
 use projections::{Check, Readers};
-use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::report::{self, DATABASE, Derived, Trust};
@@ -15,13 +14,13 @@ use super::{Args, threads};
 use crate::cli::check;
 use crate::cli::output::{self, Outcome};
 use crate::cli::progress::Progress;
-use crate::event_log::{EventLog, Scan, Span};
-use crate::notary::TreeStore;
+use crate::event_log::EventLog;
+use crate::notary::{LoggedHistory, TreeStore};
 use crate::postgres::connect_options;
 use crate::runtime::check_database;
 use crate::telemetry::chain;
-use crate::tree::{Hash, VerifierKey};
-use crate::verify::{Batch, Checkpoints, Report, Verifier, in_order};
+use crate::tree::VerifierKey;
+use crate::verify::{Checkpoints, Report, Verifier};
 
 /// Pages that wait to be folded.
 const PAGES_WAITING: usize = 2;
@@ -35,7 +34,7 @@ pub(super) async fn verify(args: &Args, checkpoints: Checkpoints) -> anyhow::Res
     check_database("OFFERS_DATABASE_URL", url.expose()).await?;
     let log = EventLog::at(url.expose(), &stop)?;
     let store = TreeStore::at(connect_options(url.expose())?);
-    let checkpoints = with_stored(&store, checkpoints, args.key.as_ref()).await?;
+    let (checkpoints, store) = with_stored(store, checkpoints, args.key.as_ref()).await?;
     let readers = match args.log_only {
         true => None,
         false => Some(Readers::at(connect_options(url.expose())?)),
@@ -44,11 +43,10 @@ pub(super) async fn verify(args: &Args, checkpoints: Checkpoints) -> anyhow::Res
         None => 0,
         Some(readers) => readers.checkpoint().read().await.context(NOT_COMPARABLE)?,
     };
-    let head = log.head().await?;
-    let history = History { scan: log.scan(Span { up_to: head, ..Span::ALL }), store, head };
+    let history = LoggedHistory::open(&log, store).await?;
     let trust = checkpoints.trust;
     let verifier = Verifier::new(checkpoints.all);
-    let read = tokio::task::spawn_blocking(move || history.read(verifier, folded));
+    let read = tokio::task::spawn_blocking(move || read(history, verifier, folded));
     let (report, fold) = read.await??;
     let mut derived = None;
     if let Some(readers) = readers.filter(|_| report.is_sound()) {
@@ -71,24 +69,24 @@ struct Known {
     trust: Trust,
 }
 
-/// Adds the checkpoints that the database has itself: a sample of them, because there may be one for every second.
+/// Adds the checkpoints that the database has itself: a sample of them, because there may be one for every second. Gives
+/// the store back if it can be read.
 async fn with_stored(
-    store: &TreeStore,
+    store: TreeStore,
     kept: Checkpoints,
     key: Option<&VerifierKey>,
-) -> anyhow::Result<Known> {
-    let trust = if kept.is_empty() { Trust::TheDatabaseItself } else { Trust::Kept };
+) -> anyhow::Result<(Known, Option<TreeStore>)> {
     let mut all = kept;
+    let without = if all.is_empty() { Trust::Nothing } else { Trust::Kept };
     let newest = match store.newest().await {
-        Ok(newest) => newest,
+        Ok(Some(newest)) => newest,
+        Ok(None) => return Ok((Known { all, trust: without }, Some(store))),
         Err(cause) => {
             output::message(format_args!("the stored tree is not used: {}", chain(&cause)));
-            return Ok(Known { trust: if all.is_empty() { Trust::Nothing } else { trust }, all });
+            return Ok((Known { all, trust: without }, None));
         }
     };
-    let Some(newest) = newest else {
-        return Ok(Known { trust: if all.is_empty() { Trust::Nothing } else { trust }, all });
-    };
+    let trust = if all.is_empty() { Trust::TheDatabaseItself } else { Trust::Kept };
     let key = match key {
         Some(key) => key.clone(),
         None => newest.key.parse().context("the key of the newest checkpoint in the database")?,
@@ -102,69 +100,33 @@ async fn with_stored(
     for stored in sample {
         all.add(DATABASE, &stored.note, Some(&key))?;
     }
-    Ok(Known { all, trust })
+    Ok((Known { all, trust }, Some(store)))
 }
 
-/// The log, and the tree that was stored while it grew.
-struct History {
-    scan: Scan,
-    store: TreeStore,
-    head: i64,
+/// Verifies all pages, and folds those up to the position `folded` for a comparison.
+fn read(
+    history: LoggedHistory,
+    verifier: Verifier,
+    folded: i64,
+) -> anyhow::Result<(Report, Result<Check, projections::Error>)> {
+    let mut progress = Progress::of("records", history.head().unsigned_abs());
+    let (pages, inbox) = mpsc::sync_channel::<Arc<Vec<Recorded>>>(PAGES_WAITING);
+    let fold = thread::spawn(move || fold(inbox, folded));
+    let report = history.verify(verifier, threads(), |page| {
+        progress.add(page.len() as u64);
+        // A fold that has failed takes nothing more; why is told by the verifier, or by the comparison.
+        let _it_may_have_failed = pages.send(page);
+    });
+    drop((pages, progress));
+    let fold = fold.join().expect("folding does not panic");
+    Ok((report?, fold))
 }
 
-/// Events that follow one another, with the leaves that the stored tree has for them.
-struct Page {
-    events: Vec<Recorded>,
-    leaves: Vec<Hash>,
-}
-
-impl History {
-    /// Verifies all pages, and folds those up to the position `folded` for a comparison.
-    fn read(
-        mut self,
-        mut verifier: Verifier,
-        folded: i64,
-    ) -> anyhow::Result<(Report, Result<Check, projections::Error>)> {
-        let runtime = Handle::current();
-        let mut progress = Progress::of("records", self.head.unsigned_abs());
-        let (pages, inbox) = mpsc::sync_channel::<Arc<Page>>(PAGES_WAITING);
-        let fold = thread::spawn(move || fold(inbox, folded));
-        let source = || runtime.block_on(self.next());
-        let work = |page: Arc<Page>| (Batch::of_events(&page.events), page);
-        let take = |(batch, page): (Batch, Arc<Page>)| {
-            progress.add(batch.length as u64);
-            let flow = verifier.take(batch, &page.leaves);
-            if flow.is_continue() {
-                give(&pages, page);
-            }
-            flow
-        };
-        let read = in_order(threads(), source, work, take);
-        drop((pages, progress));
-        let fold = fold.join().expect("folding does not panic");
-        read?;
-        Ok((verifier.finish(), fold))
-    }
-
-    async fn next(&mut self) -> anyhow::Result<Option<Arc<Page>>> {
-        let Some(events) = self.scan.next().await.transpose()? else { return Ok(None) };
-        let after = events.first().map_or(0, |first| first.position.unsigned_abs().saturating_sub(1));
-        // A tree that cannot be read is no worse than one that is not there.
-        let leaves = self.store.leaves(after, events.len()).await.unwrap_or_default();
-        Ok(Some(Arc::new(Page { events, leaves })))
-    }
-}
-
-/// A fold that has failed takes nothing more; why it failed is told by the verifier, or by the comparison.
-fn give(pages: &SyncSender<Arc<Page>>, page: Arc<Page>) {
-    let _it_may_have_failed = pages.send(page);
-}
-
-fn fold(inbox: mpsc::Receiver<Arc<Page>>, up_to: i64) -> Result<Check, projections::Error> {
+fn fold(inbox: mpsc::Receiver<Arc<Vec<Recorded>>>, up_to: i64) -> Result<Check, projections::Error> {
     let mut check = Check::default();
     for page in inbox {
-        let end = page.events.partition_point(|event| event.position <= up_to);
-        check.fold(&page.events[..end])?;
+        let end = page.partition_point(|event| event.position <= up_to);
+        check.fold(&page[..end])?;
     }
     Ok(check)
 }

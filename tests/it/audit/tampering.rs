@@ -1,272 +1,301 @@
 //! Whoever owns the database can change anything in it. Whoever kept a checkpoint finds out, and with the tree that was
 //! stored as the log grew, where.
 
-use super::{cli, files, signing_key};
+use super::{cli, signing_key};
 use crate::support::eventually::eventually;
 use crate::support::service::{Service, Setting};
 use crate::support::stack::{Sandbox, Stack};
+use domain::Recorded;
 use offers::event_log::EventLog;
-use offers::notary::TreeStore;
-use offers::tree::{Builder, Hash, SignedCheckpoint, leaf_hash};
+use offers::notary::{LoggedHistory, TreeStore};
+use offers::tree::{Builder, SignedCheckpoint, SigningKey, leaf_hash};
 use offers::verify::{Batch, Checkpoints, Place, Report, Verifier};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use sqlx::{Connection, PgConnection};
+use std::ops::RangeInclusive;
 use tokio_util::sync::CancellationToken;
 
 const EVENTS: usize = 1_000;
-/// Records that are read again for each manipulation.
-const CHUNK: usize = 50;
 /// Where the checkpoints are that somebody has kept.
 const KEPT: [usize; 3] = [300, 600, EVENTS];
-/// Of which any byte is changed once.
+/// Records of which each member is changed.
 const SAMPLED: usize = 100;
 
-/// What an auditor has from before.
-struct Auditor {
-    lines: Vec<String>,
-    leaves: Vec<Hash>,
+/// The owner makes a table of the events that any statement may change, and keeps the events as they were.
+const TAKE_OVER: &str = "alter table events rename to kept; \
+     create table events as select position, event_id, aggregate_type, aggregate_id, sequence, event_type, \
+         event_version, recorded_at, payload::text, metadata::text, commit_end from kept; \
+     create index on events (position); \
+     grant select on events to offers_app; \
+     alter table tree_tiles disable trigger user; \
+     create table kept_tiles as table tree_tiles";
+const RESTORE: &str = "truncate events; insert into events select position, event_id, aggregate_type, aggregate_id, \
+         sequence, event_type, event_version, recorded_at, payload, metadata, commit_end from kept; ";
+const RESTORE_TREE: &str = "truncate tree_tiles; insert into tree_tiles table kept_tiles";
+
+/// A database in the hands of its owner, and what an auditor has kept.
+struct Tampered {
+    sandbox: Sandbox,
+    owner: PgConnection,
+    events: Vec<Recorded>,
+    log: EventLog,
+    tree: TreeStore,
     checkpoints: String,
-    batches: Vec<Batch>,
 }
 
-impl Auditor {
-    async fn new() -> (Sandbox, Self) {
+/// Statements, and where the history is wrong first after them.
+struct Change {
+    what: &'static str,
+    sql: String,
+    place: RangeInclusive<u64>,
+}
+
+impl Tampered {
+    async fn new(events: usize, checkpoints: &[usize]) -> Self {
         let sandbox = Stack::get().await.sandbox().await;
-        cli(&sandbox, &["demo", "generate", "--events", "1000", "--seed", "11"]).await.code(0);
+        cli(&sandbox, &["demo", "generate", "--events", &events.to_string(), "--seed", "12"]).await.code(0);
+        if !checkpoints.is_empty() {
+            signed_tree(&sandbox, events).await;
+        }
+        let mut owner = PgConnection::connect(&sandbox.database_owner_url).await.unwrap();
+        sqlx::raw_sql(TAKE_OVER).execute(&mut owner).await.unwrap();
         let log = EventLog::at(&sandbox.database_url, &CancellationToken::new()).unwrap();
-        let lines: Vec<String> =
-            log.page(0, EVENTS).await.unwrap().iter().map(|event| format!("{}\n", event.line())).collect();
-        (sandbox, Self::of(lines))
+        let tree = TreeStore::at(sandbox.database_url.parse().unwrap());
+        let events = log.page(0, events).await.unwrap();
+        let checkpoints = signed(&events, checkpoints);
+        Self { sandbox, owner, events, log, tree, checkpoints }
     }
 
-    fn of(lines: Vec<String>) -> Self {
-        let leaves: Vec<Hash> = lines.iter().map(|line| leaf_hash(line.trim_end())).collect();
-        let (mut tree, mut checkpoints) = (Builder::default(), String::new());
-        for leaf in &leaves {
-            tree.push(*leaf);
-            if KEPT.contains(&usize::try_from(tree.size()).unwrap()) {
-                checkpoints
-                    .push_str(&SignedCheckpoint::sign(tree.size(), tree.root(), &signing_key()).to_string());
-            }
-        }
-        let batches = lines.chunks(CHUNK).map(|lines| Batch::of_lines(lines.concat().as_bytes())).collect();
-        Self { lines, leaves, checkpoints, batches }
+    async fn run(&mut self, sql: &str) {
+        sqlx::raw_sql(sql).execute(&mut self.owner).await.unwrap_or_else(|cause| panic!("{sql}: {cause}"));
     }
 
-    /// Verifies the history in which `changed` stands instead of the chunk `number`.
-    fn verify(&self, number: usize, changed: &[u8], knows_the_tree: bool) -> Report {
-        let mut checkpoints = Checkpoints::default();
-        checkpoints.add("kept", &self.checkpoints, Some(signing_key().verifier())).unwrap();
-        let mut verifier = Verifier::new(checkpoints);
-        for (at, batch) in self.batches.iter().enumerate() {
-            let batch = if at == number { Batch::of_lines(changed) } else { batch.clone() };
-            let next = usize::try_from(verifier.next_position()).unwrap() - 1;
-            let stored = if knows_the_tree { self.leaves.get(next..).unwrap_or_default() } else { &[] };
-            if verifier.take(batch, stored).is_break() {
-                break;
-            }
-        }
-        verifier.finish()
+    /// What `offers verify` finds in the database.
+    async fn verify(&self) -> Report {
+        let verifier = Verifier::new(believed(&self.checkpoints));
+        let history = LoggedHistory::open(&self.log, Some(self.tree.clone())).await.unwrap();
+        tokio::task::spawn_blocking(move || history.verify(verifier, 1, drop)).await.unwrap().unwrap()
     }
 
-    /// The first position that is wrong after the lines of the chunk around `position` were changed.
-    fn first_wrong(&self, position: usize, change: impl FnOnce(&mut Vec<Vec<u8>>, usize)) -> (Place, Place) {
-        let number = (position - 1) / CHUNK;
-        let from = number * CHUNK;
-        let lines = &self.lines[from..(from + CHUNK).min(EVENTS)];
-        let mut lines: Vec<Vec<u8>> = lines.iter().map(|line| line.clone().into_bytes()).collect();
-        change(&mut lines, position - 1 - from);
-        let changed = lines.concat();
-        let place = |report: Report| {
-            assert!(!report.is_sound(), "a change at {position} was not seen");
-            report.first_wrong().or(report.unusable.map(|(place, _)| place)).unwrap()
-        };
-        (place(self.verify(number, &changed, true)), place(self.verify(number, &changed, false)))
-    }
-
-    /// Asserts that the change at `position` is found there with the tree, and around there with the checkpoints.
-    fn assert_found(&self, what: &str, position: usize, change: impl FnOnce(&mut Vec<Vec<u8>>, usize)) {
-        let (exact, range) = self.first_wrong(position, change);
-        let position = u64::try_from(position).unwrap();
-        let what = format!("{what} at {position}: {exact:?}, {range:?}");
-        assert_eq!((exact.first, exact.last), (position, position), "{what}");
-        assert!((range.first..=range.last).contains(&position), "{what}");
+    /// Makes a change, verifies, and takes the change back.
+    async fn place_of(&mut self, change: &Change) -> Place {
+        self.run(&change.sql).await;
+        let report = self.verify().await;
+        self.run(RESTORE).await;
+        let Change { what, sql, .. } = change;
+        report.first_wrong().unwrap_or_else(|| panic!("{what} was not seen: {sql}; {report:?}"))
     }
 }
 
-/// The parts of a record: from where its value begins to where the next member begins.
-fn members(line: &str) -> Vec<(usize, usize)> {
-    const NAMES: [&str; 10] = [
-        "position",
-        "event_id",
-        "aggregate_type",
-        "aggregate_id",
-        "sequence",
-        "event_type",
-        "event_version",
-        "recorded_at",
-        "payload",
-        "metadata",
-    ];
-    let mut starts: Vec<usize> =
-        NAMES.iter().map(|name| line.find(&format!("\"{name}\":")).unwrap() + name.len() + 3).collect();
-    starts.push(line.len() - 1);
-    starts
-        .windows(2)
-        .zip(NAMES.iter().skip(1).map(|name| name.len() + 4).chain([1]))
-        .map(|(pair, gap)| (pair[0], pair[1] - gap))
-        .collect()
-}
-
-#[tokio::test]
-async fn every_manipulation_of_a_history_is_found_at_its_place() {
-    let (_, auditor) = Auditor::new().await;
-    assert!(auditor.verify(usize::MAX, &[], true).is_sound(), "as it was written");
-    let auditor = std::sync::Arc::new(auditor);
-    let half = |remainder: usize| {
-        let auditor = auditor.clone();
-        tokio::task::spawn_blocking(move || manipulate(&auditor, remainder))
-    };
-    let (one, other) = tokio::join!(half(0), half(1));
-    assert!(one.unwrap() + other.unwrap() > 1_350);
-}
-
-/// Half of all manipulations; how many these were.
-fn manipulate(auditor: &Auditor, remainder: usize) -> usize {
-    let mut rng = StdRng::seed_from_u64(remainder as u64);
-    let mut count = 0;
-    for sample in (0..SAMPLED).filter(|sample| sample % 2 == remainder) {
-        let position = 1 + sample * (EVENTS / SAMPLED) + rng.random_range(0..EVENTS / SAMPLED);
-        for (start, end) in members(&auditor.lines[position - 1]) {
-            let (at, bit) = (rng.random_range(start..end), 1 << rng.random_range(0..7));
-            auditor.assert_found("a flipped bit", position, |lines, index| lines[index][at] ^= bit);
-            count += 1;
-        }
+impl Change {
+    fn is_at(&self, place: Place) -> bool {
+        self.place.contains(&place.first) && self.place.contains(&place.last)
     }
-    for position in (10..EVENTS).step_by(10).filter(|position| position / 10 % 2 == remainder) {
-        auditor.assert_found("a deleted record", position, |lines, index| drop(lines.remove(index)));
-        if position % CHUNK != 0 {
-            auditor.assert_found("swapped records", position, |lines, index| lines.swap(index, index + 1));
-        }
-        let forged = auditor.lines[position - 1].replace("\"metadata\":{", "\"metadata\":{\"reason\":\"x\",");
-        auditor.assert_found("an inserted record", position, |lines, index| {
-            lines.insert(index, forged.into_bytes());
-        });
-        truncate(auditor, position);
-        count += 4;
+
+    fn is_within(&self, place: Place) -> bool {
+        place.first <= *self.place.end() && *self.place.start() <= place.last
     }
-    count
 }
 
-/// The log ends with `position`.
-fn truncate(auditor: &Auditor, position: usize) {
-    let mut checkpoints = Checkpoints::default();
-    checkpoints.add("kept", &auditor.checkpoints, None).unwrap();
-    let mut verifier = Verifier::new(checkpoints);
-    let whole = position / CHUNK;
-    for batch in &auditor.batches[..whole] {
-        assert!(verifier.take(batch.clone(), &[]).is_continue());
-    }
-    let rest = auditor.lines[whole * CHUNK..position].concat();
-    assert!(verifier.take(Batch::of_lines(rest.as_bytes()), &[]).is_continue());
-    let place = verifier.finish().first_wrong().unwrap();
-    let next = u64::try_from(position).unwrap() + 1;
-    assert_eq!((place.first, place.last), (next, next), "truncated after {position}");
-}
-
-/// Lets a service store and sign the tree of the whole log; returns the file with the checkpoint that was kept.
-async fn signed_tree(sandbox: &Sandbox) -> String {
+/// Lets a service store and sign the tree of the whole log.
+async fn signed_tree(sandbox: &Sandbox, events: usize) {
     let setting = Setting { checkpoint_key: Some(signing_key()), ..Setting::default() };
     let service = Service::start_in(sandbox, setting).await;
     let store = TreeStore::at(sandbox.database_url.parse().unwrap());
-    let signed = async || store.newest().await.unwrap().is_some_and(|newest| newest.size == EVENTS as u64);
+    let signed = async || store.newest().await.unwrap().is_some_and(|newest| newest.size == events as u64);
     eventually("the whole log is signed", signed).await;
-    let note = store.newest().await.unwrap().unwrap().note;
     service.stop().await;
-    let kept = files(sandbox).join("kept");
-    std::fs::write(&kept, note).unwrap();
-    kept.to_str().unwrap().to_owned()
 }
 
-const COPY: &str = "alter table events disable trigger user; \
-                    alter table events drop constraint events_check, drop constraint events_position_check; alter table tree_tiles disable trigger user; \
-                    create table kept_events as select * from events; create table kept_tiles as select * from tree_tiles";
-const RESTORE: &str = "truncate events, tree_tiles; insert into events select * from kept_events; \
-                       insert into tree_tiles select * from kept_tiles";
+/// Checkpoints of these sizes.
+fn signed(events: &[Recorded], sizes: &[usize]) -> String {
+    let (mut tree, mut checkpoints) = (Builder::default(), String::new());
+    for event in events {
+        tree.push(leaf_hash(event.line()));
+        if sizes.contains(&usize::try_from(tree.size()).unwrap()) {
+            checkpoints += &SignedCheckpoint::sign(tree.size(), tree.root(), &signing_key()).to_string();
+        }
+    }
+    checkpoints
+}
 
-#[tokio::test]
-async fn what_the_owner_of_the_database_changes_is_found_at_its_place_by_who_kept_a_checkpoint() {
-    let sandbox = Stack::get().await.sandbox().await;
-    cli(&sandbox, &["demo", "generate", "--events", "1000", "--seed", "12"]).await.code(0);
-    let kept = signed_tree(&sandbox).await;
-    let key = signing_key().verifier().to_string();
-    let verify = ["verify", "--checkpoint", &kept, "--key", &key];
-    cli(&sandbox, &verify).await.code(0).prints("checkpoint of 1000 records").prints("sound");
-    let mut owner = PgConnection::connect(&sandbox.database_owner_url).await.unwrap();
-    sqlx::raw_sql(COPY).execute(&mut owner).await.unwrap();
-    let members = [
-        "position = 5000",
-        "event_id = gen_random_uuid()",
-        "aggregate_type = 'Offers'",
-        "aggregate_id = gen_random_uuid()::text",
-        "sequence = sequence + 100",
-        "event_type = event_type || 'd'",
-        "event_version = '1.1'",
-        "recorded_at = recorded_at + interval '1 microsecond'",
-        "payload = replace(payload::text, '\"type\"', ' \"type\"')::json",
-        "metadata = (metadata::text || ' ')::json",
-    ];
-    let shift = |by: &str| {
+fn believed(checkpoints: &str) -> Checkpoints {
+    let mut all = Checkpoints::default();
+    if !checkpoints.is_empty() {
+        all.add("kept", checkpoints, Some(signing_key().verifier())).unwrap();
+    }
+    all
+}
+
+/// One bit of each member of the record, in turn.
+fn flips(event: &Recorded, rng: &mut StdRng) -> Vec<Change> {
+    let position = event.position;
+    let at = position.unsigned_abs();
+    let set = |what: &'static str, value: String| Change {
+        what,
+        sql: format!("update events set {what} = {value} where position = {position}"),
+        place: at..=at,
+    };
+    let number = |rng: &mut StdRng, number: i64, bits: u32| number ^ (1 << rng.random_range(0..bits));
+    let moved = number(rng, position, i64::BITS);
+    let place = match moved.unsigned_abs() {
+        to if moved > position => at..=at.min(to), // it is missing
+        to if moved > 0 => to..=to + 1,            // there are two
+        _ => 1..=1,
+    };
+    let time = number(rng, event.recorded_at.utc().timestamp_micros(), 54);
+    let id = event.event_id.as_u128() ^ (1 << rng.random_range(0..128));
+    vec![
+        Change { place, ..set("position", format!("'{moved}'")) },
+        set("event_id", format!("'{}'", uuid::Uuid::from_u128(id))),
+        set("aggregate_type", flipped(&event.aggregate_type, rng)),
+        set("aggregate_id", flipped(&event.aggregate_id, rng)),
+        set("sequence", format!("'{}'", number(rng, event.sequence, i64::BITS))),
+        set("event_type", flipped(&event.event_type, rng)),
+        set("event_version", flipped(&event.event_version, rng)),
+        set("recorded_at", format!("timestamptz 'epoch' + interval '1 microsecond' * {time}")),
+        set("payload", flipped(&event.payload, rng)),
+        set("metadata", flipped(&event.metadata, rng)),
+    ]
+}
+
+/// `text` with one bit changed, as an SQL literal: PostgreSQL takes what is UTF-8 and has no NUL.
+fn flipped(text: &str, rng: &mut StdRng) -> String {
+    loop {
+        let mut bytes = text.as_bytes().to_vec();
+        let at = rng.random_range(0..bytes.len());
+        bytes[at] ^= 1 << rng.random_range(0..8);
+        match String::from_utf8(bytes) {
+            Ok(text) if !text.contains('\0') => return format!("'{}'", text.replace('\'', "''")),
+            _ => {}
+        }
+    }
+}
+
+/// Deletes, swaps, inserts and truncates at `position`; each leaves the positions without a gap if it can.
+fn moves(position: usize) -> Vec<Change> {
+    let at = position as u64;
+    let shift = |from: usize, by: &str| {
         format!(
-            "update events set position = -position where position >= 451; \
-             update events set position = -position {by} where position < 0"
+            "update events set position = position {by}, commit_end = commit_end {by} where position >= {from}"
         )
     };
-    let edits = members.iter().enumerate().map(|(at, member)| {
-        let position = 37 + 97 * at;
-        (format!("update events set {member} where position = {position}"), format!("position {position}"))
-    });
-    let others = [
-        ("delete from events where position = 450".to_owned(), "position 450"),
-        (format!("delete from events where position = 450; {}", shift("- 1")), "position 450"),
-        ("delete from events where position > 990".to_owned(), "position 991"),
-        (
+    let copy = |to: usize, of: usize| {
+        format!(
+            "insert into events select {to}, gen_random_uuid(), aggregate_type, aggregate_id, sequence, event_type, \
+             event_version, recorded_at, payload, metadata, {to} from events where position = {of}"
+        )
+    };
+    let change = |what, sql, place| Change { what, sql, place };
+    let delete = format!("delete from events where position = {position}");
+    let next = position + 1;
+    vec![
+        change("a deleted event", delete.clone(), at..=at),
+        change("a deleted event without a gap", format!("{delete}; {}", shift(next, "- 1")), at..=at),
+        change(
+            "swapped events",
             format!(
-                "{}; insert into events select 451, gen_random_uuid(), aggregate_type, aggregate_id, 9999, event_type, \
-                 event_version, payload, metadata, recorded_at, 451 from events where position = 450",
-                shift("+ 1")
+                "update events set position = {position} + {next} - position where position in ({position}, {next})"
             ),
-            "position 451",
+            at..=at,
         ),
-        (
-            "update events set position = -position where position in (450, 451); \
-             update events set position = 901 + position where position < 0"
-                .to_owned(),
-            "position 450",
-        ),
-        (
-            "update events set metadata = (metadata::text || ' ')::json where position = 450; \
-             update tree_tiles set hashes = overlay(hashes placing '\\x00'::bytea from 1) where (level, index) = (0, 0)"
-                .to_owned(),
-            "between the positions 1 and 1000",
-        ),
-        (
-            "update tree_tiles set hashes = overlay(hashes placing '\\x00'::bytea from 1) where (level, index) = (0, 1)"
-                .to_owned(),
-            "position 257",
-        ),
-    ];
-    for (statement, place) in edits.chain(others.map(|(statement, place)| (statement, place.to_owned()))) {
-        sqlx::raw_sql(&statement).execute(&mut owner).await.unwrap();
-        let ran = cli(&sandbox, &[&verify[..], &["--log-only"]].concat()).await;
-        ran.code(1).prints(&format!("first wrong: {place}\n"));
-        sqlx::raw_sql(RESTORE).execute(&mut owner).await.unwrap();
+        change("an inserted event", format!("{}; {}", shift(position, "+ 1"), copy(position, next)), at..=at),
+        change("a second event of a position", copy(position, position), at..=at + 1),
+        change("an event in front of all", copy(0, position), 1..=1),
+        change("a truncated log", format!("delete from events where position >= {position}"), at..=at),
+    ]
+}
+
+#[tokio::test]
+async fn whatever_the_owner_of_the_database_changes_is_found_at_its_place_by_who_kept_checkpoints() {
+    let mut database = Tampered::new(EVENTS, &KEPT).await;
+    assert!(database.verify().await.is_sound(), "as it was written");
+    let (mut rng, step) = (StdRng::seed_from_u64(1), EVENTS / SAMPLED);
+    let sampled = (0..SAMPLED).map(|sample| sample * step + rng.random_range(0..step)).collect::<Vec<_>>();
+    let flips =
+        sampled.iter().flat_map(|index| flips(&database.events[*index], &mut rng)).collect::<Vec<_>>();
+    let changes: Vec<Change> = flips.into_iter().chain((5..EVENTS).step_by(step).flat_map(moves)).collect();
+    assert_eq!(changes.len(), SAMPLED * 17);
+    for change in &changes {
+        let place = database.place_of(change).await;
+        assert!(change.is_at(place), "{} at {:?}, found {place}: {}", change.what, change.place, change.sql);
     }
-    let stranger =
-        offers::tree::SigningKey::from_seed("log.example", [9; 32]).unwrap().verifier().to_string();
-    cli(&sandbox, &["verify", "--key", &stranger])
+    // Without the tree they are between two of the checkpoints.
+    database.run("truncate tree_tiles").await;
+    for change in changes.iter().step_by(13) {
+        let place = database.place_of(change).await;
+        assert!(
+            change.is_within(place),
+            "{} at {:?}, found {place}: {}",
+            change.what,
+            change.place,
+            change.sql
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_the_owner_of_the_database_changes_in_the_stored_tree_is_told_from_a_changed_event() {
+    let mut database = Tampered::new(EVENTS, &KEPT).await;
+    for position in (3..EVENTS).step_by(50) {
+        let (tile, byte) = ((position - 1) / 256, (position - 1) % 256 * 32 + position % 32);
+        let spoil = format!(
+            "update tree_tiles set hashes = set_byte(hashes, {byte}, get_byte(hashes, {byte}) # 1) \
+             where (level, index) = (0, {tile})"
+        );
+        database.run(&spoil).await;
+        let report = database.verify().await;
+        let finding = &report.findings[0];
+        assert_eq!((finding.place.first, finding.place.last), (position as u64, position as u64));
+        assert!(finding.what.contains("the checkpoints agree with the record"), "{}", finding.what);
+        let edit = format!(
+            "update events set metadata = metadata || ' ' where position = {position}; {RESTORE_TREE}"
+        );
+        let both = Change {
+            what: "a changed event and another hash",
+            sql: format!("{edit}; {}", spoil.replace("# 1", "# 2")),
+            place: position as u64..=position as u64,
+        };
+        let place = database.place_of(&both).await;
+        assert!(both.is_within(place) && place.last - place.first >= 299, "{place}");
+        database.run(RESTORE_TREE).await;
+    }
+    let stranger = SigningKey::from_seed("log.example", [9; 32]).unwrap().verifier().to_string();
+    cli(&database.sandbox, &["verify", "--key", &stranger])
         .await
         .code(2)
         .says("the database has no checkpoint of the key");
+}
+
+#[tokio::test]
+async fn a_second_event_of_a_position_is_found_where_a_page_of_the_reading_ends_too() {
+    let mut database = Tampered::new(5_020, &[]).await;
+    database.run("update events set commit_end = position").await;
+    for position in [4_999, 5_000, 5_001] {
+        let twin = moves(position).into_iter().find(|change| change.what == "a second event of a position");
+        let twin = twin.unwrap();
+        let place = database.place_of(&twin).await;
+        assert!(twin.is_within(place), "{place}");
+        database.run("update events set commit_end = position").await;
+    }
+}
+
+/// A history that is carried elsewhere has nothing but its checkpoints.
+#[tokio::test]
+async fn any_bit_that_is_changed_in_an_export_is_found_between_its_checkpoints() {
+    let database = Tampered::new(200, &[]).await;
+    let checkpoints = signed(&database.events, &[100, 200]);
+    let lines: Vec<String> = database.events.iter().map(|event| format!("{}\n", event.line())).collect();
+    let (text, mut rng) = (lines.concat(), StdRng::seed_from_u64(2));
+    for _ in 0..200 {
+        let (at, mut changed) = (rng.random_range(0..text.len()), text.clone().into_bytes());
+        changed[at] ^= 1 << rng.random_range(0..8);
+        let position = text[..at].matches('\n').count() as u64 + 1;
+        let mut verifier = Verifier::new(believed(&checkpoints));
+        let _it_may_break = verifier.take(Batch::of_lines(&changed), &[]);
+        let report = verifier.finish();
+        let place = report.first_wrong().or(report.unusable.map(|(place, _)| place)).unwrap();
+        assert!((place.first..=place.last).contains(&position), "{at} in {position}: {place}");
+    }
 }

@@ -88,7 +88,7 @@ async fn what_was_changed_in_the_database_is_named() {
             "first wrong: between the positions 101 and 200",
         ),
         ("delete from events where position = 120", "first wrong: position 120"),
-        ("delete from events where position > 120", "first wrong: position 121"),
+        ("delete from events where position > 120", "first wrong: between the positions 101 and 121"),
         ("delete from events where position <= 3", "first wrong: position 1"),
         (
             "update events set recorded_at = recorded_at + interval '1 year' where position = 120",
