@@ -77,7 +77,9 @@ impl<'a> DataDir<'a> {
     }
 
     pub(super) async fn nats(&self) -> Result<Service, Error> {
-        let spec = |port| nats::spec(self.dir, port, self.choose_port("nats_monitor")?, &self.passwords);
+        let may_hang = !self.options.ephemeral; // tests stop it, and it must go on afterwards
+        let spec =
+            |port| nats::spec(self.dir, port, self.choose_port("nats_monitor")?, &self.passwords, may_hang);
         self.start("nats", spec).await
     }
 

@@ -19,7 +19,13 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 const SHUTDOWN: Duration = Duration::from_secs(10);
 
 /// How to start it: clients on `port`, monitoring on `monitor`.
-pub(crate) fn spec(dir: &Path, port: u16, monitor: u16, passwords: &Passwords) -> Result<ServiceSpec, Error> {
+pub(crate) fn spec(
+    dir: &Path,
+    port: u16,
+    monitor: u16,
+    passwords: &Passwords,
+    may_hang: bool,
+) -> Result<ServiceSpec, Error> {
     let home = dir.join("nats");
     files::create_private_directory(&home)?;
     let config = home.join("nats.conf");
@@ -40,7 +46,7 @@ pub(crate) fn spec(dir: &Path, port: u16, monitor: u16, passwords: &Passwords) -
         user: None,
         probe: Probe::Nats { port, user: "app", password: passwords.nats_app.clone() },
         ready_within: READY_WITHIN,
-        may_hang: true,
+        may_hang,
         stop_signals: vec![(Signal::TERM, SHUTDOWN)],
     })
 }

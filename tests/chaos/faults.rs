@@ -2,6 +2,7 @@
 
 use crate::collect;
 use crate::full_disk;
+use crate::nats_store;
 use crate::plan::{Fault, Plan, Planned, Server};
 use crate::support::eventually::eventually;
 use crate::system::{System, signal, signal_process};
@@ -69,7 +70,8 @@ async fn one(system: &System, planned: &Planned) {
         Fault::RedisStopped => stopped("redis", planned.lasts).await,
         Fault::RedisTypesWrong => change_types(system).await,
         Fault::NatsKilled => signal("nats", Signal::KILL),
-        Fault::NatsStopped => stopped("nats", planned.lasts).await,
+        Fault::NatsStopped | Fault::NatsStoppedForLong => stopped("nats", planned.lasts).await,
+        Fault::NatsStoreRolledBack => nats_store::is_rolled_back(system, planned.lasts).await,
         Fault::StreamDeleted => {
             if let Some(jetstream) = system.jetstream().await {
                 let _ = jetstream.delete_stream(&system.sandbox.stream).await; // it may not be there

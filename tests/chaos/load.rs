@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 const CLIENTS: [(Who, usize); 3] = [(Who::Alice, 5), (Who::Bob, 2), (Who::Partner, 3)];
 /// The pause of a client who got no answer, or was refused.
 const PAUSE: Duration = Duration::from_millis(50);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long a client waits for an answer.
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long a client may take to end.
@@ -94,9 +95,11 @@ impl Load {
         Self { shared, clients }
     }
 
-    /// How many answers said so far that a purchase is accepted, repeats too.
-    pub fn accepted(&self) -> usize {
-        self.shared.answers.lock().unwrap().len()
+    /// Waits until so many answers said that a purchase is accepted, repeats too.
+    pub async fn has_accepted(&self, count: usize) {
+        while self.shared.answers.lock().unwrap().len() < count {
+            sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Lets every client finish what it has begun.

@@ -12,6 +12,8 @@ const MOST: usize = 3;
 const BEGIN_MS: std::ops::Range<u64> = 200..1_500;
 /// How long one lasts that ends by itself not at once, in ms.
 const LAST_MS: std::ops::Range<u64> = 300..2_500;
+/// How long NATS is stopped for long: all its connections have been given up by then.
+const LONG: Duration = Duration::from_secs(30);
 
 /// A thing that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +34,10 @@ pub enum Fault {
     RedisTypesWrong,
     NatsKilled,
     NatsStopped,
+    /// So long that every timeout passes, and then NATS goes on as if it were still then.
+    NatsStoppedForLong,
+    /// NATS's streams lack their newest messages, and its consumers their newest acknowledgements.
+    NatsStoreRolledBack,
     StreamDeleted,
     ConsumersDeleted,
     /// PostgreSQL ends without a checkpoint and recovers.
@@ -68,6 +74,8 @@ impl fmt::Display for Fault {
             Self::RedisTypesWrong => f.write_str("Redis keys of a wrong type"),
             Self::NatsKilled => f.write_str("NATS killed"),
             Self::NatsStopped => f.write_str("NATS stopped for a while"),
+            Self::NatsStoppedForLong => f.write_str("NATS stopped for long"),
+            Self::NatsStoreRolledBack => f.write_str("NATS's store rolled back"),
             Self::StreamDeleted => f.write_str("stream deleted"),
             Self::ConsumersDeleted => f.write_str("consumers deleted"),
             Self::PostgresStoppedAtOnce => f.write_str("PostgreSQL stopped at once"),
@@ -105,34 +113,58 @@ pub struct Plan {
     pub faults: Vec<Planned>,
 }
 
-/// One of each kind of thing: a kind is drawn first, so that the many lies do not displace the rest.
+/// What may happen, by kinds, with how often each is drawn. A kind is drawn first, so that the many lies do not displace
+/// the rest.
+fn kinds() -> Vec<(u32, Vec<Fault>)> {
+    let lies = offers::simulator::names().filter(|name| *name != "ok");
+    let servers = [Server::Postgres, Server::Redis, Server::Nats, Server::ActivationSystem];
+    vec![
+        (4, (0..2).map(Fault::InstanceKilled).collect()),
+        (1, (0..2).map(Fault::InstanceStopped).collect()),
+        (1, vec![Fault::BothInstancesKilled]),
+        (8, lies.map(Fault::ActivationSystem).collect()),
+        (2, vec![Fault::ActivationSystemKilled]),
+        (2, vec![Fault::PostgresStoppedAtOnce, Fault::PostgresCrashed, Fault::PostgresDiskFull]),
+        (2, servers.map(Fault::HalfOpen).into()),
+        (2, vec![Fault::RedisFlushed, Fault::RedisTypesWrong]),
+        (2, vec![Fault::RedisKilled, Fault::RedisStopped, Fault::NatsStopped]),
+        (2, vec![Fault::NatsKilled, Fault::StreamDeleted, Fault::ConsumersDeleted]),
+        (1, vec![Fault::NatsStoreRolledBack]),
+        (0, vec![Fault::NatsStoppedForLong]), // it makes rounds long: only dealt
+        (2, vec![Fault::PartnerFails]),
+    ]
+}
+
+/// Every fault.
+pub fn faults() -> impl Iterator<Item = Fault> {
+    kinds().into_iter().flat_map(|(_, faults)| faults)
+}
+
+/// The first fault of a round: each has its turn, in an order that is drawn from the seed.
+fn deal(seed: u64, round: u64) -> Fault {
+    let mut deck: Vec<Fault> = faults().collect();
+    deck.shuffle(&mut StdRng::seed_from_u64(seed));
+    deck[usize::try_from(round).unwrap_or_default() % deck.len()]
+}
+
+/// A further one.
 fn draw(random: &mut StdRng) -> Fault {
-    let lies: Vec<&str> = offers::simulator::names().filter(|name| *name != "ok").collect();
-    let instance = random.random_range(0..2);
-    let among: &[Fault] = match random.random_range(0..14) {
-        0..2 => &[Fault::InstanceKilled(instance)],
-        2 => &[Fault::InstanceStopped(instance), Fault::BothInstancesKilled],
-        3..7 => return Fault::ActivationSystem(lies.choose(random).expect("there are lies")),
-        7 => &[Fault::ActivationSystemKilled],
-        8 => &[Fault::PostgresStoppedAtOnce, Fault::PostgresCrashed, Fault::PostgresDiskFull],
-        9 => &[Server::Postgres, Server::Redis, Server::Nats, Server::ActivationSystem].map(Fault::HalfOpen),
-        10 => &[Fault::RedisFlushed, Fault::RedisTypesWrong],
-        11 => &[Fault::RedisKilled, Fault::RedisStopped, Fault::NatsStopped],
-        12 => &[Fault::NatsKilled, Fault::StreamDeleted, Fault::ConsumersDeleted],
-        _ => &[Fault::PartnerFails],
-    };
-    *among.choose(random).expect("none is empty")
+    let kinds = kinds();
+    let (_, among) = kinds.choose_weighted(random, |(weight, _)| *weight).expect("weights are positive");
+    *among.choose(random).expect("no kind is empty")
 }
 
 impl Plan {
     pub fn of(seed: u64, round: u64) -> Self {
+        let first = deal(seed, round);
         let seed = seed.wrapping_mul(1_000_003).wrapping_add(round);
         let mut random = StdRng::seed_from_u64(seed);
         let mut faults: Vec<Planned> = Vec::new();
-        for _ in 0..random.random_range(1..=MOST) {
-            let fault = draw(&mut random);
+        for number in 0..random.random_range(1..=MOST) {
+            let fault = if number == 0 { first } else { draw(&mut random) };
             let [begins, lasts] =
                 [BEGIN_MS, LAST_MS].map(|range| Duration::from_millis(random.random_range(range)));
+            let lasts = if fault == Fault::NatsStoppedForLong { LONG } else { lasts };
             let one_behaviour_at_a_time = |other: &Planned| kind(other.fault) != kind(fault);
             if faults.iter().all(one_behaviour_at_a_time) {
                 faults.push(Planned { fault, begins, lasts });
@@ -140,6 +172,11 @@ impl Plan {
         }
         faults.shuffle(&mut random);
         Self { seed, faults }
+    }
+
+    /// Whether a fault is called `name`, in part.
+    pub fn has(&self, name: &str) -> bool {
+        self.faults.iter().any(|planned| planned.fault.to_string().contains(name))
     }
 
     /// The servers that connections become half-open to: only on the way to them is a tunnel.
@@ -158,6 +195,7 @@ fn kind(fault: Fault) -> std::mem::Discriminant<Fault> {
             Fault::ActivationSystem("")
         }
         Fault::InstanceStopped(_) | Fault::BothInstancesKilled => Fault::InstanceKilled(0),
+        Fault::NatsStopped | Fault::NatsStoppedForLong | Fault::NatsStoreRolledBack => Fault::NatsKilled,
         other => other,
     })
 }

@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
@@ -226,12 +226,24 @@ async fn partner(told: Arc<Mutex<Vec<Callback>>>, fails: Arc<AtomicBool>) -> Rec
 
 /// Sends `signal` to a server of this process's stack.
 pub fn signal(server: &str, signal: Signal) {
-    let file = stack::directory().join("run").join(format!("{server}.pid"));
-    let Ok(text) = std::fs::read(file) else { return }; // it is being started
-    let identity: Value = serde_json::from_slice(&text).unwrap_or_default();
-    if let Some(pid) = identity["pid"].as_i64() {
-        signal_process(i32::try_from(pid).unwrap(), signal);
+    if let Some(pid) = pid(server) {
+        signal_process(pid, signal);
     }
+}
+
+/// The process of a server of this process's stack; `None` while it is being started.
+pub fn pid(server: &str) -> Option<i32> {
+    read_pid(&stack::directory().join("run").join(format!("{server}.pid")))
+}
+
+/// The process that restarts the servers when they die.
+pub fn supervisor() -> Option<i32> {
+    read_pid(&stack::directory().join("lock"))
+}
+
+fn read_pid(file: &Path) -> Option<i32> {
+    let identity: Value = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
+    i32::try_from(identity["pid"].as_i64()?).ok()
 }
 
 /// Of ours: no other is ever given.

@@ -17,6 +17,7 @@ mod auth;
 mod bus;
 mod callbacks;
 mod catalogue;
+mod chaos_plan;
 mod cli;
 mod connections;
 mod containers;
