@@ -48,14 +48,16 @@ const UNSETTLED: [(&str, &str); 6] = [
     ("parked messages", "select count(*) from parked where requeued_at is null"),
 ];
 
-/// Waits until nothing is under way; says what is when it takes too long.
-pub async fn settled(system: &System) -> Result<(), String> {
+/// Waits until nothing is under way, and says what was last; as an error when it takes too long.
+pub async fn settled(system: &System) -> Result<Option<String>, String> {
     let deadline = Instant::now() + RECOVERY;
+    let mut last = None;
     loop {
-        let Some(under_way) = under_way(system).await else { return Ok(()) };
+        let Some(under_way) = under_way(system).await else { return Ok(last) };
         if Instant::now() >= deadline {
             return Err(format!("after {} s there are {under_way}", RECOVERY.as_secs()));
         }
+        last = Some(under_way);
         sleep(LOOK_EVERY).await;
     }
 }

@@ -54,7 +54,7 @@ const FEW: usize = 150;
 /// How long it may take from the last fault until they are accepted.
 const ACCEPTED_WITHIN: Duration = Duration::from_secs(120);
 /// The seed of the short form: instances, every server and the activation system are hit.
-const FEW_SEED: u64 = 37;
+const FEW_SEED: u64 = 1527;
 /// Violations that are printed for a round.
 const SHOWN: usize = 10;
 
@@ -119,6 +119,8 @@ struct Ended {
     plan: Plan,
     accepted: usize,
     recovery: Duration,
+    /// What was under way last.
+    last: Option<String>,
     violations: Vec<Violation>,
     /// Sound, if there were no violations.
     recording: Recording,
@@ -175,6 +177,7 @@ async fn run(args: &Args) -> bool {
             plan: Plan::of(seed, number),
             accepted: 0,
             recovery: Duration::ZERO,
+            last: None,
             violations: vec![Violation { rule: "the round ends", what: "it panicked, see above".to_owned() }],
             recording: Recording::default(),
         });
@@ -223,8 +226,10 @@ async fn round(stack: &Stack, seed: u64, number: u64, accepted: usize, dir: &Pat
     let different: BTreeSet<&str> = noted.answers.iter().map(|answer| answer.transaction.as_str()).collect();
     let accepted = different.len();
     let mut recording = Recording::default();
+    let mut last = None;
     match settled {
-        Ok(()) => {
+        Ok(under_way) => {
+            last = under_way;
             let recorded = collect::recording(&system).await;
             recording = Recording { answers: noted.answers, seen: noted.seen, ..recorded };
             found.extend(violations(&recording));
@@ -242,7 +247,7 @@ async fn round(stack: &Stack, seed: u64, number: u64, accepted: usize, dir: &Pat
         println!("  kept: {} (and .effects, .events)", log.display());
     }
     remove_streams(system).await;
-    Ended { plan, accepted, recovery, violations: found, recording }
+    Ended { plan, accepted, recovery, last, violations: found, recording }
 }
 
 /// Ends the round's processes and removes their streams: each reserves its bytes on the server for good.
@@ -271,10 +276,11 @@ fn keep_events(recording: &Recording, path: &Path) {
 
 fn line(seed: u64, number: u64, ended: &Ended) {
     println!(
-        "{seed}/{number}: {}; {} accepted, recovered in {:.1} s, {} violations",
+        "{seed}/{number}: {}; {} accepted, recovered in {:.1} s{}, {} violations",
         ended.plan,
         ended.accepted,
         ended.recovery.as_secs_f64(),
+        ended.last.as_ref().map(|what| format!(" (last: {what})")).unwrap_or_default(),
         ended.violations.len()
     );
     for violation in ended.violations.iter().take(SHOWN) {
