@@ -45,10 +45,12 @@ async fn tail(args: &Tail, as_json: bool) -> anyhow::Result<Outcome> {
     let url = args.database.url()?;
     check_database("OFFERS_DATABASE_URL", url.expose()).await?;
     let log = EventLog::at(url.expose(), &stop)?;
+    let head = log.head().await?;
     let mut after = match args.from {
-        None => log.head().await?,
+        None => head,
         from => log.span(from, None).await?.after,
     };
+    ensure!(after <= head, "--from: position {} is past the head of the log, {head}", after + 1);
     let mut feed = log.feed();
     loop {
         let page = feed.next(after, PAGE_EVENTS).await?;

@@ -81,6 +81,11 @@ async fn span(log: &EventLog, from: Option<At>, to: Option<At>) -> anyhow::Resul
         }
     }
     let span = log.span(from, to).await?;
+    let is_backwards = match (from, to) {
+        (Some(At::Position(from)), Some(At::Position(to))) => from > to,
+        _ => span.after > span.up_to,
+    };
+    ensure!(!is_backwards, "--from is after --to");
     Ok(Span { up_to: span.up_to.min(head), ..span })
 }
 
