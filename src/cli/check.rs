@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::output::Outcome;
 use crate::config::{Database, Redis};
-use crate::event_log::{EventLog, PAGE_EVENTS, StreamId};
+use crate::event_log::{EventLog, Span, StreamId};
 use crate::postgres::connect_options;
 use crate::runtime::check_database;
 
@@ -99,12 +99,11 @@ pub(super) async fn compare_hashes(
 
 /// Folds up to exactly `position`, which is the end of a commit.
 async fn fold_to(check: &mut Check, log: &EventLog, position: i64) -> anyhow::Result<()> {
-    while check.position() < position {
-        let mut page = log.page(check.position(), PAGE_EVENTS).await?;
-        page.retain(|event| event.position <= position);
-        anyhow::ensure!(!page.is_empty(), "the log ends before position {position}");
-        check.fold(&page)?;
+    let mut scan = log.scan(Span { after: check.position(), up_to: position });
+    while let Some(page) = scan.next().await {
+        check.fold(&page?)?;
     }
+    anyhow::ensure!(check.position() == position, "the log ends before position {position}");
     Ok(())
 }
 

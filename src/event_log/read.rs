@@ -95,25 +95,6 @@ impl EventLog {
         rows.iter().map(recorded).collect()
     }
 
-    /// All events of the first `limit` aggregates of a type after the id `after`, in the order of their ids.
-    pub async fn streams_after(
-        &self,
-        aggregate_type: &str,
-        after: Uuid,
-        limit: i64,
-    ) -> Result<Vec<Recorded>, LogError> {
-        // Ids of one length and case have the same order as texts in every collation.
-        let query = format!(
-            "select {COLUMNS} from events where aggregate_type = $1 and aggregate_id in ( \
-                 select distinct aggregate_id from events \
-                 where aggregate_type = $1 and aggregate_id > $2 order by aggregate_id limit $3) \
-             order by aggregate_id, sequence"
-        );
-        let query = sqlx::query(&query).bind(aggregate_type).bind(after.to_string()).bind(limit);
-        let rows = query.persistent(false).fetch_all(&self.0.pool).await?;
-        rows.iter().map(recorded).collect()
-    }
-
     /// When the event at `position` was recorded; `None` when there is none.
     pub async fn recorded_at(&self, position: i64) -> Result<Option<Timestamp>, LogError> {
         let query = sqlx::query_scalar("select recorded_at from events where position = $1");

@@ -10,10 +10,6 @@ use projections::{HashProjector, Streams, StreamsOf, TableProjector};
 use uuid::Uuid;
 
 impl Streams for EventLog {
-    fn after(&self, kind: StreamsOf, after: Uuid, limit: i64) -> HistoryAnswer<'_, Vec<Recorded>> {
-        Box::pin(async move { Ok(self.streams_after(aggregate_type(kind), after, limit).await?) })
-    }
-
     fn of(&self, kind: StreamsOf, ids: Vec<Uuid>) -> HistoryAnswer<'_, Vec<Recorded>> {
         let aggregate_type = aggregate_type(kind);
         let stream = move |aggregate_id| StreamId { aggregate_type, aggregate_id };

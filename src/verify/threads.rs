@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 /// Items that wait for each thread, and results that wait behind it.
-const WAITING: usize = 2;
+const WAITING: usize = 1;
 
 /// Gives each item of `source` to one of so many threads, which `work` on it, and the results to `take`, in the order of
 /// the items, until that breaks. `source` runs on a thread of its own.

@@ -1,23 +1,25 @@
-//! What is folded from the events in the order of the log: balances, offers, and the transactions that are not final. Finished
-//! transactions and subscriptions, which grow with history, are only counted here; they are compared stream by
-//! stream (`tables`).
+//! What is folded from the events in the order of the log: balances, offers, and the transactions that are not final. Of finished
+//! transactions and of subscriptions, which grow with history, a few bytes are kept (`rows`).
 
+use super::rows::Rows;
 use crate::page::Page;
 use crate::statement_entry::{self, FUNDING, HOLDING, REVENUE, StatementEntry};
-use crate::{Error, OfferView, TransactionView, offer, transaction};
+use crate::{Error, OfferView, TransactionView, offer, subscription, transaction};
 use domain::transaction::ActivationRequested;
 use domain::{Money, OfferId, Recorded, TransactionId};
 use std::collections::HashMap;
 use uuid::Uuid;
 
 /// Everything after some position.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Fold {
     position: i64,
     /// The sum and the number of each account's entries.
     pub(super) accounts: HashMap<Uuid, (Money, i64)>,
     /// Those that are not final.
     pub(super) open: HashMap<TransactionId, Box<TransactionView>>,
+    /// `None` once they were compared.
+    pub(super) rows: Option<Rows>,
     requested: u64,
     activated: usize,
     pub(super) offers: HashMap<OfferId, Held<OfferView>>,
@@ -28,6 +30,20 @@ pub(super) struct Fold {
 pub(super) struct Held<T> {
     pub(super) state: T,
     pub(super) found: bool,
+}
+
+impl Default for Fold {
+    fn default() -> Self {
+        Self {
+            position: 0,
+            accounts: HashMap::new(),
+            open: HashMap::new(),
+            rows: Some(Rows::default()),
+            requested: 0,
+            activated: 0,
+            offers: HashMap::new(),
+        }
+    }
 }
 
 impl Fold {
@@ -48,8 +64,8 @@ impl Fold {
             let entries = statement_entry::of_success(self.request(*id, *position)?, *position);
             self.post(&entries)?;
         }
+        self.subscriptions(&page.subscriptions, &page.transactions)?;
         self.transactions(page.transactions)?;
-        self.activated += page.subscriptions.iter().filter(|change| change.activated.is_some()).count();
         self.offers(page.offers)?;
         self.position = page.last;
         Ok(())
@@ -91,19 +107,47 @@ impl Fold {
         self.open.get(&id).map(|view| &view.request).ok_or(Error::Broken { position, why })
     }
 
+    /// Before the transactions of the page, by which those that began a subscription are over.
+    fn subscriptions(
+        &mut self,
+        changes: &[subscription::Change],
+        transactions: &[transaction::Change],
+    ) -> Result<(), Error> {
+        self.activated += changes.iter().filter(|change| change.activated.is_some()).count();
+        let Some(rows) = &mut self.rows else { return Ok(()) };
+        let requested =
+            transactions.iter().filter_map(|change| Some((change.id, change.requested.as_ref()?)));
+        let requested: HashMap<TransactionId, &str> =
+            requested.map(|(id, requested)| (id, requested.request.offer_name.as_str())).collect();
+        for change in changes {
+            let offer_name = change.activated.as_ref().and_then(|begun| {
+                let id = begun.period.transaction_id;
+                let open = || self.open.get(&id).map(|view| view.request.offer_name.as_str());
+                requested.get(&id).copied().or_else(open)
+            });
+            if !rows.subscription(change, offer_name) {
+                let why = "a subscription that was never activated has moved";
+                return Err(Error::Broken { position: change.position, why });
+            }
+        }
+        Ok(())
+    }
+
     fn transactions(&mut self, changes: Vec<transaction::Change>) -> Result<(), Error> {
         for change in changes {
             let (id, position, is_final) = (change.id, change.progress.position, change.is_final());
             if let Some(view) = self.open.get_mut(&id) {
                 view.advance(change.progress);
-            } else if !change.is_after_the_end() {
+            } else if change.is_after_the_end() {
+                self.rows.iter_mut().for_each(|rows| rows.late(id));
+            } else {
                 let why = "a transaction has moved that is final or was never requested";
                 let view = change.into_view().ok_or(Error::Broken { position, why })?;
                 self.requested += 1;
                 self.open.insert(id, Box::new(view));
             }
-            if is_final {
-                self.open.remove(&id);
+            if is_final && let (Some(view), Some(rows)) = (self.open.remove(&id), &mut self.rows) {
+                rows.end(&view);
             }
         }
         Ok(())
@@ -196,12 +240,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_does_not_grow_with_the_transactions_that_are_over() {
+    fn of_the_transactions_that_are_over_a_few_bytes_are_kept() {
         let mut fold = Fold::default();
         for number in 0..100 {
             fold.apply(&page(number * 200 + 1, 100)).unwrap();
             assert_eq!((fold.open.len(), fold.accounts.len(), fold.offers.len()), (0, 3, 0));
         }
+        let kept = &fold.rows.as_ref().unwrap().transactions.rows;
+        assert_eq!((kept.len(), size_of_val(kept.iter().next().unwrap().1)), (10_000, 8));
         assert!(
             fold.summary().starts_with("20000 events, 10000 transactions (0 unfinished)"),
             "{}",

@@ -1,17 +1,18 @@
-//! Compares transactions and subscriptions with their own streams, some hundred at a time in the order of their ids:
-//! history may be of any length.
+//! Compares the rows of transactions and subscriptions with what must be there, and a few of them with their own streams.
 
-use super::{Check, Snapshot};
+use super::Check;
+use super::rows::{Hashes, Kept, KeptSubscription};
 use crate::{Error, SubscriptionView, TransactionView, subscription, transaction};
 use domain::{HistoryAnswer, Recorded};
+use futures::TryStreamExt;
+use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
 use std::collections::HashMap;
+use std::fmt;
 use uuid::Uuid;
 
 /// Streams that are folded in one go.
 pub(super) const STREAMS: usize = 500;
-/// Rows that are compared in one go.
-const ROWS: usize = 1_000;
 
 /// Whose streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,36 +25,39 @@ pub enum StreamsOf {
 
 /// Gives whole streams, for a check that keeps few of them at a time.
 pub trait Streams: Sync {
-    /// The streams of the first `limit` aggregates after the id `after`, in the order of the ids; nil: from the first on.
-    fn after(&self, kind: StreamsOf, after: Uuid, limit: i64) -> HistoryAnswer<'_, Vec<Recorded>>;
-
     /// The streams of these aggregates, one after the other.
     fn of(&self, kind: StreamsOf, ids: Vec<Uuid>) -> HistoryAnswer<'_, Vec<Recorded>>;
 }
 
 /// A row that follows from one stream.
 pub(super) trait Derived: PartialEq + Sized {
+    /// Equal if the rows are.
+    type Kept: PartialEq + fmt::Debug;
     const KIND: StreamsOf;
     const WHAT: &str;
     const TABLE: &str;
-    const KEY: &str;
     const COLUMNS: &str;
 
     fn id(&self) -> Uuid;
+    fn kept(&self, hashes: &Hashes) -> Self::Kept;
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error>;
     /// The rows that these streams lead to.
     async fn fold(streams: &[&[Recorded]], log: &impl Streams) -> Result<Vec<Self>, Error>;
 }
 
 impl Derived for TransactionView {
+    type Kept = u64;
     const KIND: StreamsOf = StreamsOf::Transactions;
     const WHAT: &str = "transaction";
     const TABLE: &str = "read.transactions";
-    const KEY: &str = "transaction_id";
     const COLUMNS: &str = transaction::COLUMNS;
 
     fn id(&self) -> Uuid {
         self.transaction_id.0
+    }
+
+    fn kept(&self, hashes: &Hashes) -> u64 {
+        hashes.of(self)
     }
 
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
@@ -66,14 +70,18 @@ impl Derived for TransactionView {
 }
 
 impl Derived for SubscriptionView {
+    type Kept = KeptSubscription;
     const KIND: StreamsOf = StreamsOf::Subscriptions;
     const WHAT: &str = "subscription";
     const TABLE: &str = "read.subscriptions";
-    const KEY: &str = "subscription_id";
     const COLUMNS: &str = subscription::COLUMNS;
 
     fn id(&self) -> Uuid {
         self.subscription_id.0
+    }
+
+    fn kept(&self, hashes: &Hashes) -> KeptSubscription {
+        KeptSubscription::of(self, hashes)
     }
 
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
@@ -114,53 +122,54 @@ fn split(events: &[Recorded]) -> Vec<&[Recorded]> {
 }
 
 impl Check {
-    /// Compares all rows of a table with all streams as they were at the position of `snapshot`.
-    pub(super) async fn compare_streams<T: Derived>(
+    /// Compares all rows of a table with what must be there.
+    pub(super) async fn compare_rows<T: Derived>(
         &mut self,
-        snapshot: &mut Snapshot,
+        (sql, position): (&mut PgConnection, i64),
         log: &impl Streams,
+        expected: Kept<T>,
+        hashes: &Hashes,
     ) -> Result<(), Error> {
-        let mut after = Uuid::nil();
-        loop {
-            let mut events = log.after(T::KIND, after, STREAMS as i64).await.map_err(Error::History)?;
-            let last = match events.last() {
-                Some(last) => last.aggregate_uuid().map_err(|_| Error::no_uuid(last))?,
-                None => Uuid::max(),
-            };
-            events.retain(|event| event.position <= snapshot.position);
-            let views = T::fold(&split(&events), log).await?;
-            self.compare_range(snapshot, (after, last), views).await?;
-            if last == Uuid::max() {
-                return Ok(());
+        let Kept { mut rows, by_stream } = expected;
+        let mut late = Vec::new();
+        let query = format!("select {} from {}", T::COLUMNS, T::TABLE);
+        let mut found = sqlx::query(&query).fetch(sql);
+        while let Some(row) = found.try_next().await? {
+            let view = T::from_row(&row)?;
+            let expected = rows.remove(&view.id());
+            match by_stream.contains(&view.id()) {
+                true => late.push(view),
+                false => {
+                    self.judge(T::WHAT, view.id(), expected.map(|expected| expected == view.kept(hashes)));
+                }
             }
-            after = last;
         }
+        drop(found);
+        for id in rows.into_keys().filter(|id| !by_stream.contains(id)) {
+            self.tell_missing(T::WHAT, id);
+        }
+        let ids: Vec<Uuid> = by_stream.into_iter().collect();
+        self.compare_streams(position, log, &ids, late).await
     }
 
-    /// Compares the rows whose ids are after the first of `range`, up to the second, with `views`.
-    async fn compare_range<T: Derived>(
+    /// Compares rows with the streams `ids` as they were at `position`.
+    async fn compare_streams<T: Derived>(
         &mut self,
-        snapshot: &mut Snapshot,
-        range: (Uuid, Uuid),
-        views: Vec<T>,
+        position: i64,
+        log: &impl Streams,
+        ids: &[Uuid],
+        rows: Vec<T>,
     ) -> Result<(), Error> {
-        let mut expected: HashMap<Uuid, T> = views.into_iter().map(|view| (view.id(), view)).collect();
-        let (mut after, last) = range;
-        let (columns, table, key) = (T::COLUMNS, T::TABLE, T::KEY);
-        let query = format!(
-            "select {columns} from {table} where {key} > $1 and {key} <= $2 order by {key} limit {ROWS}"
-        );
-        loop {
-            let rows = sqlx::query(&query).bind(after).bind(last).fetch_all(&mut *snapshot.sql).await?;
-            for row in &rows {
-                let view = T::from_row(row)?;
-                after = view.id();
-                let same = expected.remove(&after).map(|expected| expected == view);
-                self.judge(T::WHAT, after, same);
-            }
-            if rows.len() < ROWS {
-                break;
-            }
+        let mut expected = HashMap::new();
+        for ids in ids.chunks(STREAMS) {
+            let mut events = log.of(T::KIND, ids.to_vec()).await.map_err(Error::History)?;
+            events.retain(|event| event.position <= position);
+            let views = T::fold(&split(&events), log).await?;
+            expected.extend(views.into_iter().map(|view| (view.id(), view)));
+        }
+        for row in rows {
+            let same = expected.remove(&row.id()).map(|expected| expected == row);
+            self.judge(T::WHAT, row.id(), same);
         }
         for id in expected.into_keys() {
             self.tell_missing(T::WHAT, id);

@@ -3,7 +3,7 @@
 use super::Check;
 use super::streams::{STREAMS, Streams, StreamsOf};
 use crate::readers::Readers;
-use crate::{Error, StoredHash, SubscriptionView, TransactionView, offer};
+use crate::{Error, StoredHash, offer};
 use domain::Recorded;
 use rust_decimal::Decimal;
 use sqlx::postgres::PgRow;
@@ -11,23 +11,34 @@ use sqlx::{PgConnection, Postgres, Row};
 use std::collections::HashSet;
 use uuid::Uuid;
 
+const READ_ONLY: &str = "set transaction isolation level repeatable read, read only";
+
+/// What each account's entries make.
+const STATEMENT: &str =
+    "select account_id, sum(amount) as sum, count(*) as count from read.statement group by account_id";
+
 /// The read tables at one moment.
 #[derive(Debug)]
 pub struct Snapshot {
     /// Their checkpoint then: fold exactly up to there.
     pub position: i64,
-    pub(super) sql: sqlx::Transaction<'static, Postgres>,
+    sql: sqlx::Transaction<'static, Postgres>,
+    /// The same moment on another connection, for a long question.
+    other: sqlx::Transaction<'static, Postgres>,
 }
 
 impl Readers {
-    /// Takes a snapshot of the read tables; it holds a connection until it is dropped.
+    /// Takes a snapshot of the read tables; it holds two connections until it is dropped.
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
-        let mut sql = self.pool().begin().await?;
-        sqlx::query("set transaction isolation level repeatable read, read only").execute(&mut *sql).await?;
+        let (mut sql, mut other) = (self.pool().begin().await?, self.pool().begin().await?);
+        sqlx::query(READ_ONLY).execute(&mut *sql).await?;
+        sqlx::query(READ_ONLY).execute(&mut *other).await?;
         // Reading it also keeps `offers replay` from switching the tables meanwhile. The service may put them aside
         // when they are lost: then the next statement does not find them, and the check fails.
         let row = sqlx::query("select position from read.checkpoint").fetch_one(&mut *sql).await?;
-        Ok(Snapshot { position: row.try_get("position")?, sql })
+        let name: String = sqlx::query_scalar("select pg_export_snapshot()").fetch_one(&mut *sql).await?;
+        sqlx::query(&format!("set transaction snapshot '{name}'")).execute(&mut *other).await?;
+        Ok(Snapshot { position: row.try_get("position")?, sql, other })
     }
 }
 
@@ -35,12 +46,18 @@ impl Check {
     /// Compares every row of `snapshot`, up to whose position the log was folded, with the events.
     pub async fn compare_read_tables(
         &mut self,
-        mut snapshot: Snapshot,
+        snapshot: Snapshot,
         streams: &impl Streams,
     ) -> Result<(), Error> {
-        self.compare_streams::<TransactionView>(&mut snapshot, streams).await?;
-        self.compare_streams::<SubscriptionView>(&mut snapshot, streams).await?;
-        let sql = &mut *snapshot.sql;
+        let rows = self.fold.rows.take().unwrap_or_default();
+        let (rows, hashes) = rows.with(self.fold.open.values().map(AsRef::as_ref));
+        let Snapshot { position, mut sql, mut other } = snapshot;
+        let statement = async { sqlx::query(STATEMENT).fetch_all(&mut *other).await.map_err(Error::from) };
+        let compared = async {
+            self.compare_rows((&mut *sql, position), streams, rows.transactions, &hashes).await?;
+            self.compare_rows((&mut *sql, position), streams, rows.subscriptions, &hashes).await
+        };
+        let ((), statement) = tokio::try_join!(compared, statement)?;
         let rows =
             sqlx::query(&format!("select {} from read.offers", offer::COLUMNS)).fetch_all(&mut *sql).await?;
         for row in &rows {
@@ -56,8 +73,8 @@ impl Check {
         for id in missing.collect::<Vec<_>>() {
             self.tell_missing("offer", id);
         }
-        self.compare_unfinished(sql, streams).await?;
-        self.compare_statement(sql).await
+        self.compare_unfinished(&mut sql, streams).await?;
+        self.compare_statement(&statement)
     }
 
     /// Compares a hash with its transaction's own `events` (see `StoredHash::difference`).
@@ -120,11 +137,9 @@ impl Check {
         Ok(())
     }
 
-    async fn compare_statement(&mut self, sql: &mut PgConnection) -> Result<(), Error> {
-        let query = "select account_id, sum(amount) as sum, count(*) as count from read.statement group by account_id";
-        let rows = sqlx::query(query).fetch_all(sql).await?;
+    fn compare_statement(&mut self, rows: &[PgRow]) -> Result<(), Error> {
         let mut folded = self.fold.accounts.clone();
-        for row in &rows {
+        for row in rows {
             let (account, sum, count) = statement_row(row)?;
             let expected = folded.remove(&account).unwrap_or_default();
             if (sum, count) != (expected.0.decimal(), expected.1) {

@@ -23,7 +23,7 @@ use crate::tree::VerifierKey;
 use crate::verify::{Checkpoints, Report, Verifier};
 
 /// Pages that wait to be folded.
-const PAGES_WAITING: usize = 2;
+const PAGES_WAITING: usize = 1;
 /// Checkpoints of the database that the log is held against, at most.
 const STORED_CHECKPOINTS: i64 = 1_000;
 

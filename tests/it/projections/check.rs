@@ -6,6 +6,7 @@ use domain::{
     user_offer,
 };
 use offers::event_log::{AggregateCommand, EventLog, PAGE_EVENTS, Plan};
+use projections::Check;
 use redis::AsyncCommands;
 use sqlx::{Connection, PgConnection};
 use std::process::Command;
@@ -176,6 +177,65 @@ async fn whatever_is_not_as_the_events_say_is_named() {
         .await;
         let (code, said) = shop.offers(&["replay", "read-tables"]).await;
         assert_eq!(code, 0, "{said}");
+    }
+}
+
+/// What a check finds that folds the log in one page, or in one of each commit.
+async fn differences(shop: &Shop, by_commit: bool) -> Vec<String> {
+    let mut check = Check::default();
+    let log = shop.log.page(0, PAGE_EVENTS).await.unwrap();
+    for page in log.chunk_by(|one, next| !by_commit || one.commit_end == next.commit_end) {
+        check.fold(page).unwrap();
+    }
+    let snapshot = shop.fixture.readers.snapshot().await.unwrap();
+    check.compare_read_tables(snapshot, &shop.log).await.unwrap();
+    check.differences().examples.clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_any_column_of_a_transaction_or_subscription_is_noticed_wherever_pages_end() {
+    let shop = Shop::new().await;
+    let late = transaction::Command::RecordLateAnswer {
+        kind: transaction::AttemptKind::LookUp,
+        answer: transaction::Answer::Activated,
+        detail: "EXT-2".into(),
+    };
+    let pool = &shop.fixture.pool;
+    let failed = "select transaction_id from read.transactions where status = 'FAILED'";
+    let failed: Uuid = sqlx::query_scalar(failed).fetch_one(pool).await.unwrap();
+    shop.execute(Plan::new().command(AggregateCommand::Transaction(failed.into(), late))).await;
+    shop.project().await;
+    let columns = "select table_name::text, column_name::text, data_type::text from information_schema.columns \
+                   where table_schema = 'read' and table_name in ('transactions', 'subscriptions')";
+    let columns: Vec<(String, String, String)> = sqlx::query_as(columns).fetch_all(pool).await.unwrap();
+    assert_eq!(columns.len(), 36);
+    shop.lose_unseen("create table kept_transactions as table read.transactions").await;
+    shop.owner("create table kept_subscriptions as table read.subscriptions").await;
+    for by_commit in [false, true] {
+        assert_eq!(differences(&shop, by_commit).await, [""; 0]);
+        for (table, column, data_type) in &columns {
+            let other = match data_type.as_str() {
+                "uuid" => "gen_random_uuid()".to_owned(),
+                "boolean" => format!("not {column}"),
+                "timestamp with time zone" => format!("coalesce({column}, now()) + interval '1 microsecond'"),
+                "numeric" => format!("{column} + 0.01"),
+                "bigint" | "integer" => format!("{column} + 1"),
+                _ if column == "kind" => "'renewal'".to_owned(),
+                _ if column == "status" => "'PROCESSING'".to_owned(),
+                _ => format!("coalesce({column}, '') || 'x'"),
+            };
+            let (rows, of) = match table.as_str() {
+                "transactions" => (2, "status in ('SUCCESS', 'FAILED')"),
+                _ => (1, "true"),
+            };
+            let is_key = column == "subscription_id" && rows == 1 || column == "transaction_id" && rows == 2;
+            let wrong = format!("update read.{table} set {column} = {other} where {of}");
+            shop.owner(&wrong).await;
+            let found = differences(&shop, by_commit).await;
+            assert_eq!(found.len(), if is_key { rows * 2 } else { rows }, "{wrong}: {found:?}");
+            shop.owner(&format!("delete from read.{table}")).await;
+            shop.owner(&format!("insert into read.{table} table kept_{table}")).await;
+        }
     }
 }
 
