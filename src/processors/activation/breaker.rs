@@ -1,5 +1,8 @@
 //! Stops the calls to an activation system that does not answer, and lets one through now and then to see whether it
 //! answers again. It decides when a call is made, never what its outcome is.
+//!
+//! Look-ups may be answered while no activation is. Then it stays closed, and says all the same when activations are
+//! answered again.
 
 use crate::backoff::{Backoff, jittered};
 use parking_lot::Mutex;
@@ -12,13 +15,22 @@ const MAX_FAILURES: u32 = 10;
 const PAUSE: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(5));
 /// Of the waits, so that those that wait do not come all at once.
 const JITTER: std::ops::RangeInclusive<f64> = 1.0..=1.5;
+/// Of the time in which no activation was answered, so that what waits is not tried at each of few answers.
+const LEAST_OUTAGE: Duration = Duration::from_secs(1);
 /// The time for a trial call before another is let through.
 const TRIAL: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
 pub(super) struct Breaker {
     state: Mutex<State>,
-    closed: Notify,
+    unanswered: Mutex<Option<Unanswered>>,
+    answers_again: Notify,
+}
+
+/// Activations in a row without a definite answer.
+struct Unanswered {
+    since: Instant,
+    calls: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -65,15 +77,28 @@ impl Breaker {
         Err(jittered(wait, JITTER))
     }
 
-    /// Waits until it closes, also if it has closed since this returned last.
-    pub(super) async fn closes(&self) {
-        self.closed.notified().await;
+    /// Waits until the activation system answers again after many failures, also if that was since this returned last.
+    pub(super) async fn answers_again(&self) {
+        self.answers_again.notified().await;
+    }
+
+    /// A call for an activation had a definite answer or none.
+    pub(super) fn note_activation(&self, now: Instant, is_answered: bool) {
+        let mut unanswered = self.unanswered.lock();
+        if !is_answered {
+            unanswered.get_or_insert(Unanswered { since: now, calls: 0 }).calls += 1;
+        } else if let Some(Unanswered { since, calls }) = unanswered.take()
+            && calls >= MAX_FAILURES
+            && now - since >= LEAST_OUTAGE
+        {
+            self.answers_again.notify_one();
+        }
     }
 
     fn answered(&self) {
         let before = std::mem::take(&mut *self.state.lock());
         if matches!(before, State::Open { .. }) {
-            self.closed.notify_one();
+            self.answers_again.notify_one();
         }
     }
 
@@ -168,11 +193,28 @@ mod tests {
         let now = Instant::now();
         let breaker = Breaker::default();
         breaker.admit(now).ok().unwrap().answered();
-        assert_eq!(breaker.closes().now_or_never(), None);
+        assert_eq!(breaker.answers_again().now_or_never(), None);
         let breaker = broken(now);
         breaker.admit(now + TRIAL).ok().unwrap().answered();
-        assert_eq!(breaker.closes().now_or_never(), Some(()));
-        assert_eq!(breaker.closes().now_or_never(), None, "once");
+        assert_eq!(breaker.answers_again().now_or_never(), Some(()));
+        assert_eq!(breaker.answers_again().now_or_never(), None, "once");
+    }
+
+    #[test]
+    fn it_says_that_activations_are_answered_again_though_look_ups_always_were() {
+        let (breaker, begin) = (Breaker::default(), Instant::now());
+        let says = |failures, outage| {
+            for _ in 0..failures {
+                breaker.admit(begin).ok().unwrap().answered(); // a look-up
+                breaker.note_activation(begin, false);
+            }
+            (0..2).for_each(|_| breaker.note_activation(begin + outage, true));
+            breaker.answers_again().now_or_never()
+        };
+        assert_eq!(says(MAX_FAILURES, LEAST_OUTAGE), Some(()));
+        assert_eq!(says(0, LEAST_OUTAGE), None, "once");
+        assert_eq!(says(MAX_FAILURES - 1, LEAST_OUTAGE), None, "few failed");
+        assert_eq!(says(MAX_FAILURES, LEAST_OUTAGE / 2), None, "some are answered all the time");
     }
 
     #[test]

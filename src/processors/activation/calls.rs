@@ -41,6 +41,7 @@ impl ActivationProcessor {
         let answer = self.0.system.activate(&request, work.traceparent()).await;
         failpoint(Step::Called);
         gauge.decrement(1);
+        self.0.breaker.note_activation(Instant::now(), answer.inconclusive().is_none());
         permission.ended(answer.inconclusive()); // another call may start while the outcome is written
         metrics::counter!("offers_activation_attempts_total", "answer" => answer_label(&answer)).increment(1);
         let kind = AttemptKind::Activate;

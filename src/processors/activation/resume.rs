@@ -6,10 +6,10 @@ use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 impl ActivationProcessor {
-    /// Each time that the breaker closes: drives what waits in this process for an answer, oldest first, as many at a time
-    /// as there may be calls. Until `stop`.
+    /// Each time that the activation system answers again: drives what waits in this process for an answer, oldest first,
+    /// as many at a time as there may be calls. Until `stop`.
     pub(super) async fn resume(&self, stop: &CancellationToken) {
-        while stop.run_until_cancelled(self.0.breaker.closes()).await.is_some() {
+        while stop.run_until_cancelled(self.0.breaker.answers_again()).await.is_some() {
             let waiting = futures::stream::iter(self.0.in_flight.end_delays()).take_until(stop.cancelled());
             let driven = waiting.for_each_concurrent(self.0.most_calls, |id| async move {
                 if let Outcome::Park { .. } = self.drive(id, None).await {

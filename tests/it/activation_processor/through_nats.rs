@@ -15,7 +15,7 @@ use offers::event_log::follow;
 use offers::identity::Actor;
 use offers::processors::{ActivationProcessor, Outcome, Parked, Sweeper, consume_activations};
 use offers::simulator::Behaviour;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -76,27 +76,38 @@ async fn buy_many(fixture: &Fixture, count: usize) -> Vec<TransactionId> {
     join_all((0..count).map(|_| fixture.buy(user))).await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn when_the_system_answers_again_the_delays_of_what_waited_for_it_end() {
-    let fixture = Fixture::new(Behaviour { down: true, ..Behaviour::default() }).await;
+/// Lets activations go wrong in the way of `wrong` until a delay has grown, and shows that `right` ends it.
+async fn delays_end(wrong: Value, right: Value) {
+    let fixture = Fixture::new(Behaviour::default()).await;
+    fixture.control(wrong).await;
     let (processor, ids) = (fixture.processor(), buy_many(&fixture, 3).await);
     let mut delay = Duration::ZERO;
     eventually("its delay has grown with its failures", async || {
         let outcome = processor.drive(ids[0], None).await;
-        let Outcome::RetryAfter(left) = outcome else { panic!("it is down: {outcome:?}") };
+        let Outcome::RetryAfter(left) = outcome else { panic!("it goes wrong: {outcome:?}") };
         delay = left;
         delay > Duration::from_secs(6)
     })
     .await;
     let since = Instant::now();
     for _ in 0..10 {
-        processor.drive_now(ids[1]).await; // so often that no call is made for a while
+        processor.drive_now(ids[1]).await; // so often that this is no accident
     }
     sweep_with(&fixture, processor.clone()).await;
-    fixture.control(json!({ "down": false })).await;
+    fixture.control(right).await;
     fixture.until_succeeded(&ids).await;
     assert!(since.elapsed() < delay, "it waited for {:?}, its delay was {delay:?}", since.elapsed());
     assert!(fixture.activations().values().all(|times| *times == 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_system_answers_again_the_delays_of_what_waited_for_it_end() {
+    delays_end(json!({ "down": true }), json!({ "down": false })).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_activations_are_answered_again_delays_end_though_look_ups_were_always_answered() {
+    delays_end(json!({ "lie": "error" }), json!({ "lie": null })).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
