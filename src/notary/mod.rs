@@ -3,11 +3,12 @@
 //! - `projector` follows the log, off the commit path, and writes the tiles of the tree;
 //! - `signer` signs a checkpoint in the SQL transaction that stores it, if it continues all that were signed before;
 //! - `prover` answers from a handful of tiles, whatever the size; `store` has the tables;
-//! - `history` reads the log and the tree for a verification.
+//! - `history` reads the log and the tree for a verification, `comparison` compares the two.
 //!
 //! **Architecture Invariant:** a key never signs two checkpoints that contradict each other. Whoever signs holds the
 //! tree's lock, and has compared with the newest stored checkpoint and once with the newest published one.
 
+mod comparison;
 mod error;
 mod history;
 mod projector;
@@ -15,6 +16,7 @@ mod prover;
 mod signer;
 mod store;
 
+pub use comparison::TreeComparison;
 pub use error::Error;
 pub use history::LoggedHistory;
 pub use projector::TreeProjector;

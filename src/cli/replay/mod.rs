@@ -1,4 +1,4 @@
-//! `offers replay`: builds what is derived from the log once more. The service continues meanwhile.
+//! `offers replay`: builds what is derived from the log once more, or compares it. The service continues meanwhile.
 //!
 //! Only projections can be replayed: nothing here can reach a processor, so nobody is called, mailed or charged again.
 
@@ -18,6 +18,7 @@ use super::output::Outcome;
 use super::progress::Progress;
 use crate::config::{Redis, parse_lifetime};
 use crate::event_log::{EventLog, Span};
+use crate::notary::TreeStore;
 use crate::postgres::connect_options;
 use crate::runtime::check_database;
 
@@ -28,8 +29,9 @@ const TRY_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// What to rebuild: the read tables beside the live ones, which they replace; then the Redis hashes from them
-    #[arg(value_enum, default_values = ["read-tables", "hashes"])]
+    /// What to rebuild: the read tables beside the live ones, which they replace, then the Redis hashes from them; or
+    /// what to compare [default: all]
+    #[arg(value_enum)]
     projections: Vec<Projection>,
     /// Change nothing: compare the live ones with the log, field by field. Exit code 1 if anything differs
     #[arg(long)]
@@ -50,6 +52,8 @@ pub(super) struct Args {
 enum Projection {
     ReadTables,
     Hashes,
+    /// The Merkle tree and its checkpoints, with --check only: what was signed stays
+    Tree,
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
@@ -60,6 +64,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Outcome> {
     if let Some(to) = args.as_of.to {
         return as_of::show(&args.as_of, to, &log).await;
     }
+    anyhow::ensure!(
+        args.check || !args.projections.contains(&Projection::Tree),
+        "the tree is compared with --check, never replaced: what was signed stays. If only its tiles are wrong, remove them, \
+         and the service makes them again (docs/operations.md)"
+    );
     let replay = Replay { log, args };
     if replay.args.check { replay.check().await } else { replay.rebuild().await }
 }
@@ -94,7 +103,7 @@ impl Replay {
         Outcome::done(text.join("\n"), Value::Object(members))
     }
 
-    /// Rebuilds the read tables up to exactly where the live ones are, and compares the two.
+    /// Rebuilds the read tables up to exactly where the live ones are, and compares the two; the same with the tree.
     async fn check(&self) -> anyhow::Result<Outcome> {
         let mut found: Vec<String> = Vec::new();
         let mut count = 0;
@@ -118,6 +127,14 @@ impl Replay {
             count += i64::try_from(check.differences().count)?;
             found.extend(check.differences().examples.iter().cloned());
         }
+        if self.wants(Projection::Tree) {
+            let mut progress = Progress::of("records", self.log.head().await?.unsigned_abs());
+            let store = TreeStore::at(connect_options(&self.args.database_owner_url)?);
+            let compared = store.compare(&self.log, |records| progress.add(records)).await?;
+            count += i64::try_from(compared.differences)?;
+            found.extend(compared.examples);
+            members.insert("tree_size".to_owned(), compared.size.into());
+        }
         members.insert("equal".to_owned(), (count == 0).into());
         members.insert("differences".to_owned(), count.into());
         members.insert("first_differences".to_owned(), json!(found));
@@ -126,7 +143,7 @@ impl Replay {
     }
 
     fn wants(&self, projection: Projection) -> bool {
-        self.args.projections.contains(&projection)
+        self.args.projections.is_empty() || self.args.projections.contains(&projection)
     }
 
     /// Applies pages until the new tables are at `position` or at the head; returns their position.

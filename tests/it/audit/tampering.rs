@@ -269,6 +269,69 @@ async fn what_the_owner_of_the_database_changes_in_the_stored_tree_is_told_from_
 }
 
 #[tokio::test]
+async fn a_tile_or_checkpoint_that_is_not_the_logs_is_named_and_the_service_makes_lost_tiles_again() {
+    let sandbox = Stack::get().await.sandbox().await;
+    cli(&sandbox, &["demo", "generate", "--events", &EVENTS.to_string(), "--seed", "12"]).await.code(0);
+    signed_tree(&sandbox, EVENTS).await;
+    let check = async || cli(&sandbox, &["replay", "tree", "--check"]).await;
+    check().await.code(0).prints("all equal");
+    cli(&sandbox, &["replay", "tree"]).await.code(2).says("never replaced");
+    let mut owner = PgConnection::connect(&sandbox.database_owner_url).await.unwrap();
+    let mut run = async |sql: &str| {
+        sqlx::raw_sql(sql).execute(&mut owner).await.unwrap();
+    };
+    run("alter table events disable trigger user; alter table tree_tiles disable trigger user; \
+         alter table checkpoints disable trigger user; create table kept_tiles as table tree_tiles")
+    .await;
+    for (wrong, right, says) in [
+        (
+            "update tree_tiles set hashes = set_byte(hashes, 40, get_byte(hashes, 40) # 4) where level = 1",
+            RESTORE_TREE,
+            "the tile 0 of level 1 is not as the log says",
+        ),
+        (
+            "delete from tree_tiles where (level, index) = (0, 2)",
+            RESTORE_TREE,
+            "the tile 2 of level 0 is missing",
+        ),
+        (
+            "delete from tree_tiles where (level, index) = (0, 3)",
+            RESTORE_TREE,
+            "the newest checkpoint is of 1000 records, the tree has 768",
+        ),
+        (
+            "update checkpoints set root = set_byte(root, 9, get_byte(root, 9) # 1)",
+            "update checkpoints set root = set_byte(root, 9, get_byte(root, 9) # 1)",
+            "the checkpoint of 1000 records is of other records than the log's",
+        ),
+        (
+            "update events set sequence = sequence + 1000 where position = 300",
+            "update events set sequence = sequence - 1000 where position = 300",
+            "the tile 1 of level 0 is not as the log says",
+        ),
+        (
+            "create table end_of_log as select * from events where position = 1000; \
+             delete from events where position = 1000",
+            "insert into events table end_of_log",
+            "the log has 999 records, the tree 1000",
+        ),
+    ] {
+        run(wrong).await;
+        check().await.code(1).prints(says);
+        run(right).await;
+    }
+    check().await.code(0);
+    run("truncate tree_tiles; alter table tree_tiles enable trigger user").await;
+    let setting = Setting { checkpoint_key: Some(signing_key()), ..Setting::default() };
+    let service = Service::start_in(&sandbox, setting).await;
+    let tree = TreeStore::at(sandbox.database_url.parse().unwrap());
+    let is_whole = async || tree.size().await.unwrap() == EVENTS as u64;
+    eventually("the tree is made again", is_whole).await;
+    service.stop().await;
+    check().await.code(0).prints("all equal");
+}
+
+#[tokio::test]
 async fn a_second_event_of_a_position_is_found_where_a_page_of_the_reading_ends_too() {
     let mut database = Tampered::new(5_020, &[]).await;
     database.run("update events set commit_end = position").await;
