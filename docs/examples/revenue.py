@@ -6,7 +6,7 @@
     pip install -r docs/examples/requirements.txt    # nats-py, duckdb
     python3 docs/examples/revenue.py                 # reads .data/demo.json, keeps .data/events.duckdb
 
-Run again, it goes on after the last event that it has. `--export FILE` reads first what the stream no longer keeps.
+Run again, it goes on after the last event that it has. What the stream no longer keeps comes from `--export FILE`.
 """
 
 import argparse
@@ -52,21 +52,35 @@ select arg_max(name, position), count(*), sum(amount) as revenue, bar(revenue, 0
 from sold group by offer_id order by revenue desc, 1"""
 
 
+def position_in(database):
+    return database.execute(POSITION).fetchone()[0]
+
+
+def read_export(file, database):
+    """Stores the records after the events that are there."""
+    before = position_in(database)
+    database.execute(SNAKE)
+    database.begin()
+    database.execute(FROM_EXPORT, [file])
+    if database.execute("select count(*) from events").fetchone()[0] != position_in(database):
+        sys.exit(f"{file} does not go on after position {before} without a gap")  # nothing of it is stored
+    database.commit()
+
+
 async def read_stream(stream, database):
-    """Stores every event after those that are there; returns how many."""
-    (begin,) = database.execute(POSITION).fetchone()
+    """Stores every event after those that are there."""
+    position = position_in(database)
     state = (await stream.stream_info(STREAM)).state
-    if begin < state.last_seq and begin + 1 < state.first_seq:
-        sys.exit(f"the stream begins at position {state.first_seq}, and {begin + 1} is the next one here: "
+    if position < state.last_seq and position + 1 < state.first_seq:
+        sys.exit(f"the stream begins at position {state.first_seq}, and the next one here is {position + 1}: "
                  "fetch an export as docs/analysts.md says, and give it with --export FILE")
     start = ConsumerConfig(
         deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-        opt_start_seq=begin + 1,  # the sequence in the stream is the position
+        opt_start_seq=position + 1,  # the sequence in the stream is the position
         ack_policy=AckPolicy.NONE,
         inactive_threshold=30,  # seconds until the server deletes it when we are gone
     )
     events = await stream.pull_subscribe("offers.events.>", stream=STREAM, config=start)
-    position = begin
     while position < state.last_seq:
         messages = await events.fetch(min(BATCH, state.last_seq - position), timeout=TIMEOUT_S)
         for message in messages:
@@ -74,7 +88,6 @@ async def read_stream(stream, database):
             if int(message.headers["Offers-Position"]) != position:
                 sys.exit(f"position {position} is missing")
         database.execute(FROM_STREAM, [[message.data.decode() for message in messages]])
-    return position - begin
 
 
 async def main():
@@ -86,20 +99,19 @@ async def main():
     try:
         with open(arguments.demo, encoding="utf-8") as file:
             analyst = json.load(file)["analyst"]
-        client = await nats.connect(analyst["nats_url"], allow_reconnect=False, connect_timeout=TIMEOUT_S)
-    except OSError as error:
+        client = await nats.connect(analyst["nats_url"], allow_reconnect=False, max_reconnect_attempts=1)
+    except (OSError, nats.errors.Error) as error:
         sys.exit(f"{error}: does ./dev run?")
     database = duckdb.connect(arguments.database)
     database.execute(TABLE)
+    before = position_in(database)
     if arguments.export:
-        database.execute(SNAKE)
-        database.execute(FROM_EXPORT, [arguments.export])
-    new = await read_stream(client.jetstream(prefix=analyst["js_api_prefix"]), database)
+        read_export(arguments.export, database)
+    await read_stream(client.jetstream(prefix=analyst["js_api_prefix"]), database)
     await client.close()
     for name, number, revenue, bar in database.execute(CHART).fetchall():
         print(f"{name:26} {number:4} {revenue:9} {bar}".rstrip())
-    (position,) = database.execute(POSITION).fetchone()
-    print(f"{new} new events, up to position {position}")
+    print(f"{position_in(database) - before} new events, up to position {position_in(database)}")
 
 
 if __name__ == "__main__":
