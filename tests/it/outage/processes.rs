@@ -49,14 +49,19 @@ pub struct System {
 }
 
 /// The servers, as the service sees them.
-struct Seen {
-    sandbox: Sandbox,
-    external: String,
+pub struct Seen {
+    pub sandbox: Sandbox,
+    /// The address of the activation system.
+    pub external: String,
 }
 
 impl Seen {
     fn serve(&self, listen: &str, serving: &Serving) -> Child {
-        serve(&self.sandbox, listen, &format!("http://{}", self.external), serving)
+        self.command(listen, serving).spawn().unwrap()
+    }
+
+    fn command(&self, listen: &str, serving: &Serving) -> Command {
+        serve_command(&self.sandbox, listen, &format!("http://{}", self.external), serving)
     }
 }
 
@@ -113,7 +118,8 @@ impl System {
         (Self::start_seeing(seen, sandbox, &external, &[], Serving::default()).await, tunnels)
     }
 
-    async fn start_seeing(
+    /// The service sees the servers as `seen`; they are those of `sandbox`, and the activation system listens on `external`.
+    pub async fn start_seeing(
         seen: Seen,
         sandbox: Sandbox,
         external: &str,
@@ -179,6 +185,23 @@ impl System {
         environment.push((offers::failpoint::VARIABLE, failpoint.to_owned()));
         let dying = Serving { environment, log: self.serving.log.clone() };
         self.service = Killed(self.seen.serve(&self.listen, &dying));
+    }
+
+    /// Starts the service instead of the one that runs, as the last arguments of `tool`, with `settings` in addition.
+    /// It is not waited for.
+    pub fn start_service_under(&mut self, tool: &mut Command, settings: &[(&'static str, String)]) {
+        self.kill_service();
+        let mut environment = self.serving.environment.clone();
+        environment.extend_from_slice(settings);
+        let service = self.seen.command(&self.listen, &Serving { environment, log: None });
+        tool.arg(service.get_program()).args(service.get_args());
+        tool.env_clear().envs(service.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        self.service = Killed(tool.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap());
+    }
+
+    /// The process id of the service.
+    pub fn service_pid(&self) -> u32 {
+        self.service.0.id()
     }
 
     /// Whether the service has died at its failpoint.
@@ -281,6 +304,10 @@ pub fn settings() -> Settings {
 }
 
 pub fn serve(sandbox: &Sandbox, listen: &str, external_url: &str, serving: &Serving) -> Child {
+    serve_command(sandbox, listen, external_url, serving).spawn().unwrap()
+}
+
+fn serve_command(sandbox: &Sandbox, listen: &str, external_url: &str, serving: &Serving) -> Command {
     let environment = [
         ("OFFERS_LISTEN", listen),
         ("OFFERS_DATABASE_URL", &sandbox.database_url),
@@ -306,7 +333,7 @@ pub fn serve(sandbox: &Sandbox, listen: &str, external_url: &str, serving: &Serv
     if let Some(path) = &serving.log {
         command.stderr(File::options().create(true).append(true).open(path).unwrap());
     }
-    command.spawn().unwrap()
+    command
 }
 
 /// This program with nothing of our environment that would change it.
