@@ -1,7 +1,7 @@
 //! Counts instructions and allocations of the running service: it runs in callgrind, a tool of valgrind.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 /// What was counted between two moments.
 #[derive(Clone, Copy)]
@@ -23,12 +23,14 @@ pub fn is_installed() -> bool {
     Command::new("valgrind").arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
-/// What a program is started with so that it is counted in `output`.
-pub fn tool(output: &Path) -> Command {
+/// Starts `service` so that it is counted in `output`.
+pub fn spawn(service: &Command, output: &Path) -> Child {
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--quiet", "--tool=callgrind"]);
     valgrind.arg(format!("--callgrind-out-file={}", output.display()));
-    valgrind
+    valgrind.arg(service.get_program()).args(service.get_args());
+    valgrind.env_clear().envs(service.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    valgrind.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 impl Callgrind {

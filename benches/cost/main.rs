@@ -25,9 +25,9 @@ mod support;
 mod tunnel;
 
 use callgrind::Callgrind;
+use futures::StreamExt;
 use meter::{Meter, Protocol};
 use processes::{Seen, Serving, System};
-use futures::StreamExt;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
@@ -53,6 +53,8 @@ const REQUESTS: usize = 50;
 const COUNTED: usize = 100;
 /// Requests or activations before those that are counted.
 const WARMING: usize = 20;
+/// Activations before those that are counted: enough to open every connection.
+const WARMING_ACTIVATIONS: usize = 150;
 /// How much a figure may grow.
 const GROWTH: f64 = 1.1;
 
@@ -82,8 +84,14 @@ impl Measured {
         let postgres = Meter::before(&mut seen.sandbox.database_url, Protocol::Postgres).await;
         let redis = Meter::before(&mut seen.sandbox.redis_url, Protocol::Redis).await;
         let nats = Meter::before(&mut seen.sandbox.nats_url, Protocol::Nats).await;
-        let environment = vec![("OFFERS_ACCESS_TOKEN_TTL", "2h".to_owned())];
-        let serving = Serving { environment, log: None };
+        let set = |name, value: &str| (name, value.to_owned());
+        let environment = vec![
+            set("OFFERS_ACCESS_TOKEN_TTL", "2h"),
+            set("OFFERS_DATABASE_CONNECTIONS", "8"), // all are open when the counting begins
+            set("OFFERS_EXTERNAL_TIMEOUT", "10s"),
+            set("RUST_LOG", "info,async_nats=warn,sqlx=warn"), // as usual
+        ];
+        let serving = Serving { environment, log: Some("/dev/null".into()) };
         let system = System::start_seeing(seen, sandbox, &external, &[], serving).await;
         let token = system.log_in("alice").await;
         Self { system, postgres, redis, nats, client: support::http(), token }
@@ -138,13 +146,18 @@ impl Measured {
     async fn count_instructions(&mut self, roles: &str) -> Callgrind {
         let output = std::env::temp_dir().join(format!("offers-cost-{roles}-{}", std::process::id()));
         let settings = [("OFFERS_ROLES", roles.to_owned())];
-        self.system.start_service_under(&mut callgrind::tool(&output), &settings);
+        let mut pid = 0;
+        self.system.start_service_by(&settings, |service| {
+            let counted = callgrind::spawn(&service, &output);
+            pid = counted.id();
+            counted
+        });
         eventually("the service is ready", async || {
             let answer = self.get("/readyz").send().await;
             answer.is_ok_and(|answer| answer.status().is_success())
         })
         .await;
-        Callgrind::of(self.system.service_pid(), output)
+        Callgrind::of(pid, output)
     }
 
     async fn counts(&self) -> Figures {
@@ -185,7 +198,8 @@ async fn count_servers(measured: &Measured, figures: &mut Figures) {
         measured.settled().await;
         let (seconds, after) = (begun.elapsed().as_secs_f64(), measured.counts().await);
         for (name, count) in per(&before, &after, number as f64) {
-            figures.insert(format!("activation {kind}: {name}"), count - idle[&name] * seconds / number as f64);
+            figures
+                .insert(format!("activation {kind}: {name}"), count - idle[&name] * seconds / number as f64);
         }
     }
 }
@@ -213,7 +227,7 @@ async fn count_service(measured: &mut Measured, figures: &mut Figures) {
 
     let mut callgrind = measured.count_instructions(ALL_ROLES).await;
     measured.done(before, REQUESTS + WARMING).await; // what was only accepted
-    measured.activate(WARMING, IN_FLIGHT).await;
+    measured.activate(WARMING_ACTIVATIONS, IN_FLIGHT).await;
     measured.settled().await;
     callgrind.zero();
     tokio::time::sleep(IDLE).await;

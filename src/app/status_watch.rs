@@ -23,7 +23,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// How many requests may wait at once, in one process: below the connections that a server has (10,000), so
@@ -246,10 +246,9 @@ impl Follower {
         position: i64,
         readable: Readable,
     ) -> Result<Option<Vec<Recorded>>, LogError> {
-        let next = feed.next(position, PAGE_EVENTS);
         match readable {
-            Readable::Everywhere => next.await.map(Some),
-            Readable::InStreams => timeout(RETRY_DELAY, next).await.ok().transpose(),
+            Readable::Everywhere => feed.next(position, PAGE_EVENTS).await.map(Some),
+            Readable::InStreams => feed.next_within(RETRY_DELAY, position, PAGE_EVENTS).await,
         }
     }
 

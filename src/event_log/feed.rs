@@ -12,10 +12,12 @@ use parking_lot::Mutex;
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use std::collections::BTreeMap;
+use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -114,6 +116,27 @@ impl EventLog {
 impl Feed {
     /// The next page after the position `after` (see `EventLog::page`); waits until there is one.
     pub async fn next(&mut self, after: i64, limit: usize) -> Result<Vec<Recorded>, LogError> {
+        Ok(self.next_unless(after, limit, pending()).await?.unwrap_or_default())
+    }
+
+    /// The same; `None` when there is none within `time`. Only the wait ends, never a read: a connection whose read
+    /// is given up is lost to its pool.
+    pub async fn next_within(
+        &mut self,
+        time: Duration,
+        after: i64,
+        limit: usize,
+    ) -> Result<Option<Vec<Recorded>>, LogError> {
+        self.next_unless(after, limit, sleep(time)).await
+    }
+
+    async fn next_unless(
+        &mut self,
+        after: i64,
+        limit: usize,
+        over: impl Future<Output = ()>,
+    ) -> Result<Option<Vec<Recorded>>, LogError> {
+        let mut over = pin!(over);
         loop {
             self.own.mark_unchanged();
             let page = match self.log.0.recent.after(after, limit) {
@@ -121,11 +144,12 @@ impl Feed {
                 _ => self.read(after, limit).await?,
             };
             if !page.is_empty() {
-                return Ok(page);
+                return Ok(Some(page));
             }
             tokio::select! {
                 _ = self.own.changed() => {}
                 _ = self.others.changed() => self.look = true,
+                () = &mut over => return Ok(None),
                 () = sleep(TIMER) => self.look = true,
             }
         }
@@ -193,13 +217,12 @@ async fn follow_once<S: Sink>(
     let mut after = sink.checkpoint().await?;
     progress.starts_at(after);
     loop {
-        let Ok(page) = timeout(S::IDLE, feed.next(after, PAGE_EVENTS)).await else {
+        let Some(page) = feed.next_within(S::IDLE, after, PAGE_EVENTS).await? else {
             sink.idle(after).await?;
             delays.reset();
             progress.reached(after);
             continue;
         };
-        let page = page?;
         sink.apply(&page).await?;
         after = page.last().map_or(after, |event| event.position);
         delays.reset();

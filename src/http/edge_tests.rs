@@ -6,8 +6,10 @@ use super::extract::rules::Line;
 use super::middleware::limits;
 use super::with_common_layers;
 use axum::body::Body;
+use axum::extract::State;
 use axum::http::{HeaderValue, Method, Request, StatusCode, header};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use futures::future::ready;
@@ -185,10 +187,18 @@ async fn the_callers_request_id_is_kept_and_any_other_replaced() {
     }
 }
 
+async fn shed(State(slots): State<Arc<Semaphore>>, request: axum::extract::Request, next: Next) -> Response {
+    limits::shed(&slots, request, |request| next.run(request)).await
+}
+
+async fn time_out_soon(request: axum::extract::Request, next: Next) -> Response {
+    limits::time_out(Duration::from_millis(20), request, |request| next.run(request)).await
+}
+
 #[tokio::test]
 async fn what_is_more_than_can_be_served_is_refused_at_once() {
     let full = Arc::new(Semaphore::new(0));
-    let routes = Router::new().route("/", get(|| async {})).layer(from_fn_with_state(full, limits::shed));
+    let routes = Router::new().route("/", get(|| async {})).layer(from_fn_with_state(full, shed));
     let answer = answer_of(with_common_layers(routes), asked("/")).await;
     assert_eq!((answer.status, answer.code()), (StatusCode::SERVICE_UNAVAILABLE, "overloaded".to_owned()));
     assert_eq!(answer.headers[header::RETRY_AFTER], "1");
@@ -209,7 +219,7 @@ async fn who_only_waits_keeps_nobody_out() {
     let routes = Router::new()
         .route("/waits", get(waits))
         .route("/works", get(|| async {}))
-        .layer(from_fn_with_state(only_one.clone(), limits::shed));
+        .layer(from_fn_with_state(only_one.clone(), shed));
     let waiting = tokio::spawn(answer_of(with_common_layers(routes.clone()), asked("/waits")));
     begun.notified().await;
     for _ in 0..2 {
@@ -226,9 +236,7 @@ async fn who_only_waits_keeps_nobody_out() {
 #[tokio::test]
 async fn what_takes_too_long_is_ended_and_what_became_of_it_is_told() {
     let hangs = || std::future::pending::<()>();
-    let routes = Router::new()
-        .route("/hangs", get(hangs).post(hangs))
-        .layer(from_fn_with_state(Duration::from_millis(20), limits::time_out));
+    let routes = Router::new().route("/hangs", get(hangs).post(hangs)).layer(from_fn(time_out_soon));
     for (method, code) in [(Method::GET, "timeout"), (Method::POST, "outcome_unknown")] {
         let request = Request::builder().method(method).uri("/hangs").body(Body::empty());
         let answer = answer_of(with_common_layers(routes.clone()), request.expect("a request")).await;

@@ -23,8 +23,10 @@ pub use server::{Connections, listen, serve};
 
 use crate::app::App;
 use crate::config::Protection;
-use axum::middleware::{from_fn, from_fn_with_state};
-use axum::{Extension, Router};
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use middleware::{head, limits, observe, rate_limit, refusals, request_span, security};
 use resources::{
     account, activation, admin, audit, auth, health, offers, partner, partner_callbacks, proofs, renewals,
@@ -33,7 +35,6 @@ use resources::{
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tower::Layer;
-use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::normalize_path::NormalizePathLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -46,19 +47,12 @@ type Shared = Arc<App>;
 /// The whole HTTP interface of `app`, behind `protection`; without `/metrics` where these have an address
 /// of their own.
 pub fn router(app: Arc<App>, protection: &Protection, with_metrics: bool) -> Router {
-    let limiter = Arc::new(rate_limit::RateLimiter::new(app.clone(), protection));
-    let slots = Arc::new(Semaphore::new(limits::MAX_IN_FLIGHT));
+    let gate = Arc::new(Gate::new(&app, protection));
     let gated = OpenApiRouter::new().nest(API, api()).merge(ready()).merge(openapi::routes());
     let gated = if with_metrics { gated.merge(metrics()) } else { gated };
-    let gated = gated
-        .split_for_parts()
-        .0
-        .layer(Extension(limits::Waits::default()))
-        .layer(from_fn_with_state(limits::REQUEST_TIMEOUT, limits::time_out))
-        .layer(from_fn_with_state(slots, limits::shed))
-        .layer(from_fn_with_state(app.clone(), refusals::record))
-        .layer(from_fn_with_state(limiter, rate_limit::enforce));
-    let routes = gated.merge(live().split_for_parts().0).layer(from_fn(observe::measure));
+    let gated = gated.split_for_parts().0.layer(from_fn_with_state(gate.clone(), pass));
+    let live = live().split_for_parts().0.layer(from_fn_with_state(gate, measure));
+    let routes = gated.merge(live);
     let mut routes = with_common_layers(routes.with_state(app));
     if let Some(value) = security::strict_transport(protection) {
         routes = routes.layer(from_fn_with_state(value, security::send_strict_transport));
@@ -67,6 +61,45 @@ pub fn router(app: Arc<App>, protection: &Protection, with_metrics: bool) -> Rou
         Some(pages) => routes.layer(pages),
         None => routes,
     }
+}
+
+/// What the steps around the routes need.
+struct Gate {
+    app: Shared,
+    requests: observe::Requests,
+    limiter: rate_limit::RateLimiter,
+    slots: Arc<Semaphore>,
+    waits: limits::Waits,
+}
+
+impl Gate {
+    fn new(app: &Shared, protection: &Protection) -> Self {
+        Self {
+            app: app.clone(),
+            requests: observe::Requests::new(),
+            limiter: rate_limit::RateLimiter::new(app.clone(), protection),
+            slots: Arc::new(Semaphore::new(limits::MAX_IN_FLIGHT)),
+            waits: limits::Waits::default(),
+        }
+    }
+}
+
+/// The steps around a route, from the outside in.
+async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    let handle = |mut request: Request| {
+        request.extensions_mut().insert(gate.waits.clone());
+        next.run(request)
+    };
+    let in_time = |request| limits::time_out(limits::REQUEST_TIMEOUT, request, handle);
+    let in_a_slot = |request| limits::shed(&gate.slots, request, in_time);
+    let recorded = |request| refusals::record(&gate.app, request, in_a_slot);
+    let limited = |request| rate_limit::enforce(&gate.limiter, request, recorded);
+    observe::measure(&gate.requests, request, limited).await
+}
+
+/// The one step around what passes every gate.
+async fn measure(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    observe::measure(&gate.requests, request, |request| next.run(request)).await
 }
 
 /// Health and metrics alone: for an address that only monitoring reaches.
@@ -162,15 +195,22 @@ fn api() -> OpenApiRouter<Shared> {
         .routes(routes!(proofs::of_sale))
 }
 
-/// The layers of every request to `routes`, from the inside out: a trailing slash means nothing, a
-/// panic is an answer, every error has one shape, every response an id.
+/// What holds for every request to `routes`: a trailing slash means nothing, a panic is an answer, every error has
+/// one shape, every response an id.
 fn with_common_layers(routes: Router) -> Router {
     let slash_or_not = NormalizePathLayer::trim_trailing_slash().layer(routes);
-    Router::new()
-        .fallback_service(slash_or_not)
-        .layer(Extension(limits::UnfinishedBodies::default()))
-        .layer(from_fn(head::judge))
-        .layer(CatchPanicLayer::custom(problem::of_panic))
-        .layer(from_fn(problem::render))
-        .layer(from_fn(request_span::request_span))
+    let bodies = limits::UnfinishedBodies::default();
+    Router::new().fallback_service(slash_or_not).layer(from_fn_with_state(bodies, surround))
+}
+
+/// The steps around everything, from the outside in.
+async fn surround(State(bodies): State<limits::UnfinishedBodies>, request: Request, next: Next) -> Response {
+    let handle = |mut request: Request| {
+        request.extensions_mut().insert(bodies);
+        next.run(request)
+    };
+    let judged = |request| head::judge(request, handle);
+    let caught = |request| problem::catch_panic(request, judged);
+    let rendered = |request| problem::render(request, caught);
+    request_span::request_span(request, rendered).await
 }

@@ -10,14 +10,16 @@ use crate::config::{Network, Protection};
 use crate::identity::network;
 use crate::telemetry::chain;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::middleware::from_fn;
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
+use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
@@ -97,7 +99,6 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Serves `router` on `listener` until `stop`, then lets running requests finish (bounded by 10 s).
 pub async fn serve(listener: TcpListener, router: Router, connections: Connections, stop: CancellationToken) {
-    let router = router.layer(from_fn(unread::settle));
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let open = GracefulShutdown::new();
     let cut = CancellationToken::new();
@@ -107,13 +108,9 @@ pub async fn serve(listener: TcpListener, router: Router, connections: Connectio
             tracing::debug!(%peer, "a connection is closed: its address has too many");
             continue;
         };
-        let service = router.clone().map_request(move |mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(peer));
-            request
-        });
-        let connection = open.watch(
-            protocol().serve_connection(TokioIo::new(Wire::new(stream)), TowerToHyperService::new(service)),
-        );
+        let router = router.clone();
+        let answer = service_fn(move |request| answer(router.clone(), peer, request));
+        let connection = open.watch(protocol().serve_connection(TokioIo::new(Wire::new(stream)), answer));
         let cut = cut.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -129,6 +126,20 @@ pub async fn serve(listener: TcpListener, router: Router, connections: Connectio
     if tokio::time::timeout(DRAIN, open.shutdown()).await.is_err() {
         tracing::warn!(drain_s = DRAIN.as_secs(), "requests that did not finish in time were cut off");
     }
+}
+
+async fn answer(
+    router: Router,
+    peer: SocketAddr,
+    request: hyper::Request<Incoming>,
+) -> Result<Response, Infallible> {
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(ConnectInfo(peer));
+    let answered = async |request| match router.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    };
+    Ok(unread::settle(request, answered).await)
 }
 
 fn protocol() -> http1::Builder {

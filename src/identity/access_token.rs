@@ -11,8 +11,10 @@ use super::keyring::Keyring;
 use chrono::{DateTime, Utc};
 use domain::UserId;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use quick_cache::sync::Cache;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -22,6 +24,8 @@ const ALGORITHM: Algorithm = Algorithm::HS256;
 const TOKEN_TYPE: &str = "at+jwt";
 /// Ours have some 500 bytes; what is much longer is not worth decoding.
 const TOKEN_MAX_BYTES: usize = 4096;
+/// Tokens whose signature need not be checked again; one takes some 700 bytes.
+const REMEMBERED_MAX: usize = 10_000;
 
 /// Makes and checks access tokens.
 pub(super) struct AccessTokens {
@@ -31,6 +35,8 @@ pub(super) struct AccessTokens {
     signing: (String, EncodingKey),
     verifying: Vec<(String, DecodingKey)>,
     validation: Validation,
+    /// What genuine tokens say. Whether one has expired is judged at every request.
+    remembered: Cache<Box<str>, Arc<Claims>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -61,6 +67,7 @@ impl AccessTokens {
             signing: (current.id().to_owned(), signing),
             verifying,
             validation: validation(issuer, audience),
+            remembered: Cache::new(REMEMBERED_MAX),
         }
     }
 
@@ -103,10 +110,19 @@ impl AccessTokens {
         if now.timestamp() >= claims.exp {
             return Err(Error::TokenExpired);
         }
-        Ok(Caller::User { id: claims.sub, roles: claims.roles, session: claims.sid })
+        Ok(Caller::User { id: claims.sub, roles: claims.roles.clone(), session: claims.sid })
     }
 
-    fn genuine(&self, token: &str) -> Option<Claims> {
+    fn genuine(&self, token: &str) -> Option<Arc<Claims>> {
+        if let Some(claims) = self.remembered.get(token) {
+            return Some(claims);
+        }
+        let claims = Arc::new(self.decode(token)?);
+        self.remembered.insert(token.into(), claims.clone());
+        Some(claims)
+    }
+
+    fn decode(&self, token: &str) -> Option<Claims> {
         if token.len() > TOKEN_MAX_BYTES {
             return None;
         }

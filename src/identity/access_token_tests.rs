@@ -63,7 +63,19 @@ fn a_token_is_good_until_it_expires_and_not_a_second_longer() {
     let tokens = tokens(SECRET);
     let token = issued(&tokens);
     assert!(matches!(tokens.verify(&token, later(299)), Ok(Caller::User { .. })));
-    assert!(matches!(tokens.verify(&token, later(300)), Err(Error::TokenExpired)));
+    assert!(matches!(tokens.verify(&token, later(300)), Err(Error::TokenExpired)), "it is remembered");
+    let elsewhere = self::tokens(SECRET);
+    assert!(matches!(elsewhere.verify(&token, later(300)), Err(Error::TokenExpired)), "it is not");
+}
+
+#[test]
+fn a_token_that_is_not_genuine_is_never_remembered() {
+    let tokens = tokens(SECRET);
+    let token = issued(&self::tokens(OTHER));
+    for _ in 0..2 {
+        assert!(matches!(tokens.verify(&token, now()), Err(Error::TokenInvalid)));
+    }
+    assert_eq!(tokens.remembered.len(), 0);
 }
 
 #[test]

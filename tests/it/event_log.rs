@@ -7,11 +7,13 @@ use domain::{
 };
 use futures::future::join_all;
 use offers::event_log::{
-    AggregateCommand, EventLog, ExecuteError, LogError, Outcome, Plan, StreamId, WriterOptions,
+    AggregateCommand, EventLog, ExecuteError, LogError, Outcome, Plan, Sink, SinkError, StreamId,
+    WriterOptions, follow,
 };
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgPool, Row};
 use std::collections::HashSet;
+use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -380,6 +382,46 @@ async fn what_a_lost_server_had_is_not_given_from_memory() {
     let loaded =
         async || log.load::<account::Account>(account.0).await.is_ok_and(|loaded| loaded.version == 3);
     eventually("a state is as its stream says", loaded).await;
+}
+
+/// Something derived that has nothing to do.
+struct Idle;
+
+impl Sink for Idle {
+    fn name(&self) -> &'static str {
+        "idle sink"
+    }
+
+    async fn checkpoint(&mut self) -> Result<i64, SinkError> {
+        Ok(0)
+    }
+
+    async fn apply(&mut self, _page: &[Recorded]) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+#[tokio::test] // on one thread, which the test can hold up
+async fn a_process_that_was_held_up_keeps_its_connections() {
+    let Fixture { log, owner, app_url } = fixture().await;
+    let stop = CancellationToken::new();
+    let followers = (0..5).map(|_| tokio::spawn(follow(log.feed(), Idle, stop.clone())));
+    let followers: Vec<_> = followers.collect();
+    let user = app_url.parse::<PgConnectOptions>().unwrap().get_username().to_owned();
+    let connections = async || -> Vec<i32> {
+        let pids =
+            "select pid from pg_stat_activity where datname = current_database() and usename = $1 order by 1";
+        sqlx::query_scalar(pids).bind(&user).fetch_all(&owner).await.unwrap()
+    };
+    eventually("each follower has read", async || connections().await.len() > 5).await;
+    let before = connections().await;
+    for _ in 0..3 {
+        std::thread::sleep(Idle::IDLE + Duration::from_millis(100));
+        tokio::time::sleep(Duration::from_millis(300)).await; // all that is due now is done
+    }
+    assert_eq!(connections().await, before);
+    stop.cancel();
+    join_all(followers).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

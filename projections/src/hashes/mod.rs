@@ -18,7 +18,6 @@ use crate::{Error, TransactionView};
 use connection::{Connection, nothing_if_of_another_type, read_checkpoint};
 use domain::{Checkpoint, History, TransactionId};
 use script::{Guard, Hash};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use trust::Trust;
@@ -64,13 +63,15 @@ impl RedisHashes {
     /// `Redis` when it does not answer within `REQUEST_TIMEOUT`: read the stream.
     pub async fn get(&self, id: TransactionId) -> Result<Option<TransactionHash>, Error> {
         let mut both = redis::pipe();
-        both.get(CHECKPOINT).hgetall(transaction::key(id)); // in this order: the hash is as far or further
-        let (checkpoint, found): (Option<Vec<u8>>, HashMap<String, String>) = self
+        both.get(CHECKPOINT).hmget(transaction::key(id), &TransactionHash::FIELDS); // in this order: the hash is as far or further
+        let (checkpoint, found): (Option<Vec<u8>>, Vec<Option<String>>) = self
             .connection
             .ask(async |mut redis| nothing_if_of_another_type(both.query_async(&mut redis).await))
             .await?;
         let Some(checkpoint) = checkpoint.as_deref().and_then(read_checkpoint) else { return Ok(None) };
-        Ok(if self.trust.allows(checkpoint).await { TransactionHash::read(found) } else { None })
+        let mut found = found.into_iter();
+        let trusted = self.trust.allows(checkpoint).await;
+        Ok(if trusted { TransactionHash::read(|_| found.next().flatten()) } else { None })
     }
 
     /// Whether a reader of a hash now sees everything up to `position`.

@@ -75,7 +75,7 @@ impl StoredHash {
         if self.fields.is_empty() {
             return Ok(None); // it has expired since it was found
         }
-        let Some(hash) = TransactionHash::read(self.fields.clone()) else {
+        let Some(hash) = TransactionHash::read(|name| self.fields.get(name).cloned()) else {
             return Ok(Some("is not a whole hash"));
         };
         let later = events.partition_point(|event| event.position <= hash.position());

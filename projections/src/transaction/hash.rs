@@ -3,26 +3,6 @@
 use super::{Change, OUTCOME_UNKNOWN, TransactionView, is_final};
 use domain::transaction::Status;
 use domain::{PartnerId, TransactionId, UserId};
-use std::collections::HashMap;
-
-/// The fields in the order in which they are shown.
-const FIELDS: [&str; 15] = [
-    "transaction_id",
-    "user_id",
-    "offer_id",
-    "amount",
-    "status",
-    "created_at",
-    "updated_at",
-    "kind",
-    "completed_at",
-    "reference",
-    "error_message",
-    "refunded_at",
-    "partner_id",
-    "pending_reason",
-    "position",
-];
 
 /// A whole hash, from Redis or from a view: the same either way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +17,25 @@ pub struct TransactionHash {
 }
 
 impl TransactionHash {
+    /// The fields in the order in which they are shown.
+    pub(crate) const FIELDS: [&str; 15] = [
+        "transaction_id",
+        "user_id",
+        "offer_id",
+        "amount",
+        "status",
+        "created_at",
+        "updated_at",
+        "kind",
+        "completed_at",
+        "reference",
+        "error_message",
+        "refunded_at",
+        "partner_id",
+        "pending_reason",
+        "position",
+    ];
+
     /// Only moves forward.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -86,10 +85,9 @@ impl TransactionHash {
         &self.fields
     }
 
-    /// From the answer to `HGETALL`; `None` if a field is missing.
-    pub(crate) fn read(mut found: HashMap<String, String>) -> Option<Self> {
-        let fields = FIELDS.into_iter().filter_map(|name| Some((name, found.remove(name)?))).collect();
-        Self::whole(fields)
+    /// From the `value` of each of `FIELDS`, asked for in their order; `None` if one is missing that must be there.
+    pub(crate) fn read(mut value: impl FnMut(&'static str) -> Option<String>) -> Option<Self> {
+        Self::whole(Self::FIELDS.into_iter().filter_map(|name| Some((name, value(name)?))).collect())
     }
 
     fn whole(fields: Vec<(&'static str, String)>) -> Option<Self> {

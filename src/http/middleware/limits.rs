@@ -3,8 +3,7 @@
 use crate::http::held::{Place, Places};
 use crate::http::problem::Problem;
 use crate::http::problem::code::Code;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -105,21 +104,35 @@ impl Slot {
 }
 
 /// Refuses what is more than can be served.
-pub(crate) async fn shed(State(slots): State<Arc<Semaphore>>, mut request: Request, next: Next) -> Response {
-    let Ok(permit) = slots.try_acquire_owned() else {
+pub(crate) async fn shed<F>(
+    slots: &Arc<Semaphore>,
+    mut request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response
+where
+    F: Future<Output = Response>,
+{
+    let Ok(permit) = slots.clone().try_acquire_owned() else {
         return Problem::new(Code::Overloaded, "Too many requests at once").into_response();
     };
     let slot = Slot(Arc::new(Mutex::new(Some(permit))));
     request.extensions_mut().insert(slot.clone());
-    let response = next.run(request).await;
+    let response = next(request).await;
     slot.give_back(); // the answer has begun, however long it may become
     response
 }
 
 /// Ends what takes longer than `limit`. Whether an unsafe request was carried out is then not known.
-pub(crate) async fn time_out(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+pub(crate) async fn time_out<F>(
+    limit: Duration,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response
+where
+    F: Future<Output = Response>,
+{
     let only_reads = request.method().is_safe();
-    match tokio::time::timeout(limit, next.run(request)).await {
+    match tokio::time::timeout(limit, next(request)).await {
         Ok(response) => response,
         Err(_) if only_reads => Problem::new(Code::Timeout, "The answer took too long").into_response(),
         Err(_) => Problem::new(

@@ -1,4 +1,7 @@
-//! What holds for every request, one file a layer.
+//! What holds for every request, one file a step.
+//!
+//! A step takes what comes after it as a function. So several steps are one layer of axum's, which would clone all
+//! that is within it and box it twice for every request.
 
 pub(crate) mod head;
 pub(crate) mod limits;

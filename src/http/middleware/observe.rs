@@ -5,47 +5,100 @@
 use crate::http::context::Context;
 use crate::telemetry::{Kind, Span};
 use axum::extract::{MatchedPath, Request};
-use axum::http::Method;
-use axum::middleware::Next;
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
-use std::time::Instant;
+use metrics::{Counter, Gauge, Histogram};
+use parking_lot::RwLock;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 /// The route of a request that no route takes.
 const UNMATCHED: &str = "unmatched";
 
+/// The metrics of requests. The handle of each series is kept: finding it by its labels costs more than counting.
+pub(crate) struct Requests {
+    in_flight: Gauge,
+    /// By route. They are few: a route knows its methods, and answers with the statuses of its document.
+    answered: RwLock<HashMap<Box<str>, Vec<Series>>>,
+}
+
+struct Series {
+    method: &'static str,
+    status: StatusCode,
+    seconds: Histogram,
+    total: Counter,
+}
+
 /// One request that is being worked on; counts itself out when it ends, however that is.
-struct InFlight;
+struct InFlight<'a>(&'a Gauge);
 
-impl InFlight {
-    fn begin() -> Self {
-        metrics::gauge!("offers_http_requests_in_flight").increment(1);
-        Self
-    }
-}
-
-impl Drop for InFlight {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        metrics::gauge!("offers_http_requests_in_flight").decrement(1);
+        self.0.decrement(1);
     }
 }
 
-pub(crate) async fn measure(mut request: Request, next: Next) -> Response {
-    let (begun, _in_flight) = (Instant::now(), InFlight::begin());
-    let route = request.extensions().get::<MatchedPath>();
-    let route = route.map_or_else(|| UNMATCHED.to_owned(), |path| path.as_str().to_owned());
+impl Requests {
+    pub(crate) fn new() -> Self {
+        Self {
+            in_flight: metrics::gauge!("offers_http_requests_in_flight"),
+            answered: RwLock::new(HashMap::new()),
+        }
+    }
+
+    fn begin(&self) -> InFlight<'_> {
+        self.in_flight.increment(1);
+        InFlight(&self.in_flight)
+    }
+
+    fn count(&self, route: &str, method: &'static str, status: StatusCode, took: Duration) {
+        let is_it = |series: &&Series| (series.method, series.status) == (method, status);
+        if let Some(series) = self.answered.read().get(route).and_then(|all| all.iter().find(is_it)) {
+            return series.count(took);
+        }
+        let series = Series::of(route, method, status);
+        series.count(took);
+        self.answered.write().entry(route.into()).or_default().push(series);
+    }
+}
+
+impl Series {
+    fn of(route: &str, method: &'static str, status: StatusCode) -> Self {
+        let (route, code) = (route.to_owned(), status.as_str().to_owned());
+        Self {
+            method,
+            status,
+            seconds: metrics::histogram!("offers_http_request_seconds", "route" => route.clone(), "method" => method),
+            total: metrics::counter!("offers_http_requests_total", "route" => route, "method" => method, "status" => code),
+        }
+    }
+
+    fn count(&self, took: Duration) {
+        self.seconds.record(took);
+        self.total.increment(1);
+    }
+}
+
+pub(crate) async fn measure<F>(
+    requests: &Requests,
+    mut request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response
+where
+    F: Future<Output = Response>,
+{
+    let (begun, _in_flight) = (Instant::now(), requests.begin());
+    let path = request.extensions().get::<MatchedPath>().cloned();
+    let route = path.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
     let method = known(request.method());
-    let mut span = follow(&mut request, method, &route);
-    let response = next.run(request).await;
+    let mut span = follow(&mut request, method, route);
+    let response = next(request).await;
     let status = response.status();
     span.note("http.response.status_code", i64::from(status.as_u16()));
     if status.is_server_error() {
         span.failed(status.canonical_reason().unwrap_or_default());
     }
-    metrics::histogram!("offers_http_request_seconds", "route" => route.clone(), "method" => method)
-        .record(begun.elapsed());
-    let status = status.as_str().to_owned();
-    metrics::counter!("offers_http_requests_total", "route" => route, "method" => method, "status" => status)
-        .increment(1);
+    requests.count(route, method, status, begun.elapsed());
     response
 }
 

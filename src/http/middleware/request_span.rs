@@ -5,14 +5,16 @@ use crate::http::context::{Context, trace_id};
 use crate::http::headers::X_REQUEST_ID;
 use axum::extract::Request;
 use axum::http::HeaderValue;
-use axum::middleware::Next;
 use axum::response::Response;
 use std::time::Instant;
 use tracing::Instrument;
 
 /// Around everything: one span a request, its id on the response, and nothing kept by caches on the way
 /// unless a handler says so.
-pub(crate) async fn request_span(mut request: Request, next: Next) -> Response {
+pub(crate) async fn request_span<F>(mut request: Request, next: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
     let begun = Instant::now();
     let context = Context::of(&request);
     let id = HeaderValue::from_str(context.request_id()).expect("a request id is visible ASCII");
@@ -25,7 +27,7 @@ pub(crate) async fn request_span(mut request: Request, next: Next) -> Response {
         status = tracing::field::Empty,
     );
     request.extensions_mut().insert(context);
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = next(request).instrument(span.clone()).await;
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, id);
     security::protect(headers);

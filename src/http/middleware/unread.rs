@@ -8,7 +8,6 @@
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, header};
-use axum::middleware::Next;
 use axum::response::Response;
 use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
@@ -25,14 +24,17 @@ const MAX_DRAINED: u64 = 1024 * 1024;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Around everything: after each answer the connection is usable, or the answer says that it is not.
-pub(crate) async fn settle(request: Request, next: Next) -> Response {
+pub(crate) async fn settle<F>(request: Request, next: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
     if request.body().is_end_stream() {
-        return next.run(request).await;
+        return next(request).await;
     }
     let must_ask = awaits_leave(request.headers());
     let unread = Arc::new(Mutex::new(None));
     let lend = |body| Body::new(Lent { body: Some(body), polled: false, unread: unread.clone() });
-    let mut response = next.run(request.map(lend)).await;
+    let mut response = next(request.map(lend)).await;
     let Some(Unread { mut body, polled }) = unread.lock().take() else { return response };
     if must_ask && !polled {
         close(&mut response); // the client waits for leave to send, and will not get it

@@ -14,13 +14,14 @@ use super::context::Context;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
 use serde::Serialize;
 use serde_json::Value;
 use std::any::Any;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use utoipa::ToSchema;
 
@@ -229,8 +230,12 @@ fn whole_seconds(wait: Duration) -> u64 {
 }
 
 /// Writes the body of every error that leaves the service.
-pub(crate) async fn render(context: Context, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+pub(crate) async fn render<F>(request: Request, next: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
+    let context = request.extensions().get::<Context>().cloned().unwrap_or_default();
+    let mut response = next(request).await;
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         return response;
@@ -249,8 +254,16 @@ pub(crate) async fn render(context: Context, request: Request, next: Next) -> Re
     response
 }
 
-/// The answer when a handler panicked; the panic itself goes to the log.
-pub(crate) fn of_panic(panic: Box<dyn Any + Send>) -> Response {
+/// Answers when a handler panics; the panic itself goes to the log.
+pub(crate) async fn catch_panic<F>(request: Request, next: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
+    let answered = AssertUnwindSafe(async { next(request).await }).catch_unwind().await;
+    answered.unwrap_or_else(of_panic)
+}
+
+fn of_panic(panic: Box<dyn Any + Send>) -> Response {
     let message = panic
         .downcast_ref::<String>()
         .map(String::as_str)

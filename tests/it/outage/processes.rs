@@ -180,28 +180,21 @@ impl System {
 
     /// Starts the service instead of the one that runs, or has died: it dies at `failpoint`, maybe before it is ready.
     pub fn start_dying(&mut self, failpoint: &str) {
-        self.kill_service();
-        let mut environment = self.serving.environment.clone();
-        environment.push((offers::failpoint::VARIABLE, failpoint.to_owned()));
-        let dying = Serving { environment, log: self.serving.log.clone() };
-        self.service = Killed(self.seen.serve(&self.listen, &dying));
+        let setting = (offers::failpoint::VARIABLE, failpoint.to_owned());
+        self.start_service_by(&[setting], |mut command| command.spawn().unwrap());
     }
 
-    /// Starts the service instead of the one that runs, as the last arguments of `tool`, with `settings` in addition.
-    /// It is not waited for.
-    pub fn start_service_under(&mut self, tool: &mut Command, settings: &[(&'static str, String)]) {
+    /// Starts the service instead of the one that runs, or has died: `spawn` does, with `settings` in addition.
+    pub fn start_service_by(
+        &mut self,
+        settings: &[(&'static str, String)],
+        spawn: impl FnOnce(Command) -> Child,
+    ) {
         self.kill_service();
         let mut environment = self.serving.environment.clone();
         environment.extend_from_slice(settings);
-        let service = self.seen.command(&self.listen, &Serving { environment, log: None });
-        tool.arg(service.get_program()).args(service.get_args());
-        tool.env_clear().envs(service.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        self.service = Killed(tool.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap());
-    }
-
-    /// The process id of the service.
-    pub fn service_pid(&self) -> u32 {
-        self.service.0.id()
+        let serving = Serving { environment, log: self.serving.log.clone() };
+        self.service = Killed(spawn(self.seen.command(&self.listen, &serving)));
     }
 
     /// Whether the service has died at its failpoint.

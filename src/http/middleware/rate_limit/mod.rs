@@ -24,12 +24,10 @@ use crate::http::headers::{RATE_LIMIT, RATE_LIMIT_POLICY};
 use crate::http::problem::Problem;
 use crate::http::problem::code::Code;
 use crate::identity::Caller;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -103,22 +101,25 @@ fn needs_a_query(credentials: &str) -> bool {
 }
 
 /// Lets a request through or refuses it, and writes the quota on the response.
-pub(crate) async fn enforce(
-    State(limiter): State<Arc<RateLimiter>>,
+pub(crate) async fn enforce<F>(
+    limiter: &RateLimiter,
     mut request: Request,
-    next: Next,
-) -> Response {
+    next: impl FnOnce(Request) -> F,
+) -> Response
+where
+    F: Future<Output = Response>,
+{
     let address = ClientAddress::of(&request, &limiter.proxies);
     request.extensions_mut().insert(address);
     let Some(quota) = limiter.charge(&mut request, address.network()).await else {
-        return next.run(request).await;
+        return next(request).await;
     };
     let mut response = match quota.refused_for {
         Some(wait) => {
             metrics::counter!("offers_rate_limited_total", "policy" => quota.name).increment(1);
             Problem::new(Code::RateLimited, "Too many requests; try again later").after(wait).into_response()
         }
-        None => next.run(request).await,
+        None => next(request).await,
     };
     quota.write_headers(response.headers_mut());
     response
