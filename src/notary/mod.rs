@@ -5,8 +5,9 @@
 //! - `prover` answers from a handful of tiles, whatever the size; `store` has the tables;
 //! - `history` reads the log and the tree for a verification, `comparison` compares the two.
 //!
-//! **Architecture Invariant:** a key never signs two checkpoints that contradict each other. Whoever signs holds the
-//! tree's lock, and has compared with the newest stored checkpoint and once with the newest published one.
+//! **Architecture Invariant:** a key never signs two checkpoints that contradict each other. The signer holds the
+//! tree's lock, and has compared with the newest stored checkpoint and, once after each start and error, with the newest
+//! published one.
 
 mod comparison;
 mod error;

@@ -57,6 +57,9 @@ impl TreeProjector {
             }
         }
         self.builder = Builder::resume(size, &tiles)?;
+        if let Some(signer) = &mut self.signer {
+            signer.compare_again(); // the server may be another one now, with an older copy
+        }
         self.full.clear();
         (self.stored, self.written_at) = (size, None);
         Ok(size)

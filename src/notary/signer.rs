@@ -40,7 +40,7 @@ pub(super) struct Signer {
     has_compared: bool,
 }
 
-/// What was published before this leadership.
+/// What was published before this process began, or continued after an error.
 pub(super) enum Published {
     /// Nothing that needs to be compared.
     Nothing,
@@ -53,6 +53,11 @@ impl Signer {
     pub(super) fn new(key: Arc<SigningKey>, published: bus::Checkpoints, refusal: Refusal) -> Self {
         metrics::gauge!("offers_checkpoints_contradict").set(0);
         Self { key, published, refusal, has_compared: false }
+    }
+
+    /// Compares with the newest published checkpoint before the next signature.
+    pub(super) fn compare_again(&mut self) {
+        self.has_compared = false;
     }
 
     /// Whether there is something to compare even if the tree has not grown.

@@ -7,7 +7,7 @@ use crate::tree::{Hash, TILE_HASHES, Tile, TileId, Tiles};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::{PgConnection, PgExecutor, PgPool, Row};
 
-/// The lock of whoever lets the tree grow or signs it; its class is that of the log's leaders.
+/// The lock under which the tree is written and signed; its class is that of the log's leaders.
 const LOCK: (i32, i32) = (730_606, 1_000);
 
 /// Reads the tree as it is stored.

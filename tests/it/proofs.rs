@@ -3,10 +3,11 @@
 use crate::support::eventually::eventually;
 use crate::support::service::{Person, Reply, Service, Setting, send};
 use crate::support::stack::{Sandbox, Stack};
-use domain::{AccountId, Recorded};
+use domain::{AccountId, Metadata, Recorded, account};
 use futures::{StreamExt, stream};
 use offers::bus::{Bus, Options};
-use offers::notary::{StoredCheckpoint, TreeStore};
+use offers::event_log::{AggregateCommand, EventLog, Plan, Sink};
+use offers::notary::{Notary, StoredCheckpoint, TreeStore};
 use offers::tree::{
     Builder, Hash, Receipt, SignedCheckpoint, SigningKey, VerifierKey, leaf_hash, verify_consistency,
 };
@@ -308,6 +309,50 @@ async fn a_log_that_was_restored_from_an_older_copy_is_not_signed_until_there_is
         let ready = send(service.anonymous(Method::GET, "/readyz")).await.json();
         assert!(!ready["notes"].to_string().contains("no checkpoint is signed"), "{ready}");
     }
+}
+
+/// Opens so many accounts.
+async fn open_accounts(sandbox: &Sandbox, count: usize) -> EventLog {
+    let log = EventLog::at(&sandbox.database_url, &CancellationToken::new()).unwrap();
+    for _ in 0..count {
+        let open = account::Command::Open { kind: account::Kind::User };
+        let plan = Plan::new().command(AggregateCommand::Account(AccountId(Uuid::now_v7()), open));
+        log.commit(&Metadata::system("test", Uuid::now_v7()), plan).await.unwrap();
+    }
+    log
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_replaced_by_an_older_copy_under_a_process_that_signs_is_compared_again() {
+    let sandbox = Stack::get().await.sandbox().await;
+    let stop = CancellationToken::new();
+    let bus = Bus::open(bus_options(&sandbox), &stop).await.unwrap();
+    let log = open_accounts(&sandbox, 5).await;
+    let pool = PgPool::connect(&sandbox.database_url).await.unwrap();
+    let notary = Notary::new(log.clone(), pool, bus.clone(), Some(key(ORIGIN)));
+    let mut tree = notary.projector();
+    assert_eq!(tree.checkpoint().await.unwrap(), 0);
+    tree.apply(&log.page(0, 5).await.unwrap()).await.unwrap();
+    let signed = notary.checkpoint(None).await.unwrap();
+    assert_eq!(signed.size, 5);
+    let published = bus.checkpoints();
+    eventually("it is published", async || published.newest().await.unwrap().as_ref() == Some(&signed.note))
+        .await;
+
+    let mut owner = PgConnection::connect(&sandbox.database_owner_url).await.unwrap();
+    let tables = ["events", "tree_tiles", "checkpoints"];
+    let empty = tables.map(|table| format!("alter table {table} disable trigger user; truncate {table}"));
+    sqlx::raw_sql(&empty.join("; ")).execute(&mut owner).await.unwrap();
+    let other = open_accounts(&sandbox, 5).await;
+    assert_eq!(tree.checkpoint().await.unwrap(), 0, "as after an error");
+    tree.apply(&other.page(0, 5).await.unwrap()).await.unwrap();
+    assert!(notary.checkpoint(None).await.is_err(), "nothing is signed");
+    let why = notary.refusal().unwrap();
+    assert!(
+        why.contains("the newest published checkpoint, of 5 records: the log has other records"),
+        "{why}"
+    );
+    stop.cancel();
 }
 
 #[tokio::test(flavor = "multi_thread")]
