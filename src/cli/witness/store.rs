@@ -40,9 +40,15 @@ impl Store {
         self.newest.as_ref()
     }
 
-    /// Appends a signed checkpoint, durably.
+    /// Appends a signed checkpoint, durably. Half of one, as on a full disk, is taken back: it would make the file
+    /// unusable.
     pub(super) fn append(&mut self, text: &str) -> anyhow::Result<()> {
+        let cannot = || format!("cannot write {}", self.name);
+        let length = self.file.metadata().with_context(cannot)?.len();
         let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_all());
-        written.with_context(|| format!("cannot write {}", self.name))
+        if written.is_err() {
+            self.file.set_len(length).with_context(cannot)?;
+        }
+        written.with_context(cannot)
     }
 }

@@ -119,3 +119,29 @@ async fn a_witness_keeps_what_continues_and_refuses_a_rewritten_history() {
     let silent = Witness { url: "http://127.0.0.1:9".to_owned(), ..witness };
     silent.look().await.code(2);
 }
+
+#[tokio::test]
+async fn a_full_disk_leaves_no_half_checkpoint_in_the_file_of_a_witness() {
+    let log = Log(Arc::new(Mutex::new((vec!["1".to_owned()], SigningKeyOf::Ours))));
+    let sandbox = Stack::get().await.sandbox().await;
+    let store = files(&sandbox).join("witness").to_str().unwrap().to_owned();
+    let witness = Witness { sandbox, url: serve(log.clone()).await, store };
+    witness.look().await.code(0);
+    let kept = witness.kept();
+    log.say(|lines| lines.push("2".to_owned()));
+    // A file may not have more than one block of 512 bytes: after a few checkpoints there is no room for a whole one.
+    let script = r#"trap '' XFSZ; ulimit -f 1; exec "$0" "$@""#;
+    let key = signing_key().verifier().to_string();
+    let args = ["witness", "--url", &witness.url, "--key", &key, "--store", &witness.store];
+    let mut codes = Vec::new();
+    while codes.last() != Some(&Some(2)) {
+        assert!(codes.len() < 12, "it always fits: {codes:?}");
+        let mut shell = std::process::Command::new("sh");
+        let login = ["--username", "auditor", "--password", "secret"];
+        shell.args(["-c", script, env!("CARGO_BIN_EXE_offers")]).args(args).args(login);
+        codes.push(tokio::task::spawn_blocking(move || shell.output().unwrap()).await.unwrap().status.code());
+        log.say(|lines| lines.push("more".to_owned()));
+    }
+    assert!(witness.kept().starts_with(&kept) && witness.kept().ends_with('\n'));
+    witness.look().await.code(0).prints("kept in");
+}
