@@ -55,6 +55,13 @@ async fn an_export_has_the_record_lines_of_its_part_of_the_log() {
         .code(2)
         .says("position 6001 is past the head of the log, 6000");
     assert!(!Path::new(&format!("{path}.part")).exists());
+    cli(&sandbox, &["export", "--to", "6001", "--out", &path])
+        .await
+        .code(2)
+        .says("--to: position 6001 is past the head of the log, 6000");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), lines(&earlier[..10]), "the older export stays");
+    let nowhere = file(&sandbox, "missing/export.ndjson");
+    cli(&sandbox, &["export", "--out", &nowhere]).await.code(2).says("cannot create");
     for backwards in [["6", "5"], [&later[0].recorded_at.to_string(), "5"]] {
         let [from, to] = backwards;
         cli(&sandbox, &["export", "--from", from, "--to", to]).await.code(2).says("--from is after --to");

@@ -141,6 +141,10 @@ async fn what_cannot_be_used_is_exit_code_2_with_its_place() {
     ] {
         unusable(&["--export", &export, "--checkpoint", &kept.path(file), "--key", &key], says).await;
     }
+    let two_logs = [&export[..], &kept.path("checkpoint"), &kept.path("foreign")];
+    let [export_of, one, other] = two_logs;
+    let args = ["--export", export_of, "--checkpoint", one, "--checkpoint", other];
+    unusable(&args, "foreign: it is of the origin other.example, another checkpoint of log.example").await;
     unusable(&["--export", &kept.path("garbage")], "line 17 (position 17): the line is no record").await;
     unusable(&["--export", &kept.path("binary")], "line 1 (position 1)").await;
     unusable(&["--export", &kept.path("nowhere")], "cannot read").await;

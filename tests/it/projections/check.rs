@@ -107,6 +107,12 @@ impl Shop {
 
     /// Runs a verb; gives its exit code and what it printed.
     pub(super) async fn offers(&self, verb: &[&str]) -> (i32, String) {
+        let (code, stdout, _) = self.ran(verb).await;
+        (code, stdout)
+    }
+
+    /// The same, with what it said on stderr.
+    pub(super) async fn ran(&self, verb: &[&str]) -> (i32, String, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_offers"));
         command
             .args(verb)
@@ -114,7 +120,8 @@ impl Shop {
             .env("OFFERS_DATABASE_OWNER_URL", &self.fixture.sandbox.database_owner_url)
             .env("OFFERS_REDIS_URL", &self.fixture.sandbox.redis_url);
         let done = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-        (done.status.code().unwrap(), String::from_utf8(done.stdout).unwrap())
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (done.status.code().unwrap(), text(done.stdout), text(done.stderr))
     }
 
     /// Runs `statement` past the triggers of the read tables, which would put tables that lose rows aside.

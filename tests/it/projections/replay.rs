@@ -119,10 +119,15 @@ async fn an_account_a_transaction_and_a_subscription_are_printed_as_they_once_we
     assert_eq!((code, &then["status"]), (0, &"SUCCESS".into()), "{then}");
 
     let nobody = UserId(Uuid::now_v7()).to_string();
-    for (position, subject) in
-        [(before, ["--transaction", id]), (at, ["--account", &nobody]), (1_000_000, account)]
-    {
-        assert_eq!(as_of(position, subject).await.0, 2, "{subject:?} at {position}");
+    for (position, subject, says) in [
+        (before, ["--transaction", id], "there is no transaction"),
+        (at, ["--account", &nobody], "there is no account"),
+        (1_000_000, account, "there is no position 1000000"),
+    ] {
+        let (code, said, why) =
+            shop.ran(&["replay", "--to", &position.to_string(), subject[0], subject[1]]).await;
+        assert_eq!((code, said.as_str()), (2, ""), "{subject:?} at {position}");
+        assert!(why.contains(says), "{why}");
     }
     for wrong in [
         &["replay", "--to", "1"][..],
