@@ -1,7 +1,7 @@
 //! Any event, read back from the log.
 
-use crate::{Recorded, account, offer, transaction, user_offer, versions};
-use cqrs_es::{Aggregate, DomainEvent};
+use crate::{Record, account, offer, transaction, user_offer, versions};
+use cqrs_es::Aggregate;
 
 /// What an event is called outside: `transaction.activation_requested` for the event
 /// `ActivationRequested` of a `Transaction`.
@@ -48,45 +48,40 @@ pub struct UnknownEvent {
 }
 
 impl Event {
-    /// Reads the payload of `recorded`, whatever version it has.
-    ///
-    /// # Errors
-    /// `UnknownEvent` for an aggregate, a payload or a payload's version that this version of the
-    /// system does not know, or a payload that is not what `event_type` says: a reader must stop there
-    /// rather than skip it or take it for something else.
-    pub fn decode(recorded: &Recorded) -> Result<Self, UnknownEvent> {
-        let payload = versions::current_payload(recorded).ok_or_else(|| unknown(recorded, None))?;
-        Self::read(recorded, &payload)
+    /// Reads the payload of `record`: see [`Recorded::event`](crate::Recorded::event).
+    pub(crate) fn decode(record: &Record) -> Result<Self, UnknownEvent> {
+        let payload = versions::current_payload(record).ok_or_else(|| unknown(record, None))?;
+        Self::read(record, &payload)
     }
 
-    /// Reads a payload that `recorded` has, in its current version.
-    pub(crate) fn read(recorded: &Recorded, payload: &str) -> Result<Self, UnknownEvent> {
-        let read = match recorded.aggregate_type.as_str() {
+    /// Reads a payload that `record` has, in its current version.
+    pub(crate) fn read(record: &Record, payload: &str) -> Result<Self, UnknownEvent> {
+        let read = match record.aggregate_type.as_str() {
             transaction::Transaction::TYPE => serde_json::from_str(payload).map(Self::Transaction),
             user_offer::UserOffer::TYPE => serde_json::from_str(payload).map(Self::UserOffer),
             offer::Offer::TYPE => serde_json::from_str(payload).map(Self::Offer),
             account::Account::TYPE => serde_json::from_str(payload).map(Self::Account),
-            _ => return Err(unknown(recorded, None)),
+            _ => return Err(unknown(record, None)),
         };
-        let event = read.map_err(|cause| unknown(recorded, Some(cause)))?;
-        if event.name() == recorded.event_type { Ok(event) } else { Err(unknown(recorded, None)) }
+        let event = read.map_err(|cause| unknown(record, Some(cause)))?;
+        if event.name() == record.event_type { Ok(event) } else { Err(unknown(record, None)) }
     }
 
-    fn name(&self) -> String {
+    fn name(&self) -> &str {
         match self {
-            Self::Transaction(event) => event.event_type(),
-            Self::UserOffer(event) => event.event_type(),
-            Self::Offer(event) => event.event_type(),
-            Self::Account(event) => event.event_type(),
+            Self::Transaction(event) => event.as_ref(),
+            Self::UserOffer(event) => event.as_ref(),
+            Self::Offer(event) => event.as_ref(),
+            Self::Account(event) => event.as_ref(),
         }
     }
 }
 
-fn unknown(recorded: &Recorded, cause: Option<serde_json::Error>) -> UnknownEvent {
+fn unknown(record: &Record, cause: Option<serde_json::Error>) -> UnknownEvent {
     UnknownEvent {
-        position: recorded.position,
-        aggregate_type: recorded.aggregate_type.clone(),
-        event_type: recorded.event_type.clone(),
+        position: record.position,
+        aggregate_type: record.aggregate_type.clone(),
+        event_type: record.event_type.clone(),
         cause,
     }
 }

@@ -12,7 +12,7 @@ use crate::transaction::{self, ActivationRequested, Transaction};
 use crate::user_offer::{self, Period, UserOffer};
 use crate::versions::{Step, upcast};
 use crate::{
-    AccountId, Event, FIRST_VERSION, Money, PartnerId, Recorded, SubscriptionId, TransactionId,
+    AccountId, Event, FIRST_VERSION, Money, PartnerId, Record, SubscriptionId, TransactionId,
     current_version, dotted,
 };
 use cqrs_es::{Aggregate, DomainEvent};
@@ -183,8 +183,8 @@ pub(crate) fn stored(event: &Event) -> (&'static str, String, String, String) {
     }
 }
 
-fn recorded(aggregate_type: &str, event_type: &str, event_version: &str, payload: &str) -> Recorded {
-    Recorded {
+fn recorded(aggregate_type: &str, event_type: &str, event_version: &str, payload: &str) -> Record {
+    Record {
         position: 7,
         event_id: Uuid::from_u128(1),
         aggregate_type: aggregate_type.to_owned(),

@@ -44,7 +44,7 @@ pub use metadata::Metadata;
 pub use money::{Money, MoneyError};
 pub use postings::{Entry, Ledger};
 pub use record::NotARecord;
-pub use recorded::Recorded;
+pub use recorded::{Record, Recorded};
 pub use replay::{Contradiction, Replay};
 pub use rules::Rules;
 pub use slice::{CreationKey, SLICE_MAX, Slice};

@@ -1,7 +1,7 @@
-//! Reads a record line back. Only the one form that [`Recorded::line`] writes is a record: another text of the same
+//! Reads a record line back. Only the one form that [`Record::line`] writes is a record: another text of the same
 //! JSON would have another hash.
 
-use crate::{Recorded, Timestamp};
+use crate::{Record, Timestamp};
 use std::borrow::Cow;
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ use uuid::Uuid;
 #[error("{0}")]
 pub struct NotARecord(&'static str);
 
-impl Recorded {
+impl Record {
     /// Reads a record line, without its newline. `commit_end` is not part of it: it is the position itself.
     ///
     /// # Errors
@@ -152,8 +152,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn recorded(text: &str) -> Recorded {
-        Recorded {
+    fn recorded(text: &str) -> Record {
+        Record {
             position: 7,
             event_id: Uuid::from_u128(1),
             aggregate_type: "Offer".to_owned(),
@@ -171,7 +171,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read_back(text in any::<String>()) {
-            prop_assert_eq!(Recorded::parse(&recorded(&text).line()), Ok(recorded(&text)));
+            prop_assert_eq!(Record::parse(&recorded(&text).line()), Ok(recorded(&text)));
         }
 
         #[test]
@@ -181,7 +181,7 @@ mod tests {
             let at = at.index(changed.len());
             changed[at] = byte;
             if let Ok(changed) = String::from_utf8(changed)
-                && let Ok(read) = Recorded::parse(&changed)
+                && let Ok(read) = Record::parse(&changed)
             {
                 prop_assert_eq!(read.line(), changed);
             }
@@ -208,7 +208,7 @@ mod tests {
         ] {
             let changed = line.replacen(as_written, otherwise, 1);
             assert_ne!(changed, line, "{as_written}");
-            assert!(Recorded::parse(&changed).is_err(), "{changed}");
+            assert!(Record::parse(&changed).is_err(), "{changed}");
         }
     }
 }

@@ -1,12 +1,24 @@
 //! One stored event with everything that is known about it, and the line it becomes in an export.
 
-use crate::{Checkpoint, Timestamp};
-use std::fmt::Write;
+use crate::{Checkpoint, Event, Timestamp, UnknownEvent};
+use std::fmt::{self, Write};
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 use uuid::Uuid;
 
-/// An event as the log keeps it. The log, the bus and the projections all speak it.
+/// An event as the log gives it. The log, the bus and the projections all speak it. Cheap to clone: all who read it share
+/// one record, and its payload is decoded once, when the first of them asks.
+#[derive(Clone)]
+pub struct Recorded(Arc<Shared>);
+
+struct Shared {
+    record: Record,
+    event: OnceLock<Event>,
+}
+
+/// An event as the log keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recorded {
+pub struct Record {
     /// 1, 2, 3 … over the whole log, without gaps.
     pub position: i64,
     /// Unique for ever; consumers deduplicate on it.
@@ -32,6 +44,50 @@ pub struct Recorded {
 }
 
 impl Recorded {
+    /// What its payload says, whatever version it has.
+    ///
+    /// # Errors
+    /// `UnknownEvent` for an aggregate, a payload or a payload's version that this version of the
+    /// system does not know, or a payload that is not what `event_type` says: a reader must stop there
+    /// rather than skip it or take it for something else.
+    pub fn event(&self) -> Result<&Event, UnknownEvent> {
+        if let Some(event) = self.0.event.get() {
+            return Ok(event);
+        }
+        let event = Event::decode(&self.0.record)?;
+        Ok(self.0.event.get_or_init(|| event))
+    }
+}
+
+impl From<Record> for Recorded {
+    fn from(record: Record) -> Self {
+        Self(Arc::new(Shared { record, event: OnceLock::new() }))
+    }
+}
+
+impl Deref for Recorded {
+    type Target = Record;
+
+    fn deref(&self) -> &Record {
+        &self.0.record
+    }
+}
+
+impl PartialEq for Recorded {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Recorded {}
+
+impl fmt::Debug for Recorded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl Record {
     /// The checkpoint of what contains everything up to this event.
     #[must_use]
     pub fn checkpoint(&self) -> Checkpoint {
@@ -73,4 +129,42 @@ impl Recorded {
 /// Appends `text` as a JSON string with its quotes.
 fn push_json_string(line: &mut String, text: &str) {
     line.push_str(&serde_json::to_string(text).expect("a string is always JSON"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ptr;
+
+    fn recorded(payload: &str) -> Recorded {
+        let record = Record {
+            position: 1,
+            event_id: Uuid::nil(),
+            aggregate_type: "Offer".to_owned(),
+            aggregate_id: Uuid::nil().to_string(),
+            sequence: 1,
+            event_type: "Deactivated".to_owned(),
+            event_version: crate::FIRST_VERSION.to_owned(),
+            recorded_at: "2026-11-22T08:30:00Z".parse().expect("a moment"),
+            payload: payload.to_owned(),
+            metadata: "{}".to_owned(),
+            commit_end: 1,
+        };
+        record.into()
+    }
+
+    #[test]
+    fn all_who_read_an_event_share_its_record_and_what_was_decoded_once() {
+        let first = recorded(r#"{"type":"Deactivated"}"#);
+        let second = first.clone();
+        assert_eq!(first.payload.as_ptr(), second.payload.as_ptr(), "one record");
+        let decoded = first.event().expect("an event");
+        assert!(ptr::eq(decoded, second.event().expect("an event")), "one event");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused_each_time() {
+        let broken = recorded("{");
+        assert!(broken.event().is_err() && broken.event().is_err());
+    }
 }

@@ -4,7 +4,7 @@
 //! a payload of the version before into the new one: every old payload goes through these steps before it is read.
 //! `domain/golden` keeps the schema and payloads of each version that was ever written; the tests read all of them.
 
-use crate::Recorded;
+use crate::Record;
 use cqrs_es::persist::{EventUpcaster, SerializedEvent};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -43,23 +43,23 @@ fn current(steps: &[Step], event_type: &str) -> &'static str {
     steps.iter().rfind(|step| step.event_type == event_type).map_or(FIRST_VERSION, |step| step.to)
 }
 
-/// The payload of `recorded` in the version that is written today; `None` if it is of an unknown version or no JSON.
-pub(crate) fn current_payload(recorded: &Recorded) -> Option<Cow<'_, str>> {
-    upcast(STEPS, recorded)
+/// The payload of `record` in the version that is written today; `None` if it is of an unknown version or no JSON.
+pub(crate) fn current_payload(record: &Record) -> Option<Cow<'_, str>> {
+    upcast(STEPS, record)
 }
 
-pub(crate) fn upcast<'a>(steps: &[Step], recorded: &'a Recorded) -> Option<Cow<'a, str>> {
-    let current = current(steps, &recorded.event_type);
-    if recorded.event_version == current {
-        return Some(Cow::Borrowed(&recorded.payload));
+pub(crate) fn upcast<'a>(steps: &[Step], record: &'a Record) -> Option<Cow<'a, str>> {
+    let current = current(steps, &record.event_type);
+    if record.event_version == current {
+        return Some(Cow::Borrowed(&record.payload));
     }
     let mut event = SerializedEvent {
-        aggregate_id: recorded.aggregate_id.clone(),
-        sequence: usize::try_from(recorded.sequence).ok()?,
-        aggregate_type: recorded.aggregate_type.clone(),
-        event_type: recorded.event_type.clone(),
-        event_version: recorded.event_version.clone(),
-        payload: serde_json::from_str(&recorded.payload).ok()?,
+        aggregate_id: record.aggregate_id.clone(),
+        sequence: usize::try_from(record.sequence).ok()?,
+        aggregate_type: record.aggregate_type.clone(),
+        event_type: record.event_type.clone(),
+        event_version: record.event_version.clone(),
+        payload: serde_json::from_str(&record.payload).ok()?,
         metadata: Value::Null,
     };
     for step in steps {

@@ -62,7 +62,7 @@ struct Folding {
 impl Folding {
     fn add(&mut self, recorded: &Recorded) -> Result<(), Error> {
         let id = recorded.aggregate_uuid().map_err(|_| Error::no_uuid(recorded))?;
-        match Event::decode(recorded)? {
+        match recorded.event()? {
             Event::Transaction(event) => self.add_to_transaction(id.into(), event, recorded),
             Event::UserOffer(event) => {
                 let id = id.into();
@@ -76,7 +76,7 @@ impl Folding {
                 Ok(())
             }
             Event::Account(event) => {
-                self.entries.extend(statement_entry::of_account(id, &event, recorded.position));
+                self.entries.extend(statement_entry::of_account(id, event, recorded.position));
                 Ok(())
             }
         }
@@ -85,12 +85,12 @@ impl Folding {
     fn add_to_transaction(
         &mut self,
         id: TransactionId,
-        event: domain::transaction::Event,
+        event: &domain::transaction::Event,
         recorded: &Recorded,
     ) -> Result<(), Error> {
         let change = self.transactions.of(id, || transaction::Change::begin(id, recorded));
         let request = change.requested.as_ref().map(|requested| &requested.request);
-        match statement_entry::of_transaction(request, &event, recorded.position) {
+        match statement_entry::of_transaction(request, event, recorded.position) {
             Some(entries) => self.entries.extend(entries),
             None => self.unpriced.push((recorded.position, id)),
         }

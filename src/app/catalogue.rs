@@ -128,8 +128,8 @@ impl Catalogue {
         let events = self.log.stream(StreamId::of::<Offer>(id.0)).await?;
         let mut offer = Offer::default();
         for recorded in &events {
-            if let Event::Offer(event) = Event::decode(recorded).map_err(LogError::from)? {
-                offer.apply(event);
+            if let Event::Offer(event) = recorded.event().map_err(LogError::from)? {
+                offer.apply(event.clone());
             }
         }
         let (Some(first), Some(last), Some(terms)) = (events.first(), events.last(), offer.terms()) else {

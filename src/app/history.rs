@@ -115,7 +115,7 @@ async fn page(log: &EventLog, filter: &Filter, span: Span) -> Result<Vec<Recorde
 
 /// The subscription that the transaction starts or extends.
 fn subscription_of(id: TransactionId, first: &Recorded) -> Result<SubscriptionId, LogError> {
-    match domain::Event::decode(first)? {
+    match first.event()? {
         domain::Event::Transaction(Event::ActivationRequested(request)) if request.kind == Kind::Renewal => {
             Ok(request.subscription_id.unwrap_or(SubscriptionId::started_by(id)))
         }
@@ -129,6 +129,6 @@ fn is_caused_by(id: TransactionId, subscription: SubscriptionId, event: &Recorde
     if subscription == SubscriptionId::started_by(id) {
         return true;
     }
-    let Ok(domain::Event::UserOffer(event)) = domain::Event::decode(event) else { return false };
+    let Ok(domain::Event::UserOffer(event)) = event.event() else { return false };
     matches!(event, user_offer::Event::Renewed(period) if period.transaction_id == id)
 }

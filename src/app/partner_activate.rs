@@ -205,9 +205,9 @@ impl PartnerActivation {
 
 /// The reference that the earlier request drew.
 fn reference_in(event: &Recorded) -> Result<Reference, Error> {
-    match Event::decode(event).map_err(LogError::from)? {
+    match event.event().map_err(LogError::from)? {
         Event::Transaction(transaction::Event::ActivationRequested(request)) => {
-            request.reference.map(Reference).ok_or(Error::IdempotencyKeyReused)
+            request.reference.clone().map(Reference).ok_or(Error::IdempotencyKeyReused)
         }
         _ => Err(Error::IdempotencyKeyReused), // another kind of request used the key
     }

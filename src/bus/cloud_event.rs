@@ -81,9 +81,10 @@ impl Envelope {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::Record;
 
     fn requested() -> Recorded {
-        Recorded {
+        Recorded::from(Record {
             position: 42,
             event_id: "018f0000-0000-7000-8000-000000000001".parse().unwrap(),
             aggregate_type: "Transaction".into(),
@@ -95,7 +96,7 @@ mod tests {
             payload: r#"{"type":"ActivationRequested","amount":"19.90"}"#.into(),
             metadata: r#"{"correlation_id":"018f0000-0000-7000-8000-000000000003","causation_id":"c-1","actor":"user:7","traceparent":"00-ab-cd-01","reason":"private","request":"{}"}"#.into(),
             commit_end: 42,
-        }
+        })
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `offers events tail`: the log as it grows.
 
 use anyhow::ensure;
-use domain::Recorded;
+use domain::{Record, Recorded};
 use tokio_util::sync::CancellationToken;
 
 use super::output::{self, Outcome};
@@ -68,7 +68,7 @@ fn line(event: &Recorded, as_json: bool) -> String {
     if as_json {
         return event.line();
     }
-    let Recorded { position, recorded_at, aggregate_type, aggregate_id, event_type, payload, .. } = event;
+    let Record { position, recorded_at, aggregate_type, aggregate_id, event_type, payload, .. } = &**event;
     format!("{position}  {recorded_at}  {aggregate_type} {aggregate_id}  {event_type}  {payload}")
 }
 

@@ -1,7 +1,7 @@
 //! A commit: events for some streams, accepted whole or not at all.
 
 use cqrs_es::Aggregate;
-use domain::{AccountId, Money, Recorded, Timestamp};
+use domain::{AccountId, Money, Record, Recorded, Timestamp};
 use std::fmt;
 use uuid::Uuid;
 
@@ -91,18 +91,20 @@ impl Commit {
                 .zip(sequences)
                 .map(move |(event, sequence)| (write.stream, event, sequence))
         });
-        events.zip(first..).map(move |((stream, event, sequence), position)| Recorded {
-            position,
-            event_id: event.event_id,
-            aggregate_type: stream.aggregate_type.to_owned(),
-            aggregate_id: stream.aggregate_id.to_string(),
-            sequence,
-            event_type: event.event_type,
-            event_version: event.event_version,
-            recorded_at,
-            payload: event.payload,
-            metadata: metadata.clone(),
-            commit_end: last,
+        events.zip(first..).map(move |((stream, event, sequence), position)| {
+            Recorded::from(Record {
+                position,
+                event_id: event.event_id,
+                aggregate_type: stream.aggregate_type.to_owned(),
+                aggregate_id: stream.aggregate_id.to_string(),
+                sequence,
+                event_type: event.event_type,
+                event_version: event.event_version,
+                recorded_at,
+                payload: event.payload,
+                metadata: metadata.clone(),
+                commit_end: last,
+            })
         })
     }
 

@@ -2,7 +2,7 @@
 //! measurements. Everything else goes through the writer.
 
 use super::writer::LOCK;
-use domain::{AccountId, Money, Recorded, Timestamp};
+use domain::{AccountId, Money, Record, Recorded, Timestamp};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, Executor, PgConnection};
 use std::fmt::Write;
@@ -73,7 +73,7 @@ impl Fill {
 }
 
 fn push_row(rows: &mut String, event: &Recorded) {
-    let Recorded { position, event_id, sequence, recorded_at, commit_end, .. } = event;
+    let Record { position, event_id, sequence, recorded_at, commit_end, .. } = &**event;
     let ids: (&i64, &Uuid) = (position, event_id);
     write!(rows, "{}\t{}\t", ids.0, ids.1).expect("a String takes every write");
     push_text(rows, &event.aggregate_type);

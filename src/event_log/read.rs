@@ -5,7 +5,7 @@
 
 use super::{EventLog, LogError, MAX_COMMIT_EVENTS, StreamId};
 use crate::postgres::Answered;
-use domain::{History, HistoryAnswer, Recorded, Timestamp};
+use domain::{History, HistoryAnswer, Record, Recorded, Timestamp};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
@@ -132,7 +132,7 @@ impl History for EventLog {
 }
 
 pub(super) fn recorded(row: &PgRow) -> Result<Recorded, LogError> {
-    Ok(Recorded {
+    Ok(Recorded::from(Record {
         position: row.try_get("position")?,
         event_id: row.try_get("event_id")?,
         aggregate_type: row.try_get("aggregate_type")?,
@@ -144,7 +144,7 @@ pub(super) fn recorded(row: &PgRow) -> Result<Recorded, LogError> {
         payload: row.try_get("payload")?,
         metadata: row.try_get("metadata")?,
         commit_end: row.try_get("commit_end")?,
-    })
+    }))
 }
 
 fn assert_contiguous(after: i64, page: &[Recorded]) -> Result<(), LogError> {
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     fn event(position: i64, commit_end: i64) -> Recorded {
-        Recorded {
+        Recorded::from(Record {
             position,
             event_id: Uuid::nil(),
             aggregate_type: "Offer".into(),
@@ -184,7 +184,7 @@ mod tests {
             payload: "{}".into(),
             metadata: "{}".into(),
             commit_end,
-        }
+        })
     }
 
     #[test]

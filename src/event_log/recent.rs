@@ -9,7 +9,6 @@ use super::read::cut_after_whole_commit;
 use domain::Recorded;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 /// The most events that are kept: some seconds of a busy system. A follower that is further behind reads the table,
 /// in larger pages.
@@ -23,7 +22,7 @@ pub(super) struct Recent(Mutex<Window>);
 
 #[derive(Default)]
 struct Window {
-    events: VecDeque<Arc<Recorded>>,
+    events: VecDeque<Recorded>,
     bytes: usize,
 }
 
@@ -38,7 +37,7 @@ impl Recent {
         }
         for event in events {
             window.bytes += bytes(&event);
-            window.events.push_back(Arc::new(event));
+            window.events.push_back(event);
         }
         while window.events.len() > EVENTS || window.bytes > BYTES {
             let Some(oldest) = window.events.pop_front() else { break };
@@ -54,14 +53,13 @@ impl Recent {
     /// The events after the position `after`, as `EventLog::page` gives them: at most `limit`, ending
     /// with a whole commit, none at the end of the window. `None` when only the table knows.
     pub(super) fn after(&self, after: i64, limit: usize) -> Option<Vec<Recorded>> {
-        let shared: Vec<Arc<Recorded>> = {
+        let mut page: Vec<Recorded> = {
             let window = self.window();
             let first = window.events.front()?.position;
             let known =
                 usize::try_from(after + 1 - first).ok().filter(|known| *known <= window.events.len())?;
             window.events.range(known..).take(limit).cloned().collect()
         };
-        let mut page: Vec<Recorded> = shared.iter().map(|event| Recorded::clone(event)).collect();
         cut_after_whole_commit(&mut page);
         Some(page)
     }
@@ -78,11 +76,11 @@ fn bytes(event: &Recorded) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::Timestamp;
+    use domain::{Record, Timestamp};
     use uuid::Uuid;
 
     fn event(position: i64, commit_end: i64, payload: usize) -> Recorded {
-        Recorded {
+        Recorded::from(Record {
             position,
             event_id: Uuid::from_u128(u128::try_from(position).unwrap()),
             aggregate_type: "Offer".into(),
@@ -94,7 +92,7 @@ mod tests {
             payload: "x".repeat(payload),
             metadata: String::new(),
             commit_end,
-        }
+        })
     }
 
     fn events(positions: std::ops::RangeInclusive<i64>) -> Vec<Recorded> {
@@ -116,6 +114,14 @@ mod tests {
         assert_eq!(positions(recent.after(5, 2)), Some(vec![6, 7]));
         assert_eq!(positions(recent.after(8, 10)), Some(vec![]));
         assert_eq!(positions(recent.after(9, 10)), None, "somebody knows more than this process");
+    }
+
+    #[test]
+    fn followers_share_the_events_of_a_page() {
+        let recent = Recent::default();
+        recent.add(events(1..=2));
+        let (one, other) = (recent.after(0, 10).unwrap(), recent.after(1, 10).unwrap());
+        assert_eq!(one[1].payload.as_ptr(), other[0].payload.as_ptr(), "there are no copies");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use super::read::whole_commits;
 use super::{EventLog, LogError, Span};
 use chrono::DateTime;
-use domain::{Recorded, Timestamp};
+use domain::{Record, Recorded, Timestamp};
 use futures::TryStreamExt;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolCopyExt;
@@ -84,7 +84,7 @@ fn parse(bytes: &[u8]) -> Option<Vec<Recorded>> {
     let mut columns = Columns(bytes.strip_prefix(SIGNATURE)?);
     let mut page = Vec::with_capacity(PAGE_EVENTS);
     while columns.next_row()? {
-        page.push(Recorded {
+        page.push(Recorded::from(Record {
             position: columns.number()?,
             event_id: Uuid::from_bytes(columns.array()?),
             aggregate_type: columns.text()?,
@@ -96,7 +96,7 @@ fn parse(bytes: &[u8]) -> Option<Vec<Recorded>> {
             payload: columns.text()?,
             metadata: columns.text()?,
             commit_end: columns.number()?,
-        });
+        }));
     }
     Some(page)
 }

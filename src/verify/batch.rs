@@ -97,7 +97,7 @@ impl Batch {
 fn read(line: &[u8]) -> Result<Record, Problem> {
     let line = line.strip_suffix(b"\n").ok_or(Problem::CutOff)?;
     let text = std::str::from_utf8(line).map_err(|_| Problem::NotUtf8)?;
-    record(&Recorded::parse(text)?, leaf_hash(line))
+    record(&domain::Record::parse(text)?.into(), leaf_hash(line))
 }
 
 fn record(recorded: &Recorded, leaf: Hash) -> Result<Record, Problem> {
@@ -109,6 +109,6 @@ fn record(recorded: &Recorded, leaf: Hash) -> Result<Record, Problem> {
         commit_end: recorded.commit_end,
         aggregate_id: recorded.aggregate_uuid().map_err(|cause| unreadable(&cause))?,
         sequence: recorded.sequence,
-        event: Event::decode(recorded).map_err(|cause| unreadable(&cause))?,
+        event: recorded.event().map_err(|cause| unreadable(&cause))?.clone(),
     })
 }

@@ -121,7 +121,7 @@ impl Fixture {
     }
 
     async fn names(&self, id: TransactionId) -> Vec<String> {
-        self.events(id).await.into_iter().map(|event| event.event_type).collect()
+        self.events(id).await.into_iter().map(|event| event.event_type.clone()).collect()
     }
 
     async fn until_succeeded(&self, ids: &[TransactionId]) {

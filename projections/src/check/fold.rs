@@ -177,13 +177,13 @@ impl<T> Held<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::Timestamp;
+    use domain::{Record, Timestamp};
     use serde_json::json;
 
     const AT: &str = "2026-01-01T00:00:00Z";
 
     fn event(position: i64, id: Uuid, event_type: &str, payload: String) -> Recorded {
-        Recorded {
+        Recorded::from(Record {
             position,
             event_id: Uuid::from_u128(position.cast_unsigned().into()),
             aggregate_type: "Transaction".into(),
@@ -195,7 +195,7 @@ mod tests {
             payload,
             metadata: "{}".into(),
             commit_end: position,
-        }
+        })
     }
 
     /// A page with `count` transactions that succeed.

@@ -65,16 +65,16 @@ impl Change {
         }
     }
 
-    pub(crate) fn add(&mut self, event: Event, recorded: &Recorded) {
+    pub(crate) fn add(&mut self, event: &Event, recorded: &Recorded) {
         self.updated_at = recorded.recorded_at;
         self.position = recorded.position;
         match event {
             Event::Created(terms) => {
                 self.created_at = Some(recorded.recorded_at);
-                self.terms = Some(terms);
+                self.terms = Some(terms.clone());
                 self.is_active = Some(true);
             }
-            Event::Changed(terms) => self.terms = Some(terms),
+            Event::Changed(terms) => self.terms = Some(terms.clone()),
             Event::Deactivated {} => self.is_active = Some(false),
             Event::Reactivated {} => self.is_active = Some(true),
         }

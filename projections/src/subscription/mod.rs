@@ -100,7 +100,7 @@ impl Change {
         let id = first.aggregate_uuid().map_err(|_| Error::no_uuid(first))?.into();
         let mut change = Self::begin(id, first);
         for recorded in stream {
-            match domain::Event::decode(recorded)? {
+            match recorded.event()? {
                 domain::Event::UserOffer(event) => change.add(event, recorded),
                 _ => {
                     let why = "not a subscription's event";
@@ -111,12 +111,12 @@ impl Change {
         Ok(Some(change))
     }
 
-    pub(crate) fn add(&mut self, event: Event, recorded: &Recorded) {
+    pub(crate) fn add(&mut self, event: &Event, recorded: &Recorded) {
         self.position = recorded.position;
         match event {
             Event::Activated(period) => {
                 self.runs_until(period.expires_at);
-                self.activated = Some(Activated { period, position: recorded.position });
+                self.activated = Some(Activated { period: period.clone(), position: recorded.position });
             }
             Event::Renewed(period) => self.runs_until(period.expires_at),
             Event::ExpirySoon { .. } => self.announced = Some(true),

@@ -93,7 +93,7 @@ pub fn fold(stream: &[Recorded]) -> Result<Option<TransactionView>, Error> {
     let id = first.aggregate_uuid().map_err(|_| Error::no_uuid(first))?.into();
     let mut change = Change::begin(id, first);
     for recorded in stream {
-        match domain::Event::decode(recorded)? {
+        match recorded.event()? {
             domain::Event::Transaction(event) => change.add(event, recorded)?,
             _ => return Err(Error::Broken { position: recorded.position, why: "not a transaction's event" }),
         }
@@ -153,7 +153,7 @@ impl Change {
         Self { id, requested: None, progress }
     }
 
-    pub(crate) fn add(&mut self, event: Event, recorded: &Recorded) -> Result<(), Error> {
+    pub(crate) fn add(&mut self, event: &Event, recorded: &Recorded) -> Result<(), Error> {
         let at = recorded.recorded_at;
         let progress = &mut self.progress;
         progress.updated_at = at;
@@ -161,27 +161,27 @@ impl Change {
         match event {
             Event::ActivationRequested(request) => {
                 progress.status = Some(Status::Pending);
-                let callback_url = callback_url(recorded)?;
+                let (request, callback_url) = (request.clone(), callback_url(recorded)?);
                 self.requested = Some(Requested { request, callback_url, at, position: recorded.position });
             }
             Event::Processing { attempt } => {
                 progress.status = Some(Status::Processing);
-                progress.attempts = Some(attempt);
+                progress.attempts = Some(*attempt);
             }
             Event::Succeeded { reference } => {
                 progress.status = Some(Status::Success);
-                progress.external_reference = Some(reference);
+                progress.external_reference = Some(reference.clone());
                 progress.pending_reason = Some(None);
                 progress.completed_at = Some(at);
             }
             Event::Failed { code, message } => {
                 progress.status = Some(Status::Failed);
-                progress.error_code = Some(code);
-                progress.error_message = Some(message);
+                progress.error_code = Some(code.clone());
+                progress.error_message = Some(message.clone());
                 progress.pending_reason = Some(None);
                 progress.completed_at = Some(at);
             }
-            Event::AttemptFailed { kind, evidence, .. } if kind.leaves_in_doubt(evidence) => {
+            Event::AttemptFailed { kind, evidence, .. } if kind.leaves_in_doubt(*evidence) => {
                 progress.pending_reason = Some(Some(OUTCOME_UNKNOWN.to_owned()));
             }
             Event::AttemptFailed { .. } | Event::CancelRequested {} | Event::RetryRequested {} => {}

@@ -3,7 +3,7 @@
 use super::*;
 use crate::page::Page;
 use domain::transaction::{Answer, AttemptKind, Evidence, Kind};
-use domain::{AccountId, FIRST_VERSION, Money, OfferId, PartnerId, UserId};
+use domain::{AccountId, FIRST_VERSION, Money, OfferId, PartnerId, Record, UserId};
 use uuid::Uuid;
 
 const ID: TransactionId = TransactionId(Uuid::from_u128(7));
@@ -15,7 +15,7 @@ fn at(position: i64) -> Timestamp {
 
 fn recorded(position: i64, event: &Event, metadata: &str) -> Recorded {
     use cqrs_es::DomainEvent;
-    Recorded {
+    Recorded::from(Record {
         position,
         event_id: Uuid::from_u128(position.unsigned_abs().into()),
         aggregate_type: "Transaction".into(),
@@ -27,7 +27,7 @@ fn recorded(position: i64, event: &Event, metadata: &str) -> Recorded {
         payload: serde_json::to_string(event).unwrap(),
         metadata: metadata.into(),
         commit_end: position,
-    }
+    })
 }
 
 fn request() -> ActivationRequested {

@@ -1,7 +1,7 @@
 //! Turns decisions of the aggregates into the events of one commit.
 
 use cqrs_es::DomainEvent;
-use domain::{AccountId, Entry, Ledger, Metadata, Money, Recorded, Rules, Timestamp};
+use domain::{AccountId, Entry, Ledger, Metadata, Money, Record, Recorded, Rules, Timestamp};
 use rand::Rng;
 use rand::rngs::StdRng;
 use serde::Serialize;
@@ -90,22 +90,24 @@ impl Log {
         let (commit_end, recorded_at) = (self.position, self.now);
         let events = commit.events.into_iter().zip(first..);
         events
-            .map(|(event, position)| Recorded {
-                position,
-                // The first event of a transaction has its id.
-                event_id: match event.event_type.as_str() {
-                    "ActivationRequested" => event.aggregate_id,
-                    _ => self.id(),
-                },
-                aggregate_type: event.aggregate_type.to_owned(),
-                aggregate_id: event.aggregate_id.to_string(),
-                sequence: event.sequence,
-                event_type: event.event_type,
-                event_version: event.event_version,
-                recorded_at,
-                payload: event.payload,
-                metadata: metadata.clone(),
-                commit_end,
+            .map(|(event, position)| {
+                Recorded::from(Record {
+                    position,
+                    // The first event of a transaction has its id.
+                    event_id: match event.event_type.as_str() {
+                        "ActivationRequested" => event.aggregate_id,
+                        _ => self.id(),
+                    },
+                    aggregate_type: event.aggregate_type.to_owned(),
+                    aggregate_id: event.aggregate_id.to_string(),
+                    sequence: event.sequence,
+                    event_type: event.event_type,
+                    event_version: event.event_version,
+                    recorded_at,
+                    payload: event.payload,
+                    metadata: metadata.clone(),
+                    commit_end,
+                })
             })
             .collect()
     }

@@ -48,7 +48,7 @@ pub(in crate::processors) async fn queue(
     for event in
         page.iter().filter(|event| event.aggregate_type == Transaction::TYPE && event.event_type == "Failed")
     {
-        let Event::Transaction(transaction::Event::Failed { code, .. }) = Event::decode(event)? else {
+        let Event::Transaction(transaction::Event::Failed { code, .. }) = event.event()? else {
             continue;
         };
         if [CANCELLED, RESOLVED].contains(&code.as_str()) {

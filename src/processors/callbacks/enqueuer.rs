@@ -158,7 +158,7 @@ fn finals(page: &[Recorded]) -> Result<Vec<Final>, SinkError> {
     let mut finals = Vec::new();
     for recorded in page.iter().filter(|recorded| recorded.aggregate_type == Transaction::TYPE) {
         use transaction::Event::{Failed, Succeeded};
-        if let Event::Transaction(Succeeded { .. } | Failed { .. }) = Event::decode(recorded)? {
+        if let Event::Transaction(Succeeded { .. } | Failed { .. }) = recorded.event()? {
             let position = recorded.position;
             let transaction =
                 TransactionId(recorded.aggregate_uuid().map_err(|_| EnqueueError::NoId(position))?);

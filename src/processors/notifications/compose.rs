@@ -65,13 +65,13 @@ impl Composer {
 
     async fn text(&self, notice: &Notice, recorded: &Recorded, name: &str) -> Result<Text, ComposeError> {
         let id = notice.aggregate_id;
-        match Event::decode(recorded).map_err(LogError::from)? {
+        match recorded.event().map_err(LogError::from)? {
             Event::Transaction(transaction::Event::Succeeded { .. }) => self.succeeded(id.into(), name).await,
             Event::Transaction(transaction::Event::Failed { message, .. }) => {
-                self.failed(id.into(), name, &message).await
+                self.failed(id.into(), name, message).await
             }
             Event::UserOffer(user_offer::Event::ExpirySoon { expires_at, .. }) => {
-                self.expiring(id.into(), name, expires_at).await
+                self.expiring(id.into(), name, *expires_at).await
             }
             _ => Err(ComposeError::Never("there is no mail for such an event")),
         }
@@ -135,7 +135,7 @@ impl Composer {
         subscription: SubscriptionId,
     ) -> Result<Timestamp, ComposeError> {
         for recorded in self.log.stream(StreamId::of::<UserOffer>(subscription.0)).await? {
-            let event = Event::decode(&recorded).map_err(LogError::from)?;
+            let event = recorded.event().map_err(LogError::from)?;
             if let Event::UserOffer(user_offer::Event::Activated(period) | user_offer::Event::Renewed(period)) =
                 event
                 && period.transaction_id == transaction

@@ -45,8 +45,8 @@ impl Intake {
             let Some(kind) = Kind::of(event) else { continue };
             let (position, event_id) = (event.position, event.event_id);
             let aggregate_id = event.aggregate_uuid().map_err(|_| IntakeError::NoId(position))?;
-            let user_id = match Event::decode(event)? {
-                Event::UserOffer(user_offer::Event::ExpirySoon { user_id, .. }) => Some(user_id),
+            let user_id = match event.event()? {
+                Event::UserOffer(user_offer::Event::ExpirySoon { user_id, .. }) => Some(*user_id),
                 _ => ended.get(&TransactionId(aggregate_id)).map(|view| view.request.user_id),
             };
             let user_id = user_id.ok_or(IntakeError::NoTransaction(position))?;

@@ -17,7 +17,7 @@ async fn a_generated_history_has_exactly_its_events_and_all_that_is_derived_equa
     let log = EventLog::at(&sandbox.database_url, &CancellationToken::new()).unwrap();
     let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
     for event in log.page(0, 3000).await.unwrap() {
-        *kinds.entry(event.event_type).or_default() += 1;
+        *kinds.entry(event.event_type.clone()).or_default() += 1;
     }
     for kind in
         ["Opened", "Credited", "Created", "Processing", "Succeeded", "Activated", "Failed", "Refunded"]

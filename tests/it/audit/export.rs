@@ -4,7 +4,7 @@ use super::{RECORD, cli, files};
 use crate::support::eventually::eventually;
 use crate::support::python::python_is_missing;
 use crate::support::stack::{Sandbox, Stack};
-use domain::{AccountId, Metadata, Money, OfferId, Recorded, account, offer};
+use domain::{AccountId, Metadata, Money, OfferId, Record, Recorded, account, offer};
 use offers::event_log::{AggregateCommand, EventLog, Plan};
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
@@ -196,7 +196,8 @@ async fn a_role_that_may_only_read_the_events_follows_the_log_by_type() {
 async fn the_log_is_followed_from_a_time_from_a_position_or_from_the_next_event_on() {
     let (sandbox, events) = filled("500").await;
     let text = |event: &Recorded| {
-        let Recorded { position, recorded_at, aggregate_type, aggregate_id, event_type, payload, .. } = event;
+        let Record { position, recorded_at, aggregate_type, aggregate_id, event_type, payload, .. } =
+            &**event;
         format!("{position}  {recorded_at}  {aggregate_type} {aggregate_id}  {event_type}  {payload}")
     };
     let moment = events[300].recorded_at;

@@ -92,7 +92,7 @@ async fn a_rare_event_in_a_long_history_is_found_without_reading_the_history() {
     cli(&sandbox, &["demo", "generate", "--events", "20000"]).await.code(0);
     let log = EventLog::at(&sandbox.database_url, &CancellationToken::new()).unwrap();
     let opened = Filter { event_type: Some("Opened".into()), ..Filter::default() };
-    let user = log.search(&opened, Span::ALL, 100).await.unwrap().pop().unwrap().aggregate_id;
+    let user = log.search(&opened, Span::ALL, 100).await.unwrap().pop().unwrap().aggregate_id.clone();
     drop(log);
     let filter = |aggregate_type: Option<&str>, event_type: Option<&str>, actor: Option<&str>| Filter {
         aggregate_type: aggregate_type.map(str::to_owned),

@@ -4,7 +4,7 @@ use super::{Fixture, WINDOW_BYTES};
 use crate::support::eventually::{DEADLINE, eventually};
 use crate::support::nats_server::NatsServer;
 use async_nats::jetstream;
-use domain::{AccountId, History, HistoryAnswer, Metadata, Money, Recorded, account};
+use domain::{AccountId, History, HistoryAnswer, Metadata, Money, Record, Recorded, account};
 use offers::bus::{Bus, Options, State};
 use offers::event_log::{AggregateCommand, Plan, Sink};
 use std::iter;
@@ -272,7 +272,7 @@ impl Gate {
 
 fn requested(position: i64) -> Recorded {
     let id = Uuid::now_v7();
-    Recorded {
+    Recorded::from(Record {
         position,
         event_id: Uuid::now_v7(),
         aggregate_type: "Transaction".into(),
@@ -286,5 +286,5 @@ fn requested(position: i64) -> Recorded {
         ),
         metadata: format!(r#"{{"correlation_id":"{id}","actor":"user:{id}"}}"#),
         commit_end: position,
-    }
+    })
 }

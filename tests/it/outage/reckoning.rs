@@ -47,7 +47,7 @@ async fn finals(system: &System) -> HashMap<String, String> {
         after = last.position;
         for event in page {
             if event.event_type == "Succeeded" || event.event_type == "Failed" {
-                let earlier = finals.insert(event.aggregate_id, event.event_type);
+                let earlier = finals.insert(event.aggregate_id.clone(), event.event_type.clone());
                 assert_eq!(earlier, None, "a transaction became final twice");
             }
         }
@@ -81,11 +81,11 @@ async fn balances_add_up(system: &System) {
             let payload: Value = serde_json::from_str(&event.payload).unwrap();
             let amount = || payload["amount"].as_str().unwrap().parse::<Decimal>().unwrap();
             match event.event_type.as_str() {
-                "Credited" => *expected.entry(event.aggregate_id).or_default() += amount(),
+                "Credited" => *expected.entry(event.aggregate_id.clone()).or_default() += amount(),
                 "ActivationRequested" => {
                     let buyer = payload["account_id"].as_str().unwrap().to_owned();
                     *expected.entry(buyer.clone()).or_default() -= amount();
-                    buyers.insert(event.aggregate_id, buyer);
+                    buyers.insert(event.aggregate_id.clone(), buyer);
                 }
                 "Refunded" => *expected.entry(buyers[&event.aggregate_id].clone()).or_default() += amount(),
                 _ => {}

@@ -4,8 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cqrs_es::{Aggregate, DomainEvent};
 use domain::transaction::{self, ActivationRequested, Kind};
 use domain::{
-    AccountId, Checkpoint, HistoryAnswer, Metadata, Money, OfferId, PartnerId, Recorded, SubscriptionId,
-    TransactionId, UserId, account, offer, user_offer,
+    AccountId, Checkpoint, HistoryAnswer, Metadata, Money, OfferId, PartnerId, Record, Recorded,
+    SubscriptionId, TransactionId, UserId, account, offer, user_offer,
 };
 use offers::event_log::{AggregateCommand, EventLog, Plan};
 use serde::Serialize;
@@ -159,7 +159,7 @@ impl History {
         let commit_end = self.head() + events.len() as i64;
         for (id, event) in events {
             let (aggregate_type, event_type, payload) = event.parts();
-            self.events.push(Recorded {
+            self.events.push(Recorded::from(Record {
                 position: self.head() + 1,
                 event_id: event_id_at(self.head() + 1),
                 aggregate_type: aggregate_type.into(),
@@ -171,7 +171,7 @@ impl History {
                 payload,
                 metadata: metadata.into(),
                 commit_end,
-            });
+            }));
         }
     }
 }

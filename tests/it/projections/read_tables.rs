@@ -3,7 +3,7 @@
 use super::Fixture;
 use super::history::{DAYS, History};
 use domain::transaction::{Kind, Status};
-use domain::{AccountId, Money, PartnerId, Timestamp, UserId, offer, user_offer};
+use domain::{AccountId, Money, PartnerId, Record, Recorded, Timestamp, UserId, offer, user_offer};
 use projections::transaction::{AdminFilter, PartnerFilter, UserFilter};
 use projections::{Error, statement, transaction};
 use std::collections::HashSet;
@@ -110,7 +110,7 @@ async fn a_hole_or_an_unknown_event_stops_the_projector() {
     holed.remove(3);
     assert!(matches!(fixture.tables.apply(&holed).await, Err(Error::Broken { position: 4, .. })));
     let mut strange = history.events.clone();
-    strange[2].event_type = "Teleported".into();
+    strange[2] = Recorded::from(Record { event_type: "Teleported".into(), ..Record::clone(&strange[2]) });
     assert!(matches!(fixture.tables.apply(&strange).await, Err(Error::Unreadable(_))));
     let late = history.after(1);
     assert!(matches!(fixture.tables.apply(late).await, Err(Error::Overtaken { expected: 1 })));

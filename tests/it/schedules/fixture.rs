@@ -180,7 +180,7 @@ impl Fixture {
     /// The names of an aggregate's events, in order.
     pub async fn names<A: Aggregate>(&self, id: Uuid) -> Vec<String> {
         let events = self.log.stream(StreamId::of::<A>(id)).await.unwrap();
-        events.into_iter().map(|event| event.event_type).collect()
+        events.into_iter().map(|event| event.event_type.clone()).collect()
     }
 
     /// How many events of this name there are.

@@ -266,7 +266,7 @@ impl History {
         for recorded in fixture.everything().await {
             history.events += 1;
             let id = recorded.aggregate_id.parse().unwrap();
-            match Event::decode(&recorded).unwrap() {
+            match recorded.event().unwrap().clone() {
                 Event::UserOffer(event) => history.add(SubscriptionId(id), event, recorded.recorded_at.utc()),
                 Event::Transaction(transaction::Event::ActivationRequested(request)) => {
                     history.buyers.insert(TransactionId(id), request.user_id);

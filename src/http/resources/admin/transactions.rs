@@ -138,7 +138,7 @@ impl Attempts {
 fn attempts(events: &[Recorded]) -> Result<Vec<Attempt>, UnknownEvent> {
     let mut attempts = Attempted::default();
     for recorded in events {
-        let domain::Event::Transaction(event) = domain::Event::decode(recorded)? else { continue };
+        let domain::Event::Transaction(event) = recorded.event()?.clone() else { continue };
         let at = recorded.recorded_at;
         attempts.is_final |= matches!(event, Event::Succeeded { .. } | Event::Failed { .. });
         match event {
