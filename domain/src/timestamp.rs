@@ -4,7 +4,7 @@
 //! RFC 3339 has no year before 0 or after 9999, so there is no such moment here: one that could be
 //! written into an event and not read back would stop every reader of the log for ever.
 
-use chrono::{DateTime, Duration, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, Duration, Timelike, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
@@ -50,7 +50,24 @@ impl From<DateTime<Utc>> for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.to_rfc3339_opts(SecondsFormat::Micros, true))
+        let moment = self.0.naive_utc();
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        write_digits(&mut text[..4], moment.year().unsigned_abs()); // 0 to 9999
+        write_digits(&mut text[5..7], moment.month());
+        write_digits(&mut text[8..10], moment.day());
+        write_digits(&mut text[11..13], moment.hour());
+        write_digits(&mut text[14..16], moment.minute());
+        write_digits(&mut text[17..19], moment.second());
+        write_digits(&mut text[20..26], moment.nanosecond() / 1_000);
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// Writes `number` into all of `digits`, with zeros in front.
+fn write_digits(digits: &mut [u8], mut number: u32) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
     }
 }
 
@@ -72,5 +89,22 @@ impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::SecondsFormat;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_moment_is_written_as_rfc_3339_and_read_back(us in FIRST_US..=LAST_US) {
+            let moment = Timestamp::new(DateTime::from_timestamp_micros(us).expect("a year from 0 to 9999"));
+            let written = moment.to_string();
+            prop_assert_eq!(&written, &moment.utc().to_rfc3339_opts(SecondsFormat::Micros, true));
+            prop_assert_eq!(written.parse(), Ok(moment));
+        }
     }
 }
