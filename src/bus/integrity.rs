@@ -4,13 +4,14 @@
 //! message is published on the condition that the last message is the event before it, at its own sequence.
 //! So a stream that has no holes and ends with the log's event is right in between too.
 
-use async_nats::HeaderMap;
+use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::stream;
+use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use std::fmt;
 use uuid::Uuid;
 
 /// The header with an event's position.
-pub(super) const POSITION: &str = "Offers-Position";
+pub(super) const POSITION: HeaderName = HeaderName::from_static("Offers-Position");
 
 /// The number of messages in a stream, and its first and last sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,10 +48,10 @@ pub(super) struct MessageId {
 
 impl MessageId {
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        let read = |name: &str| headers.get(name).map(async_nats::HeaderValue::as_str);
+        let read = |name: HeaderName| headers.get(name).map(HeaderValue::as_str);
         Self {
             position: read(POSITION).and_then(|text| text.parse().ok()),
-            event_id: read(async_nats::header::NATS_MESSAGE_ID.as_ref()).and_then(|text| text.parse().ok()),
+            event_id: read(NATS_MESSAGE_ID).and_then(|text| text.parse().ok()),
         }
     }
 }

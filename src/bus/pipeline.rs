@@ -11,19 +11,21 @@
 //! the next pipeline would wait for them.)
 
 use super::ack;
-use super::cloud_event;
+use super::cloud_event::{self, Chain};
 use super::connection::Link;
 use super::error::Error;
 use super::integrity::POSITION;
 use super::subjects;
 use async_nats::header::{NATS_EXPECTED_LAST_MESSAGE_ID, NATS_EXPECTED_LAST_SEQUENCE, NATS_MESSAGE_ID};
-use async_nats::{HeaderMap, HeaderValue, Subscriber};
-use domain::{Metadata, Recorded};
+use async_nats::{HeaderMap, HeaderName, HeaderValue, Subscriber};
+use domain::Recorded;
 use futures::StreamExt;
 use std::time::Duration;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+const CONTENT_TYPE: HeaderName = HeaderName::from_static("Content-Type");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Publishes that may wait for their acknowledgement.
 const WINDOW: i64 = 512;
 /// The limit for one acknowledgement.
@@ -73,14 +75,14 @@ impl Pipeline {
     }
 
     async fn send(&mut self, event: &Recorded) -> Result<(), Error> {
-        let metadata: Metadata =
-            serde_json::from_str(&event.metadata).unwrap_or_else(|_| Metadata::new(Uuid::nil()));
+        let chain = Chain::of(event);
         let subject = subjects::subject(&self.prefix, &event.aggregate_type, &event.event_type);
+        let name = &subject[self.prefix.len() + 1..];
         let reply = format!("{}.{}", self.inbox, event.position);
-        let body = cloud_event::body(event, &metadata).into();
-        let mut headers = headers(event, &metadata);
+        let body = cloud_event::body(event, name, &chain).into();
+        let mut headers = headers(event, &chain);
         if let Some(id) = self.sent_id.replace(event.event_id) {
-            headers.insert(NATS_EXPECTED_LAST_MESSAGE_ID, id.to_string());
+            headers.insert(NATS_EXPECTED_LAST_MESSAGE_ID, id_value(id));
         }
         let publish = self.link.client.publish_with_reply_and_headers(subject, reply, headers, body);
         // Without a connection the client queues, and when the queue is full it waits.
@@ -107,15 +109,19 @@ impl Pipeline {
     }
 }
 
-fn headers(event: &Recorded, metadata: &Metadata) -> HeaderMap {
+fn headers(event: &Recorded, chain: &Chain<'_>) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers.insert(NATS_MESSAGE_ID, event.event_id.to_string());
+    headers.insert(NATS_MESSAGE_ID, id_value(event.event_id));
     headers.insert(NATS_EXPECTED_LAST_SEQUENCE, HeaderValue::from(event.position - 1));
     headers.insert(POSITION, HeaderValue::from(event.position));
-    headers.insert("Content-Type", cloud_event::CONTENT_TYPE);
+    headers.insert(CONTENT_TYPE, cloud_event::CONTENT_TYPE);
     // A client may send anything as its trace context; a header is one line.
-    if let Some(trace) = metadata.traceparent.as_ref().and_then(|trace| trace.parse::<HeaderValue>().ok()) {
-        headers.insert("traceparent", trace);
+    if let Some(trace) = chain.traceparent().and_then(|trace| trace.parse::<HeaderValue>().ok()) {
+        headers.insert(TRACEPARENT, trace);
     }
     headers
+}
+
+fn id_value(id: Uuid) -> HeaderValue {
+    HeaderValue::from(&*id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
 }
