@@ -6,6 +6,10 @@
 //! server (2.9) does not remember the id of its last message; that message was inspected before the
 //! pipeline was opened.
 //!
+//! So one acknowledgement confirms all publishes before it, and only the last of a page asks for one. In the
+//! first page of a pipeline each publish does: whatever stopped the pipeline before is met again there, and
+//! only the answer to the first refused publish tells the cause; those after it are out of sequence.
+//!
 //! The acknowledgements come back on an inbox of the pipeline's own, in the order of the publishes.
 //! (The client's own acknowledgement futures keep their slots for half a minute when they are dropped, so
 //! the next pipeline would wait for them.)
@@ -20,14 +24,17 @@ use async_nats::header::{NATS_EXPECTED_LAST_MESSAGE_ID, NATS_EXPECTED_LAST_SEQUE
 use async_nats::{HeaderMap, HeaderName, HeaderValue, Subscriber};
 use domain::Recorded;
 use futures::StreamExt;
+use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 const CONTENT_TYPE: HeaderName = HeaderName::from_static("Content-Type");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// Publishes that may wait for their acknowledgement.
+/// Publishes that may be unconfirmed.
 const WINDOW: i64 = 512;
+/// In a long page, each publish at a multiple of this position asks for an acknowledgement. Below [`WINDOW`].
+const ACK_EVERY: i64 = 128;
 /// The limit for one acknowledgement.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -41,7 +48,11 @@ pub(super) struct Pipeline {
     sent: i64,
     /// The id of the last event sent.
     sent_id: Option<Uuid>,
+    /// The positions whose acknowledgement is awaited.
+    asked: VecDeque<i64>,
     confirmed: i64,
+    /// The first page is not in the stream yet.
+    is_new: bool,
 }
 
 impl Pipeline {
@@ -52,20 +63,37 @@ impl Pipeline {
         let acks = timeout(ACK_TIMEOUT, link.client.subscribe(format!("{inbox}.*")));
         let acks = acks.await.map_err(Error::unreachable)?.map_err(Error::unreachable)?;
         let (stream, prefix) = (stream.to_owned(), prefix.to_owned());
-        Ok(Self { link, stream, prefix, inbox, acks, sent: after, sent_id: None, confirmed: after })
+        let (sent_id, asked) = (None, VecDeque::new());
+        Ok(Self {
+            link,
+            stream,
+            prefix,
+            inbox,
+            acks,
+            sent: after,
+            sent_id,
+            asked,
+            confirmed: after,
+            is_new: true,
+        })
     }
 
     /// Publishes `page` and returns when all of it is in the stream.
     pub(super) async fn publish(&mut self, page: &[Recorded]) -> Result<(), Error> {
+        let last = page.last().map(|event| event.position);
         for event in page {
-            if self.sent - self.confirmed >= WINDOW {
-                self.confirm_next().await?;
+            if self.sent - self.confirmed >= WINDOW
+                && let Some(position) = self.asked.pop_front()
+            {
+                self.confirm(position).await?;
             }
-            self.send(event).await?;
+            let asks = self.is_new || Some(event.position) == last || event.position % ACK_EVERY == 0;
+            self.send(event, asks).await?;
         }
-        while self.confirmed < self.sent {
-            self.confirm_next().await?;
+        while let Some(position) = self.asked.pop_front() {
+            self.confirm(position).await?;
         }
+        self.is_new = false;
         Ok(())
     }
 
@@ -74,25 +102,32 @@ impl Pipeline {
         self.confirmed
     }
 
-    async fn send(&mut self, event: &Recorded) -> Result<(), Error> {
+    async fn send(&mut self, event: &Recorded, asks: bool) -> Result<(), Error> {
         let chain = Chain::of(event);
         let subject = subjects::subject(&self.prefix, &event.aggregate_type, &event.event_type);
         let name = &subject[self.prefix.len() + 1..];
-        let reply = format!("{}.{}", self.inbox, event.position);
         let body = cloud_event::body(event, name, &chain).into();
         let mut headers = headers(event, &chain);
         if let Some(id) = self.sent_id.replace(event.event_id) {
             headers.insert(NATS_EXPECTED_LAST_MESSAGE_ID, id_value(id));
         }
-        let publish = self.link.client.publish_with_reply_and_headers(subject, reply, headers, body);
+        let client = &self.link.client;
+        let publish = async {
+            if !asks {
+                return client.publish_with_headers(subject, headers, body).await;
+            }
+            self.asked.push_back(event.position);
+            let reply = format!("{}.{}", self.inbox, event.position);
+            client.publish_with_reply_and_headers(subject, reply, headers, body).await
+        };
         // Without a connection the client queues, and when the queue is full it waits.
         timeout(ACK_TIMEOUT, publish).await.map_err(Error::unreachable)?.map_err(Error::unreachable)?;
         self.sent = event.position;
         Ok(())
     }
 
-    async fn confirm_next(&mut self) -> Result<(), Error> {
-        let position = self.confirmed + 1;
+    /// Waits for the acknowledgement of `position`, the next one that comes.
+    async fn confirm(&mut self, position: i64) -> Result<(), Error> {
         let answer = tokio::select! {
             answer = timeout(ACK_TIMEOUT, self.acks.next()) => answer.map_err(Error::unreachable)?,
             () = self.link.lost() => None, // pending answers will never come

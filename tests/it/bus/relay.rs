@@ -229,6 +229,26 @@ async fn a_page_is_published_before_its_first_acknowledgement() {
     applying.abort();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_last_publish_of_a_page_asks_for_an_answer_except_in_the_first_page() {
+    let fixture = Fixture::shared().await;
+    let mut url: Url = fixture.options.url.parse().unwrap();
+    let gate = Gate::before(format!("127.0.0.1:{}", url.port().unwrap())).await;
+    url.set_port(Some(gate.port)).unwrap();
+    let bus = Bus::open(Options { url: url.into(), ..fixture.options.clone() }, &fixture.stop).await.unwrap();
+    let events: Vec<Recorded> = (1..=320).map(requested).collect();
+    let history = Remembered(events.iter().map(|event| event.event_id).collect());
+    let mut relay = bus.relay(history).await.unwrap();
+    relay.checkpoint().await.unwrap();
+    let mut asked = Vec::new();
+    for page in [&events[..10], &events[10..20], &events[20..]] {
+        relay.apply(page).await.unwrap();
+        asked.push(gate.publishes_with_reply());
+    }
+    assert_eq!(asked, [10, 11, 14], "and at 128 and 256 of a long one");
+    assert_eq!(relay.checkpoint().await.unwrap(), 320);
+}
+
 /// A way to NATS that counts what is published and can hold the answers back.
 struct Gate {
     port: u16,
@@ -267,6 +287,13 @@ impl Gate {
 
     fn publishes(&self) -> usize {
         self.requests.lock().unwrap().windows(5).filter(|bytes| bytes == b"HPUB ").count()
+    }
+
+    /// Of these, those that want an answer: `HPUB <subject> [reply] <bytes> <bytes>`.
+    fn publishes_with_reply(&self) -> usize {
+        let requests = String::from_utf8_lossy(&self.requests.lock().unwrap()).into_owned();
+        let publishes = requests.lines().filter(|line| line.starts_with("HPUB "));
+        publishes.filter(|line| line.split(' ').count() == 5).count()
     }
 }
 
