@@ -18,10 +18,8 @@ pub(crate) struct Page {
     pub(crate) transactions: Vec<transaction::Change>,
     pub(crate) subscriptions: Vec<subscription::Change>,
     pub(crate) offers: Vec<offer::Change>,
-    /// What it moves on accounts.
+    /// What it moves on the accounts of users and partners.
     pub(crate) entries: Vec<StatementEntry>,
-    /// Successes whose request is older than the page: their amount has to be looked up.
-    pub(crate) unpriced: Vec<(i64, TransactionId)>,
 }
 
 impl Page {
@@ -45,7 +43,6 @@ impl Page {
             subscriptions: folding.subscriptions.changes,
             offers: folding.offers.changes,
             entries: folding.entries,
-            unpriced: folding.unpriced,
         }))
     }
 }
@@ -56,7 +53,6 @@ struct Folding {
     subscriptions: Changes<SubscriptionId, subscription::Change>,
     offers: Changes<OfferId, offer::Change>,
     entries: Vec<StatementEntry>,
-    unpriced: Vec<(i64, TransactionId)>,
 }
 
 impl Folding {
@@ -88,13 +84,8 @@ impl Folding {
         event: &domain::transaction::Event,
         recorded: &Recorded,
     ) -> Result<(), Error> {
-        let change = self.transactions.of(id, || transaction::Change::begin(id, recorded));
-        let request = change.requested.as_ref().map(|requested| &requested.request);
-        match statement_entry::of_transaction(request, event, recorded.position) {
-            Some(entries) => self.entries.extend(entries),
-            None => self.unpriced.push((recorded.position, id)),
-        }
-        change.add(event, recorded)
+        self.entries.extend(statement_entry::of_transaction(event, recorded.position));
+        self.transactions.of(id, || transaction::Change::begin(id, recorded)).add(event, recorded)
     }
 }
 

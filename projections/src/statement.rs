@@ -1,27 +1,16 @@
-//! What did an account have at any moment? The table `statement` keeps every entry; a
+//! What did a user or a partner have at any moment? The table `statement` keeps every entry; a
 //! balance as of a position is a sum over a range of its key.
 
+use crate::Error;
 use crate::readers::{Column, Readers};
-use crate::statement_entry::{self, StatementEntry};
-use crate::{Error, transaction};
-use domain::{Money, TransactionId};
+use crate::statement_entry::StatementEntry;
+use domain::Money;
 use rust_decimal::Decimal;
 use sqlx::{PgConnection, Row};
-use std::collections::HashMap;
 use uuid::Uuid;
 
-pub use crate::statement_entry::{FUNDING, HOLDING, REVENUE};
-
-/// Writes the entries of a page; those in `unpriced` take their amount from the transaction's row, so
-/// the transactions come first.
-pub(crate) async fn write(
-    connection: &mut PgConnection,
-    mut entries: Vec<StatementEntry>,
-    unpriced: &[(i64, TransactionId)],
-) -> Result<(), Error> {
-    if !unpriced.is_empty() {
-        entries.extend(price(connection, unpriced).await?);
-    }
+/// Writes the entries of a page.
+pub(crate) async fn write(connection: &mut PgConnection, entries: &[StatementEntry]) -> Result<(), Error> {
     if entries.is_empty() {
         return Ok(());
     }
@@ -36,21 +25,6 @@ pub(crate) async fn write(
     .execute(connection)
     .await?;
     Ok(())
-}
-
-async fn price(
-    connection: &mut PgConnection,
-    unpriced: &[(i64, TransactionId)],
-) -> Result<Vec<StatementEntry>, Error> {
-    let rows = transaction::load(connection, &unpriced.column(|(_, id)| id.0)).await?;
-    let views: HashMap<_, _> = rows.into_iter().map(|view| (view.transaction_id, view)).collect();
-    let mut entries = Vec::with_capacity(unpriced.len() * 2);
-    for (position, id) in unpriced {
-        let missing = Error::Lost("a transaction that succeeds has no row");
-        let request = &views.get(id).ok_or(missing)?.request;
-        entries.extend(statement_entry::of_success(request, *position));
-    }
-    Ok(entries)
 }
 
 impl Readers {

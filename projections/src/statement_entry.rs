@@ -1,24 +1,18 @@
-//! The entries of the statement: what an event moves, one account each. `domain` says which.
+//! The entries of the statement: what an event moves on the accounts of users and partners. `domain` says which.
+//!
+//! The other side of each entry, outside money, what is reserved and what was earned, follows from the events: it is not stored.
 
 use domain::account::{self, Account};
-use domain::transaction::{self, ActivationRequested, Transaction};
+use domain::transaction::{self, Transaction};
 use domain::{Entry, Ledger, Money, Rules};
 use uuid::Uuid;
-
-/// The account of the money that was paid in from outside and paid out. No owner has such an id: theirs are
-/// UUIDs of version 5 or 7.
-pub const FUNDING: Uuid = Uuid::from_u128(1);
-/// The account of the money that is reserved for transactions that are not final.
-pub const HOLDING: Uuid = Uuid::from_u128(2);
-/// The account of the money that was earned.
-pub const REVENUE: Uuid = Uuid::from_u128(3);
 
 /// One entry of the event at `position`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StatementEntry {
     pub(crate) account: Uuid,
     pub(crate) position: i64,
-    /// 0, 1 … among the event's entries.
+    /// Counted from 0 among all entries of the event.
     pub(crate) ordinal: i16,
     /// Signed.
     pub(crate) amount: Money,
@@ -26,44 +20,21 @@ pub(crate) struct StatementEntry {
 
 /// The entries of something that happens to the account `id`.
 pub(crate) fn of_account(id: Uuid, event: &account::Event, position: i64) -> Vec<StatementEntry> {
-    numbered(Account::default().postings(id, event), position)
+    of_owners(Account::default().postings(id, event), position)
 }
 
-/// The entries of something that happens to a transaction with this `request`; `None` for a success
-/// whose request is not known here.
-pub(crate) fn of_transaction(
-    request: Option<&ActivationRequested>,
-    event: &transaction::Event,
-    position: i64,
-) -> Option<Vec<StatementEntry>> {
-    match event {
-        transaction::Event::Succeeded { .. } => request.map(|request| of_success(request, position)),
-        _ => Some(numbered(Transaction::None.postings(Uuid::nil(), event), position)),
-    }
+/// The entries of something that happens to a transaction. A success moves nothing on an owner's account, so its request
+/// is not needed.
+pub(crate) fn of_transaction(event: &transaction::Event, position: i64) -> Vec<StatementEntry> {
+    of_owners(Transaction::None.postings(Uuid::nil(), event), position)
 }
 
-/// The entries of a success: the amount is the request's.
-pub(crate) fn of_success(request: &ActivationRequested, position: i64) -> Vec<StatementEntry> {
-    let state = Transaction::Pending { request: Box::new(request.clone()) };
-    let success = transaction::Event::Succeeded { reference: String::new() };
-    numbered(state.postings(Uuid::nil(), &success), position)
-}
-
-fn numbered(entries: Vec<Entry>, position: i64) -> Vec<StatementEntry> {
-    let numbered = |(ordinal, entry): (i16, Entry)| StatementEntry {
-        account: account_of(entry.ledger),
-        position,
-        ordinal,
-        amount: entry.amount,
+fn of_owners(entries: Vec<Entry>, position: i64) -> Vec<StatementEntry> {
+    let of_owner = |(ordinal, entry): (i16, Entry)| match entry.ledger {
+        Ledger::Owner(account) => {
+            Some(StatementEntry { account: account.0, position, ordinal, amount: entry.amount })
+        }
+        Ledger::Funding | Ledger::Holding | Ledger::Revenue => None,
     };
-    (0..).zip(entries).map(numbered).collect()
-}
-
-fn account_of(ledger: Ledger) -> Uuid {
-    match ledger {
-        Ledger::Funding => FUNDING,
-        Ledger::Holding => HOLDING,
-        Ledger::Revenue => REVENUE,
-        Ledger::Owner(account) => account.0,
-    }
+    (0..).zip(entries).filter_map(of_owner).collect()
 }

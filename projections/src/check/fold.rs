@@ -3,9 +3,8 @@
 
 use super::rows::Rows;
 use crate::page::Page;
-use crate::statement_entry::{self, FUNDING, HOLDING, REVENUE, StatementEntry};
+use crate::statement_entry::StatementEntry;
 use crate::{Error, OfferView, TransactionView, offer, subscription, transaction};
-use domain::transaction::ActivationRequested;
 use domain::{Money, OfferId, Recorded, TransactionId};
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -60,10 +59,6 @@ impl Fold {
             });
         }
         self.post(&page.entries)?;
-        for (position, id) in &page.unpriced {
-            let entries = statement_entry::of_success(self.request(*id, *position)?, *position);
-            self.post(&entries)?;
-        }
         self.subscriptions(&page.subscriptions, &page.transactions)?;
         self.transactions(page.transactions)?;
         self.offers(page.offers)?;
@@ -73,9 +68,7 @@ impl Fold {
 
     /// What owners have.
     pub(super) fn owners(&self) -> HashMap<Uuid, Money> {
-        let ours = [FUNDING, HOLDING, REVENUE];
-        let owners = self.accounts.iter().filter(|(account, _)| !ours.contains(account));
-        owners.map(|(account, (sum, _))| (*account, *sum)).collect()
+        self.accounts.iter().map(|(account, (sum, _))| (*account, *sum)).collect()
     }
 
     pub(super) fn summary(&self) -> String {
@@ -100,11 +93,6 @@ impl Fold {
             *count += 1;
         }
         Ok(())
-    }
-
-    fn request(&self, id: TransactionId, position: i64) -> Result<&ActivationRequested, Error> {
-        let why = "a success of a transaction that is not open";
-        self.open.get(&id).map(|view| &view.request).ok_or(Error::Broken { position, why })
     }
 
     /// Before the transactions of the page, by which those that began a subscription are over.
@@ -203,7 +191,7 @@ mod tests {
         let mut events = Vec::new();
         for number in 0..count {
             let (at, id) = (first + number * 2, Uuid::now_v7());
-            let request = ActivationRequested {
+            let request = domain::transaction::ActivationRequested {
                 kind: domain::transaction::Kind::Activation,
                 user_id: Uuid::from_u128(1).into(),
                 account_id: domain::AccountId(Uuid::from_u128(1)),
@@ -244,7 +232,7 @@ mod tests {
         let mut fold = Fold::default();
         for number in 0..100 {
             fold.apply(&page(number * 200 + 1, 100)).unwrap();
-            assert_eq!((fold.open.len(), fold.accounts.len(), fold.offers.len()), (0, 3, 0));
+            assert_eq!((fold.open.len(), fold.accounts.len(), fold.offers.len()), (0, 1, 0));
         }
         let kept = &fold.rows.as_ref().unwrap().transactions.rows;
         assert_eq!((kept.len(), size_of_val(kept.iter().next().unwrap().1)), (10_000, 8));

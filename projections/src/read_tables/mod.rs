@@ -165,7 +165,7 @@ async fn write(sql: &mut PgConnection, page: Page, last: Checkpoint) -> Result<(
     transaction::write(sql, page.transactions).await?;
     subscription::write(sql, &page.subscriptions).await?;
     offer::write(sql, &page.offers).await?;
-    statement::write(sql, page.entries, &page.unpriced).await
+    statement::write(sql, &page.entries).await
 }
 
 /// Moves the checkpoint. First of all, because its row is also the lock between projectors.

@@ -12,7 +12,7 @@ mod unfinished;
 pub use hash::TransactionHash;
 pub(crate) use hash::{fields, key, removed_field};
 pub use lists::{AdminFilter, PartnerFilter, UserFilter};
-pub(crate) use table::{COLUMNS, from_row, load, write};
+pub(crate) use table::{COLUMNS, from_row, write};
 pub(crate) use unfinished::write as write_unfinished;
 pub use unfinished::{Backlog, Unfinished, Untried};
 

@@ -88,17 +88,6 @@ async fn update(connection: &mut PgConnection, rows: &[(TransactionId, Progress)
     }
 }
 
-/// The rows of `ids`, in no order.
-pub(crate) async fn load(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<TransactionView>, Error> {
-    sqlx::query(&format!("select {COLUMNS} from transactions where transaction_id = any($1)"))
-        .bind(ids)
-        .fetch_all(connection)
-        .await?
-        .iter()
-        .map(|row| from_row(row).map_err(Error::from))
-        .collect()
-}
-
 pub(crate) fn from_row(row: &PgRow) -> Result<TransactionView, sqlx::Error> {
     Ok(TransactionView {
         transaction_id: TransactionId(row.try_get("transaction_id")?),
