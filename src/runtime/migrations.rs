@@ -46,6 +46,7 @@ const MIGRATIONS: &[(&str, &str)] = embed! {
     "0070_activation_rechecks"
     "0080_tree"
     "0082_audit_filters"
+    "0090_smaller_indexes"
 };
 
 /// Why the schema could not be brought up to date.
