@@ -47,6 +47,7 @@ const MIGRATIONS: &[(&str, &str)] = embed! {
     "0080_tree"
     "0082_audit_filters"
     "0090_smaller_indexes"
+    "0091_smaller_read_tables"
 };
 
 /// Why the schema could not be brought up to date.
