@@ -1,24 +1,46 @@
 //! The wire: sends a call, reads its answer within the limits, keeps connections for the next one.
+//!
+//! On hyper's client, without the layers of `reqwest`: a call has no redirect, no proxy and no cookie, and its URL is
+//! parsed once, at the start.
 
-use std::error::Error as _;
+use std::error::Error;
 use std::io;
+use std::iter::successors;
 use std::time::Duration;
 
-use crate::tls::http_client;
+use crate::tls;
 use domain::transaction::Evidence;
-use reqwest::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, Response, Url, redirect, retry};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
+use hyper::{Method, Request, Response, Uri};
+use hyper_rustls::{HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::client::legacy::{self, Client, connect::HttpConnector};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
+use tower::ServiceExt;
+use tower::util::BoxCloneSyncService;
+use url::Url;
 use uuid::Uuid;
 
 use super::answer::Reply;
-use super::{Inconclusive, Request, Settings};
+use super::{Inconclusive, Settings};
 
-/// For reaching the other side; the rest of the timeout is for its work.
+/// For reaching the other side, its TLS included; the rest of the timeout is for its work.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// An idle connection is closed by us before the other side closes it (servers do so after 30 s and
 /// more): a call sent into a closing connection is an unknown outcome.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Interval of the kernel's probes of a silent connection.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+/// Probes without an answer that end a connection.
+const KEEPALIVE_RETRIES: u32 = 3;
+/// Sent bytes that are not acknowledged for this long end a connection.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Bytes read of an answer; a longer one is no answer.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -33,84 +55,87 @@ pub enum SettingsError {
     BaseUrl,
     /// The HTTP client cannot be set up.
     #[error("the HTTP client cannot be set up")]
-    Client(#[source] reqwest::Error),
+    Client(#[source] rustls::Error),
 }
 
 /// Firewalls refuse callers that do not say who they are.
-const USER_AGENT: &str = concat!("offers/", env!("CARGO_PKG_VERSION"));
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("offers/", env!("CARGO_PKG_VERSION")));
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+type BoxError = Box<dyn Error + Send + Sync>;
+type Connector = BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BoxError>;
+type Call = Request<Full<Bytes>>;
 
 #[derive(Debug, Clone)]
 pub(super) struct Transport {
-    client: Client,
-    activations: String,
+    client: Client<Connector, Full<Bytes>>,
+    activations: Uri,
     timeout: Duration,
 }
 
 impl Transport {
     pub(super) fn new(settings: &Settings) -> Result<Transport, SettingsError> {
         let base = checked(&settings.base_url)?;
-        let mut client = http_client()
-            .timeout(settings.timeout)
-            .connect_timeout(CONNECT_TIMEOUT.min(settings.timeout))
+        let activations = format!("{}/activations", base.as_str().trim_end_matches('/'));
+        let activations = activations.parse().map_err(|_| SettingsError::BaseUrl)?;
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(settings.max_in_flight)
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .tcp_nodelay(true)
-            .user_agent(USER_AGENT)
-            .redirect(redirect::Policy::none())
-            .retry(retry::never()) // the caller repeats, knowing what it knows
-            .no_proxy();
-        if base.scheme() == "http" {
-            client = client.tls_certs_only([]); // no roots to read, and none to be missing
-        }
-        let client = client.build().map_err(SettingsError::Client)?;
-        let activations = format!("{}/activations", base.as_str().trim_end_matches('/'));
+            .build(connector(base.scheme() == "https", CONNECT_TIMEOUT.min(settings.timeout))?);
         Ok(Transport { client, activations, timeout: settings.timeout })
     }
 
     pub(super) async fn post_activation(
         &self,
         id: Uuid,
-        request: &Request<'_>,
+        request: &super::Request<'_>,
         traceparent: &str,
     ) -> Result<Reply, Inconclusive> {
         let body = serde_json::to_vec(request).expect("a struct of strings and ids is always JSON");
-        let call = self
-            .client
-            .post(&self.activations)
-            .header("idempotency-key", id.to_string())
-            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .body(body);
+        let mut call = call(Method::POST, self.activations.clone(), body);
+        call.headers_mut().insert(IDEMPOTENCY_KEY, id_value(id));
+        call.headers_mut().insert(CONTENT_TYPE, JSON);
         self.send(call, traceparent).await
     }
 
     pub(super) async fn get_activation(&self, id: Uuid, traceparent: &str) -> Result<Reply, Inconclusive> {
-        self.send(self.client.get(format!("{}/{id}", self.activations)), traceparent).await
-    }
-
-    pub(super) async fn post_cancel(&self, id: Uuid, traceparent: &str) -> Result<Reply, Inconclusive> {
-        let call = self
-            .client
-            .post(format!("{}/{id}/cancel", self.activations))
-            .header("idempotency-key", id.to_string());
+        let call = call(Method::GET, self.below(format_args!("{id}")), Vec::new());
         self.send(call, traceparent).await
     }
 
-    async fn send(&self, call: RequestBuilder, traceparent: &str) -> Result<Reply, Inconclusive> {
-        let call = match HeaderValue::from_str(traceparent).ok() {
-            Some(traceparent) => call.header("traceparent", traceparent),
-            None => call,
+    pub(super) async fn post_cancel(&self, id: Uuid, traceparent: &str) -> Result<Reply, Inconclusive> {
+        let mut call = call(Method::POST, self.below(format_args!("{id}/cancel")), Vec::new());
+        call.headers_mut().insert(IDEMPOTENCY_KEY, id_value(id));
+        self.send(call, traceparent).await
+    }
+
+    fn below(&self, path: std::fmt::Arguments<'_>) -> Uri {
+        format!("{}/{path}", self.activations)
+            .parse()
+            .expect("a URL with an id and a word behind it is a URL")
+    }
+
+    async fn send(&self, mut call: Call, traceparent: &str) -> Result<Reply, Inconclusive> {
+        if let Ok(traceparent) = HeaderValue::from_str(traceparent) {
+            call.headers_mut().insert(TRACEPARENT, traceparent);
+        }
+        let exchange = async {
+            let response = self.client.request(call).await.map_err(|error| self.failure(&error))?;
+            let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let (status, retry_after) = (response.status().as_u16(), retry_after.map(str::to_owned));
+            Ok(Reply { status, retry_after, body: self.read(response).await? })
         };
-        let response = call.send().await.map_err(|error| self.failure(&error))?;
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let (status, retry_after) = (response.status().as_u16(), retry_after.map(str::to_owned));
-        let body = self.read(response).await?;
-        Ok(Reply { status, retry_after, body })
+        timeout(self.timeout, exchange).await.unwrap_or_else(|_| Err(self.late()))
     }
 
     /// Reads the body to its end (so that the connection can be used again) or to the limit.
-    async fn read(&self, mut response: Response) -> Result<Vec<u8>, Inconclusive> {
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.failure(&error))? {
+    async fn read(&self, response: Response<Incoming>) -> Result<Vec<u8>, Inconclusive> {
+        let (mut frames, mut body) = (response.into_body(), Vec::new());
+        while let Some(frame) = frames.frame().await {
+            let Ok(chunk) = frame.map_err(|error| self.broken(&error))?.into_data() else { continue };
             if body.len() + chunk.len() > MAX_ANSWER {
                 return Err(Inconclusive::answered("the answer is over 64 KiB"));
             }
@@ -119,20 +144,66 @@ impl Transport {
         Ok(body)
     }
 
-    fn failure(&self, error: &reqwest::Error) -> Inconclusive {
-        let refused = error.is_connect() && was_refused(error);
-        let detail = if refused {
-            "the connection was refused".to_owned()
-        } else if error.is_timeout() {
-            format!("no answer within {} ms", self.timeout.as_millis())
-        } else if error.is_connect() {
-            "no connection".to_owned()
-        } else {
-            "the connection broke before the answer was whole".to_owned()
-        };
-        let evidence = if refused { Evidence::NotSent } else { Evidence::SentNoAnswer };
-        Inconclusive { evidence, detail, retry_after: None }
+    fn failure(&self, error: &legacy::Error) -> Inconclusive {
+        if !error.is_connect() {
+            return self.broken(error);
+        }
+        if causes(error).any(|cause| is_io(cause, io::ErrorKind::ConnectionRefused)) {
+            let detail = "the connection was refused".to_owned();
+            return Inconclusive { evidence: Evidence::NotSent, detail, retry_after: None };
+        }
+        if is_late(error) { self.late() } else { unanswered("no connection") }
     }
+
+    fn broken(&self, error: &(dyn Error + 'static)) -> Inconclusive {
+        match is_late(error) {
+            true => self.late(),
+            false => unanswered("the connection broke before the answer was whole"),
+        }
+    }
+
+    fn late(&self) -> Inconclusive {
+        unanswered(format!("no answer within {} ms", self.timeout.as_millis()))
+    }
+}
+
+/// Opens connections, each within `limit`.
+fn connector(is_https: bool, limit: Duration) -> Result<Connector, SettingsError> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(KEEPALIVE));
+    tcp.set_keepalive_interval(Some(KEEPALIVE));
+    tcp.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
+    tcp.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
+    let tls = match is_https {
+        true => tls::client_config().map_err(SettingsError::Client)?,
+        false => tls::config_without_roots(), // no roots to read, and none to be missing
+    };
+    let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
+    let connector = connector.wrap_connector(tcp).map_future(move |connecting| async move {
+        timeout(limit, connecting).await.map_err(BoxError::from)?
+    });
+    Ok(BoxCloneSyncService::new(connector))
+}
+
+fn call(method: Method, uri: Uri, body: Vec<u8>) -> Call {
+    let mut call = Request::new(Full::new(body.into()));
+    *call.method_mut() = method;
+    *call.uri_mut() = uri;
+    call.headers_mut().insert(ACCEPT, HeaderValue::from_static("*/*"));
+    call.headers_mut().insert(USER_AGENT, AGENT);
+    call
+}
+
+fn id_value(id: Uuid) -> HeaderValue {
+    let mut text = Uuid::encode_buffer();
+    HeaderValue::from_str(id.hyphenated().encode_lower(&mut text))
+        .expect("an id is made of digits, letters and hyphens")
+}
+
+fn unanswered(detail: impl Into<String>) -> Inconclusive {
+    Inconclusive { evidence: Evidence::SentNoAnswer, detail: detail.into(), retry_after: None }
 }
 
 fn checked(base_url: &str) -> Result<Url, SettingsError> {
@@ -146,10 +217,16 @@ fn checked(base_url: &str) -> Result<Url, SettingsError> {
     if plain { Ok(url) } else { Err(SettingsError::BaseUrl) }
 }
 
-fn was_refused(error: &reqwest::Error) -> bool {
-    std::iter::successors(error.source(), |&error| error.source())
-        .filter_map(|error| error.downcast_ref::<io::Error>())
-        .any(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    successors(error.source(), |&error| error.source())
+}
+
+fn is_late(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|cause| cause.is::<Elapsed>() || is_io(cause, io::ErrorKind::TimedOut))
+}
+
+fn is_io(error: &(dyn Error + 'static), kind: io::ErrorKind) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == kind)
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ mod documents;
 mod doubt;
 mod event_log;
 mod external;
+mod external_over_tls;
 mod guessing;
 mod identity;
 mod interventions;

@@ -49,7 +49,8 @@ pub const KEPT: &[(&str, &[&str])] = &[
     ("postgres_es", &[]),
     ("async_nats", &["src/bus/"]),
     ("redis", &["projections/"]),
-    ("reqwest", &["src/cli/witness/", "src/external/", "src/processors/callbacks/", "src/tls.rs"]),
+    ("reqwest", &["src/cli/witness/", "src/processors/callbacks/", "src/tls.rs"]),
+    ("hyper_rustls", &["src/external/"]),
     (
         "sqlx",
         &[

@@ -5,28 +5,10 @@ use super::mail_server::{MailServer, Protection};
 use crate::outage::processes::{Serving, System};
 use crate::support::eventually::eventually;
 use crate::support::http;
+use crate::support::tls::certificate;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
-use std::sync::Arc;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring::default_provider;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
-
-/// What a mail server on this machine shows, and the same as a file of authorities.
-fn certificate() -> (TlsAcceptor, String) {
-    let rcgen::CertifiedKey { cert, signing_key } =
-        rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], key)
-        .unwrap();
-    (TlsAcceptor::from(Arc::new(config)), cert.pem())
-}
 
 /// A service that trusts the `authority` and sends to `url` what alice hears of a purchase.
 async fn buy(url: &str, authority: &str) -> System {

@@ -10,6 +10,7 @@ pub mod python;
 pub mod service;
 pub mod stack;
 pub mod tcp;
+pub mod tls;
 pub mod up;
 
 /// A client of its own: its connections end with the test's runtime.
