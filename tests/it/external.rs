@@ -128,7 +128,7 @@ async fn a_cancelled_activation_is_never_done_even_if_the_request_arrives_later(
 async fn an_effect_is_in_the_log_before_anybody_hears_of_it() {
     let log = Log::new();
     let running = simulator(Some(&log.0), Behaviour::default()).await;
-    let system = client_of(&running);
+    let system = ActivationSystem::new(&Settings::new(running.url())).unwrap(); // patient on a busy machine
     let callers = (0..16).map(|_| async {
         for _ in 0..10 {
             let id = Uuid::now_v7();
