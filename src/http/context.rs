@@ -5,9 +5,10 @@
 //! client's text may hold anything. A W3C `traceparent` is kept as it came and passed on with the events.
 
 use super::headers::{TRACEPARENT, X_REQUEST_ID};
+use crate::telemetry::RequestFields;
 use axum::extract::{FromRequestParts, Request};
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method};
 use domain::Metadata;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -25,8 +26,17 @@ struct RequestInfo {
     request_id: String,
     correlation_id: Uuid,
     traceparent: Option<String>,
+    method: Method,
     path: String,
     query: Option<String>,
+}
+
+impl RequestFields for RequestInfo {
+    fn fields(&self) -> Vec<(&'static str, &str)> {
+        let trace_id = self.traceparent.as_deref().map(|traceparent| ("trace_id", trace_id(traceparent)));
+        let rest = [("method", self.method.as_str()), ("path", self.path.as_str())];
+        std::iter::once(("request_id", self.request_id.as_str())).chain(trace_id).chain(rest).collect()
+    }
 }
 
 impl Context {
@@ -37,6 +47,7 @@ impl Context {
             request_id: request_id(headers).unwrap_or_else(|| correlation_id.to_string()),
             correlation_id,
             traceparent: traceparent(headers),
+            method: request.method().clone(),
             path: request.uri().path().to_owned(),
             query: request.uri().query().map(str::to_owned),
         }))
@@ -46,6 +57,11 @@ impl Context {
     pub(super) fn unread() -> Self {
         let request_id = Uuid::now_v7().to_string();
         Self(Arc::new(RequestInfo { request_id, path: "/".to_owned(), ..RequestInfo::default() }))
+    }
+
+    /// What lines of the log say of this request.
+    pub(super) fn logged(&self) -> Arc<dyn RequestFields> {
+        self.0.clone()
     }
 
     /// The caller's id for this request, or ours.
@@ -75,7 +91,6 @@ impl Context {
     /// The same request, in another span.
     #[must_use]
     pub(super) fn within(&self, traceparent: String) -> Self {
-        tracing::Span::current().record("trace_id", trace_id(&traceparent));
         Self(Arc::new(RequestInfo { traceparent: Some(traceparent), ..(*self.0).clone() }))
     }
 

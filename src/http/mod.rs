@@ -27,7 +27,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use middleware::{head, limits, observe, rate_limit, refusals, request_span, security};
+use middleware::{head, limits, observe, rate_limit, refusals, request_id, security};
 use resources::{
     account, activation, admin, audit, auth, health, offers, partner, partner_callbacks, proofs, renewals,
     status,
@@ -212,5 +212,5 @@ async fn surround(State(bodies): State<limits::UnfinishedBodies>, request: Reque
     let judged = |request| head::judge(request, handle);
     let caught = |request| problem::catch_panic(request, judged);
     let rendered = |request| problem::render(request, caught);
-    request_span::request_span(request, rendered).await
+    request_id::identify(request, rendered).await
 }

@@ -8,6 +8,6 @@ pub(crate) mod limits;
 pub(crate) mod observe;
 pub(crate) mod rate_limit;
 pub(crate) mod refusals;
-pub(crate) mod request_span;
+pub(crate) mod request_id;
 pub(crate) mod security;
 pub(crate) mod unread;

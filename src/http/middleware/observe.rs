@@ -3,13 +3,14 @@
 //! By the route's template and never by the raw path, of which there are as many as a client likes.
 
 use crate::http::context::Context;
-use crate::telemetry::{Kind, Span};
+use crate::telemetry::{Kind, RequestFields, Span, within_request};
 use axum::extract::{MatchedPath, Request};
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use metrics::{Counter, Gauge, Histogram};
 use parking_lot::RwLock;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The route of a request that no route takes.
@@ -91,8 +92,11 @@ where
     let path = request.extensions().get::<MatchedPath>().cloned();
     let route = path.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
     let method = known(request.method());
-    let mut span = follow(&mut request, method, route);
-    let response = next(request).await;
+    let mut span = Span::begin(Kind::Server, method, traceparent(&request));
+    let response = match follow(&mut span, &mut request, method, route) {
+        Some(logged) => within_request(logged, next(request)).await,
+        None => next(request).await,
+    };
     let status = response.status();
     span.note("http.response.status_code", i64::from(status.as_u16()));
     if status.is_server_error() {
@@ -103,19 +107,27 @@ where
 }
 
 /// Begins the request's span, under the caller's if it sent one, and lets all that follows belong to it.
-fn follow(request: &mut Request, method: &'static str, route: &str) -> Span {
-    let Some(context) = request.extensions().get::<Context>().cloned() else {
-        return Span::begin(Kind::Server, method, None);
-    };
-    let mut span = Span::begin(Kind::Server, method, context.traceparent());
-    if let Some(traceparent) = span.traceparent() {
-        span.named(format!("{method} {route}"));
-        span.note("http.request.method", method);
-        span.note("http.route", route.to_owned());
-        span.note("offers.request_id", context.request_id().to_owned());
-        request.extensions_mut().insert(context.within(traceparent));
-    }
-    span
+fn traceparent(request: &Request) -> Option<&str> {
+    request.extensions().get::<Context>()?.traceparent()
+}
+
+/// Makes `span` the one that the request is within; `None` while tracing is off.
+fn follow(
+    span: &mut Span,
+    request: &mut Request,
+    method: &'static str,
+    route: &str,
+) -> Option<Arc<dyn RequestFields>> {
+    let traceparent = span.traceparent()?;
+    let context = request.extensions().get::<Context>()?.clone();
+    span.named(format!("{method} {route}"));
+    span.note("http.request.method", method);
+    span.note("http.route", route.to_owned());
+    span.note("offers.request_id", context.request_id().to_owned());
+    let within = context.within(traceparent);
+    let logged = within.logged();
+    request.extensions_mut().insert(within);
+    Some(logged)
 }
 
 /// The method as metrics name it; clients may invent others.
