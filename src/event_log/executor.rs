@@ -11,16 +11,21 @@ use super::{
 };
 use crate::telemetry::{Kind, Span};
 use cqrs_es::DomainEvent;
+use cqrs_es::persist::PersistedEventRepository;
 use domain::account::Account;
 use domain::offer::Offer;
 use domain::transaction::Transaction;
 use domain::user_offer::UserOffer;
 use domain::{AccountId, Entry, Ledger, Metadata, Money};
+use postgres_es::PostgresEventRepository;
 use std::time::{Duration, Instant};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 /// How often a plan is decided before its caller gets the conflict.
 const TRIES: u32 = 16;
+/// How long PostgreSQL may take to read a stream. Longer than its `statement_timeout`, so that it speaks first.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest pause before another try, per earlier try; the real one is random.
 const RETRY_PAUSE: Duration = Duration::from_millis(4);
 
@@ -133,12 +138,16 @@ impl EventLog {
 
     /// The aggregate's state, folded from its stream.
     pub async fn reload<A: Cached>(&self, id: Uuid) -> Result<Loaded<A>, LogError> {
-        let stream = self.stream(StreamId::of::<A>(id)).await?;
+        let repository = PostgresEventRepository::new(self.0.pool.clone());
+        let name = id.to_string();
+        let stream = timeout(READ_TIMEOUT, repository.get_events::<A>(&name)).await;
+        let stream = stream.map_err(|_| LogError::unavailable("PostgreSQL does not answer"))?;
+        let stream = stream.map_err(LogError::unavailable)?;
         let version = i64::try_from(stream.len()).expect("a stream fits in memory");
         let mut state = A::default();
         for event in stream {
-            state.apply(serde_json::from_str(&event.payload).map_err(|cause| LogError::Broken {
-                position: event.position,
+            state.apply(serde_json::from_value(event.payload).map_err(|cause| LogError::Broken {
+                position: 0,
                 why: format!("{} {id}, event {}: {cause}", A::TYPE, event.sequence),
             })?);
         }

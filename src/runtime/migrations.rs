@@ -46,8 +46,8 @@ const MIGRATIONS: &[(&str, &str)] = embed! {
     "0070_activation_rechecks"
     "0080_tree"
     "0082_audit_filters"
-    "0090_smaller_indexes"
     "0091_smaller_read_tables"
+    "0092_statement_of_owners"
 };
 
 /// Why the schema could not be brought up to date.

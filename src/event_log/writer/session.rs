@@ -33,9 +33,6 @@ pub(in crate::event_log) const LOCK: &str = "begin; select pg_advisory_xact_lock
 const PROBE: &str = "insert into parked (id, consumer, position, subject, reason, attempts) \
                      select gen_random_uuid(), 'the writer', -n, '', '', 0 from generate_series(1, 1000) n; rollback";
 
-/// Which of these events are in the log.
-const LOOK_UP: &str = "select event_id from events \
-                       join unnest($1::bigint[], $2::uuid[]) as accepted (position, event_id) using (position, event_id)";
 /// What keeps a stalled writer from blocking all others, and pins the plans: planned while the tables
 /// were empty, the look-ups would stay sequential scans (20,900 → 2,500 commits a second, measured).
 const SETTINGS: [(&str, &str); 8] = [
@@ -160,13 +157,14 @@ impl Session {
     /// Which of the accepted commits are in the log. Takes the lock first, so that the old backend, if
     /// it still works on the COMMIT, has finished. `None` if that cannot be found out.
     async fn look_up(&mut self, judged: &Judged) -> Option<HashSet<Uuid>> {
-        let (positions, ids): (Vec<i64>, Vec<Uuid>) = judged.accepted().unzip();
+        let ids: Vec<Uuid> = judged.accepted_ids().collect();
         for _ in 0..LOOK_UP_TRIES {
             self.connection = None;
             if self.begin().await.is_ok()
                 && let Some(mut connection) = self.connection.take()
             {
-                let query = sqlx::query_scalar(LOOK_UP).bind(&positions).bind(&ids);
+                let query =
+                    sqlx::query_scalar("select event_id from events where event_id = any($1)").bind(&ids);
                 if let Ok(found) = within(STEP_TIMEOUT, query.fetch_all(&mut connection)).await {
                     return Some(found.into_iter().collect());
                 }
@@ -193,10 +191,9 @@ impl Judged {
         self.verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Accepted { .. })).count()
     }
 
-    /// The position and the id of the first event of each accepted commit.
-    fn accepted(&self) -> impl Iterator<Item = (i64, Uuid)> {
+    fn accepted_ids(&self) -> impl Iterator<Item = Uuid> {
         let accepted = |(verdict, id): (&Verdict, &Option<Uuid>)| match verdict {
-            Verdict::Accepted { first, .. } => id.map(|id| (*first, id)),
+            Verdict::Accepted { .. } => *id,
             _ => None,
         };
         self.verdicts.iter().zip(&self.first_ids).filter_map(accepted)

@@ -18,8 +18,8 @@ pub(super) async fn read_state(
     batch: &Batch,
 ) -> Result<(State, Option<Timestamp>), LogError> {
     let asked = Asked::by(batch);
-    let (types, ids): (Vec<&str>, Vec<Uuid>) =
-        asked.streams.iter().map(|stream| (stream.aggregate_type, stream.aggregate_id)).unzip();
+    let (types, ids): (Vec<&str>, Vec<String>) =
+        asked.streams.iter().map(|stream| (stream.aggregate_type, stream.aggregate_id.to_string())).unzip();
     let accounts: Vec<Uuid> = asked.accounts.iter().map(|account| account.0).collect();
     let query = sqlx::query(include_str!("../read_state.sql"))
         .bind(types)

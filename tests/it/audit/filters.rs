@@ -4,12 +4,7 @@ use super::cli;
 use crate::support::eventually::eventually;
 use crate::support::service::Service;
 use crate::support::stack::{Sandbox, Stack};
-use domain::Recorded;
-use domain::account::Account;
-use domain::offer::Offer;
-use domain::transaction::Transaction;
-use domain::user_offer::UserOffer;
-use offers::event_log::{At, EventLog, Filter, Span, StreamId};
+use offers::event_log::{At, EventLog, Filter, Span};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 use tokio_util::sync::CancellationToken;
@@ -139,40 +134,4 @@ async fn a_rare_event_in_a_long_history_is_found_without_reading_the_history() {
         let (streams, few) = (250, 8 * LIMIT); // a user's stream; a page of each type, and the search by time
         assert!(fetched <= few.max(streams), "{filter:?} has read {fetched} events for {}", found.len());
     }
-}
-
-#[tokio::test]
-async fn streams_and_derived_ids_in_a_long_history_are_found_without_reading_the_history() {
-    let sandbox = Stack::get().await.sandbox().await;
-    cli(&sandbox, &["demo", "generate", "--events", "20000"]).await.code(0);
-    all_connections_have_ended(&sandbox).await;
-    let before = reads(&sandbox).await;
-    let stop = CancellationToken::new();
-    let log = EventLog::at(&sandbox.database_url, &stop).unwrap();
-    let transactions: Vec<StreamId> = log.page(15_000, 100).await.unwrap().iter().map(stream_of).collect();
-    let page = i64::try_from(transactions.len()).unwrap();
-    for stream in &transactions {
-        assert!(!log.stream(*stream).await.unwrap().is_empty());
-    }
-    assert!(log.streams(&transactions).await.unwrap().len() >= transactions.len());
-    let derived = Uuid::new_v5(&Uuid::NAMESPACE_OID, b"a request");
-    assert!(log.find_derived(derived).await.unwrap().is_none());
-    stop.cancel();
-    drop(log);
-    all_connections_have_ended(&sandbox).await;
-    let after = reads(&sandbox).await;
-    assert_eq!(after.0 - before.0, 0, "the whole log was read");
-    let fetched = after.1 - before.1;
-    assert!(fetched <= 10 * page, "{fetched} events were read for {page} streams, twice");
-}
-
-fn stream_of(event: &Recorded) -> StreamId {
-    let aggregate_id = event.aggregate_uuid().unwrap();
-    let of = [
-        StreamId::of::<Transaction>(aggregate_id),
-        StreamId::of::<UserOffer>(aggregate_id),
-        StreamId::of::<Offer>(aggregate_id),
-        StreamId::of::<Account>(aggregate_id),
-    ];
-    of.into_iter().find(|stream| stream.aggregate_type == event.aggregate_type).unwrap()
 }
