@@ -99,8 +99,8 @@ impl EventLog {
         F: Future<Output = Result<Plan, ExecuteError>> + Send,
     {
         for earlier_tries in 0..TRIES {
-            let decided = self.decide(plan(self).await?, earlier_tries == 0).await?;
-            let Some(commit) = decided.commit(metadata) else { return Ok(Outcome::Unchanged) };
+            let mut decided = self.decide(plan(self).await?, earlier_tries == 0).await?;
+            let Some(commit) = decided.take_commit(metadata) else { return Ok(Outcome::Unchanged) };
             let submitted = Instant::now();
             let verdict = self.0.writer.append(commit).await;
             metrics::histogram!("offers_commit_seconds").record(submitted.elapsed());
@@ -202,8 +202,8 @@ impl EventLog {
 
     /// Caches the states after a commit.
     fn remember(&self, decided: Decided) {
-        for step in decided.steps.into_iter().filter(|step| !step.events.is_empty()) {
-            self.0.states.put(step.stream, step.version_after(), step.state);
+        for step in decided.steps.into_iter().filter(|step| step.version_after > step.version) {
+            self.0.states.put(step.stream, step.version_after, step.state);
         }
     }
 
@@ -241,6 +241,8 @@ struct Step {
     stream: StreamId,
     /// Before the events.
     version: i64,
+    version_after: i64,
+    /// Until the commit takes them.
     events: Vec<NewEvent>,
     entries: Vec<Entry>,
     /// After the events.
@@ -263,25 +265,23 @@ impl Step {
             state.apply(event);
         }
         let (stream, version) = (StreamId::of::<A>(id), loaded.version);
-        Self { stream, version, events, entries, state: state.into_state() }
+        let version_after = version + i64::try_from(events.len()).expect("a decision has a few events");
+        Self { stream, version, version_after, events, entries, state: state.into_state() }
     }
 
-    fn write(&self) -> StreamWrite {
-        StreamWrite { stream: self.stream, expected_version: self.version, events: self.events.clone() }
-    }
-
-    fn version_after(&self) -> i64 {
-        self.version + i64::try_from(self.events.len()).expect("a decision has a few events")
+    fn take_write(&mut self) -> StreamWrite {
+        let events = std::mem::take(&mut self.events);
+        StreamWrite { stream: self.stream, expected_version: self.version, events }
     }
 }
 
 impl Decided {
     /// The one commit of all commands; `None` when there is nothing to write. A command that repeats an
     /// earlier one still expects that its aggregate does not move meanwhile.
-    fn commit(&self, metadata: &Metadata) -> Option<Commit> {
-        let (repeats, active): (Vec<&Step>, Vec<&Step>) =
-            self.steps.iter().partition(|step| step.events.is_empty());
-        let mut writes: Vec<StreamWrite> = active.iter().map(|step| step.write()).collect();
+    fn take_commit(&mut self, metadata: &Metadata) -> Option<Commit> {
+        let (repeats, active): (Vec<&mut Step>, Vec<&mut Step>) =
+            self.steps.iter_mut().partition(|step| step.events.is_empty());
+        let mut writes: Vec<StreamWrite> = active.into_iter().map(Step::take_write).collect();
         let first = writes.first_mut()?.events.first_mut()?;
         first.event_id = self.first_event_id.unwrap_or(first.event_id);
         let repeats = repeats.iter().map(|step| (step.stream, step.version));
