@@ -63,12 +63,14 @@ $$;
 
 revoke execute on function create_read_tables(text) from public;
 
--- Read tables without a row are made again at once.
+-- Read tables without a row are made again at once. Where they are put aside, the service makes new ones.
 do $$
 begin
-    if (select position from read.checkpoint) = 0 then
-        drop schema read cascade;
-        perform create_read_tables('read');
+    if to_regclass('read.checkpoint') is not null then
+        if (select position from read.checkpoint) = 0 then
+            drop schema read cascade;
+            perform create_read_tables('read');
+        end if;
     end if;
 end
 $$;

@@ -6,6 +6,7 @@ use domain::transaction::{Kind, Status};
 use domain::{AccountId, Money, PartnerId, Record, Recorded, Timestamp, UserId, offer, user_offer};
 use projections::transaction::{AdminFilter, PartnerFilter, UserFilter};
 use projections::{Error, transaction};
+use sqlx::Connection;
 use std::collections::HashSet;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -66,6 +67,40 @@ async fn the_statement_has_one_row_for_each_move_on_an_account_of_a_user_or_part
     let rows: Vec<(Uuid, String)> = sqlx::query_as(rows).fetch_all(&fixture.pool).await.unwrap();
     let of_user = ["100.00", "-5.00", "-5.00", "5.00"].map(|amount| (user.0, amount.to_owned()));
     assert_eq!(rows, of_user);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_migration_that_removes_rows_of_the_systems_own_accounts_leaves_the_tables_in_their_place() {
+    let fixture = Fixture::new().await;
+    let mut history = History::new();
+    let user = user();
+    history.credit(user.0, 10_000);
+    fixture.tables.apply(history.after(0)).await.unwrap();
+    let funding = "insert into read.statement select '00000000-0000-0000-0000-000000000001', position, 0, -amount \
+                   from read.statement";
+    let mut owner = sqlx::PgConnection::connect(&fixture.sandbox.database_owner_url).await.unwrap();
+    sqlx::raw_sql(funding).execute(&mut owner).await.unwrap();
+    let migration = include_str!("../../../migrations/0092_statement_of_owners.sql");
+    sqlx::raw_sql(migration).execute(&mut owner).await.unwrap();
+    let accounts = sqlx::query_scalar("select account_id from read.statement");
+    let accounts: Vec<Uuid> = accounts.fetch_all(&mut owner).await.unwrap();
+    assert_eq!(accounts, [user.0]);
+}
+
+/// An update writes to the WAL what comes after the first byte that changes.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_of_a_transaction_is_stored_after_what_never_does() {
+    let fixture = Fixture::new().await;
+    let update = include_str!("../../../projections/src/transaction/update.sql");
+    let (set, _) = update.split_once("from unnest").unwrap();
+    let set = set.lines().filter_map(|line| line.split_once(" = "));
+    let changing: HashSet<&str> =
+        set.map(|(column, _)| column.trim().trim_start_matches("set ").trim()).collect();
+    let columns = "select attname::text from pg_attribute
+                   where attrelid = 'read.transactions'::regclass and attnum > 0 order by attnum";
+    let columns: Vec<String> = sqlx::query_scalar(columns).fetch_all(&fixture.pool).await.unwrap();
+    let last = &columns[columns.len() - changing.len()..];
+    assert!(last.iter().all(|column| changing.contains(column.as_str())), "{columns:?}, {changing:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
