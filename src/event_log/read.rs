@@ -13,6 +13,9 @@ use uuid::Uuid;
 /// The usual size of a page, in events.
 pub const PAGE_EVENTS: usize = 1_000;
 
+/// Events that are read in one go for the ids of their aggregates.
+const EVENTS_OF_IDS: usize = 10_000;
+
 pub(super) const COLUMNS: &str = "position, event_id, aggregate_type, aggregate_id, sequence, event_type, event_version, \
                        recorded_at, payload::text as payload, metadata::text as metadata, commit_end";
 
@@ -93,6 +96,17 @@ impl EventLog {
         // Planned again each time: a plan made while the table was small would read the whole table.
         let rows = query.persistent(false).fetch_all(&self.0.pool).answered().await?;
         rows.iter().map(recorded).collect()
+    }
+
+    /// The ids and types of aggregates from the id `from` on, in order: those of some thousand events.
+    pub async fn stream_ids(&self, from: Uuid) -> Result<Vec<(Uuid, String)>, LogError> {
+        let query = format!(
+            "select distinct aggregate_id::uuid as id, aggregate_type from ( \
+                 select aggregate_id, aggregate_type from events where aggregate_id::uuid >= $1 \
+                 order by aggregate_id::uuid limit {EVENTS_OF_IDS}) as some order by id"
+        );
+        let query = sqlx::query_as(&query).bind(from).persistent(false);
+        Ok(query.fetch_all(&self.0.pool).answered().await?)
     }
 
     /// When the event at `position` was recorded; `None` when there is none.

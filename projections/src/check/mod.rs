@@ -1,15 +1,16 @@
 //! Does everything derived agree with the events? Folds the whole log and compares.
 //!
 //! The fold is made of the same pure changes as the read tables, but nothing is read back from a table:
-//! whatever went wrong in a statement, a checkpoint or a disk shows. The log is read once, and each table once. Kept in memory
-//! are accounts, offers and unfinished transactions, some 50 bytes of each finished transaction and 100 of each subscription.
+//! whatever went wrong in a statement, a checkpoint or a disk shows. The log is read once, and each table once; what differs is then
+//! read again, stream by stream. Memory grows with accounts, offers, unfinished transactions and running subscriptions, not
+//! with history.
 
 mod fold;
 mod rows;
 mod streams;
 mod tables;
 
-pub use streams::{Streams, StreamsOf};
+pub use streams::{Ids, Streams, StreamsOf};
 pub use tables::Snapshot;
 
 use crate::Error;

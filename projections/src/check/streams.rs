@@ -1,18 +1,20 @@
-//! Compares the rows of transactions and subscriptions with what must be there, and a few of them with their own streams.
+//! Compares the rows of transactions and subscriptions with the sums of what must be there, and those of suspect partitions
+//! with their own streams, some hundred at a time in the order of their ids.
 
 use super::Check;
-use super::rows::{Hashes, Kept, KeptSubscription};
+use super::rows::{Hashes, PARTITION_DIGITS, Sums, subscription_fingerprint};
 use crate::{Error, SubscriptionView, TransactionView, subscription, transaction};
 use domain::{HistoryAnswer, Recorded};
 use futures::TryStreamExt;
 use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
 use std::collections::HashMap;
-use std::fmt;
 use uuid::Uuid;
 
 /// Streams that are folded in one go.
 pub(super) const STREAMS: usize = 500;
+/// Rows that are compared in one go.
+const ROWS: usize = 1_000;
 
 /// Whose streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,40 +25,52 @@ pub enum StreamsOf {
     Subscriptions,
 }
 
+/// Some thousand ids at most.
+#[derive(Debug)]
+pub struct Ids {
+    /// Those of one kind.
+    pub ids: Vec<Uuid>,
+    /// The last one of any kind; `None` if there are none.
+    pub last: Option<Uuid>,
+}
+
 /// Gives whole streams, for a check that keeps few of them at a time.
 pub trait Streams: Sync {
+    /// The aggregates of the first events from the id `from` on, in the order of ids.
+    fn ids(&self, kind: StreamsOf, from: Uuid) -> HistoryAnswer<'_, Ids>;
+
     /// The streams of these aggregates, one after the other.
     fn of(&self, kind: StreamsOf, ids: Vec<Uuid>) -> HistoryAnswer<'_, Vec<Recorded>>;
 }
 
 /// A row that follows from one stream.
 pub(super) trait Derived: PartialEq + Sized {
-    /// Equal if the rows are.
-    type Kept: PartialEq + fmt::Debug;
     const KIND: StreamsOf;
     const WHAT: &str;
     const TABLE: &str;
+    const KEY: &str;
     const COLUMNS: &str;
 
     fn id(&self) -> Uuid;
-    fn kept(&self, hashes: &Hashes) -> Self::Kept;
+    /// Of all columns.
+    fn fingerprint(&self, hashes: &Hashes) -> u64;
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error>;
     /// The rows that these streams lead to.
     async fn fold(streams: &[&[Recorded]], log: &impl Streams) -> Result<Vec<Self>, Error>;
 }
 
 impl Derived for TransactionView {
-    type Kept = u64;
     const KIND: StreamsOf = StreamsOf::Transactions;
     const WHAT: &str = "transaction";
     const TABLE: &str = "read.transactions";
+    const KEY: &str = "transaction_id";
     const COLUMNS: &str = transaction::COLUMNS;
 
     fn id(&self) -> Uuid {
         self.transaction_id.0
     }
 
-    fn kept(&self, hashes: &Hashes) -> u64 {
+    fn fingerprint(&self, hashes: &Hashes) -> u64 {
         hashes.of(self)
     }
 
@@ -70,18 +84,18 @@ impl Derived for TransactionView {
 }
 
 impl Derived for SubscriptionView {
-    type Kept = KeptSubscription;
     const KIND: StreamsOf = StreamsOf::Subscriptions;
     const WHAT: &str = "subscription";
     const TABLE: &str = "read.subscriptions";
+    const KEY: &str = "subscription_id";
     const COLUMNS: &str = subscription::COLUMNS;
 
     fn id(&self) -> Uuid {
         self.subscription_id.0
     }
 
-    fn kept(&self, hashes: &Hashes) -> KeptSubscription {
-        KeptSubscription::of(self, hashes)
+    fn fingerprint(&self, hashes: &Hashes) -> u64 {
+        subscription_fingerprint(self, hashes)
     }
 
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
@@ -122,58 +136,92 @@ fn split(events: &[Recorded]) -> Vec<&[Recorded]> {
 }
 
 impl Check {
-    /// Compares all rows of a table with what must be there.
+    /// Compares all rows of a table with the sums of what must be there.
     pub(super) async fn compare_rows<T: Derived>(
         &mut self,
         (sql, position): (&mut PgConnection, i64),
         log: &impl Streams,
-        expected: Kept<T>,
+        mut sums: Sums,
         hashes: &Hashes,
     ) -> Result<(), Error> {
-        let Kept { mut rows, by_stream } = expected;
-        let mut late = Vec::new();
         let query = format!("select {} from {}", T::COLUMNS, T::TABLE);
-        let mut found = sqlx::query(&query).fetch(sql);
+        let mut found = sqlx::query(&query).fetch(&mut *sql);
         while let Some(row) = found.try_next().await? {
             let view = T::from_row(&row)?;
-            let expected = rows.remove(&view.id());
-            match by_stream.contains(&view.id()) {
-                true => late.push(view),
-                false => {
-                    self.judge(T::WHAT, view.id(), expected.map(|expected| expected == view.kept(hashes)));
-                }
-            }
+            sums.subtract(view.id(), view.fingerprint(hashes));
         }
         drop(found);
-        for id in rows.into_keys().filter(|id| !by_stream.contains(id)) {
-            self.tell_missing(T::WHAT, id);
+        let before = self.differences.count;
+        self.compare_suspects::<T>((sql, position), log, &sums).await?;
+        if sums.differ() && self.differences.count == before {
+            // Such as an index that does not have all events.
+            let (what, table) = (T::WHAT, T::TABLE);
+            self.differences.add(format_args!(
+                "{table} is not as the log says, but each {what} in it is as its own events say"
+            ));
         }
-        let ids: Vec<Uuid> = by_stream.into_iter().collect();
-        self.compare_streams(position, log, &ids, late).await
+        Ok(())
     }
 
-    /// Compares rows with the streams `ids` as they were at `position`.
-    async fn compare_streams<T: Derived>(
+    /// Compares the rows of suspect partitions with their streams as they were at `position`.
+    async fn compare_suspects<T: Derived>(
         &mut self,
-        position: i64,
+        (sql, position): (&mut PgConnection, i64),
         log: &impl Streams,
-        ids: &[Uuid],
-        rows: Vec<T>,
+        sums: &Sums,
     ) -> Result<(), Error> {
-        let mut expected = HashMap::new();
-        for ids in ids.chunks(STREAMS) {
-            let mut events = log.of(T::KIND, ids.to_vec()).await.map_err(Error::History)?;
-            events.retain(|event| event.position <= position);
-            let views = T::fold(&split(&events), log).await?;
-            expected.extend(views.into_iter().map(|view| (view.id(), view)));
+        let suspects = sums.suspects();
+        let mut next = (!suspects.is_empty()).then_some(Uuid::nil());
+        while let Some(from) = next {
+            let Ids { mut ids, last } = log.ids(T::KIND, from).await.map_err(Error::History)?;
+            let last = last.unwrap_or(Uuid::max());
+            ids.retain(|id| sums.is_suspect(*id));
+            let mut expected = HashMap::new();
+            for ids in ids.chunks(STREAMS) {
+                let mut events = log.of(T::KIND, ids.to_vec()).await.map_err(Error::History)?;
+                events.retain(|event| event.position <= position);
+                let views = T::fold(&split(&events), log).await?;
+                expected.extend(views.into_iter().map(|view| (view.id(), view)));
+            }
+            self.compare_range(&mut *sql, (from, last), &suspects, expected).await?;
+            next = after(last);
         }
-        for row in rows {
-            let same = expected.remove(&row.id()).map(|expected| expected == row);
-            self.judge(T::WHAT, row.id(), same);
+        Ok(())
+    }
+
+    /// Compares the rows of suspect partitions whose ids are in `range`, which includes both ends, with `expected`.
+    async fn compare_range<T: Derived>(
+        &mut self,
+        sql: &mut PgConnection,
+        (from, last): (Uuid, Uuid),
+        suspects: &[String],
+        mut expected: HashMap<Uuid, T>,
+    ) -> Result<(), Error> {
+        let (columns, table, key) = (T::COLUMNS, T::TABLE, T::KEY);
+        let query = format!(
+            "select {columns} from {table} where {key} >= $1 and {key} <= $2 \
+             and right({key}::text, {PARTITION_DIGITS}) = any($3) order by {key} limit {ROWS}"
+        );
+        let mut next = Some(from);
+        while let Some(from) = next {
+            let rows = sqlx::query(&query).bind(from).bind(last).bind(suspects).fetch_all(&mut *sql).await?;
+            next = None;
+            for row in &rows {
+                let view = T::from_row(row)?;
+                let id = view.id();
+                let same = expected.remove(&id).map(|expected| expected == view);
+                self.judge(T::WHAT, id, same);
+                next = after(id).filter(|_| rows.len() == ROWS);
+            }
         }
         for id in expected.into_keys() {
             self.tell_missing(T::WHAT, id);
         }
         Ok(())
     }
+}
+
+/// The next id in order.
+fn after(id: Uuid) -> Option<Uuid> {
+    id.as_u128().checked_add(1).map(Uuid::from_u128)
 }

@@ -3,15 +3,15 @@
 use super::Check;
 use super::streams::{STREAMS, Streams, StreamsOf};
 use crate::readers::Readers;
-use crate::{Error, StoredHash, offer};
+use crate::{Error, StoredHash, SubscriptionView, TransactionView, offer};
 use domain::Recorded;
 use rust_decimal::Decimal;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Postgres, Row};
+use sqlx::{Connection, PgConnection, Postgres, Row};
 use std::collections::HashSet;
 use uuid::Uuid;
 
-const READ_ONLY: &str = "set transaction isolation level repeatable read, read only";
+const BEGIN: &str = "begin isolation level repeatable read, read only";
 
 /// What each account's entries make.
 const STATEMENT: &str =
@@ -23,21 +23,22 @@ pub struct Snapshot {
     /// Their checkpoint then: fold exactly up to there.
     pub position: i64,
     sql: sqlx::Transaction<'static, Postgres>,
-    /// The same moment on another connection, for a long question.
-    other: sqlx::Transaction<'static, Postgres>,
+    /// The same moment on a connection of its own, for a long question.
+    other: PgConnection,
 }
 
 impl Readers {
-    /// Takes a snapshot of the read tables; it holds two connections until it is dropped.
+    /// Takes a snapshot of the read tables. Until it is dropped it holds one connection of the pool, and one that is not of
+    /// the pool: snapshots that took two of it could wait for each other.
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
-        let (mut sql, mut other) = (self.pool().begin().await?, self.pool().begin().await?);
-        sqlx::query(READ_ONLY).execute(&mut *sql).await?;
-        sqlx::query(READ_ONLY).execute(&mut *other).await?;
+        let mut sql = self.pool().begin_with(BEGIN).await?;
+        let mut other = PgConnection::connect_with(&self.pool().connect_options()).await?;
+        sqlx::query(BEGIN).execute(&mut other).await?;
         // Reading it also keeps `offers replay` from switching the tables meanwhile. The service may put them aside
         // when they are lost: then the next statement does not find them, and the check fails.
         let row = sqlx::query("select position from read.checkpoint").fetch_one(&mut *sql).await?;
         let name: String = sqlx::query_scalar("select pg_export_snapshot()").fetch_one(&mut *sql).await?;
-        sqlx::query(&format!("set transaction snapshot '{name}'")).execute(&mut *other).await?;
+        sqlx::query(&format!("set transaction snapshot '{name}'")).execute(&mut other).await?;
         Ok(Snapshot { position: row.try_get("position")?, sql, other })
     }
 }
@@ -50,12 +51,13 @@ impl Check {
         streams: &impl Streams,
     ) -> Result<(), Error> {
         let rows = self.fold.rows.take().unwrap_or_default();
-        let (rows, hashes) = rows.with(self.fold.open.values().map(AsRef::as_ref));
+        let (transactions, subscriptions, hashes) = rows.sums(self.fold.open.values().map(AsRef::as_ref));
         let Snapshot { position, mut sql, mut other } = snapshot;
-        let statement = async { sqlx::query(STATEMENT).fetch_all(&mut *other).await.map_err(Error::from) };
+        let statement = async { sqlx::query(STATEMENT).fetch_all(&mut other).await.map_err(Error::from) };
         let compared = async {
-            self.compare_rows((&mut *sql, position), streams, rows.transactions, &hashes).await?;
-            self.compare_rows((&mut *sql, position), streams, rows.subscriptions, &hashes).await
+            let (log, hashes) = (streams, &hashes);
+            self.compare_rows::<TransactionView>((&mut sql, position), log, transactions, hashes).await?;
+            self.compare_rows::<SubscriptionView>((&mut sql, position), log, subscriptions, hashes).await
         };
         let ((), statement) = tokio::try_join!(compared, statement)?;
         let rows =
