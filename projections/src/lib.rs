@@ -24,7 +24,7 @@ mod statement_entry;
 pub mod subscription;
 pub mod transaction;
 
-pub use check::{Check, Differences, Ids, Snapshot, Streams, StreamsOf};
+pub use check::{Check, Differences, Snapshot, Streams, StreamsOf};
 pub use checkpoint::ReadCheckpoint;
 pub use error::Error;
 pub use hashes::{HashProjector, RedisHashes, StoredHash, StoredHashes};

@@ -98,14 +98,15 @@ impl EventLog {
         rows.iter().map(recorded).collect()
     }
 
-    /// The ids and types of aggregates from the id `from` on, in order: those of some thousand events.
-    pub async fn stream_ids(&self, from: Uuid) -> Result<Vec<(Uuid, String)>, LogError> {
+    /// The ids of aggregates of a type from the id `from` on, in order: those of some thousand events.
+    pub async fn stream_ids(&self, aggregate_type: &str, from: Uuid) -> Result<Vec<Uuid>, LogError> {
+        // Ids of one length and case have the same order as texts in every collation.
         let query = format!(
-            "select distinct aggregate_id::uuid as id, aggregate_type from ( \
-                 select aggregate_id, aggregate_type from events where aggregate_id::uuid >= $1 \
-                 order by aggregate_id::uuid limit {EVENTS_OF_IDS}) as some order by id"
+            "select distinct aggregate_id::uuid as id from ( \
+                 select aggregate_id from events where aggregate_type = $1 and aggregate_id >= $2 \
+                 order by aggregate_id limit {EVENTS_OF_IDS}) as events order by id"
         );
-        let query = sqlx::query_as(&query).bind(from).persistent(false);
+        let query = sqlx::query_scalar(&query).bind(aggregate_type).bind(from.to_string()).persistent(false);
         Ok(query.fetch_all(&self.0.pool).answered().await?)
     }
 

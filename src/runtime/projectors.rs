@@ -6,17 +6,12 @@ use cqrs_es::Aggregate;
 use domain::transaction::Transaction;
 use domain::user_offer::UserOffer;
 use domain::{HistoryAnswer, Recorded};
-use projections::{HashProjector, Ids, Streams, StreamsOf, TableProjector};
+use projections::{HashProjector, Streams, StreamsOf, TableProjector};
 use uuid::Uuid;
 
 impl Streams for EventLog {
-    fn ids(&self, kind: StreamsOf, from: Uuid) -> HistoryAnswer<'_, Ids> {
-        Box::pin(async move {
-            let found = self.stream_ids(from).await?;
-            let last = found.last().map(|(id, _)| *id);
-            let asked = found.into_iter().filter(|(_, found)| found == aggregate_type(kind));
-            Ok(Ids { ids: asked.map(|(id, _)| id).collect(), last })
-        })
+    fn ids(&self, kind: StreamsOf, from: Uuid) -> HistoryAnswer<'_, Vec<Uuid>> {
+        Box::pin(async move { Ok(self.stream_ids(aggregate_type(kind), from).await?) })
     }
 
     fn of(&self, kind: StreamsOf, ids: Vec<Uuid>) -> HistoryAnswer<'_, Vec<Recorded>> {

@@ -10,7 +10,7 @@ mod rows;
 mod streams;
 mod tables;
 
-pub use streams::{Ids, Streams, StreamsOf};
+pub use streams::{Streams, StreamsOf};
 pub use tables::Snapshot;
 
 use crate::Error;

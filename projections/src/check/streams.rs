@@ -25,19 +25,10 @@ pub enum StreamsOf {
     Subscriptions,
 }
 
-/// Some thousand ids at most.
-#[derive(Debug)]
-pub struct Ids {
-    /// Those of one kind.
-    pub ids: Vec<Uuid>,
-    /// The last one of any kind; `None` if there are none.
-    pub last: Option<Uuid>,
-}
-
 /// Gives whole streams, for a check that keeps few of them at a time.
 pub trait Streams: Sync {
-    /// The aggregates of the first events from the id `from` on, in the order of ids.
-    fn ids(&self, kind: StreamsOf, from: Uuid) -> HistoryAnswer<'_, Ids>;
+    /// The first aggregates from the id `from` on, in the order of ids, some thousand at most; none at the end.
+    fn ids(&self, kind: StreamsOf, from: Uuid) -> HistoryAnswer<'_, Vec<Uuid>>;
 
     /// The streams of these aggregates, one after the other.
     fn of(&self, kind: StreamsOf, ids: Vec<Uuid>) -> HistoryAnswer<'_, Vec<Recorded>>;
@@ -173,8 +164,8 @@ impl Check {
         let suspects = sums.suspects();
         let mut next = (!suspects.is_empty()).then_some(Uuid::nil());
         while let Some(from) = next {
-            let Ids { mut ids, last } = log.ids(T::KIND, from).await.map_err(Error::History)?;
-            let last = last.unwrap_or(Uuid::max());
+            let mut ids = log.ids(T::KIND, from).await.map_err(Error::History)?;
+            let last = ids.last().copied().unwrap_or(Uuid::max());
             ids.retain(|id| sums.is_suspect(*id));
             let mut expected = HashMap::new();
             for ids in ids.chunks(STREAMS) {
