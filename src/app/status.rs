@@ -15,7 +15,6 @@ use domain::transaction::{Status, Transaction};
 use domain::{PartnerId, Recorded, Slice, TransactionId, UserId};
 use projections::transaction::{AdminFilter, PartnerFilter, TransactionHash, UserFilter, fold};
 use projections::{Readers, RedisHashes, TransactionView};
-use quick_cache::sync::Cache;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,11 +28,6 @@ const READ_TABLES_WAIT: Duration = Duration::from_secs(2);
 /// (4), so that the others always find one.
 const MAX_WAITERS_QUERIES: usize = 3;
 
-/// Final statuses that a process remembers; one takes about 1 kB.
-const MAX_FINALS: usize = 10_000;
-/// How long: a final status stays, but what is recorded after it changes when it was updated last.
-const FINAL_FOR: Duration = Duration::from_secs(5);
-
 /// The transactions and their statuses.
 pub struct Statuses {
     log: EventLog,
@@ -41,14 +35,6 @@ pub struct Statuses {
     hashes: RedisHashes,
     watcher: StatusWatcher,
     waiters_queries: Semaphore,
-    finals: Cache<TransactionId, Final>,
-}
-
-/// A final status, and when it was read.
-#[derive(Clone)]
-struct Final {
-    hash: Arc<TransactionHash>,
-    read_at: Instant,
 }
 
 /// A transaction with what happened to it, in order.
@@ -80,25 +66,13 @@ fn unreadable() -> Error {
 impl Statuses {
     #[must_use]
     pub fn new(log: EventLog, readers: Readers, hashes: RedisHashes, watcher: StatusWatcher) -> Self {
-        let (waiters_queries, finals) = (Semaphore::new(MAX_WAITERS_QUERIES), Cache::new(MAX_FINALS));
-        Self { log, readers, hashes, watcher, waiters_queries, finals }
+        Self { log, readers, hashes, watcher, waiters_queries: Semaphore::new(MAX_WAITERS_QUERIES) }
     }
 
     /// The status of `id`; `None` when there is no such transaction. Without Redis the stream says the
-    /// same. A final status is read once in `FINAL_FOR`.
-    pub async fn current(&self, id: TransactionId) -> Result<Option<Arc<TransactionHash>>, Error> {
-        let read_at = Instant::now();
-        if let Some(known) = self.finals.get(&id)
-            && read_at - known.read_at < FINAL_FOR
-            && !self.readers.checkpoint().is_lost()
-        {
-            return Ok(Some(known.hash));
-        }
-        let Some(hash) = self.read(id, Reader::Request).await?.map(Arc::new) else { return Ok(None) };
-        if hash.is_final() {
-            self.finals.insert(id, Final { hash: hash.clone(), read_at });
-        }
-        Ok(Some(hash))
+    /// same.
+    pub async fn current(&self, id: TransactionId) -> Result<Option<TransactionHash>, Error> {
+        self.read(id, Reader::Request).await
     }
 
     /// The status of what `wait` waits for: one read for all who wait for the same, which begins after this call.

@@ -25,7 +25,6 @@ use axum::{Extension, Json};
 use domain::TransactionId;
 use projections::transaction::TransactionHash;
 use serde::Serialize;
-use std::borrow::Borrow;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use utoipa::ToSchema;
@@ -116,7 +115,7 @@ pub(crate) async fn status(
     let preferred = preferences::wait(&headers);
     if !streams && preferred.is_none() {
         let now = of_caller(app.statuses.current(id).await?, &caller)?;
-        return Ok(Json(StatusBody::from(&*now)).into_response());
+        return Ok(Json(StatusBody::from(&now)).into_response());
     }
     let mine = waits.begin(caller.id());
     let place = if mine.is_ok() { app.statuses.wait_for(id) } else { None };
@@ -132,7 +131,7 @@ pub(crate) async fn status(
     }
     let now = match &place {
         Some(place) => app.statuses.look(place).await?.now.clone(),
-        None => app.statuses.current(id).await?.as_deref().cloned(),
+        None => app.statuses.current(id).await?,
     };
     let now = of_caller(now, &caller)?;
     let wait = preferred.unwrap_or_default();
@@ -199,8 +198,8 @@ async fn newer(app: &App, place: &StatusWait) -> Option<TransactionHash> {
 }
 
 /// The status, if the caller may see it.
-fn of_caller<H: Borrow<TransactionHash>>(found: Option<H>, caller: &Caller) -> Result<H, Problem> {
-    found.filter(|hash| concerns(hash.borrow(), caller)).ok_or_else(no_such_transaction)
+fn of_caller(found: Option<TransactionHash>, caller: &Caller) -> Result<TransactionHash, Problem> {
+    found.filter(|hash| concerns(hash, caller)).ok_or_else(no_such_transaction)
 }
 
 fn concerns(hash: &TransactionHash, caller: &Caller) -> bool {
