@@ -108,6 +108,11 @@ impl Commit {
         })
     }
 
+    /// The id by which a repeat of it is recognised.
+    pub(super) fn idempotent_event_id(&self) -> Option<Uuid> {
+        self.first_event_id().filter(|_| self.is_idempotent)
+    }
+
     /// The id of its first event, by which a lost answer is looked up.
     #[must_use]
     pub fn first_event_id(&self) -> Option<Uuid> {

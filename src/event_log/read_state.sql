@@ -1,10 +1,7 @@
--- Everything that a batch touches, in one round trip and one snapshot, taken after the log's lock:
--- the head, the streams' versions, the owners' balances, and which of the event ids are known.
+-- What the writer does not know of what a batch touches, in one round trip and one snapshot, taken after the log's lock:
+-- the streams' versions, the owners' balances, and which of the event ids are in the log.
 -- `kind` tells the rows apart; `ord` is the index (from 1) into the array that was asked with.
-select 0::int2 as kind, 0::bigint as ord, head.position as number, null::numeric as balance, head.recorded_at
-from (select position, recorded_at from events order by position desc limit 1) head
-union all
-select 1::int2, asked.ord, last.sequence, null, null
+select 1::int2 as kind, asked.ord, last.sequence as number, null::numeric as balance
 from unnest($1::text[], $2::text[]) with ordinality asked (aggregate_type, aggregate_id, ord)
 cross join lateral (
     select sequence from events
@@ -12,10 +9,10 @@ cross join lateral (
     order by sequence desc limit 1
 ) last
 union all
-select 2::int2, asked.ord, null, accounts.balance, null
+select 2::int2, asked.ord, null, accounts.balance
 from unnest($3::uuid[]) with ordinality asked (account_id, ord)
 join accounts on accounts.account_id = asked.account_id
 union all
-select 3::int2, asked.ord, null, null, null
+select 3::int2, asked.ord, null, null
 from unnest($4::uuid[]) with ordinality asked (event_id, ord)
 join events on events.event_id = asked.event_id

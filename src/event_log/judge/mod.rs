@@ -4,20 +4,20 @@
 
 use super::commit::{Commit, StreamId};
 use domain::{AccountId, Money};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use uuid::Uuid;
 
-/// What the log held when its lock was taken, as far as the batch touches it.
+/// What the log holds, as far as it is known.
 #[derive(Clone, Debug, Default)]
 pub(super) struct State {
     /// The last position, 0 when empty.
     pub(super) head: i64,
-    /// The sequence of each stream's last event; absent means 0.
+    /// The sequence of each stream's last event; an absent one is judged as 0.
     pub(super) versions: HashMap<StreamId, i64>,
-    /// What each owner has; absent means 0.00.
+    /// What each owner has; an absent one is judged as 0.00.
     pub(super) balances: HashMap<AccountId, Money>,
-    /// Those of the batch's idempotent event ids that are in the log.
-    pub(super) known_events: HashSet<Uuid>,
+    /// Whether an idempotent event id is in the log; an absent one is judged as not.
+    pub(super) events: HashMap<Uuid, bool>,
 }
 
 /// What becomes of one commit.
@@ -36,6 +36,11 @@ pub(super) enum Verdict {
 }
 
 impl State {
+    /// How much is known.
+    pub(super) fn len(&self) -> usize {
+        self.versions.len() + self.balances.len() + self.events.len()
+    }
+
     /// Judges `commit` and, when it is accepted, moves on to the state after it.
     pub(super) fn judge(&mut self, commit: &Commit) -> Verdict {
         match self.refusal(commit) {
@@ -49,9 +54,8 @@ impl State {
 
     /// A repeat is answered before anything else is looked at: the balance may have changed since.
     fn refusal(&self, commit: &Commit) -> Option<Verdict> {
-        if let Some(id) =
-            commit.first_event_id().filter(|id| commit.is_idempotent && self.known_events.contains(id))
-        {
+        let repeated = |id: &Uuid| self.events.get(id).is_some_and(|is_in_the_log| *is_in_the_log);
+        if let Some(id) = commit.idempotent_event_id().filter(repeated) {
             return Some(Verdict::Repeated(id));
         }
         let written = commit.writes.iter().map(|write| (write.stream, write.expected_version));
@@ -86,9 +90,7 @@ impl State {
             *self.versions.entry(write.stream).or_default() += count;
         }
         self.balances.extend(balances.iter().copied());
-        if commit.is_idempotent {
-            self.known_events.extend(commit.first_event_id());
-        }
+        self.events.extend(commit.idempotent_event_id().map(|id| (id, true)));
         Verdict::Accepted { first, last: self.head, balances }
     }
 

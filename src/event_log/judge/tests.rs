@@ -130,7 +130,7 @@ fn a_repeat_is_recognised_before_anything_else() {
     let id = twin.first_event_id().unwrap();
     assert_eq!(state.judge(&twin), accepted(11, 11, &[(ALICE, 0)]));
     assert_eq!(state.judge(&twin), Verdict::Repeated(id)); // not a conflict, not missing money
-    let mut later = State { known_events: [id].into(), ..State::default() };
+    let mut later = State { events: [(id, true)].into(), ..State::default() };
     assert_eq!(later.judge(&twin), Verdict::Repeated(id));
 }
 

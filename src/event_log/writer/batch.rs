@@ -36,6 +36,14 @@ impl Batch {
         self.waiting.iter().map(|waiting| &waiting.commit)
     }
 
+    /// Moves those commits behind the others; both keep their order.
+    pub(super) fn put_last(&mut self, last: &[bool]) {
+        let (last, mut first): (Vec<_>, Vec<_>) =
+            self.waiting.drain(..).zip(last).partition(|(_, is_last)| **is_last);
+        first.extend(last);
+        self.waiting.extend(first.into_iter().map(|(waiting, _)| waiting));
+    }
+
     /// Answers every caller. The events are put into `recent` first: a caller that hears of its commit and
     /// then follows the log finds them there.
     pub(super) fn answer(self, verdicts: Vec<Result<Committed, AppendError>>, recent: &Recent) {

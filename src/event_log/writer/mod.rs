@@ -1,10 +1,13 @@
 //! Writes: one thread a process puts whatever commits are waiting into one short SQL transaction.
 //!
-//! Four round trips whatever the batch's size: `BEGIN` and the log's lock; the state that the batch
-//! touches, in a new snapshot; the write; `COMMIT`. The batch is taken from the queue only when the
-//! lock is held, so what arrives while another process writes goes along.
+//! Three round trips whatever the batch's size: `BEGIN`, the log's lock and, in a new snapshot, its last event;
+//! the write; `COMMIT`. One more reads what the writer does not know of what the batch touches (`memory`). The
+//! batch is taken from the queue only when the lock is held, so what arrives while another process writes goes along.
 
 mod batch;
+mod judged;
+mod memory;
+mod open;
 mod round_trip;
 mod rows;
 mod session;
@@ -18,7 +21,7 @@ use super::recent::Recent;
 use crate::clock::Clock;
 use crate::failpoint::{Step, failpoint};
 use batch::{Batch, Waiting, refuse_all};
-pub(super) use session::LOCK;
+pub(super) use open::LOCK;
 use session::Session;
 use sqlx::postgres::PgConnectOptions;
 use std::sync::Arc;

@@ -39,8 +39,8 @@ impl<'a> Rows<'a> {
         rows
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.positions.is_empty()
+    pub(super) fn last_event_id(&self) -> Option<Uuid> {
+        self.event_ids.last().copied()
     }
 
     fn push(&mut self, commit: &'a Commit, first: i64, last: i64) {
