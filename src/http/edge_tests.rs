@@ -1,10 +1,10 @@
 //! What holds for every request, shown on a few routes of its own.
 
+use super::edge::Edge;
 use super::extract::fields::Fields;
 use super::extract::path::Id;
 use super::extract::rules::Line;
 use super::middleware::limits;
-use super::with_common_layers;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, Method, Request, StatusCode, header};
@@ -19,11 +19,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
-use tower::ServiceExt;
 use uuid::Uuid;
 
-fn routes() -> Router {
-    with_common_layers(bare_routes())
+fn routes() -> Edge {
+    Edge::new(bare_routes())
 }
 
 fn bare_routes() -> Router {
@@ -61,9 +60,9 @@ async fn ask(request: Request<Body>) -> Answer {
     answer_of(routes(), request).await
 }
 
-async fn answer_of(routes: Router, mut request: Request<Body>) -> Answer {
+async fn answer_of(routes: Edge, mut request: Request<Body>) -> Answer {
     request.headers_mut().insert(header::HOST, HeaderValue::from_static("a"));
-    let response = routes.oneshot(request).await.expect("infallible");
+    let response = routes.answer(request).await;
     let (parts, body) = response.into_parts();
     let bytes = axum::body::to_bytes(body, usize::MAX).await.expect("a body");
     let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
@@ -152,7 +151,7 @@ fn large(end: impl Future<Output = ()> + Send + 'static) -> Body {
 #[tokio::test]
 async fn bytes_in_unfinished_bodies_are_bounded_over_all_and_small_bodies_are_read() {
     let bound = Extension(limits::UnfinishedBodies::of(8 * 1024));
-    let routes = with_common_layers(bare_routes().layer(bound));
+    let routes = Edge::new(bare_routes().layer(bound));
     let ask = |body| answer_of(routes.clone(), posted(body));
     let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let end = {
@@ -199,7 +198,7 @@ async fn time_out_soon(request: axum::extract::Request, next: Next) -> Response 
 async fn what_is_more_than_can_be_served_is_refused_at_once() {
     let full = Arc::new(Semaphore::new(0));
     let routes = Router::new().route("/", get(|| async {})).layer(from_fn_with_state(full, shed));
-    let answer = answer_of(with_common_layers(routes), asked("/")).await;
+    let answer = answer_of(Edge::new(routes), asked("/")).await;
     assert_eq!((answer.status, answer.code()), (StatusCode::SERVICE_UNAVAILABLE, "overloaded".to_owned()));
     assert_eq!(answer.headers[header::RETRY_AFTER], "1");
 }
@@ -220,13 +219,10 @@ async fn who_only_waits_keeps_nobody_out() {
         .route("/waits", get(waits))
         .route("/works", get(|| async {}))
         .layer(from_fn_with_state(only_one.clone(), shed));
-    let waiting = tokio::spawn(answer_of(with_common_layers(routes.clone()), asked("/waits")));
+    let waiting = tokio::spawn(answer_of(Edge::new(routes.clone()), asked("/waits")));
     begun.notified().await;
     for _ in 0..2 {
-        assert_eq!(
-            answer_of(with_common_layers(routes.clone()), asked("/works")).await.status,
-            StatusCode::OK
-        );
+        assert_eq!(answer_of(Edge::new(routes.clone()), asked("/works")).await.status, StatusCode::OK);
     }
     go_on.notify_one();
     assert_eq!(waiting.await.expect("no panic").status, StatusCode::OK);
@@ -239,8 +235,18 @@ async fn what_takes_too_long_is_ended_and_what_became_of_it_is_told() {
     let routes = Router::new().route("/hangs", get(hangs).post(hangs)).layer(from_fn(time_out_soon));
     for (method, code) in [(Method::GET, "timeout"), (Method::POST, "outcome_unknown")] {
         let request = Request::builder().method(method).uri("/hangs").body(Body::empty());
-        let answer = answer_of(with_common_layers(routes.clone()), request.expect("a request")).await;
+        let answer = answer_of(Edge::new(routes.clone()), request.expect("a request")).await;
         assert_eq!((answer.status, answer.code()), (StatusCode::SERVICE_UNAVAILABLE, code.to_owned()));
         assert_eq!(answer.headers[header::RETRY_AFTER], "1");
+    }
+}
+
+#[tokio::test]
+async fn the_answer_to_head_has_the_length_of_the_body_and_no_body_also_when_it_is_a_problem() {
+    for (path, status) in [("/things/0190b0c5-6f7a-7cc2-9d5e-0c2c5f3f4a11", 200), ("/nowhere", 404)] {
+        let whole = ask(asked(path)).await;
+        let head = ask(Request::head(path).body(Body::empty()).expect("a request")).await;
+        assert_eq!((head.status.as_u16(), head.text.as_str()), (status, ""), "{path}");
+        assert_eq!(head.headers[header::CONTENT_LENGTH], whole.text.len().to_string(), "{path}");
     }
 }

@@ -4,6 +4,7 @@
 //! `problem` alone. **Architecture Invariant:** nothing here names a database, a cache or a bus.
 
 mod context;
+mod edge;
 #[cfg(test)]
 mod edge_tests;
 mod extract;
@@ -17,26 +18,25 @@ mod server;
 mod values;
 mod wire;
 
+pub use edge::Edge;
 pub use openapi::openapi_document;
 pub use problem::{Code, FieldError, Problem};
 pub use server::{Connections, listen, serve};
 
 use crate::app::App;
 use crate::config::Protection;
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::extract::Request;
 use axum::response::Response;
-use middleware::{head, limits, observe, rate_limit, refusals, request_id, security};
+use axum::routing::Route;
+use middleware::layer::{Steps, answered};
+use middleware::{limits, observe, rate_limit, refusals};
 use resources::{
     account, activation, admin, audit, auth, health, offers, partner, partner_callbacks, proofs, renewals,
     status,
 };
 use std::sync::Arc;
 use tokio::sync::Semaphore;
-use tower::Layer;
-use tower_http::normalize_path::NormalizePathLayer;
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
 /// Below this lies everything but what watches and describes the service.
@@ -46,21 +46,13 @@ type Shared = Arc<App>;
 
 /// The whole HTTP interface of `app`, behind `protection`; without `/metrics` where these have an address
 /// of their own.
-pub fn router(app: Arc<App>, protection: &Protection, with_metrics: bool) -> Router {
+pub fn router(app: Arc<App>, protection: &Protection, with_metrics: bool) -> Edge {
     let gate = Arc::new(Gate::new(&app, protection));
-    let gated = OpenApiRouter::new().nest(API, api()).merge(ready()).merge(openapi::routes());
+    let gated = api().merge(ready()).merge(openapi::routes());
     let gated = if with_metrics { gated.merge(metrics()) } else { gated };
-    let gated = gated.split_for_parts().0.layer(from_fn_with_state(gate.clone(), pass));
-    let live = live().split_for_parts().0.layer(from_fn_with_state(gate, measure));
-    let routes = gated.merge(live);
-    let mut routes = with_common_layers(routes.with_state(app));
-    if let Some(value) = security::strict_transport(protection) {
-        routes = routes.layer(from_fn_with_state(value, security::send_strict_transport));
-    }
-    match security::cors(protection) {
-        Some(pages) => routes.layer(pages),
-        None => routes,
-    }
+    let gated = gated.split_for_parts().0.layer(Steps::new(gate.clone(), pass));
+    let live = live().split_for_parts().0.layer(Steps::new(gate, measure));
+    Edge::protected(gated.merge(live).with_state(app), protection)
 }
 
 /// What the steps around the routes need.
@@ -85,10 +77,10 @@ impl Gate {
 }
 
 /// The steps around a route, from the outside in.
-async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+async fn pass(gate: Arc<Gate>, route: Route, request: Request) -> Response {
     let handle = |mut request: Request| {
         request.extensions_mut().insert(gate.waits.clone());
-        next.run(request)
+        answered(route, request)
     };
     let in_time = |request| limits::time_out(limits::REQUEST_TIMEOUT, request, handle);
     let in_a_slot = |request| limits::shed(&gate.slots, request, in_time);
@@ -98,18 +90,18 @@ async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Re
 }
 
 /// The one step around what passes every gate.
-async fn measure(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
-    observe::measure(&gate.requests, request, |request| next.run(request)).await
+async fn measure(gate: Arc<Gate>, route: Route, request: Request) -> Response {
+    observe::measure(&gate.requests, request, |request| answered(route, request)).await
 }
 
 /// Health and metrics alone: for an address that only monitoring reaches.
-pub fn watch_router(app: Arc<App>) -> Router {
-    with_common_layers(watched().split_for_parts().0.with_state(app))
+pub fn watch_router(app: Arc<App>) -> Edge {
+    Edge::new(watched().split_for_parts().0.with_state(app))
 }
 
 /// All routes, as the document describes them.
 fn routes() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new().nest(API, api()).merge(watched()).merge(openapi::routes())
+    api().merge(watched()).merge(openapi::routes())
 }
 
 /// Every path below `/api/v1`, as the router has it: `/offers/{id}`.
@@ -141,7 +133,7 @@ fn metrics() -> OpenApiRouter<Shared> {
 }
 
 fn api() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new()
+    Below(OpenApiRouter::new())
         .routes(routes!(auth::login))
         .routes(routes!(auth::refresh))
         .routes(routes!(auth::logout))
@@ -193,24 +185,16 @@ fn api() -> OpenApiRouter<Shared> {
         .routes(routes!(proofs::consistency))
         .routes(routes!(proofs::of_transaction))
         .routes(routes!(proofs::of_sale))
+        .0
 }
 
-/// What holds for every request to `routes`: a trailing slash means nothing, a panic is an answer, every error has
-/// one shape, every response an id.
-fn with_common_layers(routes: Router) -> Router {
-    let slash_or_not = NormalizePathLayer::trim_trailing_slash().layer(routes);
-    let bodies = limits::UnfinishedBodies::default();
-    Router::new().fallback_service(slash_or_not).layer(from_fn_with_state(bodies, surround))
-}
+/// Routes below [`API`]. `nest` does the same, but rewrites the URI of each request.
+struct Below(OpenApiRouter<Shared>);
 
-/// The steps around everything, from the outside in.
-async fn surround(State(bodies): State<limits::UnfinishedBodies>, request: Request, next: Next) -> Response {
-    let handle = |mut request: Request| {
-        request.extensions_mut().insert(bodies);
-        next.run(request)
-    };
-    let judged = |request| head::judge(request, handle);
-    let caught = |request| problem::catch_panic(request, judged);
-    let rendered = |request| problem::render(request, caught);
-    request_id::identify(request, rendered).await
+impl Below {
+    fn routes(self, (schemas, mut paths, methods): UtoipaMethodRouter<Shared>) -> Self {
+        let below = |(path, item)| (format!("{API}{path}"), item);
+        paths.paths = paths.paths.into_iter().map(below).collect();
+        Self(self.0.routes((schemas, paths, methods)))
+    }
 }

@@ -3,13 +3,13 @@
 //! axum's own server has no bound on connections, on a client that sends its header byte by byte, or
 //! on the time a shutdown may take; this one has.
 
+use super::edge::Edge;
 use super::held::{Place, Places};
 use super::middleware::unread;
 use super::wire::Wire;
 use crate::config::{Network, Protection};
 use crate::identity::network;
 use crate::telemetry::chain;
-use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::Response;
@@ -28,7 +28,6 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
 /// How many connections are open at once; more wait in the listener's backlog.
 const MAX_CONNECTIONS: usize = 10_000;
@@ -97,8 +96,8 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(MAX_ARRIVING)
 }
 
-/// Serves `router` on `listener` until `stop`, then lets running requests finish (bounded by 10 s).
-pub async fn serve(listener: TcpListener, router: Router, connections: Connections, stop: CancellationToken) {
+/// Serves `edge` on `listener` until `stop`, then lets running requests finish (bounded by 10 s).
+pub async fn serve(listener: TcpListener, edge: Edge, connections: Connections, stop: CancellationToken) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let open = GracefulShutdown::new();
     let cut = CancellationToken::new();
@@ -108,8 +107,8 @@ pub async fn serve(listener: TcpListener, router: Router, connections: Connectio
             tracing::debug!(%peer, "a connection is closed: its address has too many");
             continue;
         };
-        let router = router.clone();
-        let answer = service_fn(move |request| answer(router.clone(), peer, request));
+        let edge = edge.clone();
+        let answer = service_fn(move |request| answer(edge.clone(), peer, request));
         let connection = open.watch(protocol().serve_connection(TokioIo::new(Wire::new(stream)), answer));
         let cut = cut.clone();
         tokio::spawn(async move {
@@ -129,17 +128,13 @@ pub async fn serve(listener: TcpListener, router: Router, connections: Connectio
 }
 
 async fn answer(
-    router: Router,
+    edge: Edge,
     peer: SocketAddr,
     request: hyper::Request<Incoming>,
 ) -> Result<Response, Infallible> {
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(ConnectInfo(peer));
-    let answered = async |request| match router.oneshot(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
-    };
-    Ok(unread::settle(request, answered).await)
+    Ok(unread::settle(request, |request| edge.answer(request)).await)
 }
 
 fn protocol() -> http1::Builder {

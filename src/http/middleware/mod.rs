@@ -4,6 +4,7 @@
 //! that is within it and box it twice for every request.
 
 pub(crate) mod head;
+pub(crate) mod layer;
 pub(crate) mod limits;
 pub(crate) mod observe;
 pub(crate) mod rate_limit;

@@ -4,10 +4,7 @@
 //! which are kept.
 
 use crate::config::Protection;
-use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
-use axum::middleware::Next;
-use axum::response::Response;
 use std::time::Duration;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -33,17 +30,6 @@ pub(crate) fn protect(headers: &mut HeaderMap) {
 pub(crate) fn strict_transport(protection: &Protection) -> Option<HeaderValue> {
     let text = format!("max-age={}", protection.hsts?.as_secs());
     Some(HeaderValue::try_from(text).expect("a number is ASCII"))
-}
-
-/// Tells browsers to come over TLS alone.
-pub(crate) async fn send_strict_transport(
-    State(value): State<HeaderValue>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let mut response = next.run(request).await;
-    response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value);
-    response
 }
 
 /// What scripts of the configured web pages may do; `None` when no page is.
