@@ -3,20 +3,25 @@
 
 use crate::clock::Clock;
 use crate::config::Secret;
-use crate::event_log::{AggregateCommand, EventLog, ExecuteError, Plan, WriterOptions};
+use crate::event_log::{AggregateCommand, EventLog, ExecuteError, LogError, Plan, WriterOptions};
 use crate::identity::{
     Actor, Caller, Error as IdentityError, Identity, Keyring, KeyringError, NewUser, Roles, Settings,
 };
 use chrono::{DateTime, Utc};
 use domain::ids::IdempotencyKey;
 use domain::{AccountId, Metadata, Money, OfferId, PartnerId, SLICE_MAX, UserId, account, offer};
+use projections::Readers;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 const CONNECTIONS: u32 = 4;
+/// How long the lists of a service that is ready may take to have the demo data.
+const LISTED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Of alice, bob and the partner, in hundredths.
 const OPENING_BALANCE: i64 = 100_000;
@@ -84,6 +89,10 @@ pub enum Error {
     Identity(#[from] IdentityError),
     #[error("cannot write a demo event")]
     Log(#[from] ExecuteError),
+    #[error("cannot read the log")]
+    Head(#[from] LogError),
+    #[error("the lists do not have the demo data yet")]
+    Lists(#[from] projections::Error),
 }
 
 /// Loads what is missing into the database at `database_url` (the service's role), and returns all of it.
@@ -101,6 +110,17 @@ pub async fn load_into(
     let _end_of_tasks = stop.clone().drop_guard();
     let log = EventLog::open(pool, connect, WriterOptions::default(), &stop);
     load(&log, &identity, partner_key, Clock::system().now().utc()).await
+}
+
+/// Waits until the lists of a running service have all that is in the log: a newcomer's first request is often `GET
+/// /offers/`.
+pub async fn until_listed(database_url: &str) -> Result<(), Error> {
+    let connect: PgConnectOptions = database_url.parse().map_err(Error::Address)?;
+    let stop = CancellationToken::new();
+    let _end_of_tasks = stop.clone().drop_guard();
+    let head = EventLog::at(database_url, &stop)?.head().await?;
+    let readers = Readers::at(connect);
+    Ok(readers.checkpoint().wait_for(head, Instant::now() + LISTED_WITHIN).await?)
 }
 
 /// Loads what is missing and returns all of it. The database has only the hash of the partner's key, so the

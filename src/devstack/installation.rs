@@ -25,6 +25,7 @@ use super::process::Signal;
 use super::service::{Service, ServiceSpec};
 use super::stack::Stack;
 use crate::runtime::migrations;
+use crate::telemetry::chain;
 use crate::tree::SigningKey;
 
 /// The service's secrets, created once for each data directory and passed as files.
@@ -146,6 +147,9 @@ impl<Say: Fn(&str)> Starting<'_, Say> {
                 return Err(error);
             }
         };
+        if let Err(cause) = demo_data::until_listed(&urls.database_url).await {
+            (self.say)(&chain(&cause));
+        }
         let demo = Demo {
             api_url: format!("http://{}", reachable(listen)),
             database_url: urls.database_url.clone(),

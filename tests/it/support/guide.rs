@@ -72,6 +72,7 @@ impl Reader {
         let dir = std::env::temp_dir().join(format!("offers-guide-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         std::os::unix::fs::symlink(docs(), dir.join("docs")).unwrap();
+        std::fs::write(dir.join(".curlrc"), "show-error\n").unwrap(); // `curl -s` alone hides why it failed
         let programs = [Path::new(env!("CARGO_BIN_EXE_offers")), python].map(|file| file.parent().unwrap());
         let [ours, python] = programs.map(|directory| directory.display().to_string());
         let path = format!("{ours}:{python}:{}", std::env::var("PATH").unwrap());
@@ -85,6 +86,7 @@ impl Reader {
             .args(["-c", &format!("exec 2>&1\n{script}")])
             .current_dir(&self.dir)
             .env("PATH", &self.path)
+            .env("CURL_HOME", &self.dir)
             .envs(self.environment.clone())
             .kill_on_drop(true)
             .output()
@@ -97,7 +99,12 @@ impl Reader {
             let lines: Vec<&str> = output.lines().collect();
             let are_equal = lines.len() == step.expected.len()
                 && lines.iter().zip(&step.expected).all(|(line, expected)| fits(expected, line));
-            assert!(are_equal, "$ {}\n{output}\ninstead of\n{}", step.command, step.expected.join("\n"));
+            assert!(
+                are_equal,
+                "{said}\n$ {}\n{output}\ninstead of\n{}",
+                step.command,
+                step.expected.join("\n")
+            );
         }
     }
 }
