@@ -31,8 +31,8 @@ use axum::routing::Route;
 use middleware::layer::{Steps, answered};
 use middleware::{limits, observe, rate_limit, refusals};
 use resources::{
-    account, activation, admin, audit, auth, health, offers, partner, partner_callbacks, proofs, renewals,
-    status,
+    account, activation, admin, audit, auth, health, offers, partner, partner_callbacks, partner_keys,
+    partner_profile, proofs, renewals, status,
 };
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -153,6 +153,10 @@ fn api() -> OpenApiRouter<Shared> {
         .routes(routes!(partner::validate))
         .routes(routes!(partner::transactions))
         .routes(routes!(partner::balance))
+        .routes(routes!(partner_profile::profile, partner_profile::change_profile))
+        .routes(routes!(partner_keys::list_keys, partner_keys::create_key))
+        .routes(routes!(partner_keys::revoke_key))
+        .routes(routes!(partner_keys::rotate_secret))
         .routes(routes!(partner_callbacks::test_callback))
         .routes(routes!(partner_callbacks::callback))
         .routes(routes!(admin::users::create, admin::users::list_all))

@@ -48,7 +48,7 @@ impl CallbackUrl {
     /// Origin and path, as they were written: a query may hold a token, and does not belong where everybody reads.
     #[must_use]
     pub fn without_query(&self) -> &str {
-        self.text.split_once('?').map_or(self.text.as_str(), |(before, _)| before)
+        without_query(&self.text)
     }
 
     #[must_use]
@@ -61,6 +61,11 @@ impl CallbackUrl {
     pub fn same_origin(&self, other: &Self) -> bool {
         self.url.origin() == other.url.origin()
     }
+}
+
+/// `url` up to its query, which may hold a token.
+pub(super) fn without_query(url: &str) -> &str {
+    url.split_once('?').map_or(url, |(before, _)| before)
 }
 
 impl fmt::Display for CallbackUrl {

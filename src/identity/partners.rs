@@ -1,6 +1,6 @@
 //! Partners: systems that sell for users, each with keys, a float account and a callback URL.
 
-use super::callback_url::CallbackUrl;
+use super::callback_url::{CallbackUrl, without_query};
 use super::caller::Actor;
 use super::error::Error;
 use super::fields::Check;
@@ -217,7 +217,8 @@ fn differences(before: &Partner, after: &Partner) -> Value {
         details.insert("name".to_owned(), json!({"from": before.name, "to": after.name}));
     }
     if before.callback_url != after.callback_url {
-        let change = json!({"from": before.callback_url, "to": after.callback_url});
+        let shown = |partner: &Partner| partner.callback_url.as_deref().map(without_query).map(str::to_owned);
+        let change = json!({"from": shown(before), "to": shown(after)});
         details.insert("callback_url".to_owned(), change);
     }
     if before.is_active != after.is_active {

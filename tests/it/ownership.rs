@@ -171,6 +171,9 @@ fn rows(fixture: &Fixture) -> Vec<Row> {
             .with(json!({"outcome": "failed", "reason": "not in their list"})),
         administered("GET", "/admin/parked/{id}", Thing::Parked, 200),
         administered("POST", "/admin/parked/{id}/requeue", Thing::Parked, 202),
+        Row::new("DELETE", "/partner/keys/{key_id}", Thing::Key)
+            .may(&[OtherShop], 204)
+            .forbidden(&[Alice, Bob, Auditor, Admin]),
         Row::new("GET", "/partner/callbacks/{id}", Thing::Callback)
             .may(&[TheShop], 200)
             .forbidden(&[Alice, Bob, Auditor, Admin]),

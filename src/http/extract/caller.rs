@@ -4,7 +4,7 @@ use super::known::known_parameters_only;
 use crate::http::Shared;
 use crate::http::problem::Problem;
 use crate::http::problem::code::Code;
-use crate::identity::Caller;
+use crate::identity::{Actor, Caller, KeyId};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
@@ -90,16 +90,24 @@ pub(crate) fn check_may_buy(caller: &Caller) -> Result<(), Problem> {
 }
 
 /// A system with an API key, acting on its own float account.
-pub(crate) struct Partner(pub(crate) PartnerId);
+pub(crate) struct Partner {
+    pub(crate) id: PartnerId,
+    /// Which of its keys it used.
+    pub(crate) key: KeyId,
+    /// As the audit log names the caller.
+    pub(crate) actor: Actor,
+}
 
 impl FromRequestParts<Shared> for Partner {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
-        match Caller::from_request_parts(parts, app).await? {
-            Caller::Partner { id, .. } => known_parameters_only(parts).map(|()| Self(id)),
-            Caller::User { .. } => Err(forbidden("Only partners have a float account")),
-        }
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let Caller::Partner { id, key } = caller else {
+            return Err(forbidden("This takes a partner's key"));
+        };
+        known_parameters_only(parts)?;
+        Ok(Self { id, key, actor: caller.actor() })
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) mod health;
 pub(crate) mod offers;
 pub(crate) mod partner;
 pub(crate) mod partner_callbacks;
+pub(crate) mod partner_keys;
+pub(crate) mod partner_profile;
 pub(crate) mod proofs;
 pub(crate) mod renewals;
 pub(crate) mod status;

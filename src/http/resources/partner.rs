@@ -238,7 +238,7 @@ fn no_such_reference(text: &str) -> Problem {
     responses((status = 200, description = "The caller's transactions.", body = ValidationPage)))]
 pub(crate) async fn transactions(
     State(app): State<Shared>,
-    Partner(partner): Partner,
+    Partner { id: partner, .. }: Partner,
     context: Context,
     parameters: Parameters,
 ) -> Result<Json<ValidationPage>, Problem> {
@@ -264,7 +264,7 @@ pub(crate) async fn transactions(
     responses((status = 200, description = "What is available.", body = FloatBalance)))]
 pub(crate) async fn balance(
     State(app): State<Shared>,
-    Partner(partner): Partner,
+    Partner { id: partner, .. }: Partner,
 ) -> Result<Json<FloatBalance>, Problem> {
     let balance = app.accounts.balance(partner.into()).await?;
     Ok(Json(FloatBalance { balance: balance.balance.into(), currency: Currency(app.currency.clone()) }))

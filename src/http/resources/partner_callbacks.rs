@@ -98,7 +98,7 @@ impl ToSchema for CallbackStatus {}
     extensions(("x-refusals" = json!(refusals(&[Code::Conflict, Code::PartnerNotFound])))))]
 pub(crate) async fn test_callback(
     State(app): State<Shared>,
-    Partner(partner): Partner,
+    Partner { id: partner, .. }: Partner,
 ) -> Result<impl IntoResponse, Problem> {
     let id = app.callbacks.enqueue_ping(partner).await?;
     let location = format!("/api/v1/partner/callbacks/{id}/");
@@ -113,7 +113,7 @@ pub(crate) async fn test_callback(
     extensions(("x-refusals" = json!(refusals(&[Code::CallbackNotFound])))))]
 pub(crate) async fn callback(
     State(app): State<Shared>,
-    Partner(partner): Partner,
+    Partner { id: partner, .. }: Partner,
     path::Id(id): path::Id<Uuid>,
 ) -> Result<Json<Callback>, Problem> {
     let found = app.callbacks.find(id).await?.filter(|delivery| delivery.partner_id == partner);

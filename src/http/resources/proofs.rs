@@ -135,7 +135,7 @@ pub(crate) async fn of_transaction(
     extensions(("x-refusals" = json!(refusals(&[Code::TransactionNotFound, Code::CheckpointNotFound])))))]
 pub(crate) async fn of_sale(
     State(app): State<Shared>,
-    Partner(partner): Partner,
+    Partner { id: partner, .. }: Partner,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     let reference = path.ok().and_then(|Path(text)| Reference::parse(&text));

@@ -2,6 +2,7 @@
 
 mod activate;
 mod admin;
+mod alone;
 mod callback_url;
 mod demo;
 mod example;

@@ -17,7 +17,7 @@ use crate::http::extract::rules::Prose;
 use crate::http::problem::Problem;
 
 /// The longest reason, in characters.
-const MAX_REASON: usize = 500;
+pub(super) const MAX_REASON: usize = 500;
 
 request! {
     /// Why, and nothing else.
@@ -28,6 +28,6 @@ request! {
 }
 
 /// The reason of a request that may have no body.
-fn only_reason(fields: Option<Fields>) -> Result<Option<String>, Problem> {
+pub(super) fn only_reason(fields: Option<Fields>) -> Result<Option<String>, Problem> {
     fields.map_or(Ok(None), |fields| Reason::of(fields).map(|Reason { reason }| reason))
 }

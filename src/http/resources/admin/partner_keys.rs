@@ -13,12 +13,12 @@ use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
 use crate::http::values::{Id, Time};
 use crate::http::{Code, Shared};
-use crate::identity::{KeyId, KeyInfo};
+use crate::identity::{IssuedKey, KeyId, KeyInfo};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use domain::PartnerId;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -52,7 +52,7 @@ pub(crate) struct NewSecret {
     webhook_secret: String,
 }
 
-type KeyPage = Page<Key>;
+pub(crate) type KeyPage = Page<Key>;
 
 /// Add a key
 ///
@@ -70,8 +70,7 @@ pub(crate) async fn create(
 ) -> Result<(StatusCode, Json<NewKey>), Problem> {
     let by = admin.actor().because(only_reason(fields)?);
     let issued = app.identity.create_key(partner, &by, app.clock.now().utc()).await?;
-    let body = NewKey { key_id: issued.key_id.into(), api_key: issued.api_key.expose_secret().to_owned() };
-    Ok((StatusCode::CREATED, Json(body)))
+    Ok((StatusCode::CREATED, Json(issued.into())))
 }
 
 /// Keys, newest first
@@ -135,7 +134,19 @@ pub(crate) async fn rotate_secret(
 ) -> Result<(StatusCode, Json<NewSecret>), Problem> {
     let by = admin.actor().because(only_reason(fields)?);
     let secret = app.identity.rotate_webhook_secret(partner, &by, app.clock.now().utc()).await?;
-    Ok((StatusCode::CREATED, Json(NewSecret { webhook_secret: secret.expose_secret().to_owned() })))
+    Ok((StatusCode::CREATED, Json(secret.into())))
+}
+
+impl From<IssuedKey> for NewKey {
+    fn from(issued: IssuedKey) -> Self {
+        Self { key_id: issued.key_id.into(), api_key: issued.api_key.expose_secret().to_owned() }
+    }
+}
+
+impl From<SecretString> for NewSecret {
+    fn from(secret: SecretString) -> Self {
+        Self { webhook_secret: secret.expose_secret().to_owned() }
+    }
 }
 
 impl From<&KeyInfo> for Key {

@@ -31,7 +31,7 @@ const MAX_NAME: usize = 150;
 const MAX_URL: usize = 2048;
 
 /// A URL that could be called; where it leads is judged when it is called.
-struct CallbackUrlRule;
+pub(crate) struct CallbackUrlRule;
 
 impl Rule for CallbackUrlRule {
     type Value = CallbackUrl;
