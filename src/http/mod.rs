@@ -32,7 +32,7 @@ use middleware::layer::{Steps, answered};
 use middleware::{limits, observe, rate_limit, refusals};
 use resources::{
     account, activation, admin, audit, auth, health, offers, partner, partner_callbacks, partner_keys,
-    partner_profile, proofs, renewals, status,
+    partner_profile, proofs, renewals, sessions, status,
 };
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -138,6 +138,9 @@ fn api() -> OpenApiRouter<Shared> {
         .routes(routes!(auth::refresh))
         .routes(routes!(auth::logout))
         .routes(routes!(auth::profile))
+        .routes(routes!(auth::change_password))
+        .routes(routes!(sessions::list_own))
+        .routes(routes!(sessions::end_own))
         .routes(routes!(offers::list))
         .routes(routes!(renewals::expiring))
         .routes(routes!(renewals::renew))
@@ -161,6 +164,7 @@ fn api() -> OpenApiRouter<Shared> {
         .routes(routes!(partner_callbacks::callback))
         .routes(routes!(admin::users::create, admin::users::list_all))
         .routes(routes!(admin::users::detail, admin::users::change))
+        .routes(routes!(sessions::list_of_user, sessions::end_all_of_user))
         .routes(routes!(admin::accounts::detail))
         .routes(routes!(admin::accounts::credit))
         .routes(routes!(admin::accounts::debit))

@@ -67,7 +67,7 @@ impl Caller {
     #[must_use]
     pub fn actor(&self) -> Actor {
         match self {
-            Self::User { id, .. } => Actor::named(format!("user:{id}")),
+            Self::User { id, .. } => Actor::user(*id),
             Self::Partner { id, .. } => Actor::named(format!("partner:{id}")),
         }
     }
@@ -83,6 +83,11 @@ pub struct Actor {
 impl Actor {
     fn named(name: String) -> Self {
         Self { name, reason: None }
+    }
+
+    /// A person who acts for themselves.
+    pub(super) fn user(id: UserId) -> Self {
+        Self::named(format!("user:{id}"))
     }
 
     /// A part of the product that acts by itself, such as the loader of the demo data.
@@ -118,6 +123,12 @@ impl fmt::Display for Actor {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SessionId(pub Uuid);
+
+impl From<Uuid> for SessionId {
+    fn from(id: Uuid) -> Self {
+        Self(id)
+    }
+}
 
 /// One API key of a partner. Not secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

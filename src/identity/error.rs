@@ -35,6 +35,9 @@ pub enum Error {
     /// No user has this id.
     #[error("no such user")]
     UserNotFound,
+    /// This user has no live session with this id.
+    #[error("no such session")]
+    SessionNotFound,
     /// No partner has this id.
     #[error("no such partner")]
     PartnerNotFound,

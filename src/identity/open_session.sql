@@ -7,8 +7,8 @@ with known as (
     returning id, roles
 ),
 opened as (
-    insert into sessions (id, user_id, seed, key_id, created_at, rotated_at, expires_at)
-    select $1, id, $4, $5, $6, $6, $7 from known
+    insert into sessions (id, user_id, seed, key_id, created_at, rotated_at, expires_at, address)
+    select $1, id, $4, $5, $6, $6, $7, $9 from known
 ),
 surplus as (
     update sessions set ended_at = $6, end_reason = 'surplus'

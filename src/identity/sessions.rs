@@ -126,7 +126,7 @@ impl Identity {
             found.password_hash
         };
         drop(turn);
-        self.open_session(UserId(found.id), &hash, now).await
+        self.open_session(UserId(found.id), &hash, address, now).await
     }
 
     /// Exchanges a refresh token for its successor and a new access token.
@@ -173,7 +173,13 @@ impl Identity {
         self.end_session(&presented, &session, "logout", now).await.map(drop)
     }
 
-    async fn open_session(&self, user: UserId, hash: &str, now: DateTime<Utc>) -> Result<Grant, Error> {
+    async fn open_session(
+        &self,
+        user: UserId,
+        hash: &str,
+        address: IpAddr,
+        now: DateTime<Utc>,
+    ) -> Result<Grant, Error> {
         let session = SessionId(Uuid::now_v7());
         let seed: Seed = rand::random();
         let key = self.token_keys.current();
@@ -186,6 +192,7 @@ impl Identity {
             .bind(now)
             .bind(now + self.refresh_lifetime)
             .bind(SESSIONS_MAX as i64 - 1)
+            .bind(address.to_canonical().to_string())
             .fetch_optional(&self.pool)
             .await?;
         // Nothing was opened: disabled, or given another password, since it was checked.
@@ -259,7 +266,7 @@ impl Identity {
         now: DateTime<Utc>,
     ) -> Result<bool, Error> {
         let user = UserId(session.user_id);
-        let ended = end(&self.pool, user, Some(presented.session), reason, now).await?;
+        let ended = end(&self.pool, user, Ended::Only(presented.session), reason, now).await?;
         self.changes.sessions_ended(&ended);
         Ok(!ended.is_empty())
     }
@@ -281,26 +288,40 @@ async fn credentials(pool: &PgPool, name: &Name) -> Result<Option<Credentials>, 
     sqlx::query_as(&query).bind(&name.typed).bind(&name.stored).bind(&name.folded).fetch_optional(pool).await
 }
 
-/// Ends one live session of `user`, or all of them, and tells every instance. Returns those it ended.
+/// Which live sessions of a user end.
+#[derive(Clone, Copy)]
+pub(super) enum Ended {
+    All,
+    Only(SessionId),
+    AllBut(SessionId),
+}
+
+/// Ends live sessions of `user`, and tells every instance. Returns those it ended.
 pub(super) async fn end(
     executor: impl PgExecutor<'_>,
     user: UserId,
-    only: Option<SessionId>,
+    which: Ended,
     reason: &str,
     now: DateTime<Utc>,
 ) -> Result<Vec<Uuid>, sqlx::Error> {
+    let (only, kept) = match which {
+        Ended::All => (None, None),
+        Ended::Only(session) => (Some(session.0), None),
+        Ended::AllBut(session) => (None, Some(session.0)),
+    };
     sqlx::query_scalar(
         "with ended as (
              update sessions set ended_at = $3, end_reason = $4
-             where user_id = $1 and ($2::uuid is null or id = $2) and ended_at is null
+             where user_id = $1 and id = coalesce($2, id) and id is distinct from $5 and ended_at is null
              returning id
          )
          insert into identity_changes (kind, subject) select 'session_ended', id from ended returning subject",
     )
     .bind(user.0)
-    .bind(only.map(|session| session.0))
+    .bind(only)
     .bind(now)
     .bind(reason)
+    .bind(kept)
     .fetch_all(executor)
     .await
 }

@@ -6,6 +6,7 @@ use super::changes;
 use super::error::Error;
 use super::fields::Check;
 use super::folding::{folded, nfkc, search_text};
+use super::sessions::Ended;
 use super::user::{NewUser, User, UserChange};
 use super::{Identity, sessions};
 use crate::postgres::repeated;
@@ -178,7 +179,7 @@ impl Identity {
         }
         let locked_out = change.locks_out(&before);
         let ended = match locked_out {
-            Some(reason) => sessions::end(&mut *transaction, id, None, reason, now).await?,
+            Some(reason) => sessions::end(&mut *transaction, id, Ended::All, reason, now).await?,
             None => Vec::new(),
         };
         let roles_changed = if before.roles == after.roles {
@@ -278,7 +279,7 @@ pub(super) async fn replace_hash(pool: &PgPool, id: Uuid, old: &str, new: &str) 
     Ok(())
 }
 
-async fn record(
+pub(super) async fn record(
     connection: &mut PgConnection,
     actor: &Actor,
     action: &'static str,

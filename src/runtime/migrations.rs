@@ -48,6 +48,7 @@ const MIGRATIONS: &[(&str, &str)] = embed! {
     "0082_audit_filters"
     "0091_smaller_read_tables"
     "0092_statement_of_owners"
+    "0100_session_address"
 };
 
 /// Why the schema could not be brought up to date.

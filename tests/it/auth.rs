@@ -132,3 +132,113 @@ async fn without_a_good_token_there_is_no_way_in() {
     service.app.clock.advance(Duration::minutes(6));
     profile(&service, &alice.token).await.is(401, "token_expired");
 }
+
+async fn change_password(service: &Service, token: &str, old: &str, new: &str) -> Reply {
+    let request = service.anonymous(Method::POST, "/api/v1/auth/password/").bearer_auth(token);
+    send(request.json(&json!({"old_password": old, "new_password": new}))).await
+}
+
+async fn sessions(service: &Service, token: &str) -> Vec<Value> {
+    let request = service.anonymous(Method::GET, "/api/v1/auth/sessions/").bearer_auth(token);
+    send(request).await.json()["results"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_new_password_ends_every_session_but_the_one_that_set_it() {
+    const NEW: &str = "another long passphrase";
+    let service = Service::start().await;
+    service.person("alice", &["user"]).await;
+    let [here, elsewhere] = [(); 2].map(|()| login(&service, "alice", PASSWORD));
+    let (here, elsewhere) = (here.await.json(), elsewhere.await.json());
+    let token = here["access"].as_str().unwrap();
+    let changed = change_password(&service, token, PASSWORD, NEW).await;
+    assert_eq!(changed.status, 200);
+    assert_eq!(changed.json()["message"], "Password changed");
+    assert_eq!(profile(&service, token).await.status, 200);
+    profile(&service, elsewhere["access"].as_str().unwrap()).await.is(401, "token_invalid");
+    refresh(&service, &elsewhere["refresh"]).await.is(401, "token_invalid");
+    assert_eq!(refresh(&service, &here["refresh"]).await.status, 200);
+    login(&service, "alice", PASSWORD).await.is(401, "invalid_credentials");
+    assert_eq!(login(&service, "alice", NEW).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_wrong_old_password_and_an_unfit_new_one_change_nothing() {
+    let service = Service::start().await;
+    service.person("alice", &["user"]).await;
+    let grant = login(&service, "alice", PASSWORD).await.json();
+    let token = grant["access"].as_str().unwrap();
+    for (old, new, field) in [
+        ("not the password", "another long passphrase", "old_password"),
+        (PASSWORD, "short", "new_password"),
+        (PASSWORD, "password", "new_password"),
+        (PASSWORD, "alice@example.com", "new_password"),
+    ] {
+        let refused = change_password(&service, token, old, new).await;
+        refused.is(400, "invalid_request");
+        assert_eq!(refused.json()["errors"][0]["field"], field, "{new}");
+    }
+    assert_eq!(login(&service, "alice", PASSWORD).await.status, 200);
+}
+
+#[tokio::test]
+async fn guessing_the_old_password_is_throttled_as_logins_are() {
+    let service = Service::start().await;
+    service.person("alice", &["user"]).await;
+    let grant = login(&service, "alice", PASSWORD).await.json();
+    let token = grant["access"].as_str().unwrap();
+    for _ in 0..10 {
+        change_password(&service, token, "not the password", "another long passphrase")
+            .await
+            .is(400, "invalid_request");
+    }
+    let refused = change_password(&service, token, PASSWORD, "another long passphrase").await;
+    refused.is(429, "rate_limited");
+    assert!(refused.headers.contains_key("retry-after"));
+}
+
+#[tokio::test]
+async fn a_user_sees_and_ends_the_own_sessions_alone() {
+    let service = Service::start().await;
+    service.person("alice", &["user"]).await;
+    service.person("bob", &["user"]).await;
+    let phone = login(&service, "alice", PASSWORD).await.json();
+    let laptop = login(&service, "alice", PASSWORD).await.json();
+    let bob = login(&service, "bob", PASSWORD).await.json();
+    let token = laptop["access"].as_str().unwrap();
+    let seen = sessions(&service, token).await;
+    let current: Vec<_> = seen.iter().map(|session| session["is_current"].as_bool().unwrap()).collect();
+    assert_eq!(current, [true, false, false], "newest first, the person's own last: {seen:?}");
+    assert_eq!(seen[0]["address"], "127.0.0.1");
+    let members: Vec<_> = seen[0].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(members.join(" "), "id created_at last_used_at address is_current");
+
+    let bobs = sessions(&service, bob["access"].as_str().unwrap()).await;
+    let end = async |id: &Value| {
+        let path = format!("/api/v1/auth/sessions/{}/", id.as_str().unwrap());
+        send(service.anonymous(Method::DELETE, &path).bearer_auth(token)).await
+    };
+    end(&bobs[0]["id"]).await.is(404, "session_not_found");
+    assert_eq!(end(&seen[1]["id"]).await.status, 204);
+    end(&seen[1]["id"]).await.is(404, "session_not_found");
+    profile(&service, phone["access"].as_str().unwrap()).await.is(401, "token_invalid");
+    assert_eq!(sessions(&service, token).await.len(), 2);
+    assert_eq!(profile(&service, bob["access"].as_str().unwrap()).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_administrator_sees_and_ends_the_sessions_of_a_user() {
+    let service = Service::start().await;
+    let alice = service.person("alice", &["user"]).await;
+    let admin = service.admin().await;
+    let grant = login(&service, "alice", PASSWORD).await.json();
+    let path = format!("/admin/users/{}/sessions/", alice.id);
+    let listed = service.get(&admin, &path).await.json();
+    assert_eq!(listed["results"].as_array().unwrap().len(), 1 + 1, "{listed}"); // the person's own, and this one
+    let ended = send(service.request(&admin, Method::DELETE, &path)).await;
+    assert_eq!(ended.status, 204);
+    profile(&service, grant["access"].as_str().unwrap()).await.is(401, "token_invalid");
+    assert_eq!(service.get(&admin, &path).await.json()["results"], json!([]));
+    let nobody = format!("/admin/users/{}/sessions/", uuid::Uuid::now_v7());
+    send(service.request(&admin, Method::DELETE, &nobody)).await.is(404, "user_not_found");
+}

@@ -4,7 +4,7 @@ use super::known::known_parameters_only;
 use crate::http::Shared;
 use crate::http::problem::Problem;
 use crate::http::problem::code::Code;
-use crate::identity::{Actor, Caller, KeyId};
+use crate::identity::{Actor, Caller, KeyId, SessionId};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
@@ -49,6 +49,8 @@ fn with_hint(problem: Problem, headers: &HeaderMap) -> Problem {
 /// A person acting for themselves; partners have doors of their own.
 pub(crate) struct User {
     pub(crate) id: UserId,
+    /// The login that the token belongs to.
+    pub(crate) session: SessionId,
     /// As events name the caller.
     pub(crate) actor: String,
 }
@@ -64,7 +66,9 @@ impl FromRequestParts<Shared> for User {
 impl User {
     fn of(caller: &Caller) -> Result<Self, Problem> {
         match caller {
-            Caller::User { id, .. } => Ok(Self { id: *id, actor: caller.actor().to_string() }),
+            Caller::User { id, session, .. } => {
+                Ok(Self { id: *id, session: *session, actor: caller.actor().to_string() })
+            }
             Caller::Partner { .. } => Err(forbidden("Only users have an account here")),
         }
     }

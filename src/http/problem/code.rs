@@ -59,6 +59,8 @@ pub enum Code {
     SubscriptionNotFound,
     /// There is no such user.
     UserNotFound,
+    /// There is no such live session of this user.
+    SessionNotFound,
     /// There is no owner of such an account.
     AccountNotFound,
     /// There is no such partner.
@@ -127,6 +129,7 @@ impl Code {
             Self::TransactionNotFound => (S::NOT_FOUND, "There is no such transaction"),
             Self::SubscriptionNotFound => (S::NOT_FOUND, "There is no such subscription"),
             Self::UserNotFound => (S::NOT_FOUND, "There is no such user"),
+            Self::SessionNotFound => (S::NOT_FOUND, "There is no such session"),
             Self::AccountNotFound => (S::NOT_FOUND, "There is no such account"),
             Self::PartnerNotFound => (S::NOT_FOUND, "There is no such partner"),
             Self::KeyNotFound => (S::NOT_FOUND, "There is no such key"),

@@ -137,6 +137,7 @@ impl From<identity::Error> for Problem {
             }
             E::UsernameTaken => said(Code::UsernameTaken),
             E::UserNotFound => said(Code::UserNotFound),
+            E::SessionNotFound => said(Code::SessionNotFound),
             E::PartnerNotFound => said(Code::PartnerNotFound),
             E::KeyNotFound => said(Code::KeyNotFound),
             E::TooManyKeys => said(Code::Conflict),

@@ -9,7 +9,7 @@ use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
 use crate::http::values::{Id, Role, Time};
 use crate::http::{Code, Shared};
-use crate::identity::{Error, Grant, User};
+use crate::identity::{Changing, Error, Grant, User};
 use axum::Json;
 use axum::extract::State;
 use secrecy::{ExposeSecret, SecretString};
@@ -26,6 +26,16 @@ request! {
     Credentials {
         username: String = required(Line(1..=MAX_NAME), "alice"),
         password: SecretString = required(Secret(1..=MAX_SECRET), "alice-demo"),
+    }
+}
+
+request! {
+    /// The password until now, and the next one.
+    NewPassword {
+        old_password: SecretString = required(Secret(1..=MAX_SECRET), "alice-demo"),
+        /// 8 to 1024 characters, in NFC, and none that is guessed first: not one of the ten thousand commonest, not the
+        /// username, not the mail address nor what stands before its `@`.
+        new_password: SecretString = required(Secret(0..=MAX_SECRET), "a long passphrase"),
     }
 }
 
@@ -125,6 +135,25 @@ pub(crate) async fn logout(State(app): State<Shared>, fields: Fields) -> Result<
     let RefreshToken { refresh } = Request::of(fields)?;
     app.identity.logout(&refresh, app.clock.now().utc()).await?;
     Ok(Json(Message { message: "Successfully logged out" }))
+}
+
+/// Change your password
+///
+/// Every other session of yours ends. 400 for a wrong old password and for an unfit new one; wrong old ones count as
+/// failed logins do.
+#[utoipa::path(post, path = "/auth/password", security(("Bearer" = ["user"])), request_body = NewPassword,
+    responses((status = 200, description = "The password is changed.", body = Message)),
+    extensions(("x-refusals" = json!(refusals(&[Code::UserNotFound, Code::RateLimited])))))]
+pub(crate) async fn change_password(
+    State(app): State<Shared>,
+    user: caller::User,
+    ClientAddress(address): ClientAddress,
+    fields: Fields,
+) -> Result<Json<Message>, Problem> {
+    let NewPassword { old_password, new_password } = Request::of(fields)?;
+    let who = Changing { user: user.id, session: user.session, address };
+    app.identity.change_password(who, &old_password, &new_password, app.clock.now().utc()).await?;
+    Ok(Json(Message { message: "Password changed" }))
 }
 
 /// Who am I

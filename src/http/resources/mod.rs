@@ -32,5 +32,6 @@ pub(crate) mod partner_keys;
 pub(crate) mod partner_profile;
 pub(crate) mod proofs;
 pub(crate) mod renewals;
+pub(crate) mod sessions;
 pub(crate) mod status;
 pub(crate) mod status_stream;
