@@ -36,6 +36,7 @@ use crate::identity::Identity;
 use crate::notary::Notary;
 use crate::processors::Parked;
 use crate::processors::callbacks::Callbacks;
+use crate::processors::notifications::Mails;
 use metrics_exporter_prometheus::PrometheusHandle;
 use overload::Overload;
 use projections::{Readers, RedisHashes};
@@ -57,6 +58,7 @@ pub struct App {
     pub notary: Notary,
     /// Messages that could not be handled.
     pub parked: Parked,
+    pub mails: Mails,
     pub health: HealthChecks,
     /// Who is who, and who may do what.
     pub identity: Arc<Identity>,
@@ -78,6 +80,7 @@ pub struct Dependencies {
     pub callbacks: Callbacks,
     pub notary: Notary,
     pub parked: Parked,
+    pub mails: Mails,
     pub clock: Clock,
     pub currency: String,
     pub metrics: PrometheusHandle,
@@ -96,6 +99,7 @@ impl App {
             callbacks,
             notary,
             parked,
+            mails,
             clock,
             currency,
             metrics,
@@ -120,6 +124,7 @@ impl App {
             callbacks,
             notary,
             parked,
+            mails,
             identity,
             clock,
             currency,

@@ -4,10 +4,14 @@
 //! A change is recorded in the transaction that makes it. Logins and refusals change nothing: they go through a
 //! queue (`audit_queue`), and a crash loses a second of them.
 
+use super::Identity;
 use super::caller::Actor;
+use super::error::Error;
 use chrono::{DateTime, TimeDelta, Utc};
+use domain::{CreationKey, Slice};
 use serde_json::Value;
-use sqlx::{PgConnection, PgPool};
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgConnection, PgPool, QueryBuilder, Row};
 use uuid::Uuid;
 
 /// How long logins and refusals are kept; all other rows are kept for ever.
@@ -25,6 +29,67 @@ pub struct Entry<'a> {
     pub subject: String,
     /// An object; never personal data or a secret.
     pub details: Value,
+}
+
+/// One row of the audit log.
+#[derive(Debug, Clone)]
+pub struct Change {
+    pub id: Uuid,
+    pub at: DateTime<Utc>,
+    pub actor: String,
+    pub action: String,
+    pub subject: String,
+    pub reason: Option<String>,
+    pub details: Value,
+}
+
+/// Which rows of the audit log: those of an actor, those about a subject, or all.
+#[derive(Debug, Clone, Default)]
+pub struct ChangeFilter {
+    pub actor: Option<String>,
+    pub subject: Option<String>,
+}
+
+impl FromRow<'_, PgRow> for Change {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            at: row.try_get("at")?,
+            actor: row.try_get("actor")?,
+            action: row.try_get("action")?,
+            subject: row.try_get("subject")?,
+            reason: row.try_get("reason")?,
+            details: row.try_get("details")?,
+        })
+    }
+}
+
+impl Identity {
+    /// Who changed what, newest first.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn find_changes(
+        &self,
+        filter: &ChangeFilter,
+        after: Option<CreationKey>,
+        limit: u32,
+    ) -> Result<Slice<Change, CreationKey>, Error> {
+        let columns = "id, at, actor, action, subject, reason, details";
+        let mut query = QueryBuilder::new(format!("select {columns} from audit_log where true"));
+        if let Some(actor) = &filter.actor {
+            query.push(" and actor = ").push_bind(actor);
+        }
+        if let Some(subject) = &filter.subject {
+            query.push(" and subject = ").push_bind(subject);
+        }
+        if let Some((at, id)) = after {
+            query.push(" and (at, id) < (").push_bind(at.utc()).push(", ").push_bind(id).push(")");
+        }
+        query.push(" order by at desc, id desc limit ").push_bind(i64::from(limit) + 1);
+        let changes = query.build_query_as().fetch_all(&self.pool).await?;
+        Ok(Slice::cut(changes, limit, |change: &Change| (change.at.into(), change.id)))
+    }
 }
 
 /// Records `entry` in the transaction that makes the change.

@@ -58,6 +58,7 @@ mod users;
 mod webhook_secrets;
 
 pub use access::Access;
+pub use audit::{Change, ChangeFilter};
 pub use audit_queue::Refusal;
 pub use callback_url::{CallbackUrl, InvalidCallbackUrl};
 pub use caller::{Actor, Caller, KeyId, Role, Roles, SessionId};

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use domain::{CreationKey, Slice, Timestamp};
 use serde_json::json;
 use sqlx::postgres::PgRow;
-use sqlx::{PgPool, Row};
+use sqlx::{PgConnection, PgPool, Row};
 use uuid::Uuid;
 
 /// Characters of a reason that are kept.
@@ -163,6 +163,20 @@ impl Parked {
         let query = "update parked set resumed_at = now() \
                      where id = $1 and requeued_at is not null and resumed_at is null";
         sqlx::query(query).bind(id).execute(&self.pool).answered().await?;
+        Ok(())
+    }
+
+    /// Marks the message of `consumer` about `position`, if it waits, as requeued by `by` and handled: the same was done
+    /// in another way.
+    pub(super) async fn resume(
+        connection: &mut PgConnection,
+        consumer: &str,
+        position: i64,
+        by: &Actor,
+    ) -> Result<(), sqlx::Error> {
+        let query = "update parked set requeued_at = now(), requeued_by = $3, resumed_at = now() \
+                     where consumer = $1 and position = $2 and requeued_at is null";
+        sqlx::query(query).bind(consumer).bind(position).bind(by.as_str()).execute(connection).await?;
         Ok(())
     }
 

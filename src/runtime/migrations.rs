@@ -49,6 +49,7 @@ const MIGRATIONS: &[(&str, &str)] = embed! {
     "0091_smaller_read_tables"
     "0092_statement_of_owners"
     "0100_session_address"
+    "0101_read_side"
 };
 
 /// Why the schema could not be brought up to date.

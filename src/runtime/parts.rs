@@ -12,6 +12,7 @@ use crate::identity::{Identity, Keyring, PasswordCost, Settings};
 use crate::notary::Notary;
 use crate::postgres::{connect_options, pool_options};
 use crate::processors::callbacks::Callbacks;
+use crate::processors::notifications::Mails;
 use crate::processors::notifications::{self, Intake, Notifications};
 use crate::processors::schedules::Scheduler;
 use crate::processors::{ActivationLimits, ActivationProcessor, Announcer, Parked, Rechecks};
@@ -90,6 +91,7 @@ impl Parts {
             notary: Notary::new(log.clone(), pool.clone(), bus.clone(), checkpoint_key),
             log,
             parked: Parked::new(pool.clone()),
+            mails: Mails::new(pool.clone(), clock.clone()),
             callbacks: Callbacks::new(pool.clone(), identity.clone(), clock.clone()),
             identity,
             readers,

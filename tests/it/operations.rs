@@ -114,6 +114,123 @@ async fn an_operator_sees_callbacks_and_sends_them_again() {
     }
 }
 
+#[tokio::test]
+async fn an_operator_sees_mails_and_sends_them_again() {
+    let sandbox = Stack::get().await.sandbox().await;
+    let service = Service::start_in(&sandbox, Setting::default()).await;
+    let (root, alice) = (service.admin().await, service.person("alice", &["user"]).await);
+    let bob = service.person("bob", &["user"]).await;
+    let mut database = PgConnection::connect(&sandbox.database_url).await.unwrap();
+    for (position, to, state) in [
+        (1, &alice, "sent"),
+        (2, &bob, "parked"),
+        (3, &alice, "skipped"),
+        (4, &alice, "pending"),
+        (5, &bob, "sent"),
+    ] {
+        sqlx::query(
+            "insert into sent_mail (event_id, user_id, position, kind, aggregate_id, state, next_attempt_at, created_at)
+             values (gen_random_uuid(), $1, $2, 'failed', gen_random_uuid(), $3, now(), now())",
+        )
+        .bind(to.id.0)
+        .bind(i64::from(position))
+        .bind(state)
+        .execute(&mut database)
+        .await
+        .unwrap();
+    }
+    let unhandled = Unhandled {
+        position: 2,
+        subject: "offers.events.transaction.failed".to_owned(),
+        event_id: None,
+        aggregate_id: None,
+        reason: "for tests".to_owned(),
+        attempts: 1,
+    };
+    service.app.parked.keep("mail", &unhandled).await.unwrap();
+
+    let positions = async |path: &str| -> Vec<i64> {
+        let mails = service.walk(&root, path).await;
+        mails.iter().map(|mail| mail["position"].as_i64().unwrap()).collect()
+    };
+    assert_eq!(positions("/admin/mail/?limit=2").await, [5, 4, 3, 2, 1]);
+    for (status, expected) in
+        [("sent", vec![5, 1]), ("parked", vec![2]), ("skipped", vec![3]), ("pending", vec![4])]
+    {
+        assert_eq!(positions(&format!("/admin/mail/?status={status}")).await, expected, "{status}");
+    }
+    assert_eq!(positions(&format!("/admin/users/{}/mail/?limit=1", alice.id)).await, [4, 3, 1]);
+
+    let parked =
+        service.walk(&root, "/admin/mail/?status=parked").await[0]["id"].as_str().unwrap().to_owned();
+    let path = format!("/admin/mail/{parked}/resend/");
+    let resent = service.post(&root, &path, &json!({"reason": "she has room again"})).await;
+    assert_eq!(resent.status, 202, "{}", resent.text);
+    assert_eq!(positions("/admin/mail/?status=pending").await, [4, 2]);
+    assert_eq!(service.walk(&root, "/admin/parked/").await.len(), 0, "it does not wait there as well");
+    service.post(&root, &path, &json!({})).await.is(409, "conflict");
+    let unknown = format!("/admin/mail/{}/resend/", Uuid::now_v7());
+    service.post(&root, &unknown, &json!({})).await.is(404, "mail_not_found");
+
+    let changes = service.walk(&root, &format!("/admin/changes/?subject=mail:{parked}")).await;
+    assert_eq!(changes.len(), 1);
+    let change = &changes[0];
+    assert_eq!(change["actor"], format!("user:{}", root.id));
+    assert_eq!((&change["action"], &change["reason"]), (&json!("mail.resent"), &json!("she has room again")));
+    assert_eq!(change["details"], json!({"status": "parked"}));
+}
+
+#[tokio::test]
+async fn an_operator_reads_who_changed_what() {
+    let service = Service::start().await;
+    let root = service.admin().await;
+    let alice = service.person("alice", &["user"]).await;
+    for roles in [["user", "auditor"].as_slice(), &["user"]] {
+        let change = json!({"roles": roles, "reason": "audit week"});
+        assert_eq!(service.patch(&root, &format!("/admin/users/{}/", alice.id), &change).await.status, 200);
+    }
+    let by_root = service.walk(&root, &format!("/admin/changes/?actor=user:{}&limit=1", root.id)).await;
+    let actions: Vec<_> = by_root.iter().map(|change| change["action"].as_str().unwrap()).collect();
+    assert_eq!(actions, ["user.roles_changed", "user.roles_changed"]);
+    assert_eq!(by_root[0]["details"], json!({"from": ["user", "auditor"], "to": ["user"]}), "newest first");
+    let about_alice = service.walk(&root, &format!("/admin/users/{}/changes/", alice.id)).await;
+    assert_eq!(about_alice[..2], by_root[..]);
+    assert_eq!(about_alice.last().unwrap()["action"], "user.created");
+    let all = service.walk(&root, "/admin/changes/?limit=2").await;
+    assert!(all.len() >= about_alice.len() && about_alice.iter().all(|change| all.contains(change)));
+}
+
+#[tokio::test]
+async fn an_operator_reads_all_that_is_known_of_a_transaction() {
+    let service = Service::start().await;
+    let root = service.admin().await;
+    let (shop, alice) = (service.shop("Shop", 5000).await, service.rich("alice").await);
+    let offer = service.offer("TV", 1000).await;
+    let sold = buy_by(&service, &shop, &alice, offer).await;
+    let path = format!("/admin/transactions/{sold}/");
+    let known = service.get(&root, &path).await.json();
+    assert_eq!((&known["status"], &known["attempts"]), (&json!("PENDING"), &json!([])));
+    let history: Vec<_> =
+        known["history"].as_array().unwrap().iter().map(|entry| entry["event"].clone()).collect();
+    assert_eq!(history, ["ActivationRequested"]);
+    assert_eq!((&known["callbacks"], &known["mails"]), (&json!([]), &json!([])));
+    service.all_listed().await;
+    let listed = service.walk(&root, "/admin/transactions/").await;
+    for (member, value) in listed[0].as_object().unwrap() {
+        assert_eq!(&known[member], value, "{member} as in the list");
+    }
+    service
+        .get(&root, &format!("/admin/transactions/{}/", Uuid::now_v7()))
+        .await
+        .is(404, "transaction_not_found");
+    let bought = buy(&service, &alice, offer).await;
+    service.succeed(bought, &alice, offer).await;
+    service.all_listed().await;
+    let subscriptions = service.walk(&root, &format!("/admin/users/{}/subscriptions/", alice.id)).await;
+    assert_eq!(subscriptions, service.walk(&alice, "/account/subscriptions/").await);
+    assert_eq!(subscriptions.len(), 1);
+}
+
 /// What the audit log has of `subject`: who, what, why.
 async fn acts(sandbox: &Sandbox, subject: &str) -> Vec<(String, String, Option<String>)> {
     let mut database = PgConnection::connect(&sandbox.database_url).await.unwrap();

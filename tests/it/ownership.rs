@@ -3,16 +3,19 @@
 //! The routes are the router's own, so a new one without a row here fails the test. What is not yours
 //! and what is not there are answered with the same bytes.
 
-use crate::support::service::{Person, Reply, Service, Setting, Shop, send};
-use domain::{OfferId, SubscriptionId, TransactionId};
+use crate::support::service::{PASSWORD, Person, Reply, Service, Setting, Shop, send};
+use crate::support::stack::{Sandbox, Stack};
+use domain::{OfferId, SubscriptionId, TransactionId, UserId};
 use futures::future::join_all;
-use offers::identity::{Actor, KeyId};
+use offers::identity::{Actor, KeyId, SessionId};
 use offers::processors::Unhandled;
 use offers::tree::SigningKey;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
 use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
 use uuid::Uuid;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +63,10 @@ enum Thing {
     Callback,
     /// A message that nobody could handle.
     Parked,
+    /// One of alice's logins.
+    Session,
+    /// To alice.
+    Mail,
     /// A record of the log.
     Position,
 }
@@ -139,7 +146,14 @@ fn rows(fixture: &Fixture) -> Vec<Row> {
             .may(&[Alice, TheShop, OtherShop], 201)
             .forbidden(&[Bob, Auditor, Admin]),
         Row::new("GET", "/partner/validate/{reference}", Thing::SaleReference).may(&[Alice, TheShop], 200),
+        Row::new("DELETE", "/auth/sessions/{id}", Thing::Session).may(&[Alice], 204).forbidden(SHOPS),
         Row::new("GET", "/admin/users/{id}", Thing::User).may(&[Admin], 200).forbidden(NOT_ADMINS),
+        administered("GET", "/admin/users/{id}/sessions", Thing::User, 200),
+        administered("GET", "/admin/users/{id}/subscriptions", Thing::User, 200),
+        administered("GET", "/admin/users/{id}/changes", Thing::User, 200),
+        administered("GET", "/admin/users/{id}/mail", Thing::User, 200),
+        administered("POST", "/admin/mail/{id}/resend", Thing::Mail, 202),
+        administered("GET", "/admin/transactions/{id}", Thing::Sale, 200),
         Row::new("PATCH", "/admin/users/{id}", Thing::User)
             .with(json!({"email": "new@example.com"}))
             .may(&[Admin], 200)
@@ -183,6 +197,7 @@ fn rows(fixture: &Fixture) -> Vec<Row> {
         Row::new("GET", "/audit/transactions/{id}", Thing::Purchase)
             .may(&[Auditor, Admin], 200)
             .forbidden(NOT_AUDITORS),
+        administered("DELETE", "/admin/users/{id}/sessions", Thing::User, 204), // the last: nothing is alice's after it
     ]
 }
 
@@ -214,13 +229,16 @@ struct Fixture {
     key: KeyId,
     callback: Uuid,
     parked: Uuid,
+    session: SessionId,
+    mail: Uuid,
 }
 
 impl Fixture {
     async fn new() -> Self {
         let checkpoint_key = Some(SigningKey::from_seed("test.example/log", [7; 32]).unwrap());
         let setting = Setting { checkpoint_key, ..Setting::default() };
-        let service = Box::pin(Service::start_with(setting)).await;
+        let sandbox = Stack::get().await.sandbox().await;
+        let service = Box::pin(Service::start_in(&sandbox, setting)).await;
         let (alice, bob) = (service.rich("alice").await, service.rich("bob").await);
         let (auditor, admin) = (service.person("auditor", &["auditor"]).await, service.admin().await);
         let hook = Some("https://shop.example/hook");
@@ -242,10 +260,15 @@ impl Fixture {
             attempts: 1,
         };
         app.parked.keep("activation", &unhandled).await.unwrap();
+        let home = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let session = app.identity.login("alice", &PASSWORD.into(), home, now).await.unwrap().session;
+        let mail = sent_mail(&sandbox, alice.id).await;
         Self {
             key: app.identity.create_key(shops[1].id, &Actor::system("test"), now).await.unwrap().key_id,
             callback: app.callbacks.enqueue_ping(shops[0].id).await.unwrap(),
             parked: app.parked.waiting(None, 1).await.unwrap().items[0].id,
+            session,
+            mail,
             purchase,
             subscription: SubscriptionId::started_by(purchase),
             sale: TransactionId(sold.id("transaction_id")),
@@ -270,6 +293,8 @@ impl Fixture {
             Thing::Key => self.key.to_string(),
             Thing::Callback => self.callback.to_string(),
             Thing::Parked => self.parked.to_string(),
+            Thing::Session => self.session.0.to_string(),
+            Thing::Mail => self.mail.to_string(),
             Thing::Position => "11".to_owned(),
         }
     }
@@ -312,6 +337,15 @@ impl Fixture {
         });
         join_all(asked).await.into_iter().flatten().collect()
     }
+}
+
+/// A mail that was sent to `user`.
+async fn sent_mail(sandbox: &Sandbox, user: UserId) -> Uuid {
+    let mut database = PgConnection::connect(&sandbox.database_url).await.unwrap();
+    let query = "insert into sent_mail (event_id, user_id, position, kind, aggregate_id, state, next_attempt_at, created_at)
+                 values (gen_random_uuid(), $1, 1, 'succeeded', gen_random_uuid(), 'sent', now(), now())
+                 returning event_id";
+    sqlx::query_scalar(query).bind(user.0).fetch_one(&mut database).await.unwrap()
 }
 
 /// `path` with `ids` in the places of its parameters, such as `{id}`.
@@ -453,6 +487,9 @@ async fn a_filter_for_what_nothing_can_be_is_refused() {
         (Admin, "/admin/transactions/", "status=success", "SUCCESS"),
         (Admin, "/admin/callbacks/", "status=PARKED", "parked"),
         (Admin, "/admin/offers/", "is_active=maybe", "true"),
+        (Admin, "/admin/mail/", "status=SENT", "parked"),
+        (Admin, "/admin/changes/", "actor=alice", "user"),
+        (Admin, "/admin/changes/", "subject=user:7", "partner"),
         (TheShop, "/partner/transactions/", "status=done", "SUCCESS"),
         (Alice, "/account/transactions/", "status=success", "SUCCESS"),
         (Alice, "/account/transactions/", "kind=Partner", "partner"),

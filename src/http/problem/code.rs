@@ -69,6 +69,8 @@ pub enum Code {
     KeyNotFound,
     /// There is no such callback.
     CallbackNotFound,
+    /// There is no such mail.
+    MailNotFound,
     /// There is no such parked message, or it does not wait any more.
     ParkedNotFound,
     /// There is no checkpoint of this size, or none at all.
@@ -134,6 +136,7 @@ impl Code {
             Self::PartnerNotFound => (S::NOT_FOUND, "There is no such partner"),
             Self::KeyNotFound => (S::NOT_FOUND, "There is no such key"),
             Self::CallbackNotFound => (S::NOT_FOUND, "There is no such callback"),
+            Self::MailNotFound => (S::NOT_FOUND, "There is no such mail"),
             Self::ParkedNotFound => (S::NOT_FOUND, "There is no such parked message"),
             Self::CheckpointNotFound => (S::NOT_FOUND, "There is no such checkpoint"),
             Self::RecordNotFound => (S::NOT_FOUND, "There is no such record"),

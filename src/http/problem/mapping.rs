@@ -6,6 +6,7 @@ use crate::app;
 use crate::event_log::LogError;
 use crate::identity;
 use crate::notary;
+use crate::processors::notifications::MailError;
 use crate::processors::{ParkedError, callbacks};
 use crate::telemetry::chain;
 use std::error::Error;
@@ -107,6 +108,16 @@ impl From<callbacks::Error> for Problem {
             E::NoCallbackUrl | E::EndpointDisabled => Self::new(Code::Conflict, sentence(&error)),
             E::Identity(cause) => cause.into(),
             E::Unavailable(_) => unavailable(&error),
+        }
+    }
+}
+
+impl From<MailError> for Problem {
+    fn from(error: MailError) -> Self {
+        match &error {
+            MailError::MailNotFound => Self::new(Code::MailNotFound, "There is no such mail"),
+            MailError::MailIsPending => Self::new(Code::Conflict, sentence(&error)),
+            MailError::Unavailable(_) => unavailable(&error),
         }
     }
 }

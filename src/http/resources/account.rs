@@ -12,7 +12,7 @@ use crate::http::values::{Currency, Id, Kind, Money, Position, Status, Time, Wit
 use crate::http::{Code, Shared};
 use axum::Json;
 use axum::extract::State;
-use domain::{OfferId, Recorded, Timestamp, TransactionId};
+use domain::{OfferId, Recorded, Timestamp, TransactionId, UserId};
 use projections::transaction::UserFilter;
 use projections::{SubscriptionView, TransactionView};
 use serde::Serialize;
@@ -107,7 +107,7 @@ pub(crate) struct History {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Happened)]
 #[serde(deny_unknown_fields)]
-struct HistoryEntry {
+pub(crate) struct HistoryEntry {
     /// `ActivationRequested`, `Processing`, `Succeeded`, `Failed`, `Refunded`.
     #[schema(example = "ActivationRequested")]
     event: String,
@@ -161,13 +161,23 @@ pub(crate) async fn subscriptions(
     context: Context,
     parameters: Parameters,
 ) -> Result<Json<SubscriptionPage>, Problem> {
+    list_subscriptions(&app, user.id, &context, parameters).await
+}
+
+/// The subscriptions of `user`, whoever reads them.
+pub(crate) async fn list_subscriptions(
+    app: &Shared,
+    user: UserId,
+    context: &Context,
+    parameters: Parameters,
+) -> Result<Json<SubscriptionPage>, Problem> {
     let (params, active) = PageParams::read(parameters, "subscriptions", |parameters| {
         parameters.optional("is_active", boolean)
     })?;
     let after = params.after()?;
     let now = app.clock.now();
-    let slice = app.accounts.subscriptions(user.id, active, now, after, params.limit).await?;
-    Ok(Json(params.page(&context, slice.map(|view| Subscription::of(&view, now)))))
+    let slice = app.accounts.subscriptions(user, active, now, after, params.limit).await?;
+    Ok(Json(params.page(context, slice.map(|view| Subscription::of(&view, now)))))
 }
 
 /// Transactions, newest first

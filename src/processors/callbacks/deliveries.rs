@@ -78,6 +78,15 @@ impl Callbacks {
         Ok(Slice::cut(items, limit, |item: &Delivery| item.id))
     }
 
+    /// The deliveries to `partner` about events with these ids.
+    pub async fn about(&self, partner: PartnerId, events: &[Uuid]) -> Result<Vec<Delivery>, Error> {
+        let query = format!(
+            "select {COLUMNS} from callback_deliveries where partner_id = $1 and event_id = any($2) order by id"
+        );
+        let rows = sqlx::query(&query).bind(partner.0).bind(events).fetch_all(&self.pool).await?;
+        Ok(rows.iter().map(delivery).collect::<Result<_, _>>()?)
+    }
+
     /// The numbers of pending and of parked deliveries.
     pub async fn counts(&self) -> Result<(i64, i64), Error> {
         let counts = sqlx::query_as(

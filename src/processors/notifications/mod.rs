@@ -18,6 +18,7 @@ mod delays;
 mod destination;
 mod directory;
 mod intake;
+mod mails;
 mod outbox;
 mod pace;
 mod recorder;
@@ -29,6 +30,7 @@ mod text;
 pub use destination::UrlError;
 pub(super) use intake::leads_to_mail;
 pub use intake::{Intake, OLD_CONSUMERS};
+pub use mails::{MailError, MailFilter, MailStatus, MailView, Mails};
 pub use outbox::pending;
 pub use sender::{Error, Sender};
 
@@ -46,7 +48,7 @@ use outbox::Outbox;
 use pace::Pace;
 use projections::Readers;
 use recorder::Recorder;
-use requeued::{Mails, RequeuedMails};
+use requeued::{Reopening, RequeuedMails};
 use sqlx::PgPool;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -171,7 +173,7 @@ impl Notifications {
         let Sources { log, readers, pool, clock, .. } = self.sources.clone();
         let (outbox, due) = (self.outbox.clone(), self.due.clone());
         let messages = Requeued { parked: Parked::new(pool), log, consumers: requeued::consumers() };
-        RequeuedMails { messages, mails: Mails { readers, outbox, clock, due } }
+        RequeuedMails { messages, mails: Reopening { readers, outbox, clock, due } }
     }
 }
 

@@ -217,19 +217,30 @@ impl Outbox {
         Ok(())
     }
 
-    /// Makes a parked or skipped notice pending again.
-    pub(super) async fn reopen(&self, event_id: Uuid, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    /// Makes a notice that is in one of the states `from` pending again.
+    pub(super) async fn reopen(
+        connection: &mut PgConnection,
+        event_id: Uuid,
+        from: &[&str],
+        now: DateTime<Utc>,
+    ) -> Result<(), sqlx::Error> {
         sqlx::query(
-            "update sent_mail set state = 'pending', attempts = 0, next_attempt_at = $2, finished_at = null,
+            "update sent_mail set state = 'pending', attempts = 0, next_attempt_at = $3, finished_at = null,
                                   claimed_until = null
-             where event_id = $1 and state in ('parked', 'skipped')",
+             where event_id = $1 and state = any($2)",
         )
         .bind(event_id)
+        .bind(from)
         .bind(now)
-        .execute(&self.pool)
-        .answered()
+        .execute(connection)
         .await?;
         Ok(())
+    }
+
+    /// The same, in an SQL transaction of its own.
+    pub(super) async fn reopen_unsent(&self, event_id: Uuid, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+        let mut connection = self.pool.acquire().await?;
+        Self::reopen(&mut connection, event_id, &["parked", "skipped"], now).answered().await
     }
 }
 

@@ -22,10 +22,10 @@ pub(super) fn consumers() -> Vec<&'static str> {
 /// Polls for requeued messages of mail.
 pub(super) struct RequeuedMails {
     pub(super) messages: Requeued,
-    pub(super) mails: Mails,
+    pub(super) mails: Reopening,
 }
 
-pub(super) struct Mails {
+pub(super) struct Reopening {
     pub(super) readers: Readers,
     pub(super) outbox: Outbox,
     pub(super) clock: Clock,
@@ -39,11 +39,11 @@ impl RequeuedMails {
     }
 }
 
-impl Mails {
+impl Reopening {
     async fn reopen_or_add(&self, message: ParkedMessage, event: Option<Recorded>) -> Handled {
         let now = self.clock.now().utc();
         if let Some(event_id) = message.event_id.filter(|_| message.consumer == PARKED_AS) {
-            self.outbox.reopen(event_id, now).await.map_err(|error| chain(&error))?;
+            self.outbox.reopen_unsent(event_id, now).await.map_err(|error| chain(&error))?;
         } else {
             let page = [event.ok_or("the log has no such position")?];
             let ended = ended(&self.readers, &page).await.map_err(|error| chain(&*error))?;

@@ -3,7 +3,9 @@
 
 pub(crate) mod accounts;
 pub(crate) mod callbacks;
+pub(crate) mod changes;
 pub(crate) mod interventions;
+pub(crate) mod mail;
 pub(crate) mod offers;
 pub(crate) mod parked;
 pub(crate) mod partner_keys;

@@ -1,23 +1,30 @@
 //! `/admin/transactions`: all transactions, with what was tried for each.
 
+use super::callbacks::Delivery;
+use super::mail::Mail;
 use crate::event_log::LogError;
+use crate::http::Code;
 use crate::http::Shared;
 use crate::http::context::Context;
 use crate::http::extract::caller::Admin;
 use crate::http::extract::page::{Page, PageParams};
+use crate::http::extract::path;
 use crate::http::extract::query::{Parameters, boolean, id, integer, variant};
+use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
-use crate::http::resources::account::Transaction;
+use crate::http::problem::mapping::no_such_transaction;
+use crate::http::resources::account::{HistoryEntry, Transaction};
 use crate::http::values::{Id, Status, Time, With};
 use axum::Json;
 use axum::extract::State;
 use chrono::TimeDelta;
 use domain::transaction::{self, AttemptKind, Event};
-use domain::{Recorded, Slice, Timestamp, UnknownEvent};
+use domain::{Recorded, Slice, Timestamp, TransactionId, UnknownEvent};
 use projections::TransactionView;
 use projections::transaction::AdminFilter;
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 /// The longest age that can be asked for, in seconds: a hundred years.
 const MAX_AGE_S: i64 = 100 * 366 * 24 * 60 * 60;
@@ -66,7 +73,21 @@ struct Attempt {
     detail: Option<String>,
 }
 
+/// What followed from a transaction.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Consequences {
+    /// Every event of it, in order.
+    #[schema(min_items = 1)]
+    history: Vec<HistoryEntry>,
+    /// To the partner that asked for it.
+    callbacks: Vec<Delivery>,
+    /// To the user.
+    mails: Vec<Mail>,
+}
+
 type TransactionWithAttempts = With<Transaction, Attempts>;
+type TransactionWithConsequences = With<TransactionWithAttempts, Consequences>;
 type TransactionWithAttemptsPage = Page<TransactionWithAttempts>;
 
 /// Days, months and years in seconds: a hundred years at most.
@@ -113,6 +134,34 @@ pub(crate) async fn list_all(
     });
     let items = items.collect::<Result<Vec<_>, Problem>>()?;
     Ok(Json(params.page(&context, Slice { items, next: slice.next })))
+}
+
+/// One transaction with all that is known of it
+#[utoipa::path(get, path = "/admin/transactions/{id}", security(("Bearer" = ["admin"])),
+    params(("id" = Id, Path, description = "The transaction.")),
+    responses((status = 200, description = "The transaction, what was tried, what happened, and who was told.",
+        body = TransactionWithConsequences)),
+    extensions(("x-refusals" = json!(refusals(&[Code::TransactionNotFound])))))]
+pub(crate) async fn detail(
+    State(app): State<Shared>,
+    _admin: Admin,
+    path::Id(id): path::Id<TransactionId>,
+) -> Result<Json<TransactionWithConsequences>, Problem> {
+    let known = app.statuses.find(id).await?.ok_or_else(no_such_transaction)?;
+    let attempts = attempts(&known.events).map_err(LogError::from)?;
+    let events: Vec<Uuid> = known.events.iter().map(|event| event.event_id).collect();
+    let callbacks = match known.view.request.partner_id {
+        Some(partner) => app.callbacks.about(partner, &events).await?,
+        None => Vec::new(),
+    };
+    let mails = app.mails.about(&events).await?;
+    let more = Consequences {
+        history: known.events.iter().map(HistoryEntry::from).collect(),
+        callbacks: callbacks.into_iter().map(Delivery::from).collect(),
+        mails: mails.into_iter().map(Mail::from).collect(),
+    };
+    let base = With { base: Transaction::from(&known.view), more: Attempts::of(&known.view, attempts) };
+    Ok(Json(With { base, more }))
 }
 
 fn before(now: Timestamp, age_s: i64) -> Timestamp {

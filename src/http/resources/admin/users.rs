@@ -11,6 +11,7 @@ use crate::http::extract::request::{Request, request};
 use crate::http::extract::rules::{Boolean, Line, Prose, RoleNames, Rule, Secret, Shown};
 use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
+use crate::http::resources::account::{SubscriptionPage, list_subscriptions};
 use crate::http::resources::auth::Profile;
 use crate::http::values::Id;
 use crate::http::{Code, Shared};
@@ -141,6 +142,26 @@ pub(crate) async fn detail(
     path::Id(id): path::Id<UserId>,
 ) -> Result<Json<Profile>, Problem> {
     Ok(Json(Profile::from(&app.identity.get_user(id).await?)))
+}
+
+/// A user's subscriptions, newest first
+#[utoipa::path(get, path = "/admin/users/{id}/subscriptions", security(("Bearer" = ["admin"])),
+    params(
+        ("id" = Id, Path, description = "The user."),
+        ("is_active" = bool, Query, description = "Only those that have, or have not, ended."),
+        PageParams,
+    ),
+    responses((status = 200, description = "Subscriptions.", body = SubscriptionPage)),
+    extensions(("x-refusals" = json!(refusals(&[Code::UserNotFound])))))]
+pub(crate) async fn subscriptions(
+    State(app): State<Shared>,
+    _admin: Admin,
+    path::Id(user): path::Id<UserId>,
+    context: Context,
+    parameters: Parameters,
+) -> Result<Json<SubscriptionPage>, Problem> {
+    let user = app.identity.get_user(user).await?.id;
+    list_subscriptions(&app, user, &context, parameters).await
 }
 
 /// Change a user
