@@ -23,7 +23,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// How many requests may wait at once, in one process: below the connections that a server has (10,000), so
@@ -31,9 +31,11 @@ use tokio_util::sync::CancellationToken;
 pub const MAX_WAITING: usize = 8_192;
 /// How long one wait for the read tables lasts before it begins again.
 const READ_TABLES_WAIT: Duration = Duration::from_secs(5);
-/// The delays between two questions whether the hashes are as far as the read tables. One question for
-/// the whole process, and only while they lag.
+/// The delays between two questions whether the hashes are as far as the read tables, while another process writes
+/// them. One question for the whole process, and only while they lag.
 const HASHES_POLL: Backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(50));
+/// How long a writer of the hashes in the same process is given before Redis is asked.
+const OWN_HASHES_WAIT: Duration = Duration::from_millis(25);
 /// The delay before a Redis that did not answer, or read tables that were lost, are asked again.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 /// The delay before a log that could not be read is read again.
@@ -265,15 +267,20 @@ impl Follower {
                 return None;
             }
         }
+        let mut written = self.hashes.written();
         let mut delays = HASHES_POLL.delays();
+        let mut delay = if *written.borrow() > 0 { OWN_HASHES_WAIT } else { Duration::ZERO };
         loop {
+            if timeout(delay, written.wait_for(|written| *written >= position)).await.is_ok() {
+                return Some(Readable::Everywhere);
+            }
             match self.hashes.contain(position).await {
                 Ok(true) => return Some(Readable::Everywhere),
                 Ok(false) if self.waits.is_empty() => return None,
                 Ok(false) => {}
                 Err(_) => return Some(Readable::InStreams),
             }
-            sleep(delays.next_delay()).await;
+            delay = delays.next_delay();
         }
     }
 }

@@ -118,8 +118,9 @@ impl Parts {
     /// The URL of Redis cannot be used.
     pub fn hash_projector(&self) -> Result<HashProjector, StartError> {
         let url = self.config.servers.redis_url()?;
-        let Dependencies { log, readers, .. } = self.resources.clone();
-        Ok(HashProjector::open(url.expose(), readers, Arc::new(log), self.config.status_ttl)?)
+        let Dependencies { log, readers, hashes, .. } = self.resources.clone();
+        let projector = HashProjector::open(url.expose(), readers, Arc::new(log), self.config.status_ttl)?;
+        Ok(projector.telling(&hashes))
     }
 
     /// The scheduler of this process.

@@ -9,6 +9,7 @@ mod projector;
 mod script;
 mod stored;
 mod trust;
+mod written;
 
 pub use projector::HashProjector;
 pub use stored::{StoredHash, StoredHashes};
@@ -20,7 +21,9 @@ use domain::{Checkpoint, History, TransactionId};
 use script::{Guard, Hash};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use trust::Trust;
+use written::Written;
 
 /// The checkpoint of the hashes; without one of this log they are not to be trusted.
 const CHECKPOINT: &str = "offers:checkpoint";
@@ -35,6 +38,7 @@ pub struct RedisHashes {
     connection: Connection,
     ttl: Duration,
     trust: Arc<Trust>,
+    written: Written,
 }
 
 impl RedisHashes {
@@ -45,7 +49,7 @@ impl RedisHashes {
     /// `Redis` if `url` is not a Redis URL.
     pub fn open(url: &str, ttl: Duration, history: Arc<dyn History>) -> Result<Self, Error> {
         let connection = Connection::open(url, REQUEST_TIMEOUT)?;
-        Ok(Self { connection, ttl, trust: Arc::new(Trust::new(history)) })
+        Ok(Self { connection, ttl, trust: Arc::new(Trust::new(history)), written: Written::default() })
     }
 
     /// Whether Redis answers.
@@ -72,6 +76,13 @@ impl RedisHashes {
         let mut found = found.into_iter();
         let trusted = self.trust.allows(checkpoint).await;
         Ok(if trusted { TransactionHash::read(|_| found.next().flatten()) } else { None })
+    }
+
+    /// The position up to which this process has written the hashes, as it moves; 0 while another process writes them,
+    /// which must be asked for by `contain`.
+    #[must_use]
+    pub fn written(&self) -> watch::Receiver<i64> {
+        self.written.subscribe()
     }
 
     /// Whether a reader of a hash now sees everything up to `position`.

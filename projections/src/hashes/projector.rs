@@ -3,7 +3,8 @@
 
 use super::connection::Connection;
 use super::script::{self, Guard, Hash};
-use super::{CHECKPOINT, copy};
+use super::written::Written;
+use super::{CHECKPOINT, RedisHashes, copy};
 use crate::Error;
 use crate::history::contains;
 use crate::page::Page;
@@ -26,6 +27,7 @@ pub struct HashProjector {
     readers: Readers,
     history: Arc<dyn History>,
     ttl: Duration,
+    written: Written,
 }
 
 impl HashProjector {
@@ -40,7 +42,15 @@ impl HashProjector {
         history: Arc<dyn History>,
         ttl: Duration,
     ) -> Result<Self, Error> {
-        Ok(Self { connection: Connection::open(url, WRITE_TIMEOUT)?, readers, history, ttl })
+        let connection = Connection::open(url, WRITE_TIMEOUT)?;
+        Ok(Self { connection, readers, history, ttl, written: Written::default() })
+    }
+
+    /// Tells those who wait for `hashes` in this process how far it has written.
+    #[must_use]
+    pub fn telling(mut self, hashes: &RedisHashes) -> Self {
+        self.written = hashes.written.clone();
+        self
     }
 
     /// The position of the last event that is in the hashes. When Redis has no checkpoint, one that cannot be
@@ -54,9 +64,10 @@ impl HashProjector {
         if let Some(at) = stored.filter(|at| at.position <= read_tables)
             && contains(&*self.history, at).await.map_err(Error::History)?
         {
+            self.written.is_at(at.position);
             return Ok(at.position);
         }
-        copy::copy(&self.connection, &self.readers, &*self.history, self.ttl).await
+        self.rebuild().await
     }
 
     /// Throws the hashes away and copies them from the read tables; gives the position at which they are then. Statuses
@@ -65,7 +76,9 @@ impl HashProjector {
     /// # Errors
     /// As `checkpoint`: the projector of a service that runs may copy them at the same time.
     pub async fn rebuild(&self) -> Result<i64, Error> {
-        copy::copy(&self.connection, &self.readers, &*self.history, self.ttl).await
+        let position = copy::copy(&self.connection, &self.readers, &*self.history, self.ttl).await?;
+        self.written.is_at(position);
+        Ok(position)
     }
 
     /// Makes sure that the hashes still stand at `position`, for times when nothing happens.
@@ -94,8 +107,17 @@ impl HashProjector {
         let hashes: Vec<_> = transactions.chain(page.offers.iter().map(Hash::offer)).collect();
         let write = script::write(&Guard::moves(CHECKPOINT, from, last.checkpoint()), &hashes);
         match self.connection.ask(async |mut redis| write.invoke_async(&mut redis).await).await? {
-            1 => Ok(()),
+            1 => {
+                self.written.is_at(page.last);
+                Ok(())
+            }
             _ => Err(Error::Overtaken { expected: from }),
         }
+    }
+}
+
+impl Drop for HashProjector {
+    fn drop(&mut self) {
+        self.written.stops();
     }
 }

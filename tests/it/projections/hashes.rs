@@ -2,12 +2,14 @@
 
 use super::history::History;
 use super::{Fixture, TTL};
+use crate::support::eventually::DEADLINE;
 use domain::{PartnerId, TransactionId, UserId, offer};
 use projections::transaction::{self, TransactionHash};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 pub(super) type Fields = BTreeMap<String, String>;
@@ -67,6 +69,26 @@ async fn a_hash_follows_its_transaction_and_expires_when_it_is_final() {
     let lost = fields(&mut redis, lost).await;
     assert_eq!((lost["status"].as_str(), lost["error_message"].as_str()), ("FAILED", "not today"));
     assert!(lost.contains_key("refunded_at"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_in_the_process_that_writes_the_hashes_is_told_how_far_they_are() {
+    let fixture = Fixture::new().await;
+    let hashes = fixture.hashes();
+    let (projector, mut written) = (fixture.hash_projector().telling(&hashes), hashes.written());
+    let mut history = History::new();
+    history.request(UserId(Uuid::now_v7()));
+    projector.checkpoint().await.unwrap();
+    fixture.tables.apply(history.after(0)).await.unwrap();
+    let told = timeout(DEADLINE, written.wait_for(|written| *written == history.head()));
+    let (told, applied) = tokio::join!(told, projector.apply(history.after(0)));
+    applied.unwrap();
+    told.expect("it is told").unwrap();
+    flush(&mut fixture.redis().await).await;
+    let (tables, head) = (fixture.tables.checkpoint().await.unwrap(), history.head());
+    assert_eq!((projector.checkpoint().await.unwrap(), tables), (head, head), "copied anew");
+    drop(projector);
+    assert_eq!(*hashes.written().borrow(), 0, "another process may go on: Redis must be asked");
 }
 
 #[tokio::test(flavor = "multi_thread")]
