@@ -70,7 +70,8 @@ async fn activate(client: Client, url: String, token: String, offer: String) -> 
     assert_eq!(status["status"], "SUCCESS");
     let details = client.get(format!("{url}/api/v1/account/transactions/{id}/")).bearer_auth(&token);
     let details: Value = details.send().await.unwrap().json().await.unwrap();
-    let time = |step: usize| details["history"][step]["at"].as_str().unwrap().parse::<DateTime<Utc>>().unwrap();
+    let time =
+        |step: usize| details["history"][step]["at"].as_str().unwrap().parse::<DateTime<Utc>>().unwrap();
     let [created_at, begun_at, completed_at] = [0, 1, 2].map(time);
     let between = |from: DateTime<Utc>, to: DateTime<Utc>| (to - from).as_seconds_f64() * 1e3;
     Seens {
@@ -138,6 +139,9 @@ async fn main() {
         print("POST to the waiter's answer", &seen, |seen| seen.all);
         let [transactions, flushes, bytes] =
             std::array::from_fn(|count| (after[count] - before[count]) / NUMBER as f64);
-        println!("an activation: {transactions:.1} SQL transactions, {flushes:.1} flushes, {bytes:.0} bytes of WAL, within {:.0?}", begun.elapsed());
+        println!(
+            "an activation: {transactions:.1} SQL transactions, {flushes:.1} flushes, {bytes:.0} bytes of WAL, within {:.0?}",
+            begun.elapsed()
+        );
     }
 }

@@ -2,29 +2,21 @@
 //! balance as of a position is a sum over a range of its key.
 
 use crate::Error;
+use crate::read_tables::Parameters;
 use crate::readers::{Column, Readers};
 use crate::statement_entry::StatementEntry;
 use domain::Money;
 use rust_decimal::Decimal;
-use sqlx::{PgConnection, Row};
+use sqlx::Row;
 use uuid::Uuid;
 
-/// Writes the entries of a page.
-pub(crate) async fn write(connection: &mut PgConnection, entries: &[StatementEntry]) -> Result<(), Error> {
-    if entries.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "insert into statement (account_id, position, ordinal, amount) \
-         select * from unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::numeric[])",
-    )
-    .bind(entries.column(|entry| entry.account))
-    .bind(entries.column(|entry| entry.position))
-    .bind(entries.column(|entry| entry.ordinal))
-    .bind(entries.column(|entry| entry.amount.decimal()))
-    .execute(connection)
-    .await?;
-    Ok(())
+/// Binds the entries of a page.
+pub(crate) fn bind(parameters: Parameters, entries: &[StatementEntry]) -> Parameters {
+    parameters
+        .bind(entries.column(|entry| entry.account))
+        .bind(entries.column(|entry| entry.position))
+        .bind(entries.column(|entry| entry.ordinal))
+        .bind(entries.column(|entry| entry.amount.decimal()))
 }
 
 impl Readers {

@@ -60,11 +60,14 @@ impl Wake {
     }
 }
 
+/// Without a flush: a notice that is lost when PostgreSQL crashes is as good as one that was never sent.
+const NOTIFY: &str = "select set_config('synchronous_commit', 'off', true), pg_notify($1, $2)";
+
 /// Tells other processes, off the commit path: a lost notice costs them a timer's tick. It carries this
 /// process's name, so that its own notice wakes none of its followers.
 async fn notify(pool: PgPool, mut own: watch::Receiver<()>, name: String) {
     while own.changed().await.is_ok() {
-        let notice = sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(&name);
+        let notice = sqlx::query(NOTIFY).bind(CHANNEL).bind(&name);
         if let Err(cause) = notice.execute(&pool).await {
             tracing::debug!(error = %chain(&cause), "other processes were not notified");
         }
@@ -170,7 +173,7 @@ pub type SinkError = Box<dyn std::error::Error + Send + Sync>;
 pub trait Sink: Send {
     fn name(&self) -> &'static str;
 
-    /// The delay after a page, so that the next page has more events. Zero if a caller waits for this sink.
+    /// How long a page that is not full waits for more events. Zero if a caller waits for this sink.
     const PAGE_DELAY: Duration = Duration::ZERO;
 
     /// After this long without events, `idle` is called. Longer than the timer, or the table would never be looked at.
@@ -217,24 +220,20 @@ async fn follow_once<S: Sink>(
     let mut after = sink.checkpoint().await?;
     progress.starts_at(after);
     loop {
-        let Some(page) = feed.next_within(S::IDLE, after, PAGE_EVENTS).await? else {
+        let Some(mut page) = feed.next_within(S::IDLE, after, PAGE_EVENTS).await? else {
             sink.idle(after).await?;
             delays.reset();
             progress.reached(after);
             continue;
         };
+        if !S::PAGE_DELAY.is_zero() && page.len() < PAGE_EVENTS / 2 {
+            sleep(S::PAGE_DELAY).await; // even no time would take a millisecond
+            page = feed.next_within(S::IDLE, after, PAGE_EVENTS).await?.unwrap_or(page);
+        }
         sink.apply(&page).await?;
         after = page.last().map_or(after, |event| event.position);
         delays.reset();
         progress.reached(after);
-        pause(S::PAGE_DELAY).await;
-    }
-}
-
-/// Even a sleep of no time takes a millisecond.
-async fn pause(delay: Duration) {
-    if !delay.is_zero() {
-        sleep(delay).await;
     }
 }
 

@@ -22,7 +22,7 @@ use sqlx::PgPool;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// The pause between two pages: each costs a commit, and nobody waits for a callback or a mail in
+/// How long a page waits for more events: each page costs a commit, and nobody waits for a callback or a mail in
 /// milliseconds.
 const PAGE_DELAY: Duration = Duration::from_millis(25);
 

@@ -6,7 +6,7 @@ mod table;
 
 pub(crate) use hash::{fields, key};
 pub use lists::NameKey;
-pub(crate) use table::{COLUMNS, from_row, write};
+pub(crate) use table::{COLUMNS, bind, from_row};
 
 use domain::offer::{Event, Terms};
 use domain::{OfferId, Recorded, Timestamp};

@@ -1,24 +1,21 @@
 //! The table `offers`: a row for each, on sale or not.
 
 use super::{Change, OfferView};
-use crate::Error;
+use crate::read_tables::Parameters;
 use crate::readers::{Column, moment, money};
 use domain::offer::Terms;
 use domain::{OfferId, Timestamp};
+use sqlx::Row;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
 
 /// What `from_row` reads.
 pub(crate) const COLUMNS: &str =
     "position, offer_id, created_at, updated_at, price, duration_days, is_active, name, description";
 
-/// Writes what a page changes, new rows and moved ones in one statement: offers are few.
-pub(crate) async fn write(connection: &mut PgConnection, rows: &[Change]) -> Result<(), Error> {
-    if rows.is_empty() {
-        return Ok(());
-    }
+/// Binds what a page changes, new rows and moved ones.
+pub(crate) fn bind(parameters: Parameters, rows: &[Change]) -> Parameters {
     let terms = |row: &Change| row.terms.clone();
-    let written = sqlx::query(include_str!("write.sql"))
+    parameters
         .bind(rows.column(|row| row.id.0))
         .bind(rows.column(|row| row.position))
         .bind(rows.column(|row| row.created_at.map(Timestamp::utc)))
@@ -28,10 +25,6 @@ pub(crate) async fn write(connection: &mut PgConnection, rows: &[Change]) -> Res
         .bind(rows.column(|row| row.is_active))
         .bind(rows.column(|row| terms(row).map(|terms| terms.name)))
         .bind(rows.column(|row| terms(row).map(|terms| terms.description)))
-        .execute(connection)
-        .await?
-        .rows_affected();
-    if written == rows.len() as u64 { Ok(()) } else { Err(Error::Lost("an offer that changes has no row")) }
 }
 
 pub(crate) fn from_row(row: &PgRow) -> Result<OfferView, sqlx::Error> {

@@ -1,11 +1,13 @@
-//! The writer of the read tables: a page of events becomes a few statements in one transaction, which
-//! also moves the checkpoint.
+//! The writer of the read tables: a page of events becomes one statement, which also moves the checkpoint.
 
+mod connection;
 mod difference;
+mod parameters;
 mod projector;
 mod rebuild;
 
 pub use difference::Difference;
+pub(crate) use parameters::Parameters;
 pub use projector::TableProjector;
 pub use rebuild::{Held, Rebuild};
 
@@ -13,12 +15,11 @@ use crate::checkpoint::{self, ReadCheckpoint};
 use crate::history::contains;
 use crate::page::Page;
 use crate::{Error, offer, statement, subscription, transaction};
-use domain::{Checkpoint, History, Recorded};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgConnection, PgPool};
-use std::io;
-use std::time::Duration;
-use tokio::time::timeout;
+use connection::{Connection, Statement};
+use domain::{Checkpoint, History, Recorded, TransactionId};
+use sqlx::Row;
+use sqlx::postgres::PgConnectOptions;
+use std::collections::HashMap;
 
 /// The schema that is read.
 pub(crate) const LIVE: &str = "read";
@@ -28,35 +29,25 @@ pub(crate) const NEXT: &str = "read_next";
 const TABLES: [&str; 6] =
     ["checkpoint", "transactions", "unfinished", "subscriptions", "offers", "statement"];
 
-/// How long a connection may take to show that it lives.
-const PING_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long the projector waits for a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Settings of the writing connection; times in milliseconds. Planning is pinned to the indexes: a plan
-/// that is cached while the tables are small would read all of them when they no longer are.
+/// that is cached while the tables are small would read all of them when they no longer are. One plan serves every page:
+/// planning takes longer than writing a page.
 const SETTINGS: [(&str, &str); 8] = [
     ("application_name", "offers-projector"),
-    ("statement_timeout", "30000"),
+    ("statement_timeout", "20000"),
     ("lock_timeout", "10000"),
-    ("idle_in_transaction_session_timeout", "15000"),
+    ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
     ("jit", "off"),
 ];
 
-/// Whether a connection that is given back answers. By itself the pool would wait for ever, and have no place for another.
-async fn lives(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let ping = timeout(PING_TIMEOUT, connection.ping());
-    ping.await
-        .map_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()), |answer| answer.map(|()| true))
-}
-
 /// One set of read tables, the live one or the one that will take its place. Any number of processes
 /// may write to it: the checkpoint lets one of them win each page.
 #[derive(Clone, Debug)]
 pub struct ReadTables {
-    pool: PgPool,
+    connection: Connection,
     checkpoint: ReadCheckpoint,
 }
 
@@ -70,12 +61,7 @@ impl ReadTables {
 
     fn of(schema: &str, connect: &PgConnectOptions, checkpoint: ReadCheckpoint) -> Self {
         let connect = connect.clone().options(SETTINGS).options([("search_path", schema)]);
-        let pool = PgPoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(CONNECT_TIMEOUT)
-            .after_release(|connection, _| Box::pin(lives(connection)))
-            .connect_lazy_with(connect);
-        Self { pool, checkpoint }
+        Self { connection: Connection::new(connect), checkpoint }
     }
 
     /// The position of the last event that is in the tables.
@@ -96,9 +82,11 @@ impl ReadTables {
     /// try will ever succeed.
     pub async fn apply(&self, events: &[Recorded]) -> Result<(), Error> {
         let (Some(page), Some(last)) = (Page::fold(events)?, events.last()) else { return Ok(()) };
-        let mut sql = self.pool.begin().await?;
-        write(&mut sql, page, last.checkpoint()).await.map_err(not_whole)?;
-        sql.commit().await?;
+        let from = page.first - 1;
+        let written = self.connection.execute(write(page, last.checkpoint())?).await.map_err(not_whole)?;
+        if written == 0 {
+            return Err(Error::Overtaken { expected: from });
+        }
         self.checkpoint.reached(last.position);
         Ok(())
     }
@@ -119,7 +107,7 @@ impl ReadTables {
 
     async fn stored(&self) -> Result<Checkpoint, Error> {
         let query = sqlx::query("select position, event_id from checkpoint");
-        checkpoint::from_row(query.fetch_optional(&self.pool).await)
+        checkpoint::from_row(self.connection.row(query).await)
     }
 
     /// The checkpoint of tables that are all there and of the log `history`.
@@ -128,9 +116,9 @@ impl ReadTables {
     /// `Lost` when they are not.
     async fn whole(&self, history: &dyn History) -> Result<Checkpoint, Error> {
         let at = self.stored().await?;
-        let query = sqlx::query_scalar("select count(to_regclass(name)) from unnest($1::text[]) as name");
-        let found: i64 = query.bind(TABLES.as_slice()).fetch_one(&self.pool).await?;
-        if usize::try_from(found) != Ok(TABLES.len()) {
+        let query =
+            sqlx::query("select count(to_regclass(name)) = cardinality($1) from unnest($1::text[]) as name");
+        if !self.says(query.bind(TABLES.as_slice())).await? {
             return Err(Error::Lost("a table is missing"));
         }
         match contains(history, at).await.map_err(Error::History)? {
@@ -144,33 +132,40 @@ impl ReadTables {
         self.checkpoint.lost();
         let discard = sqlx::query("select public.discard_read_tables($1, $2)");
         let discard = discard.bind(at.map(|at| at.position)).bind(at.map(|at| at.event_id));
-        discard.execute(&self.pool).await?;
+        self.connection.execute(discard).await?;
         Ok(())
     }
-}
 
-/// Names the error of a row that is there already: the tables contain more than their checkpoint says.
-fn not_whole(error: Error) -> Error {
-    let Error::Database(cause) = error else { return error };
-    let database = cause.as_database_error();
-    match database.is_some_and(sqlx::error::DatabaseError::is_unique_violation) {
-        true => Error::Lost("a row that begins is there already"),
-        false => checkpoint::missing_tables(cause),
+    /// The truth that `question` answers with.
+    async fn says(&self, question: Statement<'_>) -> Result<bool, sqlx::Error> {
+        self.connection.row(question).await?.ok_or(sqlx::Error::RowNotFound)?.try_get(0)
     }
 }
 
-async fn write(sql: &mut PgConnection, page: Page, last: Checkpoint) -> Result<(), Error> {
-    take_turn(sql, page.first - 1, last).await?;
-    transaction::write_unfinished(sql, &page.transactions).await?;
-    transaction::write(sql, page.transactions).await?;
-    subscription::write(sql, &page.subscriptions).await?;
-    offer::write(sql, &page.offers).await?;
-    statement::write(sql, &page.entries).await
+/// Names the error of a row that is there already, or is missing: the tables contain more, or less, than their
+/// checkpoint says.
+fn not_whole(cause: sqlx::Error) -> Error {
+    use sqlx::error::ErrorKind::{CheckViolation, UniqueViolation};
+    match cause.as_database_error().map(sqlx::error::DatabaseError::kind) {
+        Some(UniqueViolation) => Error::Lost("a row that begins is there already"),
+        Some(CheckViolation) => Error::Lost("a row that changes is missing"),
+        _ => checkpoint::missing_tables(cause),
+    }
 }
 
-/// Moves the checkpoint. First of all, because its row is also the lock between projectors.
-async fn take_turn(sql: &mut PgConnection, from: i64, to: Checkpoint) -> Result<(), Error> {
-    let moved = sqlx::query("update checkpoint set position = $2, event_id = $3 where position = $1");
-    let moved = moved.bind(from).bind(to.position).bind(to.event_id).execute(sql).await?.rows_affected();
-    if moved == 1 { Ok(()) } else { Err(Error::Overtaken { expected: from }) }
+/// The statement that writes `page` and moves the checkpoint to `last`.
+fn write(page: Page, last: Checkpoint) -> Result<Statement<'static>, sqlx::Error> {
+    let requested: HashMap<TransactionId, String> =
+        page.transactions.iter().filter_map(name_of_offer).collect();
+    let parameters = Parameters::default().bind(page.first - 1).bind(last.position).bind(last.event_id);
+    let parameters = transaction::bind_unfinished(parameters, &page.transactions);
+    let parameters = transaction::bind(parameters, page.transactions);
+    let parameters = subscription::bind(parameters, &page.subscriptions, &requested);
+    let parameters = offer::bind(parameters, &page.offers);
+    statement::bind(parameters, &page.entries).of(include_str!("write_page.sql"))
+}
+
+/// The name of the offer that a transaction buys which begins in the page.
+fn name_of_offer(change: &transaction::Change) -> Option<(TransactionId, String)> {
+    Some((change.id, change.requested.as_ref()?.request.offer_name.clone()))
 }

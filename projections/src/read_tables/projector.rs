@@ -7,6 +7,7 @@ use super::{NEXT, ReadTables};
 use crate::Error;
 use crate::checkpoint::ReadCheckpoint;
 use domain::{History, Recorded};
+use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use std::fmt;
 use std::sync::Arc;
@@ -112,9 +113,9 @@ impl TableProjector {
         tracing::error!(why, "rebuilding the read tables; lists are refused until they are whole: {why}");
         let target = self.history.head().await.map_err(Error::History)?;
         self.live.discard(self.live.stored().await.ok()).await?;
-        sqlx::query("select public.create_next_read_tables()").execute(&self.live.pool).await?;
+        self.live.connection.execute(sqlx::query("select public.create_next_read_tables()")).await?;
         // Waiters wait for the live tables.
-        let unread = ReadCheckpoint::new(self.live.pool.clone());
+        let unread = ReadCheckpoint::new(PgPool::connect_lazy_with(self.connect.clone()));
         let next = ReadTables::of(NEXT, &self.connect, unread);
         self.rebuild = Some(InPlace { next, target });
         Ok(())
@@ -127,8 +128,7 @@ impl TableProjector {
         if position < target.min(head) || position < head - NEAR_HEAD {
             return Ok(());
         }
-        let query = sqlx::query_scalar("select public.switch_read_tables()");
-        let switched: bool = query.fetch_one(&self.live.pool).await?;
+        let switched = self.live.says(sqlx::query("select public.switch_read_tables()")).await?;
         self.rebuild = None;
         if !switched {
             return Err(Error::Overtaken { expected: position });
@@ -141,9 +141,7 @@ impl TableProjector {
 
     /// Drops what was put aside. What a long snapshot reads is left for a time when nothing happens.
     async fn drop_old(&mut self) {
-        let dropped = sqlx::query_scalar("select public.drop_read_tables_aside()");
-        let dropped: Result<bool, _> = dropped.fetch_one(&self.live.pool).await;
-        match dropped {
+        match self.live.says(sqlx::query("select public.drop_read_tables_aside()")).await {
             Ok(are_all_gone) => self.has_old = !are_all_gone,
             Err(cause) => {
                 self.has_old = true;

@@ -4,7 +4,7 @@ mod lists;
 mod table;
 
 pub use lists::EndKey;
-pub(crate) use table::{COLUMNS, from_row, write};
+pub(crate) use table::{COLUMNS, bind, from_row};
 
 use crate::Error;
 use domain::user_offer::{Event, Period};

@@ -1,65 +1,43 @@
 //! The table `subscriptions`: a row for each.
 
 use super::{Change, SubscriptionView};
-use crate::Error;
+use crate::read_tables::Parameters;
 use crate::readers::{Column, moment};
 use domain::{OfferId, SubscriptionId, Timestamp, TransactionId, UserId};
+use sqlx::Row;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
+use std::collections::HashMap;
 
 /// What `from_row` reads.
 pub(crate) const COLUMNS: &str = "created_position, position, subscription_id, user_id, offer_id, \
     transaction_id, activation_date, expiration_date, announced, expired, offer_name";
 
-/// Writes what a page changes: new rows in one statement, moved ones in another. After the
-/// transactions, from whose rows a new subscription takes the offer's name.
-pub(crate) async fn write(connection: &mut PgConnection, changes: &[Change]) -> Result<(), Error> {
+/// Binds what a page changes: new rows, then moved ones. `requested` are the names of the offers that were bought by
+/// transactions of the same page; of the others the rows are there.
+pub(crate) fn bind(
+    parameters: Parameters,
+    changes: &[Change],
+    requested: &HashMap<TransactionId, String>,
+) -> Parameters {
     let (begun, moved): (Vec<_>, Vec<_>) = changes.iter().partition(|change| change.activated.is_some());
-    // The name comes from the transaction's row, in SQL.
     let begun: Vec<_> = begun.into_iter().filter_map(|change| change.to_view("")).collect();
-    if !begun.is_empty() {
-        expect_all(insert(connection, &begun).await?, begun.len())?;
-    }
-    if !moved.is_empty() {
-        expect_all(update(connection, &moved).await?, moved.len())?;
-    }
-    Ok(())
-}
-
-async fn insert(connection: &mut PgConnection, rows: &[SubscriptionView]) -> Result<u64, Error> {
-    let done = sqlx::query(include_str!("insert.sql"))
-        .bind(rows.column(|row| row.created_position))
-        .bind(rows.column(|row| row.position))
-        .bind(rows.column(|row| row.subscription_id.0))
-        .bind(rows.column(|row| row.user_id.0))
-        .bind(rows.column(|row| row.offer_id.0))
-        .bind(rows.column(|row| row.transaction_id.0))
-        .bind(rows.column(|row| row.activation_date.utc()))
-        .bind(rows.column(|row| row.expiration_date.utc()))
-        .bind(rows.column(|row| row.announced))
-        .bind(rows.column(|row| row.expired))
-        .execute(connection)
-        .await?;
-    Ok(done.rows_affected())
-}
-
-async fn update(connection: &mut PgConnection, rows: &[&Change]) -> Result<u64, Error> {
-    let done = sqlx::query(include_str!("update.sql"))
-        .bind(rows.column(|row| row.id.0))
-        .bind(rows.column(|row| row.position))
-        .bind(rows.column(|row| row.expiration_date.map(Timestamp::utc)))
-        .bind(rows.column(|row| row.announced))
-        .bind(rows.column(|row| row.expired))
-        .execute(connection)
-        .await?;
-    Ok(done.rows_affected())
-}
-
-fn expect_all(written: u64, expected: usize) -> Result<(), Error> {
-    match written == expected as u64 {
-        true => Ok(()),
-        false => Err(Error::Lost("a subscription that changes, or its transaction, has no row")),
-    }
+    parameters
+        .bind(begun.column(|row| row.created_position))
+        .bind(begun.column(|row| row.position))
+        .bind(begun.column(|row| row.subscription_id.0))
+        .bind(begun.column(|row| row.user_id.0))
+        .bind(begun.column(|row| row.offer_id.0))
+        .bind(begun.column(|row| row.transaction_id.0))
+        .bind(begun.column(|row| row.activation_date.utc()))
+        .bind(begun.column(|row| row.expiration_date.utc()))
+        .bind(begun.column(|row| row.announced))
+        .bind(begun.column(|row| row.expired))
+        .bind(begun.column(|row| requested.get(&row.transaction_id).map(String::as_str)))
+        .bind(moved.column(|row| row.id.0))
+        .bind(moved.column(|row| row.position))
+        .bind(moved.column(|row| row.expiration_date.map(Timestamp::utc)))
+        .bind(moved.column(|row| row.announced))
+        .bind(moved.column(|row| row.expired))
 }
 
 pub(crate) fn from_row(row: &PgRow) -> Result<SubscriptionView, sqlx::Error> {

@@ -12,8 +12,8 @@ mod unfinished;
 pub use hash::TransactionHash;
 pub(crate) use hash::{fields, key, removed_field};
 pub use lists::{AdminFilter, PartnerFilter, UserFilter};
-pub(crate) use table::{COLUMNS, from_row, write};
-pub(crate) use unfinished::write as write_unfinished;
+pub(crate) use table::{COLUMNS, bind, from_row};
+pub(crate) use unfinished::bind as bind_unfinished;
 pub use unfinished::{Backlog, Unfinished, Untried};
 
 use crate::Error;

@@ -1,12 +1,12 @@
 //! The table `transactions`: a row for each.
 
 use super::{Change, Progress, TransactionView};
-use crate::Error;
+use crate::read_tables::Parameters;
 use crate::readers::{Column, moment, money};
 use domain::transaction::ActivationRequested;
 use domain::{AccountId, OfferId, PartnerId, SubscriptionId, TransactionId, UserId};
+use sqlx::Row;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
 use std::str::FromStr;
 use uuid::Uuid;
 
@@ -17,22 +17,16 @@ pub(crate) const COLUMNS: &str = "created_position, position, created_at, update
     duration_days, attempts, amount, kind, status, offer_name, reference, partner_reference, \
     external_reference, error_code, error_message, pending_reason, callback_url";
 
-/// Writes what a page changes: new rows in one statement, moved ones in another.
-pub(crate) async fn write(connection: &mut PgConnection, changes: Vec<Change>) -> Result<(), Error> {
+/// Binds what a page changes: new rows, then moved ones.
+pub(crate) fn bind(parameters: Parameters, changes: Vec<Change>) -> Parameters {
     let (begun, moved): (Vec<_>, Vec<_>) = changes.into_iter().partition(|change| change.requested.is_some());
     let begun: Vec<_> = begun.into_iter().filter_map(Change::into_view).collect();
-    if !begun.is_empty() {
-        insert(connection, &begun).await?;
-    }
     let moved: Vec<_> = moved.into_iter().map(|change| (change.id, change.progress)).collect();
-    if !moved.is_empty() {
-        update(connection, &moved).await?;
-    }
-    Ok(())
+    bind_moved(bind_begun(parameters, &begun), &moved)
 }
 
-async fn insert(connection: &mut PgConnection, rows: &[TransactionView]) -> Result<(), Error> {
-    sqlx::query(include_str!("insert.sql"))
+fn bind_begun(parameters: Parameters, rows: &[TransactionView]) -> Parameters {
+    parameters
         .bind(rows.column(|row| row.created_position))
         .bind(rows.column(|row| row.position))
         .bind(rows.column(|row| row.created_at.utc()))
@@ -58,13 +52,10 @@ async fn insert(connection: &mut PgConnection, rows: &[TransactionView]) -> Resu
         .bind(rows.column(|row| row.error_message.as_deref()))
         .bind(rows.column(|row| row.pending_reason.as_deref()))
         .bind(rows.column(|row| row.callback_url.as_deref()))
-        .execute(connection)
-        .await?;
-    Ok(())
 }
 
-async fn update(connection: &mut PgConnection, rows: &[(TransactionId, Progress)]) -> Result<(), Error> {
-    let written = sqlx::query(include_str!("update.sql"))
+fn bind_moved(parameters: Parameters, rows: &[(TransactionId, Progress)]) -> Parameters {
+    parameters
         .bind(rows.column(|(id, _)| id.0))
         .bind(rows.column(|(_, moved)| moved.position))
         .bind(rows.column(|(_, moved)| moved.updated_at.utc()))
@@ -78,14 +69,6 @@ async fn update(connection: &mut PgConnection, rows: &[(TransactionId, Progress)
         .bind(rows.column(|(_, moved)| {
             moved.pending_reason.as_ref().map(|reason| reason.as_deref().unwrap_or_default())
         }))
-        .execute(connection)
-        .await?
-        .rows_affected();
-    if written == rows.len() as u64 {
-        Ok(())
-    } else {
-        Err(Error::Lost("a transaction that changes has no row"))
-    }
 }
 
 pub(crate) fn from_row(row: &PgRow) -> Result<TransactionView, sqlx::Error> {

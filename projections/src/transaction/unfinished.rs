@@ -3,10 +3,11 @@
 
 use super::Change;
 use crate::Error;
+use crate::read_tables::Parameters;
 use crate::readers::{Column, Readers, answered, moment};
 use chrono::{DateTime, Utc};
 use domain::{Timestamp, TransactionId};
-use sqlx::{PgConnection, Row};
+use sqlx::Row;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use uuid::Uuid;
@@ -51,36 +52,18 @@ pub struct Backlog {
     pub oldest_in_doubt: Option<Timestamp>,
 }
 
-/// Adds what begins in a page and stays open, removes what ends in it.
-pub(crate) async fn write(connection: &mut PgConnection, changes: &[Change]) -> Result<(), Error> {
+/// Binds what begins in a page and stays open, and what ends in it.
+pub(crate) fn bind(parameters: Parameters, changes: &[Change]) -> Parameters {
     let opened: Vec<(Uuid, i64)> = changes
         .iter()
         .filter(|change| !change.is_final())
         .filter_map(|change| change.requested.as_ref().map(|begun| (change.id.0, begun.position)))
         .collect();
-    if !opened.is_empty() {
-        sqlx::query(
-            "insert into unfinished (transaction_id, created_position) \
-             select * from unnest($1::uuid[], $2::bigint[])",
-        )
+    let ended = changes.iter().filter(|change| change.is_final() && change.requested.is_none());
+    parameters
         .bind(opened.column(|(id, _)| *id))
         .bind(opened.column(|(_, position)| *position))
-        .execute(&mut *connection)
-        .await?;
-    }
-    let closed: Vec<Uuid> = changes
-        .iter()
-        .filter(|change| change.is_final() && change.requested.is_none())
-        .map(|change| change.id.0)
-        .collect();
-    if !closed.is_empty() {
-        let expected = closed.len() as u64;
-        let delete = sqlx::query("delete from unfinished where transaction_id = any($1)").bind(closed);
-        if delete.execute(connection).await?.rows_affected() != expected {
-            return Err(Error::Lost("a transaction that ends was not listed as unfinished"));
-        }
-    }
-    Ok(())
+        .bind(ended.map(|change| change.id.0).collect::<Vec<_>>())
 }
 
 impl Readers {

@@ -129,13 +129,17 @@ impl Inner {
                 self.breaker.no_attempt(self.clock.now().utc());
                 break;
             }
-            if claimed.len() == usize::from(BATCH) {
-                self.due.notify_one(); // there may be more mails, for another connection
+            let may_be_more = claimed.len() == usize::from(BATCH);
+            if may_be_more {
+                self.due.notify_one(); // for another connection
             }
             let sending = self.send_batch(&claimed, &mut connection, stop);
             let sent = hold(sending, || self.outbox.renew(&claimed)).await;
             self.breaker.no_attempt(self.clock.now().utc()); // maybe no mail had a recipient
             settled += sent?;
+            if !may_be_more {
+                break;
+            }
         }
         if let Some(connection) = connection {
             connection.quit().await;

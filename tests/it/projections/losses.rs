@@ -160,9 +160,9 @@ async fn a_copy_that_a_flush_has_interrupted_writes_nothing_more() {
     let offer = format!("offer:{}", history.offer);
     eventually("the copy has begun", async || redis.exists::<_, bool>(&offer).await.unwrap()).await;
     // Somebody hears of the attempt, from the stream, and Redis forgets it again.
-    fixture.tables.apply(history.after(requested)).await.unwrap();
     flush(&mut redis).await;
     sqlx::raw_sql("commit").execute(&mut owner).await.unwrap();
+    fixture.tables.apply(history.after(requested)).await.unwrap();
 
     let interrupted = copy.await.unwrap();
     assert!(matches!(interrupted, Err(Error::Overtaken { .. })), "{interrupted:?}");
