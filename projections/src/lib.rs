@@ -4,7 +4,7 @@
 //! in `transaction`, `subscription` and `offer`, as pure functions; the read tables, the hashes and the
 //! status that is read from a stream all use them, so that they cannot disagree.
 //!
-//! A page of events is folded in memory and then written in a few statements, never event by event.
+//! A page of events is folded in memory and then written in one statement, never event by event.
 //!
 //! **Architecture Invariant:** nothing here decides anything or writes an event.
 
