@@ -22,6 +22,7 @@ mod support;
 mod tunnel;
 
 use chrono::{DateTime, Utc};
+use offers::clock::Clock;
 use processes::{Seen, Serving, System};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
@@ -59,13 +60,13 @@ async fn activate(client: Client, url: String, token: String, offer: String) -> 
     let begun = Instant::now();
     let post = client.post(format!("{url}/api/v1/activation/")).bearer_auth(&token);
     let answer = post.json(&json!({"offer_id": offer})).send().await.unwrap();
-    let (post, accepted_at) = (begun.elapsed(), Utc::now());
+    let (post, accepted_at) = (begun.elapsed(), Clock::system().now().utc());
     assert_eq!(answer.status(), StatusCode::ACCEPTED);
     let accepted: Value = answer.json().await.unwrap();
     let id = accepted["transaction_id"].as_str().unwrap();
     let wait = client.get(format!("{url}/api/v1/activation/status/{id}/")).bearer_auth(&token);
     let answer = wait.header("Prefer", "wait=30").send().await.unwrap();
-    let (all, heard_at) = (begun.elapsed(), Utc::now());
+    let (all, heard_at) = (begun.elapsed(), Clock::system().now().utc());
     let status: Value = answer.json().await.unwrap();
     assert_eq!(status["status"], "SUCCESS");
     let details = client.get(format!("{url}/api/v1/account/transactions/{id}/")).bearer_auth(&token);
