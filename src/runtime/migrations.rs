@@ -50,6 +50,7 @@ const MIGRATIONS: &[(&str, &str)] = embed! {
     "0092_statement_of_owners"
     "0100_session_address"
     "0101_read_side"
+    "0110_callback_attempts"
 };
 
 /// Why the schema could not be brought up to date.

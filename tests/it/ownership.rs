@@ -185,6 +185,9 @@ fn rows(fixture: &Fixture) -> Vec<Row> {
             .with(json!({"outcome": "failed", "reason": "not in their list"})),
         administered("GET", "/admin/parked/{id}", Thing::Parked, 200),
         administered("POST", "/admin/parked/{id}/requeue", Thing::Parked, 202),
+        Row::new("POST", "/partner/callbacks/{id}/resend", Thing::Callback)
+            .may(&[TheShop], 202)
+            .forbidden(&[Alice, Bob, Auditor, Admin]),
         Row::new("DELETE", "/partner/keys/{key_id}", Thing::Key)
             .may(&[OtherShop], 204)
             .forbidden(&[Alice, Bob, Auditor, Admin]),
@@ -486,6 +489,7 @@ async fn a_filter_for_what_nothing_can_be_is_refused() {
         (Admin, "/audit/events/", "aggregate_type=account", "Account"),
         (Admin, "/admin/transactions/", "status=success", "SUCCESS"),
         (Admin, "/admin/callbacks/", "status=PARKED", "parked"),
+        (TheShop, "/partner/callbacks/", "status=PARKED", "parked"),
         (Admin, "/admin/offers/", "is_active=maybe", "true"),
         (Admin, "/admin/mail/", "status=SENT", "parked"),
         (Admin, "/admin/changes/", "actor=alice", "user"),

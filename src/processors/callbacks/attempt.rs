@@ -1,7 +1,7 @@
 //! One attempt of a claimed delivery: its endpoint, the request, and what follows from the answer.
 
 use super::claim::{self, AttemptResult, Claimed};
-use super::deliveries::Status;
+use super::deliveries::{Attempt, Status};
 use super::post::{Answer, Message, Poster};
 use super::signature::signatures;
 use super::target::target;
@@ -10,9 +10,11 @@ use crate::clock::Clock;
 use crate::failpoint::{Step, failpoint};
 use crate::identity::{self, Identity, Partner};
 use chrono::{DateTime, Utc};
-use domain::PartnerId;
+use domain::{PartnerId, Timestamp};
 use sqlx::PgPool;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// What every attempt of a sender needs.
 pub(super) struct AttemptContext {
@@ -45,9 +47,11 @@ impl AttemptContext {
             Endpoint::Held => self.not_sent(claimed, Status::Pending, "the partner is disabled"),
             Endpoint::Open { url } => {
                 let target = target(claimed.own_url.as_deref(), &url).to_owned();
+                let (at, began) = (self.clock.now(), Instant::now());
                 let answer = self.send(claimed, &target).await?;
+                let made = Attempt::new(at, began.elapsed(), &answer);
                 failpoint(Step::CallbackPosted);
-                self.result_of(claimed, target, answer).await?
+                AttemptResult { made: Some(made), ..self.result_of(claimed, target, answer).await? }
             }
         };
         claim::finish(&self.pool, claimed, &outcome).await?;
@@ -100,7 +104,7 @@ impl AttemptContext {
             (Some(_), None) => (Status::Parked, None),
         };
         let next_attempt_at = now + again.unwrap_or_default();
-        Ok(AttemptResult { status, next_attempt_at, delivered_at, attempts, url, answer })
+        Ok(AttemptResult { status, next_attempt_at, delivered_at, attempts, url, answer, made: None })
     }
 
     /// A 410 disables the endpoint and its pending deliveries; from a transaction's own URL only this delivery.
@@ -131,7 +135,16 @@ impl AttemptContext {
             attempts: claimed.attempts,
             url: claimed.url.clone(),
             answer: Answer::none(why),
+            made: None,
         }
+    }
+}
+
+impl Attempt {
+    fn new(at: Timestamp, took: Duration, answer: &Answer) -> Self {
+        let Answer { status, error, response, .. } = answer.clone();
+        let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        Self { at, status, duration_ms, error, response }
     }
 }
 

@@ -1,15 +1,19 @@
 //! A sender claims deliveries that are due, attempts them without any connection to the database, and records the
 //! results. If it dies in between, another sender attempts them: nothing is lost, and a callback may be sent twice.
 
-use super::deliveries::Status;
+use super::deliveries::{Attempt, Status};
 use super::post::Answer;
 use crate::postgres::Answered;
 use crate::processors::claims::LEASE_SECONDS;
 use chrono::{DateTime, Utc};
 use domain::PartnerId;
 use sqlx::postgres::PgRow;
+use sqlx::types::Json;
 use sqlx::{FromRow, PgPool, Row};
 use uuid::Uuid;
+
+/// Attempts of a delivery that are kept: a whole round, and some that somebody asked for.
+const ATTEMPTS_KEPT: i64 = 10;
 
 pub(super) struct ClaimRequest<'a> {
     pub(super) now: DateTime<Utc>,
@@ -63,6 +67,8 @@ pub(super) struct AttemptResult {
     pub(super) attempts: i32,
     pub(super) url: String,
     pub(super) answer: Answer,
+    /// Unless nothing was sent.
+    pub(super) made: Option<Attempt>,
 }
 
 /// Claims deliveries that are due.
@@ -104,7 +110,12 @@ pub(super) async fn finish(
         "update callback_deliveries
          set claim = null, claimed_until = null, status = $3, next_attempt_at = $4,
              delivered_at = coalesce($5, delivered_at), attempts = $6, url = $7,
-             last_status = $8, last_error = $9, last_response = $10
+             last_status = $8, last_error = $9, last_response = $10,
+             attempt_log = (
+                 select coalesce(jsonb_agg(attempt order by number), '[]')
+                 from (select attempt, number
+                       from jsonb_array_elements(attempt_log || $11::jsonb) with ordinality as made (attempt, number)
+                       order by number desc limit $12) newest)
          where id = $1 and claim = $2",
     )
     .bind(claimed.id)
@@ -117,6 +128,8 @@ pub(super) async fn finish(
     .bind(outcome.answer.status.map(i32::from))
     .bind(&outcome.answer.error)
     .bind(&outcome.answer.response)
+    .bind(Json(outcome.made.as_slice()))
+    .bind(ATTEMPTS_KEPT)
     .execute(pool)
     .answered()
     .await?;

@@ -6,15 +6,13 @@ use crate::identity::Actor;
 use crate::identity::audit::{self, Entry};
 use chrono::{DateTime, Utc};
 use domain::{PartnerId, Slice, Timestamp, TransactionId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
+use sqlx::Row;
 use sqlx::postgres::PgRow;
-use sqlx::{QueryBuilder, Row};
+use sqlx::types::Json;
 use strum::{EnumString, IntoStaticStr, VariantNames};
 use uuid::Uuid;
-
-const COLUMNS: &str = "id, partner_id, event_id, type, transaction_id, url, status, attempts, next_attempt_at, \
-                       last_status, last_error, last_response, created_at, delivered_at";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, IntoStaticStr, EnumString, VariantNames)]
 #[serde(rename_all = "snake_case")]
@@ -42,9 +40,11 @@ pub struct Delivery {
     pub transaction_id: Option<TransactionId>,
     /// Of the last attempt, or of the first one to come.
     pub url: String,
+    /// What is sent, byte for byte.
+    pub body: String,
     pub status: Status,
-    /// Since it was created or resent.
-    pub attempts: i32,
+    /// The newest ones, oldest first.
+    pub attempts: Vec<Attempt>,
     /// `None` unless it is pending.
     pub next_attempt_at: Option<Timestamp>,
     /// The HTTP status of the last attempt.
@@ -55,6 +55,30 @@ pub struct Delivery {
     pub last_response: Option<String>,
     pub created_at: Timestamp,
     pub delivered_at: Option<Timestamp>,
+    /// When somebody last had it sent again.
+    pub resent_at: Option<Timestamp>,
+}
+
+/// One request to the receiver, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// When it began.
+    pub at: Timestamp,
+    /// The HTTP status; `None` without an answer.
+    pub status: Option<u16>,
+    /// Until the answer was read or given up.
+    pub duration_ms: u64,
+    /// Why it does not count as delivered.
+    pub error: Option<String>,
+    /// The beginning of the answer's body.
+    pub response: Option<String>,
+}
+
+/// Which of a partner's deliveries are wanted; `None` stands for any.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Filter {
+    pub status: Option<Status>,
+    pub transaction: Option<TransactionId>,
 }
 
 impl Callbacks {
@@ -65,25 +89,46 @@ impl Callbacks {
         after: Option<Uuid>,
         limit: u32,
     ) -> Result<Slice<Delivery, Uuid>, Error> {
-        let mut query = QueryBuilder::new(format!("select {COLUMNS} from callback_deliveries where true"));
-        if let Some(status) = status {
-            query.push(" and status = ").push_bind(status.into_str());
-        }
-        if let Some(id) = after {
-            query.push(" and id < ").push_bind(id);
-        }
-        query.push(" order by id desc limit ").push_bind(i64::from(limit) + 1);
-        let rows = query.build().fetch_all(&self.pool).await?;
+        self.page(None, Filter { status, transaction: None }, after, limit).await
+    }
+
+    /// A partner's deliveries after the id `after`, newest first.
+    pub async fn list_for_partner(
+        &self,
+        partner: PartnerId,
+        filter: Filter,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Slice<Delivery, Uuid>, Error> {
+        self.page(Some(partner), filter, after, limit).await
+    }
+
+    async fn page(
+        &self,
+        partner: Option<PartnerId>,
+        filter: Filter,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Slice<Delivery, Uuid>, Error> {
+        let rows = sqlx::query(include_str!("list.sql"))
+            .bind(partner.map(|id| id.0))
+            .bind(filter.status.map(|status| status.into_str()))
+            .bind(filter.transaction.map(|id| id.0))
+            .bind(after)
+            .bind(i64::from(limit) + 1)
+            .persistent(false) // planned with the values each time
+            .fetch_all(&self.pool)
+            .await?;
         let items = rows.iter().map(delivery).collect::<Result<_, _>>()?;
         Ok(Slice::cut(items, limit, |item: &Delivery| item.id))
     }
 
     /// The deliveries to `partner` about events with these ids.
     pub async fn about(&self, partner: PartnerId, events: &[Uuid]) -> Result<Vec<Delivery>, Error> {
-        let query = format!(
-            "select {COLUMNS} from callback_deliveries where partner_id = $1 and event_id = any($2) order by id"
+        let query = sqlx::query(
+            "select * from callback_deliveries where partner_id = $1 and event_id = any($2) order by id",
         );
-        let rows = sqlx::query(&query).bind(partner.0).bind(events).fetch_all(&self.pool).await?;
+        let rows = query.bind(partner.0).bind(events).fetch_all(&self.pool).await?;
         Ok(rows.iter().map(delivery).collect::<Result<_, _>>()?)
     }
 
@@ -97,9 +142,14 @@ impl Callbacks {
     }
 
     pub async fn find(&self, id: Uuid) -> Result<Option<Delivery>, Error> {
-        let query = format!("select {COLUMNS} from callback_deliveries where id = $1");
-        let row = sqlx::query(&query).bind(id).fetch_optional(&self.pool).await?;
+        let query = sqlx::query("select * from callback_deliveries where id = $1");
+        let row = query.bind(id).fetch_optional(&self.pool).await?;
         Ok(row.as_ref().map(delivery).transpose()?)
+    }
+
+    /// The partner's delivery with this id.
+    pub async fn find_for_partner(&self, partner: PartnerId, id: Uuid) -> Result<Option<Delivery>, Error> {
+        Ok(self.find(id).await?.filter(|delivery| delivery.partner_id == partner))
     }
 
     /// Sends the delivery `id` again, whatever its status, with all its attempts: the same bytes under the same
@@ -109,13 +159,29 @@ impl Callbacks {
     /// # Errors
     /// `DeliveryNotFound`.
     pub async fn resend(&self, id: Uuid, by: &Actor) -> Result<(), Error> {
+        self.send_again(None, id, by).await
+    }
+
+    /// The same for a delivery to `partner`; those to others are not found.
+    ///
+    /// # Errors
+    /// `DeliveryNotFound`.
+    pub async fn resend_for_partner(&self, partner: PartnerId, id: Uuid, by: &Actor) -> Result<(), Error> {
+        self.send_again(Some(partner), id, by).await
+    }
+
+    async fn send_again(&self, partner: Option<PartnerId>, id: Uuid, by: &Actor) -> Result<(), Error> {
         let now = self.clock.now().utc();
         let mut transaction = self.pool.begin().await?;
-        let query = format!("select {COLUMNS} from callback_deliveries where id = $1 for update");
-        let row = sqlx::query(&query).bind(id).fetch_optional(&mut *transaction).await?;
+        let query = sqlx::query(
+            "select * from callback_deliveries where id = $1 and ($2::uuid is null or partner_id = $2) for update",
+        );
+        let query = query.bind(id).bind(partner.map(|id| id.0));
+        let row = query.fetch_optional(&mut *transaction).await?;
         let before = delivery(&row.ok_or(Error::DeliveryNotFound)?)?;
         let resent = sqlx::query(
-            "update callback_deliveries set status = 'pending', attempts = 0, next_attempt_at = $2
+            "update callback_deliveries 
+             set status = 'pending', attempts = 0, next_attempt_at = $2, resent_at = $2
              where id = $1 and (claimed_until is null or claimed_until <= now())",
         );
         if resent.bind(id).bind(now).execute(&mut *transaction).await?.rows_affected() == 0 {
@@ -179,7 +245,8 @@ fn delivery(row: &PgRow) -> Result<Delivery, sqlx::Error> {
     let status: &str = row.try_get("status")?;
     let status =
         status.parse().map_err(|unknown| sqlx::Error::Decode(Box::<strum::ParseError>::new(unknown)))?;
-    let delivered_at: Option<DateTime<Utc>> = row.try_get("delivered_at")?;
+    let perhaps = |name| row.try_get::<Option<DateTime<Utc>>, _>(name).map(|at| at.map(Timestamp::new));
+    let Json(attempts) = row.try_get("attempt_log")?;
     Ok(Delivery {
         id: row.try_get("id")?,
         partner_id: row.try_get::<Uuid, _>("partner_id")?.into(),
@@ -187,13 +254,15 @@ fn delivery(row: &PgRow) -> Result<Delivery, sqlx::Error> {
         r#type: row.try_get("type")?,
         transaction_id: row.try_get::<Option<Uuid>, _>("transaction_id")?.map(TransactionId),
         url: row.try_get("url")?,
+        body: row.try_get("body")?,
         status,
-        attempts: row.try_get("attempts")?,
+        attempts,
         next_attempt_at: Some(moment("next_attempt_at")?).filter(|_| status == Status::Pending),
         last_status: row.try_get("last_status")?,
         last_error: row.try_get("last_error")?,
         last_response: row.try_get("last_response")?,
         created_at: moment("created_at")?,
-        delivered_at: delivered_at.map(Timestamp::new),
+        delivered_at: perhaps("delivered_at")?,
+        resent_at: perhaps("resent_at")?,
     })
 }

@@ -15,6 +15,8 @@
 //! | GET /partner/validate/… | [`ValidateAnswer`] | |
 //! | POST /partner/callbacks/test/ | [`Callbacks::enqueue_ping`], 202 | `NoCallbackUrl`, `EndpointDisabled` |
 //! | GET /admin/callbacks/?status= | [`Callbacks::list`] | |
+//! | GET /partner/callbacks/?status=&transaction_id= | [`Callbacks::list_for_partner`] | |
+//! | POST /partner/callbacks/{id}/resend/ | [`Callbacks::resend_for_partner`], 202 | `DeliveryNotFound`: 404 |
 //! | POST /admin/callbacks/{id}/resend/ | [`Callbacks::resend`], 202 | `DeliveryNotFound`: 404 |
 //! | POST, PATCH /admin/partners/ | [`CallbackUrl`](crate::identity::CallbackUrl) | 400 |
 //!
@@ -39,7 +41,7 @@ mod target;
 mod upkeep;
 
 pub use body::ValidateAnswer;
-pub use deliveries::{Delivery, Status};
+pub use deliveries::{Attempt, Delivery, Filter, Status};
 pub use enqueuer::Enqueuer;
 pub use post::ClientError;
 pub use sender::Sender;

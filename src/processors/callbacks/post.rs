@@ -21,8 +21,8 @@ const USER_AGENT: &str = concat!("offers-callbacks/", env!("CARGO_PKG_VERSION"))
 
 /// Shorter than usual receivers keep an idle connection.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of an answer that are read and kept for the operator.
-const RESPONSE_KEPT: usize = 2 * 1024;
+/// Bytes of an answer that are read, and kept as text.
+const RESPONSE_KEPT: usize = 1024;
 /// The limit for the answer's body after the status is known: the body changes nothing.
 const RESPONSE_WAIT: Duration = Duration::from_secs(2);
 
@@ -179,10 +179,16 @@ fn retry_after(response: &Response) -> Option<Duration> {
     value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// Text without control characters: safe for a table and a terminal.
+/// At most [`RESPONSE_KEPT`] bytes of text; what is no text, and control characters, are replaced: safe for a table and
+/// a terminal.
 fn printable(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
-    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+    let cut_within = std::str::from_utf8(body).err().filter(|error| error.error_len().is_none());
+    let whole = cut_within.map_or(body, |error| &body[..error.valid_up_to()]);
+    let shown =
+        |c: char| if c.is_control() && !matches!(c, '\n' | '\t') { char::REPLACEMENT_CHARACTER } else { c };
+    let mut text: String = String::from_utf8_lossy(whole).replace("\r\n", "\n").chars().map(shown).collect();
+    text.truncate(text.floor_char_boundary(RESPONSE_KEPT));
+    text
 }
 
 #[cfg(test)]
@@ -215,6 +221,8 @@ mod tests {
 
     #[test]
     fn a_kept_answer_has_no_control_characters() {
-        assert_eq!(printable(b"ok\0\x1b[31m\r\n\xff"), "ok[31m\n\u{fffd}");
+        assert_eq!(printable(b"ok\0\x1b[31m\r\n\xff!"), "ok\u{fffd}\u{fffd}[31m\n\u{fffd}!");
+        assert_eq!(printable(b"caf\xc3"), "caf", "a character that the limit cut");
+        assert!(printable(&[0xff; RESPONSE_KEPT]).len() <= RESPONSE_KEPT);
     }
 }

@@ -66,7 +66,7 @@ async fn every_misbehaviour_ends_in_time_and_stands_on_its_delivery() {
         let delivery = fixture.of(partner).await;
         assert_eq!((delivery.last_status, delivery.last_error.as_deref()), (status, error), "{url}");
         let kept = delivery.last_response.unwrap_or_default();
-        assert!(kept.len() <= 2 * 1024, "{url}: {} bytes", kept.len());
+        assert!(kept.len() <= 1024, "{url}: {} bytes", kept.len());
     }
     for url in [closed.as_str(), "http://nowhere.invalid/"] {
         let unreachable = fixture.partner_with_one(url).await;
@@ -91,7 +91,7 @@ async fn an_address_within_our_network_is_refused_however_it_is_named() {
         let delivery = fixture.of(partner).await;
         assert_eq!(delivery.last_error.as_deref(), Some("target address refused"), "{}", delivery.url);
         assert_eq!(
-            (delivery.status, delivery.attempts),
+            (delivery.status, delivery.attempts.len()),
             (Status::Pending, 1),
             "tried again like any failure"
         );

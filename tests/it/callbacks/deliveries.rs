@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use offers::identity::{Actor, CallbackUrl, PartnerChange};
 use offers::processors::callbacks::{Error, Status};
 use serde_json::json;
+use sqlx::{Connection, PgConnection};
 use standardwebhooks::Webhook;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -110,4 +111,73 @@ async fn what_was_delivered_can_be_sent_again_to_where_the_partner_is_now() {
         fixture.callbacks.resend(Uuid::now_v7(), &Actor::system("test")).await,
         Err(Error::DeliveryNotFound)
     ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_attempts_of_a_delivery_are_kept() {
+    const KEPT: usize = 10;
+    let fixture = Fixture::new().await;
+    let receiver = Receiver::answering(500).await;
+    let partner = fixture.partner(&receiver.url).await;
+    let id = fixture.callbacks.enqueue_ping(partner.id).await.unwrap();
+    let mut sender = fixture.sender();
+    let mut made = Vec::new();
+    for _ in 0..KEPT + 2 {
+        fixture.clock.advance(TimeDelta::seconds(1));
+        made.push(fixture.clock.now());
+        fixture.callbacks.resend(id, &Actor::system("test")).await.unwrap();
+        assert_eq!(fixture.drain(&mut sender).await, 1);
+    }
+    let kept: Vec<_> = fixture.delivery().await.attempts.iter().map(|attempt| attempt.at).collect();
+    assert_eq!(kept, made[2..], "oldest first");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_many_deliveries_is_read_by_an_index_and_not_sorted() {
+    let fixture = Fixture::new().await;
+    let (busy, quiet) = (Uuid::now_v7(), Uuid::now_v7());
+    for (partner, count) in [(busy, 30_000), (quiet, 3_000)] {
+        let events: Vec<_> = (1..=count).map(|position| (Uuid::now_v7(), position)).collect();
+        fixture.waiting(partner.into(), "https://shop.example/", &events).await;
+    }
+    let mut owner = PgConnection::connect(&fixture.owner_url).await.unwrap();
+    for prepare in [
+        "update callback_deliveries set status =
+             case position % 10 when 0 then 'parked' when 1 then 'pending' else 'delivered' end",
+        "vacuum analyze callback_deliveries",
+    ] {
+        sqlx::query(prepare).execute(&mut owner).await.unwrap();
+    }
+    let transaction: Uuid = sqlx::query_scalar("select transaction_id from callback_deliveries limit 1")
+        .fetch_one(&mut owner)
+        .await
+        .unwrap();
+    for (partner, status, transaction) in [
+        (Some(busy), None, None),
+        (Some(quiet), None, None),
+        (Some(busy), Some(Status::Parked), None),
+        (Some(busy), Some(Status::Pending), None),
+        (Some(quiet), Some(Status::Delivered), None),
+        (Some(busy), None, Some(transaction)),
+        (Some(quiet), Some(Status::Parked), Some(transaction)),
+        (None, None, None),
+        (None, Some(Status::Parked), None),
+    ] {
+        for after in [None, Some(Uuid::now_v7())] {
+            let page = concat!("explain ", include_str!("../../../src/processors/callbacks/list.sql"));
+            let plan: Vec<String> = sqlx::query_scalar(page)
+                .bind(partner)
+                .bind(status.map(|status| status.into_str()))
+                .bind(transaction)
+                .bind(after)
+                .bind(51_i64)
+                .persistent(false)
+                .fetch_all(&mut owner)
+                .await
+                .unwrap();
+            let plan = plan.join("\n");
+            let read = plan.contains("Index Scan") && !plan.contains("Seq Scan") && !plan.contains("Sort");
+            assert!(read, "{partner:?} {status:?} {transaction:?}: {plan}");
+        }
+    }
 }

@@ -145,7 +145,7 @@ async fn a_disabled_partner_gets_no_callbacks_until_it_is_enabled_again() {
     let mut sender = fixture.sender();
     assert_eq!(fixture.drain(&mut sender).await, 0);
     let held = fixture.delivery().await;
-    assert_eq!((held.status, held.attempts), (Status::Pending, 0));
+    assert_eq!((held.status, held.attempts.len()), (Status::Pending, 0));
     fixture.callbacks.resend(held.id, &Actor::system("test")).await.unwrap();
     assert_eq!(fixture.drain(&mut sender).await, 0, "a resend waits too");
     switch(true).await;

@@ -42,9 +42,9 @@ async fn a_failing_receiver_is_tried_by_the_schedule_then_parked_and_resent_by_a
     assert_eq!(fixture.drain(&mut sender).await, 0);
     let parked = fixture.callbacks.list(Some(Status::Parked), None, 50).await.unwrap().items;
     assert_eq!(parked.len(), 1);
-    assert_eq!((parked[0].attempts, parked[0].last_status), (7, Some(500)));
+    assert_eq!((parked[0].attempts.len(), parked[0].last_status), (7, Some(500)));
     assert_eq!(parked[0].last_error.as_deref(), Some("answered 500"));
-    assert_eq!(parked[0].last_response.as_deref(), Some("trylater"));
+    assert_eq!(parked[0].last_response.as_deref(), Some("try\u{fffd}later"));
     assert_eq!(parked[0].next_attempt_at, None);
 
     status.store(200, Ordering::SeqCst);

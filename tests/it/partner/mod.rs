@@ -4,6 +4,7 @@ mod activate;
 mod admin;
 mod alone;
 mod callback_url;
+mod callbacks;
 mod demo;
 mod example;
 mod repeats;

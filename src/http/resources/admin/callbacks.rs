@@ -10,7 +10,7 @@ use crate::http::extract::query::{Parameters, variant};
 use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
 use crate::http::problem::mapping::no_such_callback;
-use crate::http::resources::partner_callbacks::{CallbackStatus, CallbackType};
+use crate::http::resources::partner_callbacks::{CallbackAttempt, CallbackStatus, CallbackType};
 use crate::http::values::{Id, Time};
 use crate::http::{Code, Shared};
 use crate::processors::callbacks;
@@ -39,16 +39,16 @@ pub(crate) struct Delivery {
     url: String,
     #[schema(value_type = CallbackStatus)]
     status: callbacks::Status,
-    /// Tries since it was made or sent again.
-    #[schema(value_type = u32, minimum = 0, example = 1)]
-    attempts: i32,
+    /// The newest ones, oldest first.
+    #[schema(max_items = 10)]
+    attempts: Vec<CallbackAttempt>,
     /// Null unless it is pending.
     #[schema(required, example = json!(null))]
     next_attempt_at: Option<Time>,
-    /// The HTTP status of the last try.
+    /// The HTTP status of the last attempt.
     #[schema(required, example = 200)]
     last_status: Option<i32>,
-    /// Why the last try did not count.
+    /// Why the last attempt did not count.
     #[schema(required, example = json!(null))]
     last_error: Option<String>,
     /// The beginning of the last answer's body.
@@ -57,6 +57,9 @@ pub(crate) struct Delivery {
     created_at: Time,
     #[schema(required)]
     delivered_at: Option<Time>,
+    /// When somebody last had it sent again.
+    #[schema(required, example = json!(null))]
+    resent_at: Option<Time>,
 }
 
 /// A callback is sent again.
@@ -103,7 +106,7 @@ pub(crate) async fn detail(
 
 /// Send a callback again
 ///
-/// The same bytes under the same `webhook-id`, with all its tries.
+/// The same bytes under the same `webhook-id`, with all its attempts.
 #[utoipa::path(post, path = "/admin/callbacks/{id}/resend", security(("Bearer" = ["admin"])),
     params(("id" = Id, Path, description = "The callback.")),
     request_body = Option<Reason>,
@@ -120,8 +123,13 @@ pub(crate) async fn resend(
     app.callbacks.resend(id, &by).await?;
     tracing::info!(delivery_id = %id, actor = %by, "callback {id} is sent again by {by}");
     let location = format!("/api/v1/admin/callbacks/{id}/");
-    let body = SentAgain { id: id.into(), message: "The callback is sent again" };
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(body)))
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(SentAgain::new(id))))
+}
+
+impl SentAgain {
+    pub(crate) fn new(id: Uuid) -> Self {
+        Self { id: id.into(), message: "The callback is sent again" }
+    }
 }
 
 impl From<callbacks::Delivery> for Delivery {
@@ -134,13 +142,14 @@ impl From<callbacks::Delivery> for Delivery {
             transaction_id: delivery.transaction_id.map(Into::into),
             url: delivery.url,
             status: delivery.status,
-            attempts: delivery.attempts,
+            attempts: delivery.attempts.into_iter().map(Into::into).collect(),
             next_attempt_at: delivery.next_attempt_at.map(Into::into),
             last_status: delivery.last_status,
             last_error: delivery.last_error,
             last_response: delivery.last_response,
             created_at: delivery.created_at.into(),
             delivered_at: delivery.delivered_at.map(Into::into),
+            resent_at: delivery.resent_at.map(Into::into),
         }
     }
 }
