@@ -53,12 +53,20 @@ impl fmt::Display for Reference {
     }
 }
 
+/// Whom an offer is bought for, as the caller says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Customer {
+    Id(UserId),
+    /// By the exact username. Events are kept for ever and have no names, so no name is recorded.
+    Named(String),
+}
+
 /// A partner or a user asks for an offer through the partners' API.
 #[derive(Clone, Debug)]
 pub struct PartnerActivation {
-    /// The partner who asks; `None` when the user does.
+    /// The partner who asks; `None` when the customer does.
     pub partner_id: Option<PartnerId>,
-    pub user_id: UserId,
+    pub customer: Customer,
     pub offer_id: OfferId,
     /// The price that the caller expects.
     pub amount: Money,
@@ -94,9 +102,9 @@ impl Activations {
         let transaction_id = TransactionId(activation.request.event_id());
         let reference = Reference::draw();
         let begin = self.begin_for_partner(activation, &reference, metadata);
-        let begun = match activation.partner_id {
-            Some(_) => begin.await,
-            None => self.counted(activation.user_id, transaction_id, begin).await,
+        let begun = match (activation.partner_id, &activation.customer) {
+            (None, Customer::Id(user)) => self.counted(*user, transaction_id, begin).await,
+            _ => begin.await,
         };
         let refusal = match begun {
             Ok(()) => return Ok(Accepted { transaction_id, reference, replayed: false }),
@@ -107,7 +115,11 @@ impl Activations {
             self.callbacks.forget_own_url(reference.as_str()).await; // others are not kept
         }
         match activation.request.previous_event(&self.log).await? {
-            Some(event) => Ok(Accepted { transaction_id, reference: reference_in(&event)?, replayed: true }),
+            Some(event) => {
+                let (reference, user) = written_in(&event)?;
+                self.check_same_customer(&activation.customer, user).await?;
+                Ok(Accepted { transaction_id, reference, replayed: true })
+            }
             None => Err(refusal),
         }
     }
@@ -123,16 +135,17 @@ impl Activations {
             Some(url) => Some(self.own_callback_url(activation.partner_id, url).await?),
             None => None,
         };
-        if activation.partner_id.is_some() {
-            self.check_user(activation.user_id).await?; // a user who asks exists
-        }
+        let user = match (activation.partner_id, &activation.customer) {
+            (None, Customer::Id(user)) => *user, // who asks exists
+            (_, customer) => self.active_user(customer).await?,
+        };
         if let Some(url) = &callback_url {
             self.callbacks.keep_own_url(reference.as_str(), url).await.map_err(identity::Error::from)?;
         }
         let callback_url = callback_url.map(|url| url.without_query().to_owned());
         let metadata = Metadata { callback_url, ..metadata };
         let metadata = activation.request.metadata(metadata);
-        let committed = self.log.commit_with(&metadata, |log| plan(log, activation, reference)).await;
+        let committed = self.log.commit_with(&metadata, |log| plan(log, activation, user, reference)).await;
         match committed.map_err(Error::from) {
             Ok(_) => Ok(()),
             Err(Error::OfferNotFound) => Err(Error::UnknownOffer),
@@ -153,23 +166,50 @@ impl Activations {
         }
     }
 
-    async fn check_user(&self, id: UserId) -> Result<(), Error> {
-        match self.identity.get_user(id).await {
-            Ok(user) if user.is_active => Ok(()),
+    async fn active_user(&self, customer: &Customer) -> Result<UserId, Error> {
+        let found = match customer {
+            Customer::Id(id) => self.identity.get_user(*id).await,
+            Customer::Named(name) => self.identity.user_named_exactly(name).await,
+        };
+        match found {
+            Ok(user) if user.is_active => Ok(user.id),
             Ok(_) | Err(identity::Error::UserNotFound) => Err(Error::UnknownUser),
             Err(cause) => Err(cause.into()),
         }
+    }
+
+    /// A repeat by name is for the user that the first request found. A user whose row is gone is believed to have
+    /// had the name.
+    async fn check_same_customer(&self, customer: &Customer, user: UserId) -> Result<(), Error> {
+        let Customer::Named(name) = customer else { return Ok(()) }; // an id is part of what was compared
+        match self.identity.get_user(user).await {
+            Ok(user) if user.is_named(name) => Ok(()),
+            Ok(_) => Err(Error::IdempotencyKeyReused),
+            Err(identity::Error::UserNotFound) => Ok(()),
+            Err(cause) => Err(cause.into()),
+        }
+    }
+
+    /// The customer, if `caller` may buy for it: a partner for anybody, a user for itself alone.
+    pub async fn customer_of(&self, caller: &Caller, customer: Customer) -> Result<Option<Customer>, Error> {
+        let Caller::User { id, .. } = caller else { return Ok(Some(customer)) };
+        let is_own = match &customer {
+            Customer::Id(user) => user == id,
+            Customer::Named(name) => self.identity.get_user(*id).await?.is_named(name),
+        };
+        Ok(is_own.then_some(Customer::Id(*id)))
     }
 }
 
 async fn plan(
     log: &EventLog,
     activation: &PartnerActivation,
+    user: UserId,
     reference: &Reference,
 ) -> Result<Plan, ExecuteError> {
     let (terms, version) = on_sale(log, activation.offer_id, Some(activation.amount)).await?;
     let id = activation.request.event_id();
-    let request = Command::Request(activation.requested(terms, reference));
+    let request = Command::Request(activation.requested(user, terms, reference));
     Ok(Plan::new()
         .first_command(AggregateCommand::Transaction(TransactionId(id), request))
         .expect_version::<Offer>(activation.offer_id.0, version)
@@ -177,20 +217,11 @@ async fn plan(
 }
 
 impl PartnerActivation {
-    /// What `caller` may ask for `user_id`: a partner for anybody, a user for itself alone.
-    #[must_use]
-    pub fn is_open_to(caller: &Caller, user_id: UserId) -> bool {
-        match caller {
-            Caller::Partner { .. } => true,
-            Caller::User { id, .. } => *id == user_id,
-        }
-    }
-
-    fn requested(&self, terms: Terms, reference: &Reference) -> ActivationRequested {
+    fn requested(&self, user_id: UserId, terms: Terms, reference: &Reference) -> ActivationRequested {
         ActivationRequested {
             kind: Kind::Partner,
-            user_id: self.user_id,
-            account_id: self.partner_id.map_or(AccountId::from(self.user_id), AccountId::from),
+            user_id,
+            account_id: self.partner_id.map_or(AccountId::from(user_id), AccountId::from),
             partner_id: self.partner_id,
             subscription_id: None,
             offer_id: self.offer_id,
@@ -203,11 +234,12 @@ impl PartnerActivation {
     }
 }
 
-/// The reference that the earlier request drew.
-fn reference_in(event: &Recorded) -> Result<Reference, Error> {
+/// The reference that the earlier request drew, and the user it was for.
+fn written_in(event: &Recorded) -> Result<(Reference, UserId), Error> {
     match event.event().map_err(LogError::from)? {
         Event::Transaction(transaction::Event::ActivationRequested(request)) => {
-            request.reference.clone().map(Reference).ok_or(Error::IdempotencyKeyReused)
+            let reference = request.reference.clone().ok_or(Error::IdempotencyKeyReused)?;
+            Ok((Reference(reference), request.user_id))
         }
         _ => Err(Error::IdempotencyKeyReused), // another kind of request used the key
     }

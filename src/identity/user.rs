@@ -3,6 +3,7 @@
 use super::caller::Roles;
 use super::error::Error;
 use super::fields::Check;
+use super::folding::nfkc;
 use chrono::{DateTime, Utc};
 use domain::UserId;
 use secrecy::SecretString;
@@ -25,6 +26,14 @@ pub struct User {
     pub is_active: bool,
     pub date_joined: DateTime<Utc>,
     pub last_login: Option<DateTime<Utc>>,
+}
+
+impl User {
+    /// Whether this is exactly the user's name, in normal form NFKC or as it is stored.
+    #[must_use]
+    pub fn is_named(&self, username: &str) -> bool {
+        self.username == username || self.username == nfkc(username)
+    }
 }
 
 /// A user to be made.

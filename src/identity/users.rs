@@ -115,6 +115,15 @@ impl Identity {
         user.fetch_optional(&self.pool).await?.ok_or(Error::UserNotFound)
     }
 
+    /// The user with exactly this name, in normal form NFKC or as it is stored: case matters.
+    ///
+    /// # Errors
+    /// `UserNotFound`, `Unavailable`.
+    pub async fn user_named_exactly(&self, username: &str) -> Result<User, Error> {
+        let user = self.user_named(username).await?;
+        if user.is_named(username) { Ok(user) } else { Err(Error::UserNotFound) }
+    }
+
     /// Users whose name, mail, first or last name contains `q`, in any case; all of them for an empty
     /// `q`. Newest first.
     ///

@@ -3,7 +3,7 @@
 
 use super::activation::{BeginStatus, count};
 use crate::app::idempotency::IdempotentRequest;
-use crate::app::partner_activate::{Accepted, PartnerActivation, Reference};
+use crate::app::partner_activate::{Accepted, Customer, PartnerActivation, Reference};
 use crate::http::context::Context;
 use crate::http::extract::caller::{Partner, check_may_buy};
 use crate::http::extract::fields::Fields;
@@ -31,8 +31,10 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-/// What an activation cannot do without.
+/// What an activation cannot do without; a username stands for the id.
 const NEEDED: [&str; 3] = ["user_id", "offer_id", "amount"];
+/// The longest username that is looked up, in characters.
+const MAX_USERNAME: usize = 150;
 /// The longest URL that is looked at, in characters: a longer one cannot be registered.
 const MAX_URL: usize = 4096;
 /// Characters of an invalid reference that are echoed.
@@ -41,7 +43,10 @@ const MAX_ECHO: usize = 64;
 request! {
     /// What is bought, for whom, for how much.
     PartnerActivateRequest {
-        user_id: UserId = required(id::<UserId>()),
+        /// The user; or name it by `username`.
+        user_id: Option<UserId> = optional(id::<UserId>()),
+        /// Instead of `user_id`: the exact name, case included.
+        username: Option<String> = optional(Line(1..=MAX_USERNAME), Value::Null),
         offer_id: OfferId = required(id::<OfferId>()),
         /// The price, as the partner knows it.
         amount: Money = required(Amount),
@@ -104,7 +109,7 @@ type ValidationPage = Page<Validation>;
 /// A partner acts for any user, on its own float account; a user for itself alone, on its own balance.
 /// `partner_reference` is the idempotency key if it is there, and the header is then not looked at. Errors
 /// are checked in this order: missing fields, another's user, a reused key, the callback URL, user, offer,
-/// amount, balance.
+/// amount, balance. The user is given by `user_id` or by `username`, not by both.
 #[utoipa::path(post, path = "/partner/activate", security(("Bearer" = ["user"]), ("ApiKey" = [])),
     params(IdempotencyKeyHeader),
     request_body = PartnerActivateRequest,
@@ -121,7 +126,9 @@ pub(crate) async fn activate(
     fields: Fields,
 ) -> Result<Response, Problem> {
     let answer = async {
-        let activation = PartnerActivateRequest::from_fields(fields)?.by(&caller, &headers)?;
+        let request = PartnerActivateRequest::from_fields(fields)?;
+        let customer = app.activations.customer_of(&caller, request.customer()?).await?;
+        let activation = request.by(&caller, customer, &headers)?;
         let metadata = context.metadata(caller.actor().to_string());
         Ok::<_, Problem>(app.activations.activate_for_partner(&activation, metadata).await?)
     };
@@ -132,24 +139,47 @@ pub(crate) async fn activate(
 
 impl PartnerActivateRequest {
     fn from_fields(fields: Fields) -> Result<Self, Problem> {
-        let missing = fields.missing(&NEEDED);
-        if missing.is_empty() { Self::of(fields) } else { Err(Problem::missing(&missing)) }
+        let named = fields.missing(&["username"]).is_empty();
+        let mut missing = fields.missing(&NEEDED);
+        missing.retain(|name| *name != "user_id" || !named);
+        if !missing.is_empty() {
+            return Err(Problem::missing(&missing));
+        }
+        if named && fields.has("user_id") {
+            return Err(Problem::invalid_field("username", "is not taken together with user_id"));
+        }
+        Self::of(fields)
     }
 
-    /// The same from somebody who may ask for it. The caller's own reference is the key; a header beside
+    /// As the caller names the customer.
+    fn customer(&self) -> Result<Customer, Problem> {
+        let by_name = || self.username.clone().map(Customer::Named);
+        self.user_id.map(Customer::Id).or_else(by_name).ok_or_else(|| Problem::missing(&["user_id"]))
+    }
+
+    /// The same for a customer that the caller may buy for. The caller's own reference is the key; a header beside
     /// it is not even looked at.
-    fn by(self, caller: &Caller, headers: &HeaderMap) -> Result<PartnerActivation, Problem> {
-        if !PartnerActivation::is_open_to(caller, self.user_id) {
+    fn by(
+        self,
+        caller: &Caller,
+        customer: Option<Customer>,
+        headers: &HeaderMap,
+    ) -> Result<PartnerActivation, Problem> {
+        let Some(customer) = customer else {
             let detail = "A user may activate for itself alone";
             return Err(Problem::new(Code::NotAuthorizedForUser, detail));
-        }
+        };
         check_may_buy(caller)?;
         let key = match &self.partner_reference {
             Some(reference) => Some(IdempotencyKey::PartnerReference(reference.clone())),
             None => idempotency::read(headers)?.map(Into::into),
         };
-        let Self { user_id, offer_id, amount, partner_reference, callback_url } = self;
-        let request = format!("POST /partner/activate user_id={user_id} offer_id={offer_id} amount={amount}");
+        let Self { user_id, offer_id, amount, partner_reference, callback_url, .. } = self;
+        let user = match user_id {
+            Some(id) => format!("user_id={id}"),
+            None => "username".to_owned(), // it is compared with the user's own: no name is recorded
+        };
+        let request = format!("POST /partner/activate {user} offer_id={offer_id} amount={amount}");
         let request = IdempotentRequest::new(caller.id(), key, request);
         let partner_id = match caller {
             Caller::Partner { id, .. } => Some(*id),
@@ -157,7 +187,7 @@ impl PartnerActivateRequest {
         };
         Ok(PartnerActivation {
             partner_id,
-            user_id,
+            customer,
             offer_id,
             amount,
             partner_reference,

@@ -3,6 +3,7 @@
 mod activate;
 mod admin;
 mod alone;
+mod by_name;
 mod callback_url;
 mod callbacks;
 mod demo;
