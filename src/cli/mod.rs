@@ -12,6 +12,7 @@ mod dev;
 mod events;
 mod export;
 mod key;
+mod listen;
 mod load;
 mod migrate;
 mod output;
@@ -59,6 +60,8 @@ enum Verb {
     /// Make the key that signs checkpoints of the log
     #[command(subcommand)]
     Key(key::Verb),
+    /// Post a partner's new callbacks to a URL of your own, until Ctrl-C
+    Listen(listen::Args),
     /// Measure a running service: activations accepted and finished a second
     Load(load::Args),
     /// Print the manual of all verbs as a man page: `offers man | man -l -`
@@ -115,6 +118,7 @@ impl Cli {
             Verb::Events(verb) => events::run(verb, self.json).await,
             Verb::Export(args) => export::run(args).await,
             Verb::Key(verb) => key::run(verb),
+            Verb::Listen(args) => listen::run(args, self.json).await,
             Verb::Load(args) => load::run(args).await,
             Verb::Man => completions::man(),
             Verb::Migrate(args) => migrate::run(args).await,

@@ -187,6 +187,37 @@ impl WitnessLogin {
     }
 }
 
+/// What a partner calls with, and what its callbacks are signed with.
+#[derive(Args, Clone, Debug)]
+pub struct PartnerSecrets {
+    /// The partner's API key, `ofk_…`.
+    #[arg(long, env = "OFFERS_PARTNER_KEY", hide_env_values = true)]
+    key: Option<Secret>,
+    /// A file with the key.
+    #[arg(long, env = "OFFERS_PARTNER_KEY_FILE")]
+    key_file: Option<PathBuf>,
+    /// The webhook secret that signs, `whsec_…`.
+    #[arg(long, env = "OFFERS_PARTNER_SECRET", hide_env_values = true)]
+    secret: Option<Secret>,
+    /// A file with the webhook secret.
+    #[arg(long, env = "OFFERS_PARTNER_SECRET_FILE")]
+    secret_file: Option<PathBuf>,
+}
+
+impl PartnerSecrets {
+    /// # Errors
+    /// Missing, or its file cannot be read.
+    pub fn key(&self) -> Result<Secret, SecretError> {
+        secret::required("OFFERS_PARTNER_KEY", self.key.as_ref(), self.key_file.as_deref())
+    }
+
+    /// # Errors
+    /// Missing, or its file cannot be read.
+    pub fn webhook_secret(&self) -> Result<Secret, SecretError> {
+        secret::required("OFFERS_PARTNER_SECRET", self.secret.as_ref(), self.secret_file.as_deref())
+    }
+}
+
 /// The servers behind the service.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Servers")]

@@ -45,6 +45,7 @@ pub use deliveries::{Attempt, Delivery, Filter, Status};
 pub use enqueuer::Enqueuer;
 pub use post::ClientError;
 pub use sender::Sender;
+pub use signature::signatures;
 
 use crate::clock::Clock;
 use crate::identity::{self, Identity};

@@ -14,9 +14,10 @@ use uuid::Uuid;
 /// What stands before the base64 of a secret's bytes.
 const SECRET_PREFIX: &str = "whsec_";
 
-/// The header `webhook-signature` of a try at `timestamp` (seconds since 1970); `None` when one of the
+/// The header `webhook-signature` of an attempt at `timestamp` (seconds since 1970); `None` when one of the
 /// secrets is not a secret.
-pub(super) fn signatures(secrets: &[SecretString], id: Uuid, timestamp: i64, body: &str) -> Option<String> {
+#[must_use]
+pub fn signatures(secrets: &[SecretString], id: Uuid, timestamp: i64, body: &str) -> Option<String> {
     let signed: Option<Vec<_>> = secrets.iter().map(|secret| sign(secret, id, timestamp, body)).collect();
     signed.map(|signed| signed.join(" "))
 }

@@ -8,6 +8,7 @@ mod callback_url;
 mod callbacks;
 mod demo;
 mod example;
+mod listen;
 mod repeats;
 mod validate;
 
