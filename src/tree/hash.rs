@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use sha2::{Digest, Sha256};
+use ring::digest::{Context, Digest, SHA256, digest};
 use std::fmt;
 use std::str::FromStr;
 
@@ -16,20 +16,31 @@ impl Hash {
     /// The root of the tree without leaves.
     #[must_use]
     pub fn of_nothing() -> Self {
-        Self(Sha256::digest([]).into())
+        Self::of(digest(&SHA256, &[]))
+    }
+
+    fn of(digest: Digest) -> Self {
+        Self(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
     }
 }
 
 /// The leaf of a record line, which is given without its newline.
 #[must_use]
 pub fn leaf_hash(line: impl AsRef<[u8]>) -> Hash {
-    Hash(Sha256::new().chain_update([0]).chain_update(line).finalize().into())
+    let mut hash = Context::new(&SHA256);
+    hash.update(&[0]);
+    hash.update(line.as_ref());
+    Hash::of(hash.finish())
 }
 
 /// The node above two others.
 #[must_use]
 pub fn node_hash(left: Hash, right: Hash) -> Hash {
-    Hash(Sha256::new().chain_update([1]).chain_update(left.0).chain_update(right.0).finalize().into())
+    let mut hash = Context::new(&SHA256);
+    for bytes in [&[1][..], &left.0, &right.0] {
+        hash.update(bytes);
+    }
+    Hash::of(hash.finish())
 }
 
 /// The root over perfect subtrees, given from left to right; each is at least as high as the next.
