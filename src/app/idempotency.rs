@@ -46,7 +46,7 @@ impl IdempotentRequest {
         if self.request.is_none() {
             return Ok(None);
         }
-        match log.find(self.event_id).await? {
+        match log.find_derived(self.event_id).await? {
             None => Ok(None),
             Some(event) if self.wrote(&event) => Ok(Some(event)),
             Some(_) => Err(Error::IdempotencyKeyReused),

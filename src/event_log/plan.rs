@@ -55,8 +55,8 @@ impl Plan {
         self
     }
 
-    /// Gives the first event this id, which is derived from an idempotency key. If the log already has it,
-    /// the plan ends as `ExecuteError::Repeated`.
+    /// Gives the first event this id: one that is derived from an idempotency key (UUIDv5), or a new one. If the log
+    /// already has the derived id, the plan ends as `ExecuteError::Repeated`.
     #[must_use]
     pub fn idempotent_on(mut self, event_id: Uuid) -> Self {
         self.first_event_id = Some(event_id);

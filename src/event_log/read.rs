@@ -19,6 +19,11 @@ const EVENTS_OF_IDS: usize = 10_000;
 pub(super) const COLUMNS: &str = "position, event_id, aggregate_type, aggregate_id, sequence, event_type, event_version, \
                        recorded_at, payload::text as payload, metadata::text as metadata, commit_end";
 
+/// The predicate of the index `events_by_derived_id`.
+const IS_DERIVED: &str = "get_byte(uuid_send(event_id), 6) >> 4 = 5";
+/// A part of the predicate of the index `events_by_our_reference`.
+const HAS_REFERENCE: &str = r#"strpos(payload::text, '"reference":') > 0"#;
+
 impl EventLog {
     /// The events after the position `after`, in order, at most `limit` (raised to a whole commit's
     /// bound): contiguous, and cut after a whole commit, so no reader sees half a commit. Empty at the head.
@@ -55,9 +60,9 @@ impl EventLog {
         Ok(query.bind(position).fetch_optional(&self.0.pool).answered().await?)
     }
 
-    /// The event with this id.
-    pub async fn find(&self, event_id: Uuid) -> Result<Option<Recorded>, LogError> {
-        let query = format!("select {COLUMNS} from events where event_id = $1");
+    /// The event with this id, which is derived (UUIDv5): ids of version 7 are in no index.
+    pub async fn find_derived(&self, event_id: Uuid) -> Result<Option<Recorded>, LogError> {
+        let query = format!("select {COLUMNS} from events where event_id = $1 and {IS_DERIVED}");
         let row = sqlx::query(&query).bind(event_id).fetch_optional(&self.0.pool).answered().await?;
         row.as_ref().map(recorded).transpose()
     }
@@ -66,7 +71,7 @@ impl EventLog {
     pub async fn find_by_reference(&self, reference: &str) -> Result<Option<Recorded>, LogError> {
         let query = format!(
             "select {COLUMNS} from events where aggregate_type = 'Transaction' \
-             and event_type = 'ActivationRequested' and payload ->> 'reference' = $1"
+             and event_type = 'ActivationRequested' and {HAS_REFERENCE} and payload ->> 'reference' = $1"
         );
         // Planned again each time: a plan made while the table was small would read the whole table.
         let query = sqlx::query(&query).bind(reference).persistent(false);

@@ -1,5 +1,5 @@
 -- What the writer does not know of what a batch touches, in one round trip and one snapshot, taken after the log's lock:
--- the streams' versions, the owners' balances, and which of the event ids are in the log.
+-- the streams' versions, the owners' balances, and which of the derived event ids are in the log.
 -- `kind` tells the rows apart; `ord` is the index (from 1) into the array that was asked with.
 select 1::int2 as kind, asked.ord, last.sequence as number, null::numeric as balance
 from unnest($1::text[], $2::text[]) with ordinality asked (aggregate_type, aggregate_id, ord)
@@ -15,4 +15,4 @@ join accounts on accounts.account_id = asked.account_id
 union all
 select 3::int2, asked.ord, null, null
 from unnest($4::uuid[]) with ordinality asked (event_id, ord)
-join events on events.event_id = asked.event_id
+join events on events.event_id = asked.event_id and get_byte(uuid_send(events.event_id), 6) >> 4 = 5

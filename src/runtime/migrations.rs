@@ -48,6 +48,7 @@ const MIGRATIONS: &[(&str, &str)] = embed! {
     "0082_audit_filters"
     "0091_smaller_read_tables"
     "0092_statement_of_owners"
+    "0093_cheaper_indexes"
     "0100_session_address"
     "0101_read_side"
     "0110_callback_attempts"

@@ -313,7 +313,7 @@ async fn the_trace_stands_in_the_event_and_the_client_s_request_id_does_not() {
     let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let request = service.request(&alice, Method::POST, "/activation/").json(&json!({"offer_id": tv}));
     let reply = send(request.header("traceparent", traceparent).header("x-request-id", "my-request")).await;
-    let event = service.resources.log.find(reply.id("transaction_id")).await.unwrap().unwrap();
+    let event = service.first_event(reply.id("transaction_id")).await;
     let metadata: Metadata = serde_json::from_str(&event.metadata).unwrap();
     assert_eq!(metadata.traceparent.as_deref(), Some(traceparent));
     assert_eq!((metadata.correlation_id.is_nil(), event.metadata.contains("my-request")), (false, false));

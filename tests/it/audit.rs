@@ -102,7 +102,7 @@ async fn a_transaction_is_shown_with_the_subscription_it_caused() {
     let events = shown["events"].as_array().unwrap();
     let types: Vec<_> = events.iter().map(|event| event["event_type"].as_str().unwrap()).collect();
     assert_eq!(types, ["ActivationRequested", "Processing", "Succeeded", "Activated"]);
-    let first = service.resources.log.find(id).await.unwrap().unwrap();
+    let first = service.first_event(id).await;
     assert!(reply.text.contains(&first.line()), "a record, byte for byte");
     let path = format!("/audit/transactions/{}/", Uuid::now_v7());
     service.get(&auditor, &path).await.is(404, "transaction_not_found");

@@ -76,6 +76,11 @@ async fn buy(log: &EventLog, id: Uuid, account: AccountId, hundredths: i64) -> R
     log.commit(&actor(), Plan::new().first_command(command).idempotent_on(id)).await
 }
 
+/// As from an idempotency key.
+fn derived() -> Uuid {
+    Uuid::new_v5(&Uuid::now_v7(), b"an idempotency key")
+}
+
 async fn everything(log: &EventLog) -> Vec<Recorded> {
     let mut all: Vec<Recorded> = Vec::new();
     loop {
@@ -112,7 +117,7 @@ async fn twins_become_one_event_however_many_processes_send_them() {
     let other = open(&app_url);
     let account = AccountId(Uuid::now_v7());
     credit(&log, account, 100_000).await.unwrap();
-    let id = Uuid::now_v7();
+    let id = derived();
     let mut twins = JoinSet::new();
     for n in 0..50 {
         let log = if n % 2 == 0 { log.clone() } else { other.clone() };
@@ -159,12 +164,12 @@ async fn a_writer_that_knows_only_its_own_commits_recognises_a_repeat_of_an_earl
     let (rich, poor) = (AccountId(Uuid::now_v7()), AccountId(Uuid::now_v7()));
     credit(&log, rich, 3_000).await.unwrap();
     credit(&log, poor, 1_000).await.unwrap();
-    let [by_rich, by_poor] = [Uuid::now_v7(), Uuid::now_v7()];
+    let [by_rich, by_poor] = [derived(), derived()];
     buy(&log, by_rich, rich, 1_000).await.unwrap();
     buy(&log, by_poor, poor, 1_000).await.unwrap();
 
     let later = open(&app_url);
-    let new = Uuid::now_v7();
+    let new = derived();
     buy(&later, new, rich, 1_000).await.unwrap(); // from now on the log's end is its own
     let repeated = |outcome: Result<Outcome, ExecuteError>, id| matches!(outcome, Err(ExecuteError::Repeated { event_id }) if event_id == id);
     // Together with a new one, which must not suffer from it.
@@ -185,7 +190,7 @@ async fn writers_that_take_turns_judge_each_command_as_one_would() {
     let app = PgPool::connect(&app_url).await.unwrap();
     let writers = [log, open(&app_url)];
     let accounts: Vec<AccountId> = (0..3).map(|_| AccountId(Uuid::now_v7())).collect();
-    let ids: Vec<Uuid> = (0..40).map(|_| Uuid::now_v7()).collect();
+    let ids: Vec<Uuid> = (0..40).map(|_| derived()).collect();
     let (mut balances, mut bought) = ([0_i64; 3], HashSet::new());
     let mut random = StdRng::seed_from_u64(17);
     let mut writer = 0;
@@ -520,4 +525,28 @@ async fn when_postgresql_hangs_all_waiting_commands_fail_together() {
     for answer in timeout(DEADLINE, refused).await.expect("they fail together") {
         assert!(matches!(answer, Err(ExecuteError::Log(LogError::Unavailable(_)))), "{answer:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_has_a_history_keeps_the_indexes_that_older_processes_need() {
+    let Fixture { log, owner, .. } = fixture().await;
+    let indexes = async || -> HashSet<String> {
+        let names = "select indexname::text from pg_indexes where tablename = 'events'";
+        sqlx::query_scalar(names).fetch_all(&owner).await.unwrap().into_iter().collect()
+    };
+    let newer = ["events_by_derived_id", "events_by_rare_actor", "events_by_our_reference"];
+    let older = ["events_event_id_key", "events_by_actor", "events_by_reference"];
+    let now = indexes().await;
+    assert!(newer.iter().all(|name| now.contains(*name)), "{now:?}");
+    assert!(!older.iter().any(|name| now.contains(*name)), "{now:?}");
+
+    credit(&log, AccountId(Uuid::now_v7()), 1).await.unwrap();
+    let made = "alter table events add unique (event_id); \
+                create index events_by_actor on events ((metadata ->> 'actor'), position); \
+                create index events_by_reference on events ((payload ->> 'reference'))";
+    sqlx::raw_sql(&format!("drop index {}; {made}", newer.join(", "))).execute(&owner).await.unwrap();
+    let migration = include_str!("../../migrations/0093_cheaper_indexes.sql");
+    sqlx::raw_sql(migration).execute(&owner).await.unwrap();
+    let now = indexes().await;
+    assert!(newer.iter().chain(&older).all(|name| now.contains(*name)), "{now:?}");
 }

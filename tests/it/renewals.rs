@@ -149,7 +149,7 @@ async fn a_renewal_is_accepted_like_an_activation() {
     assert_eq!(service.balance(&alice).await, "955.01", "at today's price");
     let shown = send(service.anonymous(Method::GET, &location).bearer_auth(&alice.token)).await.json();
     assert_eq!((&shown["kind"], &shown["amount"]), (&json!("renewal"), &json!("25.00")));
-    let event = service.resources.log.find(id).await.unwrap().unwrap();
+    let event = service.first_event(id).await;
     let event: Value = serde_json::from_str(&event.payload).unwrap();
     assert_eq!(event["subscription_id"], subscription.to_string());
     service.all_listed().await;
@@ -227,7 +227,7 @@ async fn with_an_offer_the_subscription_that_ends_last_is_meant() {
     let last = begun(&service, &alice, tv, 1).await;
     begun(&service, &alice, tv, 10).await;
     let accepted = renew(&service, &alice, &json!({"offer_id": tv})).await;
-    let event = service.resources.log.find(accepted.id("transaction_id")).await.unwrap().unwrap();
+    let event = service.first_event(accepted.id("transaction_id")).await;
     let event: Value = serde_json::from_str(&event.payload).unwrap();
     assert_eq!(event["subscription_id"], last.to_string());
 }

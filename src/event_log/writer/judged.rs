@@ -22,9 +22,10 @@ impl Judged {
         self.verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Accepted { .. })).count()
     }
 
-    pub(super) fn accepted_ids(&self) -> impl Iterator<Item = Uuid> {
+    /// The position and the id of the first event of each accepted commit.
+    pub(super) fn accepted(&self) -> impl Iterator<Item = (i64, Uuid)> {
         let accepted = |(verdict, id): (&Verdict, &Option<Uuid>)| match verdict {
-            Verdict::Accepted { .. } => *id,
+            Verdict::Accepted { first, .. } => id.map(|id| (*first, id)),
             _ => None,
         };
         self.verdicts.iter().zip(&self.first_ids).filter_map(accepted)

@@ -1,8 +1,8 @@
 //! What the writer knows of the log from its own commits, so that most batches need not ask.
 //!
 //! It holds as long as the log's last event, seen under the log's lock, is the one that the writer knows as the last:
-//! then nobody else has written. A stream or an event id that it does not know then counts as new; the unique indexes
-//! of `events` refuse one that is not, and the batch is judged again on what the tables say.
+//! then nobody else has written. A stream or a derived event id that it does not know then counts as new; the unique
+//! indexes of `events` refuse one that is not, and the batch is judged again on what the tables say.
 
 use super::batch::Batch;
 use super::state::Unknown;

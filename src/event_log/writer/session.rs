@@ -28,6 +28,10 @@ const LOOK_UP_PAUSE: Duration = Duration::from_millis(500);
 const PROBE: &str = "insert into parked (id, consumer, position, subject, reason, attempts) \
                      select gen_random_uuid(), 'the writer', -n, '', '', 0 from generate_series(1, 1000) n; rollback";
 
+/// Which of these events are in the log.
+const LOOK_UP: &str = "select event_id from events \
+                       join unnest($1::bigint[], $2::uuid[]) as accepted (position, event_id) using (position, event_id)";
+
 /// The writer's own connection, opened again when it is lost.
 pub(super) struct Session {
     connect: PgConnectOptions,
@@ -155,14 +159,13 @@ impl Session {
     /// Which of the accepted commits are in the log. Takes the lock first, so that the old backend, if
     /// it still works on the COMMIT, has finished. `None` if that cannot be found out.
     async fn look_up(&mut self, judged: &Judged) -> Option<HashSet<Uuid>> {
-        let ids: Vec<Uuid> = judged.accepted_ids().collect();
+        let (positions, ids): (Vec<i64>, Vec<Uuid>) = judged.accepted().unzip();
         for _ in 0..LOOK_UP_TRIES {
             self.open = None;
             if self.begin().await.is_ok()
                 && let Some(mut open) = self.open.take()
             {
-                let query =
-                    sqlx::query_scalar("select event_id from events where event_id = any($1)").bind(&ids);
+                let query = sqlx::query_scalar(LOOK_UP).bind(&positions).bind(&ids);
                 if let Ok(found) = within(STEP_TIMEOUT, query.fetch_all(&mut open.connection)).await {
                     return Some(found.into_iter().collect());
                 }

@@ -56,8 +56,10 @@ impl Composer {
         let Some(to) = mail_address(&user.email) else {
             return Ok(Composed::NoRecipient("no mail can be written to the user's mail address"));
         };
-        let recorded = self.log.find(notice.event_id).await?;
-        let recorded = recorded.ok_or(ComposeError::Never("the log has no such event"))?;
+        let recorded = self.log.event_at(notice.position).await?;
+        let recorded = recorded
+            .filter(|event| event.event_id == notice.event_id)
+            .ok_or(ComposeError::Never("the log has no such event"))?;
         let text = self.text(notice, &recorded, name_of(&user)).await?;
         let mail = self.message(notice, recorded.recorded_at, to, text)?;
         Ok(Composed::Mail(Box::new(mail)))

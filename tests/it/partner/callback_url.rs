@@ -64,7 +64,7 @@ async fn an_event_has_no_query_of_a_callback_url() {
     let tv = service.offer("TV", 1000).await;
     let order = with(&wish(&alice, tv), "callback_url", "https://shop.example/mine?token=secret");
     let sold = activate(&service, &shop, &order).await;
-    let event = service.resources.log.find(sold.id("transaction_id")).await.unwrap().unwrap();
+    let event = service.first_event(sold.id("transaction_id")).await;
     let metadata: domain::Metadata = serde_json::from_str(&event.metadata).unwrap();
     assert_eq!(metadata.callback_url.as_deref(), Some("https://shop.example/mine"));
     assert!(!event.metadata.contains("secret") && !event.payload.contains("secret"));

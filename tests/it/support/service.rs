@@ -5,13 +5,16 @@ use super::{config, documented};
 use crate::support::http;
 use domain::account::{Command, Kind};
 use domain::offer::Terms;
-use domain::{AccountId, Metadata, Money, OfferId, PartnerId, SubscriptionId, TransactionId, UserId};
+use domain::transaction::Transaction;
+use domain::{
+    AccountId, Metadata, Money, OfferId, PartnerId, Recorded, SubscriptionId, TransactionId, UserId,
+};
 use domain::{transaction, user_offer};
 use metrics_exporter_prometheus::PrometheusHandle;
 use offers::app::{App, Dependencies, catalogue};
 use offers::clock::Clock;
 use offers::config::Protection;
-use offers::event_log::{AggregateCommand, Outcome, Plan};
+use offers::event_log::{AggregateCommand, Outcome, Plan, StreamId};
 use offers::identity::{Actor, CallbackUrl, NewUser, Roles};
 use offers::runtime;
 use offers::tree::SigningKey;
@@ -235,6 +238,12 @@ impl Service {
     /// Waits until the lists have everything.
     pub async fn all_listed(&self) {
         self.listed(self.resources.log.head().await.unwrap()).await;
+    }
+
+    /// The first event of a transaction.
+    pub async fn first_event(&self, transaction: Uuid) -> Recorded {
+        let stream = StreamId::of::<Transaction>(transaction);
+        self.resources.log.stream(stream).await.unwrap().remove(0)
     }
 
     /// What the processor does before it asks the external system.
