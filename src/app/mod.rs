@@ -37,6 +37,7 @@ use crate::notary::Notary;
 use crate::processors::Parked;
 use crate::processors::callbacks::Callbacks;
 use crate::processors::notifications::Mails;
+use crate::processors::schedules::ScheduleOverview;
 use metrics_exporter_prometheus::PrometheusHandle;
 use overload::Overload;
 use projections::{Readers, RedisHashes};
@@ -59,6 +60,8 @@ pub struct App {
     /// Messages that could not be handled.
     pub parked: Parked,
     pub mails: Mails,
+    /// What runs by the clock.
+    pub schedules: ScheduleOverview,
     pub health: HealthChecks,
     /// Who is who, and who may do what.
     pub identity: Arc<Identity>,
@@ -81,6 +84,7 @@ pub struct Dependencies {
     pub notary: Notary,
     pub parked: Parked,
     pub mails: Mails,
+    pub schedules: ScheduleOverview,
     pub clock: Clock,
     pub currency: String,
     pub metrics: PrometheusHandle,
@@ -100,6 +104,7 @@ impl App {
             notary,
             parked,
             mails,
+            schedules,
             clock,
             currency,
             metrics,
@@ -125,6 +130,7 @@ impl App {
             notary,
             parked,
             mails,
+            schedules,
             identity,
             clock,
             currency,

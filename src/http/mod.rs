@@ -170,6 +170,8 @@ fn api() -> OpenApiRouter<Shared> {
         .routes(routes!(admin::users::subscriptions))
         .routes(routes!(admin::changes::of_user))
         .routes(routes!(admin::changes::list_all))
+        .routes(routes!(admin::users::erase))
+        .routes(routes!(admin::schedules::list_all))
         .routes(routes!(admin::mail::of_user))
         .routes(routes!(admin::mail::list_all))
         .routes(routes!(admin::mail::resend))

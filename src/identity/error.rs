@@ -35,6 +35,9 @@ pub enum Error {
     /// No user has this id.
     #[error("no such user")]
     UserNotFound,
+    /// The user was erased, for ever.
+    #[error("this user was erased")]
+    UserErased,
     /// This user has no live session with this id.
     #[error("no such session")]
     SessionNotFound,

@@ -36,6 +36,7 @@ mod background;
 mod callback_url;
 mod caller;
 mod changes;
+mod erasure;
 mod error;
 mod fields;
 mod folding;

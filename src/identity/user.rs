@@ -26,6 +26,8 @@ pub struct User {
     pub is_active: bool,
     pub date_joined: DateTime<Utc>,
     pub last_login: Option<DateTime<Utc>>,
+    /// When what is known of this person was erased: then nothing of the user is changed any more.
+    pub erased_at: Option<DateTime<Utc>>,
 }
 
 impl User {
@@ -140,6 +142,7 @@ impl FromRow<'_, PgRow> for User {
             is_active: row.try_get("is_active")?,
             date_joined: row.try_get("date_joined")?,
             last_login: row.try_get("last_login")?,
+            erased_at: row.try_get("erased_at")?,
         })
     }
 }

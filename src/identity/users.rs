@@ -156,7 +156,7 @@ impl Identity {
     /// Changes a user, all or nothing. A new password and `is_active: false` end all its sessions.
     ///
     /// # Errors
-    /// `Invalid`, `UserNotFound`, `Overloaded`, `Unavailable`.
+    /// `Invalid`, `UserNotFound`, `UserErased`, `Overloaded`, `Unavailable`.
     pub async fn update_user(
         &self,
         id: UserId,
@@ -182,6 +182,9 @@ impl Identity {
     ) -> Result<User, Error> {
         let mut transaction = self.pool.begin().await?;
         let before = lock(&mut transaction, id).await?;
+        if before.erased_at.is_some() {
+            return Err(Error::UserErased);
+        }
         let after = write(&mut transaction, &before, change, hash).await?;
         for (action, details) in change.actions(&before, &after) {
             record(&mut transaction, by, action, id, details, now).await?;
@@ -249,7 +252,7 @@ async fn insert(
     .await
 }
 
-async fn lock(connection: &mut PgConnection, id: UserId) -> Result<User, Error> {
+pub(super) async fn lock(connection: &mut PgConnection, id: UserId) -> Result<User, Error> {
     let user = sqlx::query_as("select * from users where id = $1 for update").bind(id.0);
     user.fetch_optional(connection).await?.ok_or(Error::UserNotFound)
 }

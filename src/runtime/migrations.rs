@@ -51,6 +51,7 @@ const MIGRATIONS: &[(&str, &str)] = embed! {
     "0093_cheaper_indexes"
     "0100_session_address"
     "0101_read_side"
+    "0102_erased_users"
     "0110_callback_attempts"
 };
 

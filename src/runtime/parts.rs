@@ -14,7 +14,7 @@ use crate::postgres::{connect_options, pool_options};
 use crate::processors::callbacks::Callbacks;
 use crate::processors::notifications::Mails;
 use crate::processors::notifications::{self, Intake, Notifications};
-use crate::processors::schedules::Scheduler;
+use crate::processors::schedules::{ScheduleOverview, Scheduler};
 use crate::processors::{ActivationLimits, ActivationProcessor, Announcer, Parked, Rechecks};
 use crate::telemetry::chain;
 use crate::tree::{InvalidKey, SigningKey};
@@ -92,6 +92,7 @@ impl Parts {
             log,
             parked: Parked::new(pool.clone()),
             mails: Mails::new(pool.clone(), clock.clone()),
+            schedules: ScheduleOverview::new(pool.clone(), clock.clone(), &config.schedules),
             callbacks: Callbacks::new(pool.clone(), identity.clone(), clock.clone()),
             identity,
             readers,

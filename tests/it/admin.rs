@@ -1,9 +1,11 @@
 //! What takes the role `admin`: users and their money.
 
-use crate::support::service::{PASSWORD, Service, send};
+use crate::support::service::{PASSWORD, Service, Setting, send};
+use crate::support::stack::Stack;
 use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 fn carol() -> Value {
@@ -240,4 +242,57 @@ async fn many_credits_of_one_account_at_once_are_all_paid_in() {
     let refused: Vec<_> = replies.iter().filter(|reply| reply.status != 201).collect();
     assert!(refused.is_empty(), "{} of 100 were refused, such as {:?}", refused.len(), refused[0]);
     assert_eq!(service.balance(&alice).await, "100.00");
+}
+
+#[tokio::test]
+async fn an_erased_person_is_gone_and_the_account_stays() {
+    let sandbox = Stack::get().await.sandbox().await;
+    let service = Service::start_in(&sandbox, Setting::default()).await;
+    let root = service.admin().await;
+    let alice = service.rich("alice").await;
+    let offer = service.offer("TV", 1000).await;
+    assert_eq!(service.post(&alice, "/activation/", &json!({"offer_id": offer})).await.status, 202);
+    let path = format!("/admin/users/{}/erase/", alice.id);
+    service.post(&root, &path, &json!({})).await.is(400, "invalid_request");
+    let erased = service.post(&root, &path, &json!({"reason": "ticket 4711"})).await;
+    assert_eq!(erased.status, 200, "{}", erased.text);
+    let profile = erased.json();
+    assert_eq!(profile["id"], alice.id.to_string());
+    assert_eq!(profile["username"], format!("erased-{}", alice.id));
+    for member in ["email", "first_name", "last_name"] {
+        assert_eq!(profile[member], "", "{member}");
+    }
+    assert_eq!((&profile["is_active"], &profile["last_login"]), (&json!(false), &Value::Null));
+    assert_eq!(service.post(&root, &path, &json!({"reason": "again"})).await.json(), profile);
+
+    service.get(&alice, "/auth/profile/").await.is(401, "token_invalid");
+    let login = json!({"username": "alice", "password": PASSWORD});
+    send(service.anonymous(Method::POST, "/api/v1/auth/login/").json(&login))
+        .await
+        .is(401, "invalid_credentials");
+    let login = json!({"username": profile["username"], "password": PASSWORD});
+    send(service.anonymous(Method::POST, "/api/v1/auth/login/").json(&login))
+        .await
+        .is(401, "invalid_credentials");
+    let user = format!("/admin/users/{}/", alice.id);
+    service.patch(&root, &user, &json!({"is_active": true})).await.is(409, "conflict");
+    assert_eq!(service.walk(&root, "/admin/users/?q=alice").await, Vec::<Value>::new());
+    let account = service.get(&root, &format!("/admin/accounts/{}/", alice.id)).await.json();
+    assert_eq!(account["balance"], "990.00");
+    let known =
+        "select concat(users, array_agg(sessions)) from users left join sessions on user_id = users.id
+                 where users.id = $1 group by users.id";
+    let mut database = PgConnection::connect(&sandbox.database_url).await.unwrap();
+    let known: String = sqlx::query_scalar(known).bind(alice.id.0).fetch_one(&mut database).await.unwrap();
+    assert!(!known.contains("alice") && !known.contains("127.0.0.1"), "{known}");
+
+    let changes = service.walk(&root, &format!("/admin/users/{}/changes/", alice.id)).await;
+    assert_eq!(
+        (&changes[0]["action"], &changes[0]["reason"]),
+        (&json!("user.erased"), &json!("ticket 4711"))
+    );
+    let again = json!({"username": "alice", "password": PASSWORD, "email": "other@example.com"});
+    assert_eq!(service.post(&root, "/admin/users/", &again).await.status, 201, "others may take the name");
+    let myself = format!("/admin/users/{}/erase/", root.id);
+    service.post(&root, &myself, &json!({"reason": "tired"})).await.is(409, "conflict");
 }

@@ -181,6 +181,36 @@ async fn an_operator_sees_mails_and_sends_them_again() {
 }
 
 #[tokio::test]
+async fn an_operator_sees_what_runs_by_the_clock() {
+    let now: DateTime<Utc> = "2026-11-27T12:30:00Z".parse().unwrap();
+    let sandbox = Stack::get().await.sandbox().await;
+    let setting = Setting { clock: Clock::standing_at(now), ..Setting::default() };
+    let service = Service::start_in(&sandbox, setting).await;
+    let root = service.admin().await;
+    let mut database = PgConnection::connect(&sandbox.database_url).await.unwrap();
+    sqlx::query(
+        "insert into schedule_runs (run_id, name, due_at, started_at, finished_at, outcome, found, changed)
+         select gen_random_uuid(), 'announce_expiry', $1 - interval '1 day' * n, $1, $1, 'done', n, n
+         from generate_series(1, 30) n",
+    )
+    .bind(now)
+    .execute(&mut database)
+    .await
+    .unwrap();
+    let seen = service.get(&root, "/admin/schedules/").await.json();
+    let schedules = seen["results"].as_array().unwrap();
+    let known: Vec<_> = schedules.iter().map(|schedule| (&schedule["name"], &schedule["cron"])).collect();
+    assert_eq!(
+        known,
+        [(&json!("expire"), &json!("* * * * *")), (&json!("announce_expiry"), &json!("0 8 * * *"))]
+    );
+    assert_eq!(schedules[0]["next_due_at"], "2026-11-27T12:31:00.000000Z");
+    assert_eq!(schedules[1]["next_due_at"], "2026-11-28T08:00:00.000000Z");
+    let runs = schedules[1]["runs"].as_array().unwrap();
+    assert_eq!((runs.len(), &runs[0]["found"], &runs[0]["outcome"]), (20, &json!(1), &json!("done")));
+}
+
+#[tokio::test]
 async fn an_operator_reads_who_changed_what() {
     let service = Service::start().await;
     let root = service.admin().await;

@@ -54,6 +54,8 @@ enum Thing {
     Subscription,
     /// Alice, and her account.
     User,
+    /// A user who asks for nothing.
+    Carol,
     /// The shop.
     Partner,
     OtherPartner,
@@ -200,6 +202,7 @@ fn rows(fixture: &Fixture) -> Vec<Row> {
         Row::new("GET", "/audit/transactions/{id}", Thing::Purchase)
             .may(&[Auditor, Admin], 200)
             .forbidden(NOT_AUDITORS),
+        administered("POST", "/admin/users/{id}/erase", Thing::Carol, 200).with(json!({"reason": "test"})),
         administered("DELETE", "/admin/users/{id}/sessions", Thing::User, 204), // the last: nothing is alice's after it
     ]
 }
@@ -234,6 +237,7 @@ struct Fixture {
     parked: Uuid,
     session: SessionId,
     mail: Uuid,
+    carol: UserId,
 }
 
 impl Fixture {
@@ -266,12 +270,14 @@ impl Fixture {
         let home = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let session = app.identity.login("alice", &PASSWORD.into(), home, now).await.unwrap().session;
         let mail = sent_mail(&sandbox, alice.id).await;
+        let carol = service.person("carol", &["user"]).await.id;
         Self {
             key: app.identity.create_key(shops[1].id, &Actor::system("test"), now).await.unwrap().key_id,
             callback: app.callbacks.enqueue_ping(shops[0].id).await.unwrap(),
             parked: app.parked.waiting(None, 1).await.unwrap().items[0].id,
             session,
             mail,
+            carol,
             purchase,
             subscription: SubscriptionId::started_by(purchase),
             sale: TransactionId(sold.id("transaction_id")),
@@ -291,6 +297,7 @@ impl Fixture {
             Thing::SaleReference => self.reference.clone(),
             Thing::Subscription => self.subscription.to_string(),
             Thing::User => self.people[0].id.to_string(),
+            Thing::Carol => self.carol.to_string(),
             Thing::Partner => self.shops[0].id.to_string(),
             Thing::OtherPartner => self.shops[1].id.to_string(),
             Thing::Key => self.key.to_string(),

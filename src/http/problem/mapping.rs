@@ -7,6 +7,7 @@ use crate::event_log::LogError;
 use crate::identity;
 use crate::notary;
 use crate::processors::notifications::MailError;
+use crate::processors::schedules::ScheduleError;
 use crate::processors::{ParkedError, callbacks};
 use crate::telemetry::chain;
 use std::error::Error;
@@ -122,6 +123,12 @@ impl From<MailError> for Problem {
     }
 }
 
+impl From<ScheduleError> for Problem {
+    fn from(error: ScheduleError) -> Self {
+        unavailable(&error)
+    }
+}
+
 impl From<ParkedError> for Problem {
     fn from(error: ParkedError) -> Self {
         unavailable(&error)
@@ -151,7 +158,7 @@ impl From<identity::Error> for Problem {
             E::SessionNotFound => said(Code::SessionNotFound),
             E::PartnerNotFound => said(Code::PartnerNotFound),
             E::KeyNotFound => said(Code::KeyNotFound),
-            E::TooManyKeys => said(Code::Conflict),
+            E::UserErased | E::TooManyKeys => said(Code::Conflict),
             E::Overloaded => said(Code::Overloaded),
             E::Unavailable(_) => unavailable(&error),
             E::KeyRetired { .. } | E::Hashing(_) => broken(&error),

@@ -11,10 +11,12 @@
 
 mod commands;
 mod due;
+mod overview;
 mod runs;
 
 pub use due::{History, due, next_check};
-pub use runs::{RunOutcome, Tally};
+pub use overview::{ScheduleError, ScheduleOverview, ScheduleView};
+pub use runs::{RunOutcome, RunView, Tally};
 
 use crate::clock::Clock;
 use crate::config::{CronExpression, Schedules};
@@ -70,12 +72,8 @@ impl Scheduler {
     /// A scheduler with its table of runs in `pool`.
     #[must_use]
     pub fn new(log: EventLog, readers: Readers, pool: PgPool, clock: Clock, settings: &Schedules) -> Self {
-        let every_minute = EXPIRE_EVERY.parse().expect("a constant that a test parses");
-        let schedules = [
-            Schedule { task: Task::Expire, when: every_minute },
-            Schedule { task: Task::Announce, when: settings.expiry_schedule.clone() },
-        ];
-        Self(Arc::new(Inner { log, readers, clock, runs: Runs::new(pool), schedules }))
+        let (runs, schedules) = (Runs::new(pool), schedules(settings));
+        Self(Arc::new(Inner { log, readers, clock, runs, schedules }))
     }
 
     /// Runs each schedule at its times until `stop`, which aborts a run between two commands.
@@ -164,6 +162,14 @@ impl Inner {
         }
         Ok(run)
     }
+}
+
+fn schedules(settings: &Schedules) -> [Schedule; 2] {
+    let every_minute = EXPIRE_EVERY.parse().expect("a constant that a test parses");
+    [
+        Schedule { task: Task::Expire, when: every_minute },
+        Schedule { task: Task::Announce, when: settings.expiry_schedule.clone() },
+    ]
 }
 
 /// Logs and measures one run.

@@ -2,7 +2,8 @@
 
 use super::due::History;
 use chrono::{DateTime, Duration, Utc};
-use sqlx::{PgPool, Row};
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgPool, Row};
 use strum::IntoStaticStr;
 use uuid::Uuid;
 
@@ -30,6 +31,40 @@ pub struct Tally {
     /// Done by another run, or renewed meanwhile.
     pub unchanged: u64,
     pub failed: u64,
+}
+
+/// A run as it is recorded.
+#[derive(Clone, Debug)]
+pub struct RunView {
+    pub id: Uuid,
+    /// The time for which it ran.
+    pub due_at: DateTime<Utc>,
+    pub started_at: DateTime<Utc>,
+    pub finished_at: Option<DateTime<Utc>>,
+    /// `running`, or one of [`RunOutcome`].
+    pub outcome: String,
+    pub found: i64,
+    pub changed: i64,
+    pub unchanged: i64,
+    pub failed: i64,
+    pub error: Option<String>,
+}
+
+impl FromRow<'_, PgRow> for RunView {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: row.try_get("run_id")?,
+            due_at: row.try_get("due_at")?,
+            started_at: row.try_get("started_at")?,
+            finished_at: row.try_get("finished_at")?,
+            outcome: row.try_get("outcome")?,
+            found: row.try_get("found")?,
+            changed: row.try_get("changed")?,
+            unchanged: row.try_get("unchanged")?,
+            failed: row.try_get("failed")?,
+            error: row.try_get("error")?,
+        })
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -63,6 +98,15 @@ impl Runs {
         let failed: (Option<DateTime<Utc>>, Option<DateTime<Utc>>) =
             (row.try_get("due_at")?, row.try_get("finished_at")?);
         Ok(History { done: row.try_get("done_for")?, failed: failed.0.zip(failed.1) })
+    }
+
+    /// The runs of the schedule `name`, newest first.
+    pub(super) async fn newest(&self, name: &str, limit: u32) -> Result<Vec<RunView>, sqlx::Error> {
+        let runs = sqlx::query_as(
+            "select run_id, due_at, started_at, finished_at, outcome, found, changed, unchanged, failed, error
+             from schedule_runs where name = $1 order by due_at desc, started_at desc limit $2",
+        );
+        runs.bind(name).bind(i64::from(limit)).fetch_all(&self.pool).await
     }
 
     /// Records the start of a run of `name` for the time `due_at`. A run that a crash left running becomes

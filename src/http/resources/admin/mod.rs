@@ -10,6 +10,7 @@ pub(crate) mod offers;
 pub(crate) mod parked;
 pub(crate) mod partner_keys;
 pub(crate) mod partners;
+pub(crate) mod schedules;
 pub(crate) mod transactions;
 pub(crate) mod users;
 

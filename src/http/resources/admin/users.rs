@@ -81,6 +81,14 @@ request! {
     }
 }
 
+request! {
+    /// Why a person is erased.
+    strict Erase {
+        /// In your words; kept, so without personal data.
+        reason: String = required(Prose(1..=MAX_REASON), "Asked for by the customer, ticket 4711"),
+    }
+}
+
 type ProfilePage = Page<Profile>;
 
 /// Add a user
@@ -164,6 +172,29 @@ pub(crate) async fn subscriptions(
     list_subscriptions(&app, user, &context, parameters).await
 }
 
+/// Erase a person
+///
+/// Name, mail address and names are gone for ever, all sessions end, and nobody logs in as this user again. The account
+/// and its history stay under the id. Others may take the name. You cannot erase yourself.
+#[utoipa::path(post, path = "/admin/users/{id}/erase", security(("Bearer" = ["admin"])),
+    params(("id" = Id, Path, description = "The user.")),
+    request_body = Erase,
+    responses((status = 200, description = "What is left.", body = Profile)),
+    extensions(("x-refusals" = json!(refusals(&[Code::UserNotFound, Code::Conflict])))))]
+pub(crate) async fn erase(
+    State(app): State<Shared>,
+    Admin(admin): Admin,
+    path::Id(id): path::Id<UserId>,
+    fields: Fields,
+) -> Result<Json<Profile>, Problem> {
+    let Erase { reason } = Request::of(fields)?;
+    if admin.id() == id.0 {
+        return Err(Problem::new(Code::Conflict, "Another administrator must erase you"));
+    }
+    let (by, now) = (admin.actor().because(Some(reason)), app.clock.now().utc());
+    Ok(Json(Profile::from(&app.identity.erase_user(id, &by, now).await?)))
+}
+
 /// Change a user
 ///
 /// A new password, other roles and being disabled end all the user's sessions.
@@ -171,7 +202,7 @@ pub(crate) async fn subscriptions(
     params(("id" = Id, Path, description = "The user.")),
     request_body = ChangeUser,
     responses((status = 200, description = "The user as it is now.", body = Profile)),
-    extensions(("x-refusals" = json!(refusals(&[Code::UserNotFound])))))]
+    extensions(("x-refusals" = json!(refusals(&[Code::UserNotFound, Code::Conflict])))))]
 pub(crate) async fn change(
     State(app): State<Shared>,
     Admin(admin): Admin,
