@@ -239,6 +239,11 @@ fn per(before: &Figures, after: &Figures, parts: f64) -> Figures {
 /// What the service does for a request. Gives the position after which activations were accepted and not done.
 async fn count_requests(measured: &mut Measured, figures: &mut Figures) -> i64 {
     let status = format!("/api/v1/activation/status/{}/", measured.activate(1, 1).await[0]);
+    eventually("the hash is final", async || {
+        let answer: Value = measured.get(&status).send().await.unwrap().json().await.unwrap();
+        answer["status"] == "SUCCESS"
+    })
+    .await;
     let before = measured.system.log.head().await.unwrap();
 
     let mut callgrind = measured.count_instructions("api").await;

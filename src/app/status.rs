@@ -71,7 +71,7 @@ impl Statuses {
 
     /// The status of `id`; `None` when there is no such transaction. Without Redis the stream says the
     /// same.
-    pub async fn current(&self, id: TransactionId) -> Result<Option<TransactionHash>, Error> {
+    pub async fn current(&self, id: TransactionId) -> Result<Option<Arc<TransactionHash>>, Error> {
         self.read(id, Reader::Request).await
     }
 
@@ -91,7 +91,7 @@ impl Statuses {
         seen.ok_or_else(|| failure.unwrap_or_else(unreadable))
     }
 
-    async fn read(&self, id: TransactionId, reader: Reader) -> Result<Option<TransactionHash>, Error> {
+    async fn read(&self, id: TransactionId, reader: Reader) -> Result<Option<Arc<TransactionHash>>, Error> {
         if !self.readers.checkpoint().is_lost() {
             match self.hashes.get(id).await {
                 Ok(Some(hash)) => return Ok(Some(hash)),
@@ -108,7 +108,7 @@ impl Statuses {
         if listed && let Err(error) = self.hashes.write_back(&hash).await {
             tracing::debug!(error = %chain(&error), "a status was not written back");
         }
-        Ok(Some(hash))
+        Ok(Some(Arc::new(hash)))
     }
 
     /// Every status up to what was `seen`, in order: one for each commit that moved it. One read for all who have

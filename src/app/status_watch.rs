@@ -65,7 +65,7 @@ pub(super) type Look = Option<Arc<Seen>>;
 /// The status at one moment.
 pub struct Seen {
     /// `None`: there is no such transaction.
-    pub now: Option<TransactionHash>,
+    pub now: Option<Arc<TransactionHash>>,
     /// The statuses up to `now`, read when the first one asks; `None`: they cannot be read.
     pub(super) changes: OnceCell<Option<Vec<TransactionHash>>>,
 }

@@ -10,6 +10,7 @@ mod edge_tests;
 mod extract;
 mod headers;
 mod held;
+mod json;
 mod middleware;
 mod openapi;
 mod problem;

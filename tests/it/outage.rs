@@ -8,7 +8,7 @@ pub mod processes;
 mod reckoning;
 #[cfg(debug_assertions)]
 mod steps;
-mod tunnel;
+pub mod tunnel;
 
 use load::Load;
 use processes::{Serving, System};

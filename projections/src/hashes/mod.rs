@@ -3,6 +3,7 @@
 //! Three ways lead into a hash, all through the same guarded script: the projector's pages, the copy
 //! that follows a loss, and the reader that found nothing and read the transaction's own stream.
 
+mod cached;
 mod connection;
 mod copy;
 mod projector;
@@ -16,8 +17,10 @@ pub use stored::{StoredHash, StoredHashes};
 
 use crate::transaction::{self, TransactionHash};
 use crate::{Error, TransactionView};
+use cached::{CachedStatuses, Moment};
 use connection::{Connection, nothing_if_of_another_type, read_checkpoint};
 use domain::{Checkpoint, History, TransactionId};
+use redis::{FromRedisValue, RedisResult, Value};
 use script::{Guard, Hash};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +42,7 @@ pub struct RedisHashes {
     ttl: Duration,
     trust: Arc<Trust>,
     written: Written,
+    cached: Arc<CachedStatuses>,
 }
 
 impl RedisHashes {
@@ -48,8 +52,15 @@ impl RedisHashes {
     /// # Errors
     /// `Redis` if `url` is not a Redis URL.
     pub fn open(url: &str, ttl: Duration, history: Arc<dyn History>) -> Result<Self, Error> {
-        let connection = Connection::open(url, REQUEST_TIMEOUT)?;
-        Ok(Self { connection, ttl, trust: Arc::new(Trust::new(history)), written: Written::default() })
+        let cached = Arc::new(CachedStatuses::new());
+        let connection = Connection::open_tracking(url, REQUEST_TIMEOUT, cached.clone())?;
+        Ok(Self {
+            connection,
+            ttl,
+            trust: Arc::new(Trust::new(history)),
+            cached,
+            written: Written::default(),
+        })
     }
 
     /// Whether Redis answers.
@@ -61,21 +72,65 @@ impl RedisHashes {
     }
 
     /// The hash of `id`; `None` if it must be read from the transaction's stream, because there is
-    /// no whole hash, because Redis has lost data, or because its hashes are not of this log.
+    /// no whole hash, because Redis has lost data, or because its hashes are not of this log. A final one is read from
+    /// memory, as long as Redis says nothing else.
     ///
     /// # Errors
     /// `Redis` when it does not answer within `REQUEST_TIMEOUT`: read the stream.
-    pub async fn get(&self, id: TransactionId) -> Result<Option<TransactionHash>, Error> {
-        let mut both = redis::pipe();
-        both.get(CHECKPOINT).hmget(transaction::key(id), &TransactionHash::FIELDS); // in this order: the hash is as far or further
-        let (checkpoint, found): (Option<Vec<u8>>, Vec<Option<String>>) = self
-            .connection
-            .ask(async |mut redis| nothing_if_of_another_type(both.query_async(&mut redis).await))
-            .await?;
-        let Some(checkpoint) = checkpoint.as_deref().and_then(read_checkpoint) else { return Ok(None) };
-        let mut found = found.into_iter();
-        let trusted = self.trust.allows(checkpoint).await;
-        Ok(if trusted { TransactionHash::read(|_| found.next().flatten()) } else { None })
+    pub async fn get(&self, id: TransactionId) -> Result<Option<Arc<TransactionHash>>, Error> {
+        if self.trust.is_fresh()
+            && let Some(hash) = self.cached.get(id)
+        {
+            return Ok(Some(hash));
+        }
+        let since = self.cached.now(id);
+        let read = self.read(id, since).await.inspect_err(|_| self.cached.look_again());
+        let Some((hash, is_tracked)) = read? else { return Ok(None) };
+        let hash = Arc::new(hash);
+        if is_tracked && hash.is_final() && hash.transaction_id() == id {
+            self.cached.put(&hash, since);
+        }
+        Ok(Some(hash))
+    }
+
+    /// The hash as Redis has it, and whether Redis will say when it changes.
+    async fn read(&self, id: TransactionId, since: Moment) -> Result<Option<(TransactionHash, bool)>, Error> {
+        let mut is_tracked = self.connection.is_tracking();
+        let asks = since.must_ask && is_tracked;
+        let mut all = redis::pipe();
+        all.ignore_errors();
+        if asks {
+            all.cmd("CLIENT").arg("TRACKING").arg("ON");
+        }
+        all.get(CHECKPOINT).hmget(transaction::key(id), &TransactionHash::FIELDS); // in this order: the hash is as far or further
+        let answers: Vec<RedisResult<Value>> =
+            self.connection.ask(async |mut redis| all.query_async(&mut redis).await).await?;
+        let mut answers = answers.into_iter();
+        if asks {
+            match answers.next() {
+                Some(Ok(_)) => self.cached.asked(since),
+                Some(Err(refused)) => {
+                    is_tracked = false;
+                    self.connection.stop_tracking(&refused);
+                }
+                None => {}
+            }
+        }
+        let checkpoint: Option<Vec<u8>> = value(answers.next())?;
+        let found: Option<Vec<Option<String>>> = value(answers.next())?;
+        let Some(checkpoint) = checkpoint.as_deref().and_then(read_checkpoint) else {
+            self.cached.clear();
+            return Ok(None);
+        };
+        if !self.trust.allows(checkpoint).await {
+            match self.trust.is_fresh() {
+                true => self.cached.look_again(), // two reads have overtaken each other, or Redis has lost data
+                false => self.cached.clear(),     // it is of another log
+            }
+            return Ok(None);
+        }
+        let mut found = found.unwrap_or_default().into_iter();
+        Ok(TransactionHash::read(|_| found.next().flatten()).map(|hash| (hash, is_tracked)))
     }
 
     /// The position up to which this process has written the hashes, as it moves; 0 while another process writes them,
@@ -147,4 +202,10 @@ impl RedisHashes {
         }
         written.map(|_| ())
     }
+}
+
+/// One of several answers; nothing where a key holds a list or the like.
+fn value<T: FromRedisValue + Default>(answer: Option<RedisResult<Value>>) -> Result<T, Error> {
+    let answer = answer.unwrap_or(Ok(Value::Nil)).and_then(|value| Ok(redis::from_redis_value(value)?));
+    Ok(nothing_if_of_another_type(answer)?)
 }

@@ -68,6 +68,11 @@ impl Trust {
         self.newest_served.load(Ordering::Relaxed)
     }
 
+    /// Whether a checkpoint was confirmed a moment ago, or is being confirmed.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.confirmed.lock().is_some_and(|last| last.at.elapsed() < CONFIRMED_FOR)
+    }
+
     /// Whether this was confirmed a moment ago. Of several requests, one asks the log again.
     fn is_confirmed(&self, position: i64) -> bool {
         let mut confirmed = self.confirmed.lock();

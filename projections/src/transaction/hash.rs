@@ -3,6 +3,7 @@
 use super::{Change, OUTCOME_UNKNOWN, TransactionView, is_final};
 use domain::transaction::Status;
 use domain::{PartnerId, TransactionId, UserId};
+use uuid::Uuid;
 
 /// A whole hash, from Redis or from a view: the same either way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +116,11 @@ impl From<&TransactionView> for TransactionHash {
 /// The key of a transaction's hash.
 pub(crate) fn key(id: TransactionId) -> String {
     format!("transaction:{id}")
+}
+
+/// The transaction whose key this is.
+pub(crate) fn id_of_key(key: &[u8]) -> Option<TransactionId> {
+    Uuid::try_parse_ascii(key.strip_prefix(b"transaction:")?).ok().map(TransactionId)
 }
 
 /// The fields that `change` moves, in the order of `FIELDS`; all of them when it has the beginning.

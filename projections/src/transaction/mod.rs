@@ -10,7 +10,7 @@ mod tests;
 mod unfinished;
 
 pub use hash::TransactionHash;
-pub(crate) use hash::{fields, key, removed_field};
+pub(crate) use hash::{fields, id_of_key, key, removed_field};
 pub use lists::{AdminFilter, PartnerFilter, UserFilter};
 pub(crate) use table::{COLUMNS, bind, from_row};
 pub(crate) use unfinished::bind as bind_unfinished;

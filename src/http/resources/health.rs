@@ -1,9 +1,9 @@
 //! `/livez`, `/readyz`, `/metrics`: for machines that watch the service.
 
+use crate::http::json::Json;
 use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
 use crate::http::{Code, Shared};
-use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;

@@ -9,12 +9,12 @@ use crate::http::extract::fields::Fields;
 use crate::http::extract::page::PageParams;
 use crate::http::extract::path;
 use crate::http::extract::query::{Parameters, text_of};
+use crate::http::json::Json;
 use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
 use crate::http::values::Id;
 use crate::http::{Code, Shared};
 use crate::identity::KeyId;
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 

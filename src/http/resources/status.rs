@@ -11,6 +11,7 @@ use crate::app::status_watch::{Signal, StatusWait};
 use crate::http::extract::path;
 use crate::http::extract::preferences::{self, EVENT_STREAM};
 use crate::http::headers::PREFERENCE_APPLIED;
+use crate::http::json::Json;
 use crate::http::middleware::limits::{Slot, Waits};
 use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
@@ -18,13 +19,14 @@ use crate::http::problem::mapping::no_such_transaction;
 use crate::http::values::{Id, Kind, Money, Status, Time};
 use crate::http::{Code, Shared};
 use crate::identity::{self, Access, Caller};
+use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use domain::TransactionId;
 use projections::transaction::TransactionHash;
 use serde::Serialize;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use utoipa::ToSchema;
@@ -111,19 +113,30 @@ pub(crate) async fn status(
     slot: Option<Extension<Slot>>,
     Extension(waits): Extension<Waits>,
 ) -> Result<Response, Problem> {
-    let streams = preferences::wants(EVENT_STREAM, &headers);
     let preferred = preferences::wait(&headers);
-    if !streams && preferred.is_none() {
-        let now = of_caller(app.statuses.current(id).await?, &caller)?;
-        return Ok(Json(StatusBody::from(&now)).into_response());
+    if preferred.is_some() || preferences::wants(EVENT_STREAM, &headers) {
+        return Box::pin(waiting(app, caller, id, headers, slot, waits)).await; // it is large, and seldom asked for
     }
+    let now = of_caller(app.statuses.current(id).await?, &caller)?;
+    Ok(Json(StatusBody::from(&*now)).into_response())
+}
+
+/// The answer to a request that waits, or wants a stream.
+async fn waiting(
+    app: Shared,
+    caller: Caller,
+    id: TransactionId,
+    headers: HeaderMap,
+    slot: Option<Extension<Slot>>,
+    waits: Waits,
+) -> Result<Response, Problem> {
     let mine = waits.begin(caller.id());
     let place = if mine.is_ok() { app.statuses.wait_for(id) } else { None };
     if let (Some(_), Some(Extension(slot))) = (&place, slot) {
         slot.give_back();
     }
     let access = app.identity.access(&caller);
-    if streams {
+    if preferences::wants(EVENT_STREAM, &headers) {
         let (mine, place) = (mine?, place.ok_or_else(too_many_wait)?);
         let seen = app.statuses.look(&place).await?;
         let now = of_caller(seen.now.clone(), &caller)?;
@@ -134,17 +147,17 @@ pub(crate) async fn status(
         None => app.statuses.current(id).await?,
     };
     let now = of_caller(now, &caller)?;
-    let wait = preferred.unwrap_or_default();
+    let wait = preferences::wait(&headers).unwrap_or_default();
     let last = match place {
         _ if now.is_final() => now,
         Some(place) => held(&app, place, now, wait, access).await?,
         None => {
             mine?;
-            return Ok(Json(StatusBody::from(&now)).into_response());
+            return Ok(Json(StatusBody::from(&*now)).into_response());
         }
     };
     let applied = [(PREFERENCE_APPLIED, format!("wait={}", wait.as_secs()))];
-    Ok((applied, Json(StatusBody::from(&last))).into_response())
+    Ok((applied, Json(StatusBody::from(&*last))).into_response())
 }
 
 impl<'a> From<&'a TransactionHash> for StatusBody<'a> {
@@ -175,10 +188,10 @@ impl<'a> From<&'a TransactionHash> for StatusBody<'a> {
 async fn held(
     app: &App,
     mut place: StatusWait,
-    now: TransactionHash,
+    now: Arc<TransactionHash>,
     wait: Duration,
     mut access: Access,
-) -> Result<TransactionHash, Problem> {
+) -> Result<Arc<TransactionHash>, Problem> {
     let until = Instant::now() + wait;
     let mut last = now;
     let mut waits = true;
@@ -193,12 +206,12 @@ async fn held(
 }
 
 /// The status now; `None` when it cannot be read: a waiting request outlives short failures.
-async fn newer(app: &App, place: &StatusWait) -> Option<TransactionHash> {
+async fn newer(app: &App, place: &StatusWait) -> Option<Arc<TransactionHash>> {
     app.statuses.look(place).await.ok().and_then(|seen| seen.now.clone())
 }
 
 /// The status, if the caller may see it.
-fn of_caller(found: Option<TransactionHash>, caller: &Caller) -> Result<TransactionHash, Problem> {
+fn of_caller(found: Option<Arc<TransactionHash>>, caller: &Caller) -> Result<Arc<TransactionHash>, Problem> {
     found.filter(|hash| concerns(hash, caller)).ok_or_else(no_such_transaction)
 }
 

@@ -18,6 +18,7 @@ use futures::stream;
 use projections::transaction::TransactionHash;
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -31,13 +32,13 @@ const MAX_AGE: Duration = Duration::from_secs(15 * 60);
 pub(crate) async fn answer(
     app: Shared,
     (subscription, wait): (StatusWait, Wait),
-    (now, seen): (TransactionHash, &Seen),
+    (now, seen): (Arc<TransactionHash>, &Seen),
     access: Access,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     let untold = match last_heard(headers) {
         Some(heard) => since(&app, &now, seen, heard).await?,
-        None => vec![now.clone()],
+        None => vec![TransactionHash::clone(&now)],
     };
     if untold.is_empty() && now.is_final() {
         return Ok(StatusCode::NO_CONTENT.into_response());
@@ -128,7 +129,7 @@ impl Telling {
         let new = changes.iter().filter(|change| change.position() > self.told);
         self.untold.extend(new.cloned());
         if self.untold.is_empty() {
-            self.untold.push_back(now.clone()); // without its stream, at least how it is now
+            self.untold.push_back(TransactionHash::clone(now)); // without its stream, at least how it is now
         }
         self.told = now.position();
         self.ended |= now.is_final();

@@ -134,7 +134,7 @@ async fn a_change_onto_a_missing_hash_writes_nothing_and_a_reader_brings_it_back
     let new = TransactionHash::from(&transaction::fold(&history.stream(id)).unwrap().unwrap());
     for hash in [&new, &old, &new] {
         hashes.write_back(hash).await.unwrap();
-        assert_eq!(hashes.get(id).await.unwrap().as_ref(), Some(&new), "nothing older overwrites newer");
+        assert_eq!(hashes.get(id).await.unwrap().as_deref(), Some(&new), "nothing older overwrites newer");
     }
     assert_eq!(fields(&mut redis, id).await, expected(&history, id));
 }

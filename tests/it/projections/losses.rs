@@ -40,7 +40,7 @@ async fn a_flush_is_followed_by_a_copy_of_the_rows_and_not_by_history() {
     let lost = projector.apply(history.after(flushed)).await;
     assert!(matches!(lost, Err(Error::Overtaken { .. })), "{lost:?}");
     assert!(fields(&mut redis, open).await.is_empty(), "no half of a hash");
-    assert_eq!(hashes.get(done[0]).await.unwrap(), None);
+    eventually("the flush is heard of", async || hashes.get(done[0]).await.unwrap().is_none()).await;
     assert_eq!(projector.checkpoint().await.unwrap(), history.head());
     for id in done.iter().chain([&open]) {
         assert_eq!(fields(&mut redis, *id).await, expected(&history, *id));
@@ -239,7 +239,8 @@ async fn a_checkpoint_that_cannot_be_read_counts_as_none_and_heals_by_itself() {
             "a list" => redis.rpush("offers:checkpoint", wrong).await.unwrap(),
             text => redis.set("offers:checkpoint", text).await.unwrap(),
         };
-        assert_eq!(hashes.get(id).await.unwrap(), None, "{wrong:?} was believed");
+        let is_unbelieved = async || hashes.get(id).await.unwrap().is_none();
+        eventually(&format!("{wrong:?} is not believed"), is_unbelieved).await;
         let noticed = projector.still_at(history.head()).await;
         assert!(matches!(noticed, Err(Error::Overtaken { .. })), "{wrong:?}: {noticed:?}");
         assert_eq!(projector.checkpoint().await.unwrap(), history.head(), "{wrong:?}");
@@ -280,8 +281,11 @@ async fn a_hash_that_has_lost_a_field_is_repaired_by_who_reads_it() {
     fixture.hash_projector().checkpoint().await.unwrap();
     for field in ["status", "amount", "position", "created_at"] {
         let _: () = redis.hdel(format!("transaction:{id}"), field).await.unwrap();
-        assert_eq!(read_status(&hashes, &history, id, history.head()).await, Status::Success);
-        assert_eq!(fields(&mut redis, id).await, expected(&history, id), "without {field}");
+        eventually(&format!("the hash without {field} is repaired"), async || {
+            assert_eq!(read_status(&hashes, &history, id, history.head()).await, Status::Success);
+            fields(&mut redis, id).await == expected(&history, id)
+        })
+        .await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! The projections on a real PostgreSQL and a real Redis.
 
+mod cached;
 mod check;
 mod hashes;
 mod healing;

@@ -7,6 +7,7 @@ use crate::http::extract::fields::Fields;
 use crate::http::extract::page::{Page, PageParams};
 use crate::http::extract::path;
 use crate::http::extract::query::{Parameters, variant};
+use crate::http::json::Json;
 use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
 use crate::http::problem::mapping::no_such_callback;
@@ -14,7 +15,6 @@ use crate::http::resources::partner_callbacks::{CallbackAttempt, CallbackStatus,
 use crate::http::values::{Id, Time};
 use crate::http::{Code, Shared};
 use crate::processors::callbacks;
-use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;

@@ -11,13 +11,13 @@ use crate::http::extract::path;
 use crate::http::extract::request::{Request, request};
 use crate::http::extract::rules::{Line, Prose, name_of};
 use crate::http::headers::IDEMPOTENT_REPLAYED;
+use crate::http::json::Json;
 use crate::http::openapi::refusals;
 use crate::http::problem::Problem;
 use crate::http::{Code, Shared};
 
 use crate::http::values::{Id, Status};
 use crate::telemetry::chain;
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
