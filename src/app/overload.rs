@@ -1,7 +1,9 @@
 //! Whether purchases are accepted faster than they are finished. Then new ones are refused until those that wait are
 //! worked off.
 //!
-//! The backlog is how long the oldest purchase has waited for its first attempt **while others succeed**. Without
+//! The backlog is how long the oldest purchase has waited for its first attempt **while others succeed**; once that is a
+//! sixth of the limit, how long a purchase of now would wait at the pace of those that are finished, if that is longer:
+//! the queue has then grown for a while, and what was accepted in that time waits longer than the oldest so far. Without
 //! successes it is an outage of the activation system, or of all processors, and no overload: purchases are accepted
 //! and wait. What has piled up in an outage counts from its end on, not from the request.
 
@@ -16,6 +18,10 @@ use std::time::Duration;
 /// Others succeed if one did within this part of the limit. So at the beginning of an outage they no longer do when the
 /// limit is reached.
 const RECENT: u32 = 3;
+
+/// The part of the limit that the oldest must have waited for the pace to count: before, purchases may have been finished
+/// as fast as they came.
+const BUSY: u32 = 6;
 
 /// The limit by which successes are recent when there is none.
 const USUAL_LIMIT: Duration = Duration::from_secs(30);
@@ -59,12 +65,23 @@ impl Overload {
                 *flows_since = None;
                 Duration::ZERO
             }
-            Some(Untried { requested_at, .. }) => {
+            Some(untried @ Untried { requested_at, .. }) => {
                 let since = requested_at.max(*flows_since.get_or_insert(now));
-                (now.utc() - since.utc()).to_std().unwrap_or_default()
+                let waited = (now.utc() - since.utc()).to_std().unwrap_or_default();
+                let is_busy = waited >= self.limit.unwrap_or(USUAL_LIMIT) / BUSY;
+                if is_busy { waited.max(expected_wait(&untried)) } else { waited }
             }
             None => Duration::ZERO,
         }
+    }
+}
+
+/// How long a purchase of now waits until all that are open are finished, at the pace of the last ones.
+fn expected_wait(untried: &Untried) -> Duration {
+    let Untried { open, finished, finished_within, .. } = *untried;
+    match (u32::try_from(open), u32::try_from(finished)) {
+        (Ok(open), Ok(finished @ 1..)) => finished_within * open / finished,
+        _ => Duration::ZERO,
     }
 }
 
@@ -79,7 +96,25 @@ mod tests {
     }
 
     fn untried(requested_at: u32, others_succeed: bool) -> Option<Untried> {
-        Some(Untried { requested_at: at(requested_at), others_succeed })
+        let (open, finished, finished_within) = (1, 0, Duration::ZERO);
+        Some(Untried { requested_at: at(requested_at), others_succeed, open, finished, finished_within })
+    }
+
+    /// The last 1,000 purchases were finished within two seconds.
+    fn queue(requested_at: u32, open: i64) -> Option<Untried> {
+        let (finished, finished_within) = (1_000, Duration::from_secs(2));
+        untried(requested_at, true).map(|one| Untried { open, finished, finished_within, ..one })
+    }
+
+    #[test]
+    fn a_queue_that_grows_is_as_long_as_its_last_purchase_will_wait() {
+        let overload = Overload::new(Some(LIMIT));
+        let measured = |oldest, now| overload.flow(oldest, at(now)).as_secs();
+        assert_eq!(measured(queue(0, 20_000), 4), 0, "it has only begun to flow");
+        assert_eq!(measured(queue(4, 20_000), 8), 4, "it may be a short burst");
+        assert_eq!(measured(queue(4, 20_000), 9), 40);
+        assert_eq!(measured(queue(4, 1_000), 10), 6, "the oldest waits longer than what follows it");
+        assert_eq!(measured(queue(9, 60_000), 12), 3, "it is worked off");
     }
 
     #[test]

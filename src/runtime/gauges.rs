@@ -12,6 +12,8 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 const EVERY: Duration = Duration::from_secs(5);
+/// Between two looks whether purchases are accepted: what comes in between may be too much.
+const OVERLOAD_EVERY: Duration = Duration::from_secs(1);
 /// In rounds: counting walks over all rows that wait.
 const WAITING_EVERY: u32 = 3;
 /// In rounds: PostgreSQL looks at every file for the size of the database.
@@ -26,6 +28,16 @@ pub(crate) struct Gauges {
 impl Gauges {
     /// Measures until `stop`.
     pub(crate) async fn run(self, stop: CancellationToken) {
+        let overload = async {
+            while !stop.is_cancelled() {
+                self.measure_overload().await;
+                stop.run_until_cancelled(sleep(OVERLOAD_EVERY)).await;
+            }
+        };
+        tokio::join!(overload, self.run_rounds(&stop));
+    }
+
+    async fn run_rounds(&self, stop: &CancellationToken) {
         let mut round = 0_u32;
         while !stop.is_cancelled() {
             self.measure(round).await;
@@ -38,7 +50,6 @@ impl Gauges {
     async fn measure(&self, round: u32) {
         self.measure_parts().await;
         self.measure_pool();
-        self.measure_overload().await;
         let measured = async {
             self.resources.log.measure().await?;
             self.measure_backlog().await?;

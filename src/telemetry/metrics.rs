@@ -216,7 +216,7 @@ pub const METRICS: &[Described] = &[
         "offers_backlog_seconds",
         Unit::Seconds,
         &[],
-        "How long the oldest purchase has waited for its first attempt while others succeed",
+        "How long the oldest purchase has waited for its first attempt while others succeed, or a new one would wait at the present pace",
     ),
     counter("offers_parked_total", &[], "Parked messages"),
     gauge("offers_parked_messages", Unit::Count, &[], "Parked messages that wait for an operator"),

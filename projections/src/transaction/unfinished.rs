@@ -15,6 +15,9 @@ use uuid::Uuid;
 /// Purchases among which a success is looked for: more than are called at the same time.
 const BEFORE: i64 = 10_000;
 
+/// Purchases of which the pace is taken: as many as are finished within a second under load.
+const PACE: i64 = 1_000;
+
 /// A transaction that is not final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unfinished {
@@ -37,6 +40,12 @@ pub struct Untried {
     pub requested_at: Timestamp,
     /// Whether purchases that were requested before it have succeeded recently.
     pub others_succeed: bool,
+    /// How many purchases are not final, from this one on.
+    pub open: i64,
+    /// How many of the last ones before it have succeeded recently.
+    pub finished: i64,
+    /// From the first to the last success of these.
+    pub finished_within: Duration,
 }
 
 /// How much is on its way.
@@ -114,11 +123,18 @@ impl Readers {
 
     /// The oldest purchase that was never attempted, unless it is parked. Others succeed if one did within `recent`.
     pub async fn oldest_untried(&self, now: Timestamp, recent: Duration) -> Result<Option<Untried>, Error> {
-        let query = sqlx::query(include_str!("untried.sql")).bind(now.utc() - recent).bind(BEFORE);
+        let query = sqlx::query(include_str!("untried.sql")).bind(now.utc() - recent).bind(BEFORE).bind(PACE);
         let row = answered(query.fetch_optional(self.pool())).await?;
         row.map(|row| {
-            let others_succeed = row.try_get("others_succeed")?;
-            Ok(Untried { requested_at: moment(&row, "created_at")?, others_succeed })
+            let time = |name| row.try_get::<Option<DateTime<Utc>>, _>(name);
+            let within = time("last_at")?.zip(time("first_at")?).map(|(last, first)| last - first);
+            Ok(Untried {
+                requested_at: moment(&row, "created_at")?,
+                others_succeed: row.try_get("others_succeed")?,
+                open: row.try_get("open")?,
+                finished: row.try_get("finished")?,
+                finished_within: within.and_then(|within| within.to_std().ok()).unwrap_or_default(),
+            })
         })
         .transpose()
     }

@@ -14,7 +14,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 /// The most streams, accounts and event ids that are known, some 50 bytes each; one more, and all are forgotten.
-const REMEMBERED: usize = 200_000;
+const REMEMBERED: usize = 50_000;
 
 /// The log's last event.
 #[derive(Clone, Copy)]
