@@ -32,7 +32,7 @@ request! {
 request! {
     /// The password until now, and the next one.
     NewPassword {
-        old_password: SecretString = required(Secret(1..=MAX_SECRET), "alice-demo"),
+        old_password: SecretString = required(Secret(1..=MAX_SECRET), "the password until now"),
         /// 8 to 1024 characters, in NFC, and none that is guessed first: not one of the ten thousand commonest, not the
         /// username, not the mail address nor what stands before its `@`.
         new_password: SecretString = required(Secret(0..=MAX_SECRET), "a long passphrase"),
