@@ -45,7 +45,7 @@ fn the_image_has_the_program_that_was_built_and_runs_a_verb_of_it() {
     );
     let build = all("RUN").into_iter().find(|run| run.contains("cargo build")).unwrap();
     assert!(build.ends_with(&format!(
-        "cargo build --release --locked --bin {program} && cp target/release/{program} {from}"
+        "cargo build --profile dist --locked --bin {program} && cp target/dist/{program} {from}"
     )));
     let entry = list(&only("ENTRYPOINT"));
     assert_eq!(to, format!("/usr/local/bin/{}", entry.join(" ")));
