@@ -12,6 +12,7 @@ use redis::AsyncCommands;
 use sqlx::{Connection, PgConnection};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -90,9 +91,11 @@ async fn flushes_under_load_never_show_a_status_going_back_nor_half_a_hash() {
         let end = usize::from(rest[0].commit_end > rest[0].position) + 1;
         &rest[..end] // one commit
     };
+    let turns = Semaphore::new(0); // one for each read: otherwise all may be written before anything is read
     let project = async {
         let mut at = requested;
         while at < history.head() {
+            turns.acquire().await.unwrap().forget();
             fixture.tables.apply(page(at)).await.unwrap();
             at = page(at).last().unwrap().position;
         }
@@ -125,6 +128,7 @@ async fn flushes_under_load_never_show_a_status_going_back_nor_half_a_hash() {
                     "{before:?}, then {status:?}"
                 );
                 reads += 1;
+                turns.add_permits(1);
             }
         }
     };
