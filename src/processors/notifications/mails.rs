@@ -93,9 +93,12 @@ impl Mails {
             query.push(" and user_id = ").push_bind(user.0);
         }
         match filter.status {
-            // The index of what was not sent is a part of the table.
+            Some(MailStatus::Pending) => query.push(" and state = 'pending'"),
             Some(MailStatus::Sent) => query.push(" and state = 'sent'"),
-            Some(status) => query.push(" and state <> 'sent' and state = ").push_bind(status.into_str()),
+            // The predicate of their index.
+            Some(status) => {
+                query.push(" and state in ('parked', 'skipped') and state = ").push_bind(status.into_str())
+            }
             None => &mut query,
         };
         if let Some(position) = after {
