@@ -25,14 +25,14 @@ create unique index if not exists events_by_our_reference on events ((payload ->
     where aggregate_type = 'Transaction' and event_type = 'ActivationRequested'
         and strpos(payload::text, '"reference":') > 0;
 
-analyze events; -- the planner knows nothing of a new expression
-
 -- The processes of the version before need those that these replace; where there is no history, nobody does.
 do $$
 begin
     if not exists (select from events) then
         alter table events drop constraint events_event_id_key;
         drop index events_by_actor, events_by_reference;
+    else
+        analyze events; -- the planner knows nothing of a new expression
     end if;
 end
 $$;

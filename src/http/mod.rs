@@ -165,6 +165,22 @@ fn api() -> OpenApiRouter<Shared> {
         .routes(routes!(partner_callbacks::list_callbacks))
         .routes(routes!(partner_callbacks::callback))
         .routes(routes!(partner_callbacks::resend_callback))
+        .routes(routes!(audit::events))
+        .routes(routes!(audit::balance))
+        .routes(routes!(audit::transaction))
+        .routes(routes!(proofs::checkpoint))
+        .routes(routes!(proofs::key))
+        .routes(routes!(proofs::receipt))
+        .routes(routes!(proofs::consistency))
+        .routes(routes!(proofs::of_transaction))
+        .routes(routes!(proofs::of_sale))
+        .0
+        .merge(administration())
+}
+
+/// What takes the role `admin`.
+fn administration() -> OpenApiRouter<Shared> {
+    Below(OpenApiRouter::new())
         .routes(routes!(admin::users::create, admin::users::list_all))
         .routes(routes!(admin::users::detail, admin::users::change))
         .routes(routes!(sessions::list_of_user, sessions::end_all_of_user))
@@ -196,15 +212,6 @@ fn api() -> OpenApiRouter<Shared> {
         .routes(routes!(admin::parked::list_all))
         .routes(routes!(admin::parked::detail))
         .routes(routes!(admin::parked::requeue))
-        .routes(routes!(audit::events))
-        .routes(routes!(audit::balance))
-        .routes(routes!(audit::transaction))
-        .routes(routes!(proofs::checkpoint))
-        .routes(routes!(proofs::key))
-        .routes(routes!(proofs::receipt))
-        .routes(routes!(proofs::consistency))
-        .routes(routes!(proofs::of_transaction))
-        .routes(routes!(proofs::of_sale))
         .0
 }
 
