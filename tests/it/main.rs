@@ -30,6 +30,7 @@ mod event_log;
 mod external;
 mod external_over_tls;
 mod guessing;
+mod guides;
 mod identity;
 mod interventions;
 mod load;

@@ -2,7 +2,7 @@
 
 use super::{RECORD, cli, files};
 use crate::support::eventually::eventually;
-use crate::support::python::python_is_missing;
+use crate::support::languages::python_is_missing;
 use crate::support::stack::{Sandbox, Stack};
 use domain::{AccountId, Metadata, Money, OfferId, Record, Recorded, account, offer};
 use offers::event_log::{AggregateCommand, EventLog, Plan};
@@ -139,7 +139,7 @@ async fn an_export_as_csv_has_the_same_members() {
 #[cfg(feature = "parquet")]
 #[tokio::test]
 async fn an_export_as_parquet_has_the_same_members() {
-    let Some(python) = crate::support::python::python_with_packages().await else { return };
+    let Some(python) = crate::support::languages::python_with_packages().await else { return };
     let (sandbox, events) = awkward("60000").await;
     assert_eq!(read_back(&sandbox, "parquet", &python, READ_PARQUET).await, lines(&events));
 }

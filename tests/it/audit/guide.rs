@@ -4,7 +4,7 @@ use crate::outage::processes::{Serving, System};
 use crate::support::eventually::eventually;
 use crate::support::guide::{Guide, Reader};
 use crate::support::http;
-use crate::support::python::python_with_packages;
+use crate::support::languages::python_with_packages;
 use offers::notary::TreeStore;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -15,7 +15,7 @@ async fn every_command_of_the_auditors_guide_prints_what_the_guide_says() {
     everything_is_signed(&system).await;
     let environment =
         vec![("URL", system.url.clone()), ("OFFERS_DATABASE_URL", system.sandbox.database_url.clone())];
-    Reader::new("auditor", &python, environment).runs(&Guide::read("auditors.md").steps).await;
+    Reader::new("auditor", Some(&python), environment).runs(&Guide::read("auditors.md").steps).await;
 }
 
 async fn buy(system: &System) {

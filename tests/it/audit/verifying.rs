@@ -1,7 +1,7 @@
 //! `offers verify`: an export, the database, receipts, and what cannot be used.
 
 use super::{cli, cli_with, files, signing_key};
-use crate::support::python::python_with_packages;
+use crate::support::languages::python_with_packages;
 use crate::support::stack::{Sandbox, Stack};
 use offers::tree::{Builder, Plan, Receipt, SignedCheckpoint, SigningKey, Tile, leaf_hash};
 use serde_json::Value;

@@ -4,8 +4,8 @@ use super::analyst::{API_PREFIX, mirrored};
 use super::everything;
 use crate::support::eventually::eventually;
 use crate::support::guide::{Guide, Reader};
+use crate::support::languages::python_with_packages;
 use crate::support::nats_server::NatsServer;
-use crate::support::python::python_with_packages;
 use crate::support::up::Up;
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use futures::StreamExt;
@@ -29,7 +29,7 @@ async fn every_command_of_the_analysts_guide_prints_what_the_guide_says() {
     let guide = Guide::read("analysts.md");
 
     let environment = vec![("URL", text("/api_url")), ("OFFERS_DATABASE_URL", text("/database_url"))];
-    let reader = Reader::new("analyst", &python, environment);
+    let reader = Reader::new("analyst", Some(&python), environment);
     std::os::unix::fs::symlink(&up.dir, reader.dir.join(".data")).unwrap();
     let reading = guide.steps.iter().position(|step| step.command.contains("revenue.py")).unwrap();
     let (buying, reading) = guide.steps.split_at(reading);

@@ -1,7 +1,7 @@
 //! What docs/partners.md promises, done by a program that shares no code with the service.
 
 use crate::outage::processes::{Serving, System};
-use crate::support::python::python_is_missing;
+use crate::support::languages::python_is_missing;
 use serde_json::json;
 use std::path::Path;
 use tokio::process::Command;

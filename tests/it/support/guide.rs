@@ -67,15 +67,17 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// With this Python, and these variables.
-    pub fn new(name: &str, python: &Path, environment: Vec<(&'static str, String)>) -> Self {
+    /// With these variables, and this Python instead of the machine's.
+    pub fn new(name: &str, python: Option<&Path>, environment: Vec<(&'static str, String)>) -> Self {
         let dir = std::env::temp_dir().join(format!("offers-guide-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         std::os::unix::fs::symlink(docs(), dir.join("docs")).unwrap();
         std::fs::write(dir.join(".curlrc"), "show-error\n").unwrap(); // `curl -s` alone hides why it failed
-        let programs = [Path::new(env!("CARGO_BIN_EXE_offers")), python].map(|file| file.parent().unwrap());
-        let [ours, python] = programs.map(|directory| directory.display().to_string());
-        let path = format!("{ours}:{python}:{}", std::env::var("PATH").unwrap());
+        let programs = [Some(Path::new(env!("CARGO_BIN_EXE_offers"))), python].into_iter().flatten();
+        let mut path = std::env::var("PATH").unwrap();
+        for program in programs {
+            path = format!("{}:{path}", program.parent().unwrap().display());
+        }
         Self { dir, path, environment }
     }
 

@@ -1,4 +1,4 @@
-//! Python, which the examples of the documentation are written in.
+//! Python and node, which the examples of the documentation are written in.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -7,10 +7,19 @@ use tokio::process::Command;
 
 /// Says why the test says nothing, where there is no Python.
 pub async fn python_is_missing() -> bool {
-    let asked = Command::new("python3").arg("--version").stdout(Stdio::null()).status().await;
+    is_missing("python3").await
+}
+
+/// The same for node.
+pub async fn node_is_missing() -> bool {
+    is_missing("node").await
+}
+
+async fn is_missing(language: &str) -> bool {
+    let asked = Command::new(language).arg("--version").stdout(Stdio::null()).status().await;
     let missing = !asked.is_ok_and(|status| status.success());
     if missing {
-        skipped("the example needs python3, which is not installed");
+        skipped(&format!("the example needs {language}, which is not installed"));
     }
     missing
 }
