@@ -31,8 +31,12 @@ def python_with(package, version):
 
 def python_for_examples():
     """The same with all that docs/examples needs."""
-    version = hashlib.sha256(EXAMPLES.read_bytes()).hexdigest()[:12]
-    return installed(f"examples-{version}", "cryptography, duckdb, nats", ["-r", EXAMPLES])
+    return installed(f"examples-{digest([EXAMPLES.read_text()])}", "cryptography, duckdb, nats", ["-r", EXAMPLES])
+
+
+def digest(packages):
+    """Names an installation: another list is installed elsewhere."""
+    return hashlib.sha256(" ".join(packages).encode()).hexdigest()[:12]
 
 
 def installed(name, modules, packages):
@@ -52,6 +56,26 @@ def installed(name, modules, packages):
                 print(f"{name} cannot be installed: {tried.stdout}{tried.stderr}", file=sys.stderr)
                 return None
     return python
+
+
+def node_with(name, packages):
+    """The directory below target/ whose node_modules has `packages`, installed once; None: they cannot be."""
+    place = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / name
+    if not (works(["node", "--version"]) and works(["npm", "--version"])):
+        print(f"{name} cannot be installed: node and npm are missing", file=sys.stderr)
+        return None
+    options = ["--no-save", "--no-audit", "--no-fund", "--fetch-retries", "1"]
+    place.mkdir(parents=True, exist_ok=True)
+    with open(place / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (place / "installed").exists():
+            install = ["npm", "install", *options, "--prefix", place, *packages]
+            tried = subprocess.run(install, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S)
+            if tried.returncode != 0:
+                print(f"{name} cannot be installed: {tried.stdout}{tried.stderr}", file=sys.stderr)
+                return None
+            (place / "installed").touch()
+    return place
 
 
 def works(command):

@@ -40,7 +40,7 @@ pub async fn python_with_packages() -> Option<PathBuf> {
 }
 
 /// Past the harness, which swallows what a successful test prints.
-fn skipped(why: &str) {
+pub fn skipped(why: &str) {
     let name = std::thread::current().name().unwrap_or_default().to_owned();
     let _ = writeln!(std::io::stderr(), "SKIPPED: {name}: {why}");
 }
