@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod admin;
+mod api;
 mod check;
 mod completions;
 mod demo;
@@ -21,14 +22,25 @@ mod replay;
 mod serve;
 mod settings;
 mod simulator;
+mod table;
 mod verify;
 mod witness;
 
 use output::Outcome;
 
+/// Who does what.
+const AFTER_HELP: &str = "\
+Through the API of a running service, as whom `offers login` or --token says:
+  account, callback, login, logout, mail, parked, search, transaction, and list, show, change, enable and disable
+  of user, partner and offer
+On the database (OFFERS_DATABASE_URL), without a running service:
+  check, events, export, migrate, replay, verify, and user create, partner create and rotate, offer create
+
+Exit codes: 0 done, 1 the answer is no, 2 it could not be done.";
+
 /// Sells prepaid offers; every cent and every step is an event in one verifiable log.
 #[derive(Debug, Parser)]
-#[command(name = "offers", version, propagate_version = true)]
+#[command(name = "offers", version, propagate_version = true, after_help = AFTER_HELP)]
 pub struct Cli {
     /// Print the result as JSON
     #[arg(long, global = true)]
@@ -39,9 +51,12 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Pay into an account
+    /// See an account, pay in and out
     #[command(subcommand)]
     Account(admin::account::Verb),
+    /// List callbacks to partners and send them again
+    #[command(subcommand)]
+    Callback(admin::callback::Verb),
     /// Compare balances, final states and read tables with the log
     Check(check::Args),
     /// Print a script that completes the verbs and flags in a shell
@@ -64,25 +79,40 @@ enum Verb {
     Listen(listen::Args),
     /// Measure a running service: activations accepted and finished a second
     Load(load::Args),
+    /// Log in at a service, for the verbs that work through its API
+    Login(api::Login),
+    /// End the login at a service
+    Logout(api::Logout),
+    /// List mails to users and send them again
+    #[command(subcommand)]
+    Mail(admin::mail::Verb),
     /// Print the manual of all verbs as a man page: `offers man | man -l -`
     Man,
     /// Migrate the database to the current schema
     Migrate(migrate::Args),
-    /// Create an offer
+    /// Create, list and change offers
     #[command(subcommand)]
     Offer(admin::offer::Verb),
-    /// Create a partner, or another key or secret for a partner
+    /// List messages that nothing could handle, and try them again
+    #[command(subcommand)]
+    Parked(admin::parked::Verb),
+    /// Create, list and disable partners; another key or secret
     #[command(subcommand)]
     Partner(admin::partner::Verb),
     /// Rebuild the read tables and the Redis hashes from the log, compare them with it, or print a thing as it once was
     #[command(visible_alias = "rebuild")]
     Replay(replay::Args),
+    /// Find by any id, username, mail address, reference or #position
+    Search(api::Search),
     /// Run the service until Ctrl-C; this help is the manual of its settings
     #[command(after_long_help = crate::config::AFTER_HELP)]
     Serve(Box<crate::config::Serve>),
     /// Run the simulated activation system until Ctrl-C
     Simulator(simulator::Args),
-    /// Create a user
+    /// List transactions, try one again, or end one by hand
+    #[command(subcommand)]
+    Transaction(admin::transaction::Verb),
+    /// Create, list and disable users
     #[command(subcommand)]
     User(admin::user::Verb),
     /// Verify the history, from the database or from an export, and receipts
@@ -111,6 +141,7 @@ impl Cli {
     async fn run(self) -> anyhow::Result<Outcome> {
         match self.verb {
             Verb::Account(verb) => admin::account::run(verb).await,
+            Verb::Callback(verb) => admin::callback::run(verb).await,
             Verb::Check(args) => check::run(args).await,
             Verb::Completions(args) => completions::completions(&args),
             Verb::Demo(verb) => demo::run(verb).await,
@@ -120,13 +151,19 @@ impl Cli {
             Verb::Key(verb) => key::run(verb),
             Verb::Listen(args) => listen::run(args, self.json).await,
             Verb::Load(args) => load::run(args).await,
+            Verb::Login(args) => api::login(args).await,
+            Verb::Logout(args) => api::logout(args).await,
+            Verb::Mail(verb) => admin::mail::run(verb).await,
             Verb::Man => completions::man(),
             Verb::Migrate(args) => migrate::run(args).await,
             Verb::Offer(verb) => admin::offer::run(verb).await,
+            Verb::Parked(verb) => admin::parked::run(verb).await,
             Verb::Partner(verb) => admin::partner::run(verb).await,
             Verb::Replay(args) => replay::run(args).await,
+            Verb::Search(args) => api::search(args).await,
             Verb::Serve(config) => serve::run(&config).await,
             Verb::Simulator(args) => simulator::run(args, self.json).await,
+            Verb::Transaction(verb) => admin::transaction::run(verb).await,
             Verb::User(verb) => admin::user::run(verb).await,
             Verb::Verify(args) => verify::run(args).await,
             Verb::Witness(args) => witness::run(args).await,

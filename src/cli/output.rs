@@ -9,6 +9,8 @@ use std::process::ExitCode;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::table;
+
 const DONE: u8 = 0;
 /// The answer is no: the check found differences, the service refused, nothing runs.
 const NO: u8 = 1;
@@ -36,11 +38,7 @@ impl Outcome {
 
     /// Done; the text has a line for each member of `result`.
     pub(super) fn members(result: Value) -> Self {
-        let lines = result.as_object().into_iter().flatten().map(|(name, value)| {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            format!("{name:<15} {text}")
-        });
-        Self { code: DONE, result: Some((lines.collect::<Vec<_>>().join("\n"), result)) }
+        Self { code: DONE, result: Some((table::members(&result), result)) }
     }
 
     /// The same result, but the answer is no unless `is_yes`.

@@ -2,7 +2,63 @@
 
 use super::secret::{self, Secret, SecretError};
 use clap::Args;
+use std::env;
 use std::path::PathBuf;
+use url::Url;
+
+/// An administrator at a running service.
+#[derive(Args, Clone, Debug)]
+pub struct ApiAccess {
+    /// The service, without /api/v1.
+    #[arg(
+        long,
+        env = "OFFERS_API_URL",
+        help_heading = "The service",
+        default_value = "http://127.0.0.1:8080"
+    )]
+    pub url: Url,
+    /// An access token, instead of a login.
+    #[arg(long, env = "OFFERS_API_TOKEN", help_heading = "The service", hide_env_values = true)]
+    token: Option<Secret>,
+    #[arg(long, env = "OFFERS_API_TOKEN_FILE", hide = true)]
+    token_file: Option<PathBuf>,
+    /// Where `offers login` keeps logins [default: ~/.config/offers/logins.json].
+    #[arg(long, env = "OFFERS_LOGIN_FILE", help_heading = "The service", value_name = "FILE")]
+    login_file: Option<PathBuf>,
+    /// Who logs in when there is no login, with OFFERS_API_PASSWORD.
+    #[arg(long = "api-username", env = "OFFERS_API_USERNAME", hide = true)]
+    own_name: Option<String>,
+    #[arg(long = "api-password", env = "OFFERS_API_PASSWORD", hide = true, hide_env_values = true)]
+    own_password: Option<Secret>,
+    #[arg(long = "api-password-file", env = "OFFERS_API_PASSWORD_FILE", hide = true)]
+    own_password_file: Option<PathBuf>,
+}
+
+impl ApiAccess {
+    /// # Errors
+    /// Its file cannot be read.
+    pub fn token(&self) -> Result<Option<Secret>, SecretError> {
+        secret::optional("OFFERS_API_TOKEN", self.token.as_ref(), self.token_file.as_deref())
+    }
+
+    /// Who logs in without being asked, for programs: the name and the password.
+    ///
+    /// # Errors
+    /// There is a name, and no password.
+    pub fn password(&self) -> Result<Option<(String, Secret)>, SecretError> {
+        let Some(name) = &self.own_name else { return Ok(None) };
+        let (given, file) = (self.own_password.as_ref(), self.own_password_file.as_deref());
+        Ok(Some((name.clone(), secret::required("OFFERS_API_PASSWORD", given, file)?)))
+    }
+
+    /// `None` if there is no home directory.
+    #[must_use]
+    pub fn login_file(&self) -> Option<PathBuf> {
+        let directory = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let config = || directory("XDG_CONFIG_HOME").or_else(|| Some(directory("HOME")?.join(".config")));
+        self.login_file.clone().or_else(|| Some(config()?.join("offers/logins.json")))
+    }
+}
 
 /// An auditor at a running service, for the witness.
 #[derive(Args, Clone, Debug)]

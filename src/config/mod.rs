@@ -11,7 +11,7 @@ mod protection;
 mod secret;
 mod unknown;
 
-pub use callers::{PartnerSecrets, WitnessLogin};
+pub use callers::{ApiAccess, PartnerSecrets, WitnessLogin};
 pub use cron::CronExpression;
 pub use currency::parse_currency;
 use duration::{DAY, lifetime_up_to};

@@ -8,6 +8,7 @@ use std::{env, fs};
 
 use serde::{Deserialize, Serialize};
 
+use super::demo_data::Members;
 use super::error::{At, Error};
 use super::files::{self, replace};
 use crate::config::Secret;
@@ -62,6 +63,17 @@ impl Environment {
             self.set(&file_variable, file.display().to_string());
         }
         Ok(())
+    }
+
+    /// The verbs that go through the API are the demo administrator's, without a login.
+    pub(super) fn set_administrator(&mut self, dir: &Path, api_url: &str, members: &Members) {
+        self.set("OFFERS_API_URL", api_url);
+        let admin = members.users.iter().find(|user| user.roles.iter().any(|role| role == "admin"));
+        if let Some(admin) = admin {
+            self.set("OFFERS_API_USERNAME", &admin.username);
+            self.set("OFFERS_API_PASSWORD", &admin.password);
+            self.set("OFFERS_LOGIN_FILE", dir.join("secrets").join("logins.json").display().to_string());
+        }
     }
 
     /// A secret of our own environment or of this one, as a value or as a file.

@@ -137,6 +137,7 @@ impl<Say: Fn(&str)> Starting<'_, Say> {
         // The service has only its own role; other verbs may act as the owner.
         let spec = own_program("serve", environment.variables(), probe, SERVICE_READY, SERVICE_STOP)?;
         environment.set(OWNER_URL, &urls.database_owner_url);
+        environment.set_administrator(dir, &format!("http://{}", reachable(listen)), &members);
         environment.save(dir)?;
         let service = match Service::start(spec, dir).await {
             Ok(service) => service,

@@ -37,6 +37,7 @@ pub use demo::Demo;
 pub use demo_data::{Members, Partner, User};
 pub use environment::Environment;
 pub use error::Error;
+pub(crate) use files::replace as replace_file;
 pub use history::DemoHistory;
 pub use installation::{Installation, InstallationOptions, SERVICE_STOP, SIMULATOR_STOP};
 pub use options::{Analyst, ExternalServers, Options, Urls};

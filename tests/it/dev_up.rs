@@ -35,6 +35,13 @@ async fn everything_comes_up_and_a_service_that_is_killed_comes_back() {
     assert_eq!(behaviour().await["lie"], Value::Null);
     assert_eq!(simulate("sideways").status.code(), Some(2));
 
+    let mut verb = Command::new(env!("CARGO_BIN_EXE_offers"));
+    verb.args(["dev", "exec", "--data-dir"]).arg(&up.dir).args(["--", "user", "show", "alice", "--json"]);
+    let shown = verb.output().unwrap();
+    let alice: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(alice["id"], demo["users"][0]["id"], "a verb is the demo administrator's, without a login");
+    assert!(up.dir.join("secrets/logins.json").exists(), "and not in the home directory");
+
     let before = up.pid("serve").unwrap();
     kill_process(before, Signal::KILL).unwrap();
     eventually("it has another process", async || up.pid("serve").is_some_and(|now| now != before)).await;

@@ -52,4 +52,5 @@ mod start;
 mod support;
 mod texts;
 mod tracing;
+mod verbs;
 mod waiting;

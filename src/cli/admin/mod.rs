@@ -1,9 +1,13 @@
-//! The verbs that do an administrator's work without HTTP: the same use cases, as `system:cli`, on the
-//! database that `OFFERS_DATABASE_URL` names.
+//! An administrator's verbs. What is needed before there is an administrator, or makes secrets, works without HTTP: the
+//! same use cases, as `system:cli`, on the database that `OFFERS_DATABASE_URL` names. The others go through the API.
 
 pub(super) mod account;
+pub(super) mod callback;
+pub(super) mod mail;
 pub(super) mod offer;
+pub(super) mod parked;
 pub(super) mod partner;
+pub(super) mod transaction;
 pub(super) mod user;
 
 use std::io::{self, BufRead, IsTerminal};
@@ -37,7 +41,6 @@ pub(super) struct Common {
 
 /// The use cases that such a verb calls.
 pub(super) struct AdminContext {
-    pub(super) accounts: Arc<Accounts>,
     pub(super) catalogue: Catalogue,
     pub(super) registration: Registration,
     pub(super) identity: Arc<Identity>,
@@ -58,8 +61,7 @@ impl AdminContext {
         let (readers, clock) = (Readers::at(connect_options(url.expose())?), Clock::system());
         let accounts = Arc::new(Accounts::new(log.clone(), readers.clone(), identity.clone()));
         Ok(Self {
-            registration: Registration::new(accounts.clone(), identity.clone(), clock.clone()),
-            accounts,
+            registration: Registration::new(accounts, identity.clone(), clock.clone()),
             catalogue: Catalogue::new(log, readers),
             identity,
             clock,
@@ -99,7 +101,15 @@ pub(super) fn explain(error: impl Into<app::Error>) -> anyhow::Error {
     }
 }
 
-/// A secret from the person at the terminal, who does not see it, or the first line of stdin.
+/// A password that exists: asked for once.
+pub(super) fn password(prompt: &str) -> anyhow::Result<SecretString> {
+    match io::stdin().is_terminal() {
+        true => Ok(rpassword::prompt_password(format!("{prompt}: "))?.into()),
+        false => first_line(),
+    }
+}
+
+/// A new secret from the person at the terminal, who does not see it, or the first line of stdin.
 pub(super) fn secret(prompt: &str) -> anyhow::Result<SecretString> {
     if !io::stdin().is_terminal() {
         return first_line();

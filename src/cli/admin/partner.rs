@@ -1,5 +1,5 @@
-//! `offers partner create` and `rotate`: partners, their keys and webhook secrets. Keys and secrets are printed
-//! once and cannot be shown again.
+//! `offers partner`: partners, their keys and webhook secrets. Keys and secrets are printed once and cannot be shown
+//! again.
 
 use clap::Subcommand;
 use domain::{PartnerId, SLICE_MAX};
@@ -9,17 +9,32 @@ use uuid::Uuid;
 
 use super::{AdminContext, Common};
 use crate::cli::admin;
+use crate::cli::api::{Listing, One, Order, Resource};
 use crate::cli::output::Outcome;
 use crate::config::Secrets;
 use crate::identity::{Actor, CallbackUrl, KeyId};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Verb {
-    /// Create a partner with a key and a webhook secret
+    /// Create a partner with a key and a webhook secret, on the database
     Create(Create),
-    /// Create another key, or another webhook secret
+    /// Create another key, or another webhook secret, on the database
     Rotate(Rotate),
+    /// List partners, newest first
+    List(Listing),
+    /// Show a partner
+    Show(One),
+    /// Refuse the partner's keys
+    Disable(Order),
+    /// Take the partner's keys again
+    Enable(Order),
 }
+
+pub(in crate::cli) const PARTNERS: Resource = Resource {
+    name: "partners",
+    columns: &["id", "name", "callback_url", "is_active", "created_at"],
+    named_by: Some("name"),
+};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Create {
@@ -59,6 +74,10 @@ pub(in crate::cli) async fn run(verb: Verb) -> anyhow::Result<Outcome> {
     match verb {
         Verb::Create(args) => create(args).await,
         Verb::Rotate(args) => rotate(args).await,
+        Verb::List(listing) => PARTNERS.list(&listing, &[]).await,
+        Verb::Show(one) => PARTNERS.show(&one).await,
+        Verb::Disable(order) => PARTNERS.change(&order, json!({"is_active": false})).await,
+        Verb::Enable(order) => PARTNERS.change(&order, json!({"is_active": true})).await,
     }
 }
 

@@ -49,7 +49,10 @@ pub const KEPT: &[(&str, &[&str])] = &[
     ("postgres_es", &["src/event_log/"]),
     ("async_nats", &["src/bus/"]),
     ("redis", &["projections/"]),
-    ("reqwest", &["src/cli/listen.rs", "src/cli/witness/", "src/processors/callbacks/", "src/tls.rs"]),
+    (
+        "reqwest",
+        &["src/cli/api/", "src/cli/listen.rs", "src/cli/witness/", "src/processors/callbacks/", "src/tls.rs"],
+    ),
     ("hyper_rustls", &["src/external/"]),
     (
         "sqlx",
