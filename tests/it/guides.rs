@@ -17,7 +17,12 @@ async fn what_the_guides_for_callers_show_is_what_happens() {
     }
     let up = Up::start("guides").await;
     let url = up.demo().unwrap()["api_url"].as_str().unwrap().to_owned();
-    Reader::new("clients", None, vec![("URL", url)]).runs(&Guide::read("clients.md").steps).await;
+    let environment = vec![("URL", url), ("OFFERS_DATA_DIR", up.dir.display().to_string())];
+    let reader = Reader::new("callers", None, environment);
+    std::os::unix::fs::symlink(&up.dir, reader.dir.join(".data")).unwrap();
+    for guide in ["clients.md", "partners.md"] {
+        reader.runs(&Guide::read(guide).steps).await;
+    }
     clients_are_generated(&up).await;
 }
 

@@ -1,10 +1,22 @@
 //! Guides in docs/: what they show is run, and prints what they say.
 
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
 use tokio::process::Command;
+use tokio::time::timeout;
 
 /// Between the outputs of two commands.
 const MARK: &str = "=== the next command ===";
+/// How long the commands of a guide may take, all together.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// `./dev` of a reader, without the building.
+const DEV: &str = r#"#!/bin/sh
+case $1 in down | reset | status | simulate) exec offers dev "$@" ;; *) exec offers dev exec -- "$@" ;; esac
+"#;
 
 pub struct Guide {
     text: String,
@@ -73,6 +85,8 @@ impl Reader {
         std::fs::create_dir_all(&dir).unwrap();
         std::os::unix::fs::symlink(docs(), dir.join("docs")).unwrap();
         std::fs::write(dir.join(".curlrc"), "show-error\n").unwrap(); // `curl -s` alone hides why it failed
+        std::fs::write(dir.join("dev"), DEV).unwrap();
+        std::fs::set_permissions(dir.join("dev"), Permissions::from_mode(0o755)).unwrap();
         let programs = [Some(Path::new(env!("CARGO_BIN_EXE_offers"))), python].into_iter().flatten();
         let mut path = std::env::var("PATH").unwrap();
         for program in programs {
@@ -84,17 +98,23 @@ impl Reader {
     /// In one shell.
     pub async fn runs(&self, steps: &[Step]) {
         let script: String = steps.iter().map(|step| format!("{}\necho '{MARK}'\n", step.command)).collect();
-        let run = Command::new("bash")
+        let said_file = self.dir.join("said");
+        let mut shell = Command::new("bash")
             .args(["-c", &format!("exec 2>&1\n{script}")])
             .current_dir(&self.dir)
             .env("PATH", &self.path)
             .env("CURL_HOME", &self.dir)
             .envs(self.environment.clone())
-            .kill_on_drop(true)
-            .output()
-            .await
+            .stdin(Stdio::null())
+            .stdout(File::create(&said_file).unwrap())
+            .process_group(0)
+            .spawn()
             .unwrap();
-        let said = String::from_utf8(run.stdout).unwrap();
+        let group = Pid::from_raw(shell.id().unwrap().try_into().unwrap()).unwrap();
+        let ended = timeout(PATIENCE, shell.wait()).await;
+        let _nothing_is_left = kill_process_group(group, Signal::KILL); // with what runs in the background
+        let said = std::fs::read_to_string(said_file).unwrap();
+        assert!(ended.is_ok(), "it does not end: {said}");
         let outputs: Vec<&str> = said.split(&format!("{MARK}\n")).collect();
         assert_eq!(outputs.len(), steps.len() + 1, "{said}");
         for (step, output) in steps.iter().zip(outputs) {
