@@ -86,6 +86,12 @@ impl Options {
     }
 }
 
+/// What a server says of itself.
+pub struct Server {
+    pub version: String,
+    pub has_jetstream: bool,
+}
+
 /// The connection to NATS. Cheap to clone.
 #[derive(Clone)]
 pub struct Bus(Arc<Inner>);
@@ -112,6 +118,13 @@ impl Bus {
     #[must_use]
     pub fn state(&self) -> State {
         self.0.health.state()
+    }
+
+    /// The server; `None` before the first connection.
+    #[must_use]
+    pub fn server(&self) -> Option<Server> {
+        let info = self.0.link.client.try_server_info()?;
+        Some(Server { version: info.version, has_jetstream: info.jetstream })
     }
 
     /// Why analysts must not be let onto the server, if so: one older than 2.9.15 ends at a single message

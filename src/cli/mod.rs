@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 mod admin;
 mod api;
@@ -10,6 +10,7 @@ mod check;
 mod completions;
 mod demo;
 mod dev;
+mod doctor;
 mod events;
 mod export;
 mod key;
@@ -34,7 +35,7 @@ Through the API of a running service, as whom `offers login` or --token says:
   account, callback, login, logout, mail, parked, search, transaction, and list, show, change, enable and disable
   of user, partner and offer
 On the database (OFFERS_DATABASE_URL), without a running service:
-  check, events, export, migrate, replay, verify, and user create, partner create and rotate, offer create
+  check, doctor, events, export, migrate, replay, verify, and user create, partner create and rotate, offer create
 
 Exit codes: 0 done, 1 the answer is no, 2 it could not be done.";
 
@@ -67,6 +68,8 @@ enum Verb {
     /// Run everything on this machine, with private servers (see ./dev)
     #[command(subcommand)]
     Dev(dev::Verb),
+    /// Say whether the service could run well here, and what to do if not
+    Doctor(Box<doctor::Args>),
     /// Follow the log
     #[command(subcommand)]
     Events(events::Verb),
@@ -146,6 +149,11 @@ impl Cli {
             Verb::Completions(args) => completions::completions(&args),
             Verb::Demo(verb) => demo::run(verb).await,
             Verb::Dev(verb) => dev::run(verb, self.json).await,
+            Verb::Doctor(args) => {
+                let command = Self::command();
+                let doctor = command.find_subcommand("doctor").expect("it is a verb");
+                doctor::run(*args, doctor).await
+            }
             Verb::Events(verb) => events::run(verb, self.json).await,
             Verb::Export(args) => export::run(args).await,
             Verb::Key(verb) => key::run(verb),
@@ -184,7 +192,6 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_manual_names_every_file_that_a_secret_may_be_in() {

@@ -4,7 +4,7 @@
 //! the service connects as, what it needs and nothing else.
 
 use crate::identity::{Findings, upgrade_texts};
-use crate::postgres::connect_options;
+use crate::postgres::{Answered, connect_options};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{Connection, PgConnection};
 use std::borrow::Cow;
@@ -84,6 +84,28 @@ pub async fn run(owner_url: &str) -> Result<Findings, Error> {
     let findings = upgrade_texts(&mut connection).await.map_err(Error::Texts)?;
     connection.close().await.map_err(Error::Connect)?;
     Ok(findings)
+}
+
+/// Migrations that only one of this program and the database has.
+pub struct Pending {
+    pub missing: Vec<String>,
+    /// Applied by a newer program.
+    pub unknown: Vec<String>,
+}
+
+/// Compares the applied migrations with ours, as a role that may read them: the owner.
+pub async fn pending(url: &str) -> Result<Pending, sqlx::Error> {
+    let mut connection = PgConnection::connect_with(&connect_options(url)?).answered().await?;
+    let applied = sqlx::query_scalar("select version from _sqlx_migrations where success order by version");
+    let applied: Vec<i64> = applied.fetch_all(&mut connection).answered().await?;
+    connection.close().await?;
+    let ours = migrator();
+    let missing = ours.iter().filter(|one| !applied.contains(&one.version));
+    let unknown = applied.iter().filter(|version| !ours.version_exists(**version));
+    Ok(Pending {
+        missing: missing.map(|one| format!("{:04} {}", one.version, one.description)).collect(),
+        unknown: unknown.map(|version| format!("{version:04}")).collect(),
+    })
 }
 
 fn migrator() -> Migrator {

@@ -1,5 +1,6 @@
 //! The service: opens what is shared, runs the roles it was given, and ends them in order.
 
+pub mod doctor;
 mod gauges;
 mod http_threads;
 mod interruption;

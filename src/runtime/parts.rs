@@ -5,7 +5,7 @@ use crate::app::{App, Dependencies};
 use crate::backoff::Backoff;
 use crate::bus::{self, Bus};
 use crate::clock::Clock;
-use crate::config::{Secret, Serve};
+use crate::config::{Role, Secret, Serve};
 use crate::event_log::{EventLog, WriterOptions};
 use crate::external::{self, ActivationSystem};
 use crate::identity::{Identity, Keyring, PasswordCost, Settings};
@@ -199,7 +199,24 @@ fn checkpoint_key(config: &Serve) -> Result<Option<SigningKey>, StartError> {
     key.expose().parse().map(Some).map_err(wrong)
 }
 
-fn bus_options(config: &Serve) -> Result<bus::Options, StartError> {
+/// What of `config` is refused at the start, without asking a server.
+pub(super) fn refusals(config: &Serve) -> Vec<StartError> {
+    let redis = config.servers.redis_url();
+    let mut refused = vec![
+        identity_settings(config).err(),
+        checkpoint_key(config).err(),
+        config.servers.database_url().map_err(Into::into).and_then(|url| database(&url)).err(),
+        redis.map(drop).map_err(Into::into).err(),
+        bus_options(config).err(),
+        notifications::Settings::read(&config.mail).err().map(Into::into),
+    ];
+    if config.roles().contains(&Role::Processor) {
+        refused.push(activation_system(config).err());
+    }
+    refused.into_iter().flatten().collect()
+}
+
+pub(super) fn bus_options(config: &Serve) -> Result<bus::Options, StartError> {
     let readable = |name, url: Secret| match bus::check_urls(url.expose()) {
         Ok(()) => Ok(url.expose().to_owned()),
         Err(_) => {
@@ -217,7 +234,7 @@ fn bus_options(config: &Serve) -> Result<bus::Options, StartError> {
     Ok(options)
 }
 
-fn activation_system(config: &Serve) -> Result<ActivationSystem, StartError> {
+pub(super) fn activation_system(config: &Serve) -> Result<ActivationSystem, StartError> {
     let wrong = |why: String| StartError::Setting { name: "OFFERS_EXTERNAL_URL", why };
     let url = config.activation.external_url.as_deref().ok_or_else(|| wrong("it is not set".to_owned()))?;
     let mut settings = external::Settings::new(url);

@@ -42,6 +42,15 @@ async fn everything_comes_up_and_a_service_that_is_killed_comes_back() {
     assert_eq!(alice["id"], demo["users"][0]["id"], "a verb is the demo administrator's, without a login");
     assert!(up.dir.join("secrets/logins.json").exists(), "and not in the home directory");
 
+    let mut doctor = Command::new(env!("CARGO_BIN_EXE_offers"));
+    doctor.args(["dev", "exec", "--data-dir"]).arg(&up.dir).args(["--", "doctor", "--json"]);
+    let examined = doctor.output().unwrap();
+    let found: Value = serde_json::from_slice(&examined.stdout).unwrap();
+    assert_eq!((examined.status.code(), &found["well"]), (Some(0), &Value::Bool(true)), "{found}");
+    let about =
+        found["findings"].as_array().unwrap().iter().map(|finding| finding["about"].as_str().unwrap());
+    assert!(about.collect::<Vec<_>>().ends_with(&["Redis", "NATS", "activation", "mail"]), "{found}");
+
     let before = up.pid("serve").unwrap();
     kill_process(before, Signal::KILL).unwrap();
     eventually("it has another process", async || up.pid("serve").is_some_and(|now| now != before)).await;

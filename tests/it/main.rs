@@ -24,6 +24,7 @@ mod containers;
 mod dashboards;
 mod dev_up;
 mod devstack;
+mod doctor;
 mod documents;
 mod doubt;
 mod event_log;

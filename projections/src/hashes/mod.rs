@@ -71,6 +71,13 @@ impl RedisHashes {
         self.connection.ask(async |mut redis| redis::cmd("PING").exec_async(&mut redis).await).await
     }
 
+    /// The version of Redis, if our user may see it.
+    pub async fn server_version(&self) -> Option<String> {
+        let ask = async |mut redis| redis::cmd("INFO").arg("server").query_async::<String>(&mut redis).await;
+        let info = self.connection.ask(ask).await.ok()?;
+        info.lines().find_map(|line| line.strip_prefix("redis_version:")).map(str::to_owned)
+    }
+
     /// The hash of `id`; `None` if it must be read from the transaction's stream, because there is
     /// no whole hash, because Redis has lost data, or because its hashes are not of this log. A final one is read from
     /// memory, as long as Redis says nothing else.

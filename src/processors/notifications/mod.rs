@@ -94,6 +94,28 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Says where mail goes when something answers there; sends nothing.
+    ///
+    /// # Errors
+    /// Why it cannot go there.
+    pub async fn reach(&self) -> Result<String, String> {
+        match &self.destination {
+            Destination::Server(server) => {
+                let connection = smtp::Connection::open(server).await.map_err(|cause| cause.to_string())?;
+                connection.quit().await;
+                Ok(format!("the mail server {} answers", server.host))
+            }
+            Destination::Directory(directory) => match directory.parent() {
+                Some(parent) if directory.is_dir() || parent.is_dir() => {
+                    Ok(format!("written to {}", directory.display()))
+                }
+                _ => Err(format!("there is no directory {}", directory.display())),
+            },
+        }
+    }
+}
+
 fn sender(text: &str) -> Option<Mailbox> {
     let Mailbox { name, email } = text.parse().ok()?;
     Some(Mailbox::new(name, mail_address(email.as_ref())?))
