@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::output::Outcome;
+use super::progress::Progress;
 use crate::config::{Database, Redis};
 use crate::event_log::{EventLog, Span, StreamId};
 use crate::postgres::connect_options;
@@ -77,6 +78,7 @@ pub(super) async fn compare_hashes(
     hashes: &RedisHashes,
 ) -> anyhow::Result<()> {
     let mut cursor = 0;
+    let mut progress = Progress::of("hashes", 0);
     loop {
         let page = hashes.stored(cursor).await?;
         let ids = page.hashes.iter().filter_map(StoredHash::transaction_id);
@@ -90,6 +92,7 @@ pub(super) async fn compare_hashes(
             let stream = hash.transaction_id().and_then(|id| events.get(&id.to_string()));
             check.compare_hash(hash, stream.map_or(&[], Vec::as_slice), contained)?;
         }
+        progress.add(page.hashes.len() as u64);
         cursor = page.next;
         if cursor == 0 {
             return Ok(());
@@ -99,9 +102,12 @@ pub(super) async fn compare_hashes(
 
 /// Folds up to exactly `position`, which is the end of a commit.
 async fn fold_to(check: &mut Check, log: &EventLog, position: i64) -> anyhow::Result<()> {
+    let mut progress = Progress::of("events", (position - check.position()).max(0).unsigned_abs());
     let mut scan = log.scan(Span { after: check.position(), up_to: position });
     while let Some(page) = scan.next().await {
-        check.fold(&page?)?;
+        let page = page?;
+        check.fold(&page)?;
+        progress.add(page.len() as u64);
     }
     anyhow::ensure!(check.position() == position, "the log ends before position {position}");
     Ok(())

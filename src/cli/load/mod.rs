@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::output::Outcome;
+use super::progress;
 use crate::devstack::Demo;
 use accounts::Admin;
 use connection::Target;
@@ -75,7 +76,8 @@ async fn measure(args: Args) -> anyhow::Result<Outcome> {
         posting: Duration::from_secs(args.seconds),
         token_lives: cast.token_lives,
     };
-    let results = traffic::run(plan).await;
+    let posting = Some(Duration::from_secs(args.seconds));
+    let results = progress::while_waiting("posting and following", posting, traffic::run(plan)).await;
     let unfinished = results.unfinished();
     let report = report(&args, results);
     let is_good = report.accepted > 0 && unfinished == 0;

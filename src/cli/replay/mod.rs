@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::check::compare_hashes;
 use super::output::Outcome;
-use super::progress::Progress;
+use super::progress::{self, Progress};
 use crate::config::{Redis, parse_lifetime};
 use crate::event_log::{EventLog, Span};
 use crate::notary::TreeStore;
@@ -113,7 +113,8 @@ impl Replay {
             self.catch_up(&rebuild, rebuild.live_checkpoint().await?).await?;
             let held = hold(&rebuild).await?;
             let position = self.catch_up(&rebuild, held.position).await?;
-            for difference in held.compare(rebuild).await? {
+            let comparing = progress::while_waiting("comparing the tables", None, held.compare(rebuild));
+            for difference in comparing.await? {
                 count += difference.rows;
                 found.extend(difference.examples);
             }
@@ -165,7 +166,7 @@ impl Replay {
         let readers = Readers::at(connect_options(&self.args.database_owner_url)?);
         let log = Arc::new(self.log.clone());
         let projector = HashProjector::open(self.redis()?.expose(), readers, log, self.args.status_ttl)?;
-        let mut copied = projector.rebuild().await;
+        let mut copied = progress::while_waiting("filling Redis", None, projector.rebuild()).await;
         for _ in 0..TRIES {
             match copied {
                 Err(Error::Overtaken { .. }) => tokio::time::sleep(TRY_PAUSE).await, // by the service's own copy
