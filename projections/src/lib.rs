@@ -19,7 +19,7 @@ mod offer;
 mod page;
 mod read_tables;
 mod readers;
-mod statement;
+pub mod statement;
 mod statement_entry;
 pub mod subscription;
 pub mod transaction;

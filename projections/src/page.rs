@@ -1,6 +1,6 @@
 //! A page of events, folded in memory: several events of one thing become one change.
 
-use crate::statement_entry::{self, StatementEntry};
+use crate::statement_entry::{self, Charge, StatementEntry};
 use crate::{Error, offer, subscription, transaction};
 use domain::{Event, OfferId, Recorded, SubscriptionId, TransactionId};
 use std::collections::HashMap;
@@ -20,6 +20,8 @@ pub(crate) struct Page {
     pub(crate) offers: Vec<offer::Change>,
     /// What it moves on the accounts of users and partners.
     pub(crate) entries: Vec<StatementEntry>,
+    /// The holds that become final in it, of transactions that began before it.
+    pub(crate) charges: Vec<Charge>,
 }
 
 impl Page {
@@ -43,6 +45,7 @@ impl Page {
             subscriptions: folding.subscriptions.changes,
             offers: folding.offers.changes,
             entries: folding.entries,
+            charges: folding.charges,
         }))
     }
 }
@@ -53,6 +56,7 @@ struct Folding {
     subscriptions: Changes<SubscriptionId, subscription::Change>,
     offers: Changes<OfferId, offer::Change>,
     entries: Vec<StatementEntry>,
+    charges: Vec<Charge>,
 }
 
 impl Folding {
@@ -85,7 +89,15 @@ impl Folding {
         recorded: &Recorded,
     ) -> Result<(), Error> {
         self.entries.extend(statement_entry::of_transaction(event, recorded.position));
-        self.transactions.of(id, || transaction::Change::begin(id, recorded)).add(event, recorded)
+        let change = self.transactions.of(id, || transaction::Change::begin(id, recorded));
+        change.add(event, recorded)?;
+        let requested = change.requested.as_ref().map(|requested| requested.request.account_id.0);
+        match (statement_entry::charge(id, event, recorded.position), requested) {
+            (Some(charge), Some(account)) => self.entries.push(charge.on(account)),
+            (Some(charge), None) => self.charges.push(charge),
+            (None, _) => {}
+        }
+        Ok(())
     }
 }
 

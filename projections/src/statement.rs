@@ -1,37 +1,71 @@
-//! What did a user or a partner have at any moment? The table `statement` keeps every entry; a
-//! balance as of a position is a sum over a range of its key.
+//! What did a user or a partner have at any moment, and why? The table `statement` keeps every entry with the balance after it.
 
 use crate::Error;
 use crate::read_tables::Parameters;
-use crate::readers::{Column, Readers};
-use crate::statement_entry::StatementEntry;
-use domain::Money;
-use rust_decimal::Decimal;
+use crate::readers::{Column, Readers, money};
+use crate::statement_entry::{Charge, StatementEntry};
+use domain::{Money, Slice};
 use sqlx::Row;
+use sqlx::postgres::PgRow;
+use std::ops::RangeInclusive;
 use uuid::Uuid;
 
+/// An entry of an account's statement. The event at its position says what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Entry {
+    /// Of its event.
+    pub position: i64,
+    /// Signed; 0.00 where a hold becomes final.
+    pub amount: Money,
+    /// After it.
+    pub balance: Money,
+}
+
 /// Binds the entries of a page.
-pub(crate) fn bind(parameters: Parameters, entries: &[StatementEntry]) -> Parameters {
+pub(crate) fn bind(parameters: Parameters, entries: &[StatementEntry], charges: &[Charge]) -> Parameters {
     parameters
         .bind(entries.column(|entry| entry.account))
         .bind(entries.column(|entry| entry.position))
-        .bind(entries.column(|entry| entry.ordinal))
         .bind(entries.column(|entry| entry.amount.decimal()))
+        .bind(entries.column(|entry| entry.reference.as_deref()))
+        .bind(charges.column(|charge| charge.transaction.0))
+        .bind(charges.column(|charge| charge.position))
+        .bind(charges.column(|charge| charge.reference.as_str()))
+}
+
+pub(crate) fn from_row(row: &PgRow) -> Result<Entry, sqlx::Error> {
+    let position = row.try_get("position")?;
+    Ok(Entry { position, amount: money(row, "amount")?, balance: money(row, "balance")? })
 }
 
 impl Readers {
-    /// What `account` had once the event at `position` was in, folded from its entries. Right up to the
-    /// read tables' checkpoint.
+    /// What `account` had once the event at `position` was in. Right up to the read tables' checkpoint.
     pub async fn balance_at(&self, account: Uuid, position: i64) -> Result<Money, Error> {
-        let sum: Decimal = sqlx::query(
-            "select coalesce(sum(amount), 0) as balance from read.statement \
-             where account_id = $1 and position <= $2",
+        let newest = self.statement(account, i64::MIN..=position, None, 1).await?.items.pop();
+        Ok(newest.map_or(Money::ZERO, |entry| entry.balance))
+    }
+
+    /// The entries of `account` at `positions`, newest first, after the key `after`.
+    pub async fn statement(
+        &self,
+        account: Uuid,
+        positions: RangeInclusive<i64>,
+        after: Option<i64>,
+        limit: u32,
+    ) -> Result<Slice<Entry, i64>, Error> {
+        let rows = sqlx::query(
+            "select position, amount, balance from read.statement \
+             where account_id = $1 and position >= $2 and position <= $3 and position < $4 \
+             order by position desc limit $5",
         )
         .bind(account)
-        .bind(position)
-        .fetch_one(self.pool())
-        .await?
-        .try_get("balance")?;
-        Ok(Money::try_from(sum).map_err(|cause| sqlx::Error::Decode(Box::new(cause)))?)
+        .bind(positions.start())
+        .bind(positions.end())
+        .bind(after.unwrap_or(i64::MAX))
+        .bind(i64::from(limit) + 1)
+        .fetch_all(self.pool())
+        .await?;
+        let items = rows.iter().map(from_row).collect::<Result<_, _>>()?;
+        Ok(Slice::cut(items, limit, |entry: &Entry| entry.position))
     }
 }

@@ -16,6 +16,7 @@ mod purchase_limits;
 mod registration;
 pub mod renew;
 mod shared_read;
+pub mod statement;
 pub mod status;
 pub mod status_watch;
 
@@ -26,6 +27,7 @@ pub use error::Error;
 pub use health::{Health, HealthChecks};
 pub use history::History;
 pub use registration::Registration;
+pub use statement::Statements;
 pub use status::Statuses;
 
 use crate::bus::Bus;
@@ -50,6 +52,7 @@ use tokio_util::sync::CancellationToken;
 pub struct App {
     pub activations: Activations,
     pub accounts: Arc<Accounts>,
+    pub statements: Statements,
     pub catalogue: Catalogue,
     pub registration: Registration,
     pub statuses: Statuses,
@@ -123,6 +126,7 @@ impl App {
             catalogue: Catalogue::new(log.clone(), readers.clone()),
             registration: Registration::new(accounts.clone(), identity.clone(), clock.clone()),
             accounts,
+            statements: Statements::new(log.clone(), readers.clone()),
             statuses: Statuses::new(log.clone(), readers.clone(), hashes.clone(), watcher),
             health: HealthChecks::new(log.clone(), hashes, bus, readers.checkpoint().clone(), notary.clone()),
             history: History::new(log, readers, identity.clone()),

@@ -33,7 +33,7 @@ use middleware::layer::{Steps, answered};
 use middleware::{limits, observe, rate_limit, refusals};
 use resources::{
     account, activation, admin, audit, auth, health, offers, partner, partner_callbacks, partner_keys,
-    partner_profile, proofs, renewals, sessions, status,
+    partner_profile, proofs, renewals, sessions, statement, status,
 };
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -148,6 +148,7 @@ fn api() -> OpenApiRouter<Shared> {
         .routes(routes!(offers::detail))
         .routes(routes!(account::overview))
         .routes(routes!(account::balance))
+        .routes(routes!(statement::of_caller))
         .routes(routes!(account::subscriptions))
         .routes(routes!(account::transactions))
         .routes(routes!(account::transaction_detail))
@@ -157,6 +158,7 @@ fn api() -> OpenApiRouter<Shared> {
         .routes(routes!(partner::validate))
         .routes(routes!(partner::transactions))
         .routes(routes!(partner::balance))
+        .routes(routes!(statement::of_calling_partner))
         .routes(routes!(partner_profile::profile, partner_profile::change_profile))
         .routes(routes!(partner_keys::list_keys, partner_keys::create_key))
         .routes(routes!(partner_keys::revoke_key))
@@ -185,6 +187,7 @@ fn administration() -> OpenApiRouter<Shared> {
         .routes(routes!(admin::users::detail, admin::users::change))
         .routes(routes!(sessions::list_of_user, sessions::end_all_of_user))
         .routes(routes!(admin::users::subscriptions))
+        .routes(routes!(statement::of_user))
         .routes(routes!(admin::changes::of_user))
         .routes(routes!(admin::changes::list_all))
         .routes(routes!(admin::users::erase))
@@ -199,6 +202,7 @@ fn administration() -> OpenApiRouter<Shared> {
         .routes(routes!(admin::offers::change))
         .routes(routes!(admin::partners::list_all, admin::partners::create))
         .routes(routes!(admin::partners::detail, admin::partners::change))
+        .routes(routes!(statement::of_partner))
         .routes(routes!(admin::partner_keys::list_all, admin::partner_keys::create))
         .routes(routes!(admin::partner_keys::revoke))
         .routes(routes!(admin::partner_keys::rotate_secret))

@@ -48,6 +48,17 @@ impl From<domain::Money> for Money {
     }
 }
 
+/// The same with a sign: less than nothing leaves an account.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[schema(value_type = String, pattern = r"^-?[0-9]{1,16}\.[0-9]{2}$", example = "-19.99")]
+pub(crate) struct SignedMoney(domain::Money);
+
+impl From<domain::Money> for SignedMoney {
+    fn from(money: domain::Money) -> Self {
+        Self(money)
+    }
+}
+
 /// A moment: RFC 3339 in UTC with `Z` and six fractional digits.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[schema(

@@ -53,6 +53,7 @@ const MIGRATIONS: &[(&str, &str)] = embed! {
     "0101_read_side"
     "0102_erased_users"
     "0110_callback_attempts"
+    "0120_statement_balances"
 };
 
 /// Why the schema could not be brought up to date.

@@ -50,6 +50,7 @@ mod redis_over_tls;
 mod renewals;
 mod schedules;
 mod start;
+mod statement;
 mod support;
 mod texts;
 mod tracing;

@@ -152,6 +152,8 @@ fn rows(fixture: &Fixture) -> Vec<Row> {
         Row::new("GET", "/admin/users/{id}", Thing::User).may(&[Admin], 200).forbidden(NOT_ADMINS),
         administered("GET", "/admin/users/{id}/sessions", Thing::User, 200),
         administered("GET", "/admin/users/{id}/subscriptions", Thing::User, 200),
+        administered("GET", "/admin/users/{id}/statement", Thing::User, 200),
+        administered("GET", "/admin/partners/{id}/statement", Thing::Partner, 200),
         administered("GET", "/admin/users/{id}/changes", Thing::User, 200),
         administered("GET", "/admin/users/{id}/mail", Thing::User, 200),
         administered("POST", "/admin/mail/{id}/resend", Thing::Mail, 202),

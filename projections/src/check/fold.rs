@@ -1,9 +1,9 @@
 //! What is folded from the events in the order of the log: balances, offers, and the transactions that are not final. Finished
 //! transactions and expired subscriptions, which grow with history, are only summed (`rows`).
 
-use super::rows::Rows;
+use super::rows::{Hashes, Rows};
 use crate::page::Page;
-use crate::statement_entry::StatementEntry;
+use crate::statement::Entry;
 use crate::{Error, OfferView, TransactionView, offer, subscription, transaction};
 use domain::{Money, OfferId, Recorded, TransactionId};
 use std::collections::HashMap;
@@ -13,8 +13,8 @@ use uuid::Uuid;
 #[derive(Debug)]
 pub(super) struct Fold {
     position: i64,
-    /// The sum and the number of each account's entries.
-    pub(super) accounts: HashMap<Uuid, (Money, i64)>,
+    pub(super) accounts: HashMap<Uuid, Statement>,
+    pub(super) hashes: Hashes,
     /// Those that are not final.
     pub(super) open: HashMap<TransactionId, Box<TransactionView>>,
     /// `None` once they were compared.
@@ -22,6 +22,24 @@ pub(super) struct Fold {
     requested: u64,
     activated: usize,
     pub(super) offers: HashMap<OfferId, Held<OfferView>>,
+}
+
+/// What is kept of an account's entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Statement {
+    pub(super) balance: Money,
+    pub(super) entries: u64,
+    /// The sum of the hashes of all entries.
+    fingerprint: u64,
+}
+
+impl Statement {
+    /// The next entry, as the read table has it.
+    pub(super) fn add(&mut self, entry: &Entry, hashes: &Hashes) {
+        self.balance = entry.balance;
+        self.entries += 1;
+        self.fingerprint = self.fingerprint.wrapping_add(hashes.of(entry));
+    }
 }
 
 /// Something folded, and whether a table was found to have it.
@@ -33,11 +51,13 @@ pub(super) struct Held<T> {
 
 impl Default for Fold {
     fn default() -> Self {
+        let rows = Rows::default();
         Self {
             position: 0,
             accounts: HashMap::new(),
+            hashes: rows.hashes(),
             open: HashMap::new(),
-            rows: Some(Rows::default()),
+            rows: Some(rows),
             requested: 0,
             activated: 0,
             offers: HashMap::new(),
@@ -58,7 +78,7 @@ impl Fold {
                 why: "the page does not follow on the last one",
             });
         }
-        self.post(&page.entries)?;
+        self.post(&page)?;
         self.subscriptions(&page.subscriptions, &page.transactions);
         self.transactions(page.transactions)?;
         self.offers(page.offers)?;
@@ -68,7 +88,7 @@ impl Fold {
 
     /// What owners have.
     pub(super) fn owners(&self) -> HashMap<Uuid, Money> {
-        self.accounts.iter().map(|(account, (sum, _))| (*account, *sum)).collect()
+        self.accounts.iter().map(|(account, statement)| (*account, statement.balance)).collect()
     }
 
     pub(super) fn summary(&self) -> String {
@@ -83,14 +103,20 @@ impl Fold {
         )
     }
 
-    fn post(&mut self, entries: &[StatementEntry]) -> Result<(), Error> {
-        for entry in entries {
-            let (sum, count) = self.accounts.entry(entry.account).or_default();
-            *sum = sum.checked_add(entry.amount).ok_or(Error::Broken {
-                position: entry.position,
-                why: "a balance beyond what any balance can hold",
-            })?;
-            *count += 1;
+    /// Before the transactions of the page, by which those that are charged are over.
+    fn post(&mut self, page: &Page) -> Result<(), Error> {
+        let account = |id| self.open.get(id).map(|view| view.request.account_id.0);
+        let charges = page.charges.iter();
+        let charges =
+            charges.filter_map(|charge| Some((account(&charge.transaction)?, charge.position, Money::ZERO)));
+        let moves = page.entries.iter().map(|entry| (entry.account, entry.position, entry.amount));
+        let mut moves: Vec<_> = moves.chain(charges).collect();
+        moves.sort_unstable_by_key(|(_, position, _)| *position);
+        for (account, position, amount) in moves {
+            let statement = self.accounts.entry(account).or_default();
+            let why = "a balance beyond what any balance can hold";
+            let balance = statement.balance.checked_add(amount).ok_or(Error::Broken { position, why })?;
+            statement.add(&Entry { position, amount, balance }, &self.hashes);
         }
         Ok(())
     }

@@ -47,7 +47,7 @@ impl Check {
     /// What `account` has by the events that were folded.
     #[must_use]
     pub fn balance(&self, account: AccountId) -> Money {
-        self.fold.accounts.get(&account.0).map_or(Money::ZERO, |(sum, _)| *sum)
+        self.fold.accounts.get(&account.0).map_or(Money::ZERO, |statement| statement.balance)
     }
 
     /// Compares the balances that the log keeps with the entries of its events, both at the same

@@ -134,6 +134,10 @@ fn begun_fingerprint(view: &SubscriptionView, hashes: &Hashes) -> u64 {
 }
 
 impl Rows {
+    pub(super) fn hashes(&self) -> Hashes {
+        self.hashes.clone()
+    }
+
     /// A transaction that is as it ends.
     pub(super) fn end(&mut self, view: &TransactionView) {
         self.transactions.add(view.id(), view.fingerprint(&self.hashes));

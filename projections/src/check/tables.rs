@@ -1,21 +1,22 @@
 //! Compares the read tables with the fold at the same position.
 
 use super::Check;
+use super::fold::Statement;
+use super::rows::Hashes;
 use super::streams::{STREAMS, Streams, StreamsOf};
 use crate::readers::Readers;
-use crate::{Error, StoredHash, SubscriptionView, TransactionView, offer};
+use crate::{Error, StoredHash, SubscriptionView, TransactionView, offer, statement};
 use domain::Recorded;
-use rust_decimal::Decimal;
-use sqlx::postgres::PgRow;
+use futures::TryStreamExt;
 use sqlx::{Connection, PgConnection, Postgres, Row};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 const BEGIN: &str = "begin isolation level repeatable read, read only";
 
-/// What each account's entries make.
+/// Every entry, each account's in order.
 const STATEMENT: &str =
-    "select account_id, sum(amount) as sum, count(*) as count from read.statement group by account_id";
+    "select account_id, position, amount, balance from read.statement order by account_id, position";
 
 /// The read tables at one moment.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ impl Check {
         let rows = self.fold.rows.take().unwrap_or_default();
         let (transactions, subscriptions, hashes) = rows.sums(self.fold.open.values().map(AsRef::as_ref));
         let Snapshot { position, mut sql, mut other } = snapshot;
-        let statement = async { sqlx::query(STATEMENT).fetch_all(&mut other).await.map_err(Error::from) };
+        let statement = statements(&mut other, self.fold.hashes.clone());
         let compared = async {
             let (log, hashes) = (streams, &hashes);
             self.compare_rows::<TransactionView>((&mut sql, position), log, transactions, hashes).await?;
@@ -76,7 +77,8 @@ impl Check {
             self.tell_missing("offer", id);
         }
         self.compare_unfinished(&mut sql, streams).await?;
-        self.compare_statement(&statement)
+        self.compare_statements(&statement);
+        Ok(())
     }
 
     /// Compares a hash with its transaction's own `events` (see `StoredHash::difference`).
@@ -139,28 +141,37 @@ impl Check {
         Ok(())
     }
 
-    fn compare_statement(&mut self, rows: &[PgRow]) -> Result<(), Error> {
+    fn compare_statements(&mut self, found: &HashMap<Uuid, Statement>) {
         let mut folded = self.fold.accounts.clone();
-        for row in rows {
-            let (account, sum, count) = statement_row(row)?;
-            let expected = folded.remove(&account).unwrap_or_default();
-            if (sum, count) != (expected.0.decimal(), expected.1) {
+        for (account, found) in found {
+            let expected = folded.remove(account).unwrap_or_default();
+            let (balance, entries) = (found.balance, found.entries);
+            if (balance, entries) != (expected.balance, expected.entries) {
                 self.differences.add(format_args!(
-                    "the statement of account {account} has {count} entries that make {sum}, \
-                     its events have {} that make {}",
-                    expected.1, expected.0
+                    "the statement of account {account} has {entries} entries and ends with {balance}, \
+                     its events have {} and end with {}",
+                    expected.entries, expected.balance
+                ));
+            } else if *found != expected {
+                self.differences.add(format_args!(
+                    "the statement of account {account} has an entry or a balance that its events do not have"
                 ));
             }
         }
-        for (account, (sum, count)) in folded {
+        for (account, Statement { balance, entries, .. }) in folded {
             self.differences.add(format_args!(
-                "account {account} has no statement, its events have {count} entries that make {sum}"
+                "account {account} has no statement, its events have {entries} entries and end with {balance}"
             ));
         }
-        Ok(())
     }
 }
 
-fn statement_row(row: &PgRow) -> Result<(Uuid, Decimal, i64), sqlx::Error> {
-    Ok((row.try_get("account_id")?, row.try_get("sum")?, row.try_get("count")?))
+/// What each account's entries make.
+async fn statements(sql: &mut PgConnection, hashes: Hashes) -> Result<HashMap<Uuid, Statement>, Error> {
+    let mut rows = sqlx::query(STATEMENT).fetch(sql);
+    let mut statements: HashMap<Uuid, Statement> = HashMap::new();
+    while let Some(row) = rows.try_next().await? {
+        statements.entry(row.try_get("account_id")?).or_default().add(&statement::from_row(&row)?, &hashes);
+    }
+    Ok(statements)
 }

@@ -11,7 +11,7 @@ const KEYS: [(&str, &str); 5] = [
     ("unfinished", "transaction_id"),
     ("subscriptions", "subscription_id"),
     ("offers", "offer_id"),
-    ("statement", "account_id, position, ordinal"),
+    ("statement", "account_id, position"),
 ];
 
 /// Rows of a table that are described; the others are only counted.

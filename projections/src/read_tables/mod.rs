@@ -31,8 +31,8 @@ const TABLES: [&str; 6] =
 
 /// Settings of the writing connection; times in milliseconds. Planning is pinned to the indexes: a plan
 /// that is cached while the tables are small would read all of them when they no longer are. One plan serves every page:
-/// planning takes longer than writing a page.
-const SETTINGS: [(&str, &str); 8] = [
+/// planning takes longer than writing a page. Triggers add charges for a program that does not write them itself.
+const SETTINGS: [(&str, &str); 9] = [
     ("application_name", "offers-projector"),
     ("statement_timeout", "20000"),
     ("lock_timeout", "10000"),
@@ -41,6 +41,7 @@ const SETTINGS: [(&str, &str); 8] = [
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
     ("jit", "off"),
+    ("offers.writes_charges", "on"),
 ];
 
 /// One set of read tables, the live one or the one that will take its place. Any number of processes
@@ -116,10 +117,13 @@ impl ReadTables {
     /// `Lost` when they are not.
     async fn whole(&self, history: &dyn History) -> Result<Checkpoint, Error> {
         let at = self.stored().await?;
-        let query =
-            sqlx::query("select count(to_regclass(name)) = cardinality($1) from unnest($1::text[]) as name");
+        let query = sqlx::query(
+            "select count(to_regclass(name)) = cardinality($1) and exists ( \
+                 select from pg_attribute where attrelid = to_regclass('statement') and attname = 'balance') \
+             from unnest($1::text[]) as name",
+        );
         if !self.says(query.bind(TABLES.as_slice())).await? {
-            return Err(Error::Lost("a table is missing"));
+            return Err(Error::Lost("a table is missing, or has the form of an older version"));
         }
         match contains(history, at).await.map_err(Error::History)? {
             true => Ok(at),
@@ -162,7 +166,7 @@ fn write(page: Page, last: Checkpoint) -> Result<Statement<'static>, sqlx::Error
     let parameters = transaction::bind(parameters, page.transactions);
     let parameters = subscription::bind(parameters, &page.subscriptions, &requested);
     let parameters = offer::bind(parameters, &page.offers);
-    statement::bind(parameters, &page.entries).of(include_str!("write_page.sql"))
+    statement::bind(parameters, &page.entries, &page.charges).of(include_str!("write_page.sql"))
 }
 
 /// The name of the offer that a transaction buys which begins in the page.

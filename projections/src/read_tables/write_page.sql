@@ -123,10 +123,24 @@ changed as (
     returning 1
 ),
 
--- The entries of the statement.
+-- The entries of the statement. A charge of a transaction that was there before finds its account there.
+moves as (
+    select * from unnest($68::uuid[], $69::bigint[], $70::numeric[], $71::text[])
+        as entry (account_id, position, amount, reference)
+    union all
+    select bought.account_id, charge.position, 0, charge.reference
+    from unnest($72::uuid[], $73::bigint[], $74::text[]) as charge (transaction_id, position, reference)
+    join transactions bought on bought.transaction_id = charge.transaction_id
+),
 entered as (
-    insert into statement (account_id, position, ordinal, amount)
-    select entries.* from turn cross join unnest($68::uuid[], $69::bigint[], $70::smallint[], $71::numeric[]) as entries
+    insert into statement (account_id, position, reference_hash, amount, balance)
+    select moves.account_id, moves.position, hashtextextended(moves.reference, 0), moves.amount,
+           coalesce(before.balance, 0) + sum(moves.amount) over (partition by moves.account_id order by moves.position)
+    from turn cross join moves
+    left join lateral (
+        select balance from statement where statement.account_id = moves.account_id
+        order by statement.position desc limit 1
+    ) before on true
 )
 
 update checkpoint

@@ -5,6 +5,7 @@ use super::values::{Expected, parse_uuid};
 use crate::http::problem::{FieldError, Problem};
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
+use domain::Timestamp;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use strum::VariantNames;
@@ -82,6 +83,17 @@ pub(crate) fn integer(range: RangeInclusive<i64>) -> impl Fn(&str) -> Result<i64
 /// What it should be.
 pub(crate) fn id<T: From<Uuid>>(text: &str) -> Result<T, Expected> {
     parse_uuid(text).map(T::from).ok_or_else(|| "must be a UUID".to_owned())
+}
+
+/// A moment in RFC 3339.
+///
+/// # Errors
+/// What it should be.
+pub(crate) fn time(text: &str) -> Result<Timestamp, Expected> {
+    text.parse().map_err(|_| match text.contains(' ') {
+        true => "must be a time in RFC 3339; write + as %2B".to_owned(),
+        false => "must be a time like 2026-11-22T08:30:00Z".to_owned(),
+    })
 }
 
 /// A short text without control characters.

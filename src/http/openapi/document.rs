@@ -14,7 +14,7 @@ const DESCRIPTION: &str = include_str!("description.md");
 const TAGS: [(&str, &str); 9] = [
     ("auth", "Log in, stay logged in, log out."),
     ("offers", "What can be bought."),
-    ("account", "The caller's own balance, subscriptions and transactions."),
+    ("account", "The caller's own balance, statement, subscriptions and transactions."),
     ("activation", "Buy an offer, and see what becomes of it."),
     ("partner", "For systems that sell to users, each on its own float account."),
     ("admin", "Users, accounts, offers. Takes the role `admin`; unknown members of a body are refused."),

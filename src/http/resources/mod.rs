@@ -33,5 +33,6 @@ pub(crate) mod partner_profile;
 pub(crate) mod proofs;
 pub(crate) mod renewals;
 pub(crate) mod sessions;
+pub(crate) mod statement;
 pub(crate) mod status;
 pub(crate) mod status_stream;

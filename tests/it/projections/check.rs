@@ -34,12 +34,12 @@ impl Shop {
         shop
     }
 
-    async fn execute(&self, plan: Plan) {
+    pub(super) async fn execute(&self, plan: Plan) {
         self.log.commit(&Metadata::system("test", Uuid::now_v7()), plan).await.unwrap();
     }
 
     /// One of each: a credit, an offer, a success, a refusal, and something unfinished.
-    async fn trade(&self) {
+    pub(super) async fn trade(&self) {
         let (account, offer_id) = (AccountId::from(self.user), OfferId(Uuid::now_v7()));
         let amount = Money::from_hundredths(10_000);
         self.execute(
@@ -67,7 +67,7 @@ impl Shop {
         self.project().await;
     }
 
-    fn request(&self, offer_id: OfferId, amount: Money) -> transaction::Command {
+    pub(super) fn request(&self, offer_id: OfferId, amount: Money) -> transaction::Command {
         transaction::Command::Request(transaction::ActivationRequested {
             kind: transaction::Kind::Activation,
             user_id: self.user,
@@ -83,7 +83,7 @@ impl Shop {
         })
     }
 
-    fn success(&self, id: TransactionId, offer_id: OfferId) -> Plan {
+    pub(super) fn success(&self, id: TransactionId, offer_id: OfferId) -> Plan {
         let activate = user_offer::Command::Activate {
             user_id: self.user,
             offer_id,
@@ -99,7 +99,7 @@ impl Shop {
             .command(AggregateCommand::UserOffer(SubscriptionId::started_by(id), activate))
     }
 
-    async fn project(&self) {
+    pub(super) async fn project(&self) {
         let at = self.fixture.tables.checkpoint().await.unwrap();
         let page = self.log.page(at, PAGE_EVENTS).await.unwrap();
         self.fixture.tables.apply(&page).await.unwrap();
@@ -169,6 +169,16 @@ async fn whatever_is_not_as_the_events_say_is_named() {
         ("delete from read.offers", "has events and no row"),
         ("delete from read.unfinished", "is not listed as unfinished"),
         ("delete from read.statement where amount = 5", "the statement of account"),
+        (
+            "delete from read.statement where amount = 0",
+            "has 5 entries and ends with 90.00, its events have 6",
+        ),
+        ("update read.statement set balance = balance + 1 where amount = 5", "the statement of account"),
+        ("update read.statement set balance = balance + 1 where amount = 100", "has an entry or a balance"),
+        (
+            "update read.statement set amount = amount + position - 2 where amount = -5",
+            "has an entry or a balance",
+        ),
     ];
     let shop = Shop::new().await;
     for (wrong, sentence) in wrongs {

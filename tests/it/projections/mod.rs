@@ -9,6 +9,7 @@ mod losses;
 mod read_tables;
 mod rebuild;
 mod replay;
+mod statement;
 
 use crate::support::stack::{Sandbox, Stack};
 use history::EndlessLog;

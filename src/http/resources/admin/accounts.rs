@@ -33,7 +33,7 @@ request! {
     strict Transfer {
         /// More than 0.00.
         amount: Money = required(PositiveAmount),
-        /// For people; kept with the event, never published.
+        /// For people; the owner reads it in the statement. Kept with the event, never published to analysts.
         reason: String = required(Prose(1..=MAX_REASON), "Paid at the desk"),
         /// Of the payment elsewhere.
         reference: Option<String> = optional(Line(1..=MAX_REFERENCE), "INV-2026-117"),
