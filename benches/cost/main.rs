@@ -107,7 +107,6 @@ impl Measured {
         let set = |name, value: &str| (name, value.to_owned());
         let environment = vec![
             set("OFFERS_ACCESS_TOKEN_TTL", "2h"),
-            set("OFFERS_DATABASE_CONNECTIONS", "8"), // all are open when the counting begins
             set("OFFERS_EXTERNAL_TIMEOUT", "10s"),
             set("OFFERS_BACKLOG", "10m"), // in callgrind everything takes long
             set("RUST_LOG", "info,async_nats=warn,sqlx=warn"), // as usual

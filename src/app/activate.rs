@@ -79,7 +79,7 @@ impl Activations {
                 .idempotent_on(transaction_id.0))
         };
         let begin = async {
-            self.overload.check()?;
+            self.overload.check(user_id.into())?;
             Ok(self.log.commit_with(&metadata, plan).await.map(drop)?)
         };
         let refusal = match self.counted(user_id, transaction_id, begin).await {

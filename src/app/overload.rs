@@ -6,9 +6,13 @@
 //! the queue has then grown for a while, and what was accepted in that time waits longer than the oldest so far. Without
 //! successes it is an outage of the activation system, or of all processors, and no overload: purchases are accepted
 //! and wait. What has piled up in an outage counts from its end on, not from the request.
+//!
+//! From a third of the limit on, each account may begin its share of what is finished: one that floods fills the
+//! queue no further, and the others wait no longer because of it.
 
 use super::Error;
-use domain::Timestamp;
+use super::fair_share::FairShare;
+use domain::{AccountId, Timestamp};
 use parking_lot::Mutex;
 use projections::Readers;
 use projections::transaction::Untried;
@@ -23,28 +27,37 @@ const RECENT: u32 = 3;
 /// as fast as they came.
 const BUSY: u32 = 6;
 
+/// The part of the limit from which accounts begin no more than their share.
+const CROWDED: u32 = 3;
+
 /// The limit by which successes are recent when there is none.
 const USUAL_LIMIT: Duration = Duration::from_secs(30);
+
+/// How often it is measured, and the period of the shares: what comes in between may be too much.
+pub const PERIOD: Duration = Duration::from_secs(1);
 
 pub struct Overload {
     /// Of the backlog; `None`: purchases are never refused.
     limit: Option<Duration>,
     is_overloaded: AtomicBool,
+    shares: FairShare,
     /// Since when purchases have gone through, at every measurement.
     flows_since: Mutex<Option<Timestamp>>,
 }
 
 impl Overload {
     pub(super) fn new(limit: Option<Duration>) -> Self {
-        Self { limit, is_overloaded: AtomicBool::new(false), flows_since: Mutex::default() }
+        Self { limit, is_overloaded: AtomicBool::new(false), shares: FairShare::default(), flows_since: Mutex::default() }
     }
 
     /// # Errors
-    /// `Overloaded`: the backlog was longer than the limit when it was measured last.
-    pub(super) fn check(&self) -> Result<(), Error> {
-        match self.is_overloaded.load(Ordering::Relaxed) {
-            true => Err(Error::Overloaded),
-            false => Ok(()),
+    /// `Overloaded`: when the backlog was measured last, it was longer than the limit, or so long that `account` has
+    /// begun its share since.
+    pub(super) fn check(&self, account: AccountId) -> Result<(), Error> {
+        let Some(_) = self.limit else { return Ok(()) };
+        match self.shares.allows(account) && !self.is_overloaded.load(Ordering::Relaxed) {
+            true => Ok(()),
+            false => Err(Error::Overloaded),
         }
     }
 
@@ -52,9 +65,17 @@ impl Overload {
     pub async fn measure(&self, readers: &Readers, now: Timestamp) -> Result<Duration, projections::Error> {
         let recent = self.limit.unwrap_or(USUAL_LIMIT) / RECENT;
         let measured = readers.oldest_untried(now, recent).await;
-        let backlog = self.flow(measured.as_ref().ok().copied().flatten(), now);
-        self.is_overloaded.store(self.limit.is_some_and(|limit| backlog > limit), Ordering::Relaxed);
+        let oldest = measured.as_ref().ok().copied().flatten();
+        let backlog = self.flow(oldest, now);
+        self.judge(backlog, oldest.and_then(|oldest| pace(&oldest)));
         measured.map(|_| backlog)
+    }
+
+    /// Decides what is accepted until the next measurement.
+    fn judge(&self, backlog: Duration, pace: Option<u32>) {
+        let exceeds = |part| self.limit.is_some_and(|limit| backlog > limit / part);
+        self.is_overloaded.store(exceeds(1), Ordering::Relaxed);
+        self.shares.begin_period(pace.filter(|_| exceeds(CROWDED)));
     }
 
     /// How long the oldest has waited while others succeeded.
@@ -85,9 +106,17 @@ fn expected_wait(untried: &Untried) -> Duration {
     }
 }
 
+/// How many purchases are finished in a period; `None`: not known.
+fn pace(untried: &Untried) -> Option<u32> {
+    let took = untried.finished_within.as_secs_f64();
+    let finished = untried.finished as f64 * PERIOD.as_secs_f64() / took;
+    (untried.finished > 0 && took > 0.0).then_some(finished as u32) // saturates
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use uuid::Uuid;
 
     const LIMIT: Duration = Duration::from_secs(30);
 
@@ -115,6 +144,23 @@ mod tests {
         assert_eq!(measured(queue(4, 20_000), 9), 40);
         assert_eq!(measured(queue(4, 1_000), 10), 6, "the oldest waits longer than what follows it");
         assert_eq!(measured(queue(9, 60_000), 12), 3, "it is worked off");
+    }
+
+    #[test]
+    fn from_a_third_of_the_limit_on_an_account_begins_no_more_than_its_share() {
+        let [floods, buys] = [1, 2].map(|id| AccountId(Uuid::from_u128(id)));
+        let overload = Overload::new(Some(LIMIT));
+        let begun = |account| (0..900).filter(|_| overload.check(account).is_ok()).count();
+        let pace = queue(0, 1).as_ref().and_then(pace);
+        assert_eq!(pace, Some(500));
+        overload.judge(LIMIT / 3, pace);
+        assert_eq!((begun(floods), begun(buys)), (900, 900));
+        overload.judge(LIMIT / 2, pace);
+        assert_eq!((begun(floods), begun(buys)), (250, 250));
+        overload.judge(LIMIT * 2, pace);
+        assert_eq!((begun(floods), begun(buys)), (0, 0));
+        overload.judge(Duration::ZERO, None);
+        assert_eq!(begun(floods), 900);
     }
 
     #[test]

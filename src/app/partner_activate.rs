@@ -130,7 +130,7 @@ impl Activations {
         reference: &Reference,
         metadata: Metadata,
     ) -> Result<(), Error> {
-        self.overload.check()?;
+        self.check_overload(activation)?;
         let callback_url = match &activation.callback_url {
             Some(url) => Some(self.own_callback_url(activation.partner_id, url).await?),
             None => None,
@@ -150,6 +150,15 @@ impl Activations {
             Ok(_) => Ok(()),
             Err(Error::OfferNotFound) => Err(Error::UnknownOffer),
             Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// For the account that pays; a user who asks is the customer.
+    fn check_overload(&self, activation: &PartnerActivation) -> Result<(), Error> {
+        match (activation.partner_id, &activation.customer) {
+            (Some(partner), _) => self.overload.check(partner.into()),
+            (None, Customer::Id(user)) => self.overload.check((*user).into()),
+            (None, Customer::Named(_)) => Ok(()), // nobody asks so: a user buys by its own id
         }
     }
 

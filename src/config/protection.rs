@@ -43,7 +43,8 @@ pub struct Protection {
     #[arg(long, env = "OFFERS_PURCHASES_PER_USER", default_value = "600/1h")]
     pub purchases_per_user: RateLimit,
     /// The backlog at which new purchases are refused (503): how long the oldest purchase has waited for its first call
-    /// while others succeed, or a new one would wait at the present pace. An outage of the activation system is no backlog. Less than usual pauses of this system:
+    /// while others succeed, or a new one would wait at the present pace. From a third of it on each account gets its share
+    /// alone. An outage of the activation system is no backlog. Less than usual pauses of this system:
     /// purchases are refused without need. Too much: customers wait that long.
     #[arg(long, env = "OFFERS_BACKLOG", default_value = "30s", value_parser = parse_lifetime)]
     pub backlog: Option<Duration>,

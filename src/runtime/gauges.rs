@@ -1,6 +1,6 @@
 //! Sets the gauges that no single event changes, every few seconds: backlogs, positions, servers that answer.
 
-use crate::app::{App, Dependencies};
+use crate::app::{App, Dependencies, OVERLOAD_PERIOD};
 use crate::processors::notifications;
 use crate::telemetry::chain;
 use domain::Timestamp;
@@ -12,8 +12,6 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 const EVERY: Duration = Duration::from_secs(5);
-/// Between two looks whether purchases are accepted: what comes in between may be too much.
-const OVERLOAD_EVERY: Duration = Duration::from_secs(1);
 /// In rounds: counting walks over all rows that wait.
 const WAITING_EVERY: u32 = 3;
 /// In rounds: PostgreSQL looks at every file for the size of the database.
@@ -31,7 +29,7 @@ impl Gauges {
         let overload = async {
             while !stop.is_cancelled() {
                 self.measure_overload().await;
-                stop.run_until_cancelled(sleep(OVERLOAD_EVERY)).await;
+                stop.run_until_cancelled(sleep(OVERLOAD_PERIOD)).await;
             }
         };
         tokio::join!(overload, self.run_rounds(&stop));

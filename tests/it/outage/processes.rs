@@ -317,6 +317,7 @@ fn serve_command(sandbox: &Sandbox, listen: &str, external_url: &str, serving: &
         ("OFFERS_RATE_LIMIT_USER", "off"),
         ("OFFERS_RATE_LIMIT_PARTNER", "off"),
         ("OFFERS_UNFINISHED_PER_USER", "off"),
+        ("OFFERS_DATABASE_CONNECTIONS", "8"),
         ("OFFERS_PURCHASES_PER_USER", "off"),
         ("OFFERS_RATE_LIMIT_ADDRESS", "off"),
         ("RUST_LOG", "error"),
