@@ -47,7 +47,12 @@ pub struct Overload {
 
 impl Overload {
     pub(super) fn new(limit: Option<Duration>) -> Self {
-        Self { limit, is_overloaded: AtomicBool::new(false), shares: FairShare::default(), flows_since: Mutex::default() }
+        Self {
+            limit,
+            is_overloaded: AtomicBool::new(false),
+            shares: FairShare::default(),
+            flows_since: Mutex::default(),
+        }
     }
 
     /// # Errors
@@ -108,9 +113,9 @@ fn expected_wait(untried: &Untried) -> Duration {
 
 /// How many purchases are finished in a period; `None`: not known.
 fn pace(untried: &Untried) -> Option<u32> {
-    let took = untried.finished_within.as_secs_f64();
-    let finished = untried.finished as f64 * PERIOD.as_secs_f64() / took;
-    (untried.finished > 0 && took > 0.0).then_some(finished as u32) // saturates
+    let finished = u128::try_from(untried.finished).ok()? * PERIOD.as_millis();
+    let pace = finished.checked_div(untried.finished_within.as_millis())?;
+    u32::try_from(pace).ok().filter(|pace| *pace > 0)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::processors::notifications;
 use crate::telemetry::chain;
 use domain::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
+use metrics_process::Collector;
 use sqlx::PgPool;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,8 +37,9 @@ impl Gauges {
     }
 
     async fn run_rounds(&self, stop: &CancellationToken) {
-        let mut round = 0_u32;
+        let (process, mut round) = (Collector::default(), 0_u32);
         while !stop.is_cancelled() {
+            process.collect();
             self.measure(round).await;
             upkeep(&self.app.metrics);
             round = round.wrapping_add(1);

@@ -49,6 +49,12 @@ pub struct Described {
 
 type Labels = &'static [(&'static str, Values)];
 
+/// The commit that the program was built from; `./dev release` and the image's build set it.
+const COMMIT: &str = match option_env!("OFFERS_BUILD_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
+
 /// All metrics, in the order of docs/metrics.md.
 pub const METRICS: &[Described] = &[
     counter(
@@ -150,6 +156,21 @@ pub const METRICS: &[Described] = &[
         &[],
         "1 while nothing is signed because the log contradicts an earlier checkpoint; on the leading instance",
     ),
+    // --- the program and its process
+    gauge(
+        "offers_build_info",
+        Unit::Count,
+        &[("version", Others("of the program")), ("commit", Others("of the source, or unknown"))],
+        "Always 1",
+    ),
+    counter("process_cpu_seconds_total", &[], "CPU time of the process, in seconds"),
+    gauge("process_resident_memory_bytes", Unit::Bytes, &[], "Memory of the process in RAM"),
+    gauge("process_virtual_memory_bytes", Unit::Bytes, &[], "Address space of the process"),
+    gauge("process_virtual_memory_max_bytes", Unit::Bytes, &[], "Limit of the address space"),
+    gauge("process_threads", Unit::Count, &[], "Threads of the process"),
+    gauge("process_open_fds", Unit::Count, &[], "Open files and connections"),
+    gauge("process_max_fds", Unit::Count, &[], "Limit of open files and connections"),
+    gauge("process_start_time_seconds", Unit::Seconds, &[], "Start of the process, in seconds since 1970"),
     // --- the parts outside of the process
     gauge(
         "offers_part_up",
@@ -286,6 +307,7 @@ pub fn collect_metrics() -> Result<PrometheusHandle, BuildError> {
         .install_recorder()?;
     METRICS.iter().for_each(describe);
     METRICS.iter().for_each(register);
+    metrics::gauge!("offers_build_info", "version" => env!("CARGO_PKG_VERSION"), "commit" => COMMIT).set(1);
     Ok(handle)
 }
 

@@ -1,5 +1,6 @@
 //! What is counted is described, and what is described is counted.
 
+use crate::support::eventually::eventually;
 use crate::support::service::{Service, send};
 use offers::telemetry::{METRICS, MetricKind, manual};
 use reqwest::Method;
@@ -70,7 +71,9 @@ fn every_metric_is_described_once_with_its_labels() {
     assert_eq!(unique.len(), described.len(), "a metric is described twice");
     let counted = counted();
     let undescribed: Vec<_> = counted.difference(&unique).collect();
-    let uncounted: Vec<_> = unique.difference(&counted).collect();
+    // The crate `metrics-process` counts those of the process.
+    let uncounted = unique.difference(&counted).filter(|(name, ..)| !name.starts_with("process_"));
+    let uncounted: Vec<_> = uncounted.collect();
     assert!(undescribed.is_empty(), "counted but not described in src/telemetry/metrics.rs: {undescribed:?}");
     assert!(uncounted.is_empty(), "described but nowhere counted: {uncounted:?}");
 }
@@ -80,7 +83,8 @@ fn names_follow_the_conventions() {
     for metric in METRICS {
         let of_the_seed =
             ["activation_requests_total", "activation_processing_seconds"].contains(&metric.name);
-        assert!(of_the_seed || metric.name.starts_with("offers_"), "{}", metric.name);
+        let usual = ["offers_", "process_"].iter().any(|prefix| metric.name.starts_with(prefix));
+        assert!(of_the_seed || usual, "{}", metric.name);
         assert_eq!(metric.name.ends_with("_total"), metric.kind == MetricKind::Counter, "{}", metric.name);
         assert!(!metric.about.is_empty() && !metric.about.contains('|'), "{}", metric.name);
     }
@@ -94,6 +98,22 @@ fn the_manual_is_up_to_date() {
     }
     let written = fs::read_to_string(&path).unwrap_or_default();
     assert!(written == manual(), "docs/metrics.md is old: OFFERS_WRITE_DOCS=1 cargo test --test it metrics");
+}
+
+#[tokio::test]
+async fn the_program_and_its_process_are_measured_as_everybody_measures_them() {
+    let service = Service::start().await;
+    let names: Vec<_> = METRICS.iter().map(|metric| metric.name).collect();
+    let described = names.iter().filter(|name| name.starts_with("process_")).count();
+    let rendered = async || send(service.anonymous(Method::GET, "/metrics")).await.text;
+    let of_process = |text: &str| text.lines().filter(|line| line.starts_with("process_")).count();
+    eventually("the process is measured", async || of_process(&rendered().await) >= described).await;
+    let text = rendered().await;
+    let build = format!(r#"offers_build_info{{version="{}",commit=""#, env!("CARGO_PKG_VERSION"));
+    assert!(text.contains(&build), "{text}");
+    let series = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let undescribed: Vec<_> = series.filter(|name| !names.contains(name)).collect();
+    assert!(undescribed.is_empty(), "{undescribed:?}");
 }
 
 #[tokio::test]
