@@ -1,26 +1,23 @@
 # The service, the simulator and every other verb in one image: `docker run … offers <verb>`.
 FROM rust:1.95.0-slim-bookworm AS build
+# Which commit this is, and its time in seconds since 1970: `--build-arg OFFERS_BUILD_COMMIT=$(git rev-parse --short=12 HEAD)`
+# `--build-arg SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)`.
+ARG OFFERS_BUILD_COMMIT=unknown
+ARG SOURCE_DATE_EPOCH=0
 WORKDIR /build
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
-    cargo build --profile dist --locked --bin offers && cp target/dist/offers /offers
-# Three quarters of the program are for debuggers.
-RUN objcopy --only-keep-debug /offers /offers.debug \
-    && objcopy --strip-all --add-gnu-debuglink=/offers.debug /offers
+    deploy/release.sh /release
 
-# For a backtrace or a profile with names: `docker build --target debug --output . .` writes offers.debug, to be put
-# beside the program.
-FROM scratch AS debug
-COPY --from=build /offers.debug /
+# For a backtrace or a profile with names, and the list of what is in the program: `docker build --target release
+# --output released .` writes what deploy/release.sh makes.
+FROM scratch AS release
+COPY --from=build /release /
 
-FROM debian:bookworm-slim
-# Certificates: the activation system and partners' callbacks are reached over TLS.
-RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates \
-    && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --home-dir /nonexistent offers
-COPY --from=build /offers /usr/local/bin/offers
+FROM scratch
+COPY --from=build /release/rootfs /
 USER offers
 EXPOSE 8080 9100
-ENTRYPOINT ["offers"]
+ENTRYPOINT ["/usr/local/bin/offers"]
 CMD ["serve"]

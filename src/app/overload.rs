@@ -113,9 +113,9 @@ fn expected_wait(untried: &Untried) -> Duration {
 
 /// How many purchases are finished in a period; `None`: not known.
 fn pace(untried: &Untried) -> Option<u32> {
-    let finished = u128::try_from(untried.finished).ok()? * PERIOD.as_millis();
-    let pace = finished.checked_div(untried.finished_within.as_millis())?;
-    u32::try_from(pace).ok().filter(|pace| *pace > 0)
+    let finished = u128::try_from(untried.finished).ok().filter(|finished| *finished > 0)?;
+    let pace = (finished * PERIOD.as_millis()).checked_div(untried.finished_within.as_millis())?;
+    u32::try_from(pace.max(1)).ok()
 }
 
 #[cfg(test)]
