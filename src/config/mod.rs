@@ -6,6 +6,7 @@
 mod callers;
 mod cron;
 mod currency;
+mod development;
 mod duration;
 mod protection;
 mod secret;
@@ -14,6 +15,7 @@ mod unknown;
 pub use callers::{ApiAccess, PartnerSecrets, WitnessLogin};
 pub use cron::CronExpression;
 pub use currency::parse_currency;
+pub use development::Development;
 use duration::{DAY, lifetime_up_to};
 pub use duration::{parse_duration, parse_lifetime};
 pub use protection::{Bound, Network, Origin, Protection, Rate, RateLimit};
@@ -118,6 +120,8 @@ pub struct Serve {
     /// The format of logs.
     #[arg(long, env = "OFFERS_LOG_FORMAT", value_enum, default_value = "json")]
     pub log_format: LogFormat,
+    #[command(flatten)]
+    pub development: Development,
 }
 
 impl Serve {

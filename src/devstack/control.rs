@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::cleanup::{self, Leftover};
 use super::demo::Demo;
 use super::error::{At, Error};
-use super::files::{LockFile, State};
+use super::files::{LockFile, State, replace};
 use super::process::{PidFile, Signal};
 use super::reaper;
 
@@ -74,6 +74,22 @@ pub async fn reset(dir: &Path) -> Result<(), Error> {
     let Some(dir) = data_dir(dir)? else { return Ok(()) };
     let _lock = LockFile::take(&dir, Duration::ZERO).await?;
     reaper::remove(&dir)
+}
+
+/// How far the clock of the service is ahead of the system's, in seconds: a file that the service follows.
+pub(super) fn clock_file(dir: &Path) -> PathBuf {
+    dir.join("clock")
+}
+
+/// Moves the clock of the service on `dir` further ahead, and returns how far ahead it is then.
+pub fn move_clock(dir: &Path, by: Duration) -> Result<Duration, Error> {
+    let file = clock_file(dir);
+    let before = std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
+    let ahead = Duration::from_secs(before.unwrap_or(0)).saturating_add(by);
+    if !by.is_zero() {
+        replace(&file, ahead.as_secs().to_string().as_bytes(), 0o600)?;
+    }
+    Ok(ahead)
 }
 
 /// The absolute path of `dir` if it is a data directory: nothing else is ever removed.

@@ -13,6 +13,7 @@ use domain::{AccountId, Metadata, Money, OfferId, PartnerId, SLICE_MAX, UserId, 
 use projections::Readers;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -59,6 +60,22 @@ pub struct Members {
     /// The offers, cheapest first; the simulator rejects the last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub offers: Vec<Uuid>,
+}
+
+impl Members {
+    /// The examples of the document: a value for each name, and the logins.
+    #[must_use]
+    pub fn examples(&self) -> Value {
+        let logins =
+            self.users.iter().map(|user| json!({"username": user.username, "password": user.password}));
+        json!({
+            "offer_id": self.offers.first(),
+            "amount": Money::from_hundredths(PRICE_STEP),
+            "user_id": self.users.first().map(|user| user.id),
+            "partner_id": self.partner.as_ref().map(|partner| partner.id),
+            "logins": logins.collect::<Vec<_>>(),
+        })
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

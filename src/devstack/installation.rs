@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::control::clock_file;
 use super::data_dir::DataDirLock;
 use super::demo::Demo;
 use super::demo_data::{self, Members};
@@ -135,7 +136,8 @@ impl<Say: Fn(&str)> Starting<'_, Say> {
         let mut environment = self.environment(listen, &external_url)?;
         let probe = Probe::Http { address: reachable(listen), path: "/readyz" };
         // The service has only its own role; other verbs may act as the owner.
-        let spec = own_program("serve", environment.variables(), probe, SERVICE_READY, SERVICE_STOP)?;
+        let variables = [environment.variables(), self.development(&members)].concat();
+        let spec = own_program("serve", variables, probe, SERVICE_READY, SERVICE_STOP)?;
         environment.set(OWNER_URL, &urls.database_owner_url);
         environment.set_administrator(dir, &format!("http://{}", reachable(listen)), &members);
         environment.save(dir)?;
@@ -231,6 +233,15 @@ impl<Say: Fn(&str)> Starting<'_, Say> {
             key.expose()
         })?;
         Ok(environment)
+    }
+
+    /// What no other verb and no other service gets: examples for the document, and a clock that can be moved, if no other
+    /// service writes to the database.
+    fn development(&self, members: &Members) -> Vec<(String, OsString)> {
+        let examples = ("OFFERS_DOCS_EXAMPLES".to_owned(), members.examples().to_string().into());
+        let clock = ("OFFERS_CLOCK_FILE".to_owned(), clock_file(self.stack.dir()).into());
+        let is_private = self.options.stack.external.database_url.is_none();
+        [examples].into_iter().chain(is_private.then_some(clock)).collect()
     }
 
     /// `wanted`, or for 0 a free port that is kept from start to start.

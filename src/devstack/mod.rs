@@ -32,7 +32,7 @@ mod redis;
 mod service;
 mod stack;
 
-pub use control::{Status, down, kill, reset, settle, status};
+pub use control::{Status, down, kill, move_clock, reset, settle, status};
 pub use demo::Demo;
 pub use demo_data::{Members, Partner, User};
 pub use environment::Environment;

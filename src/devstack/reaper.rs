@@ -23,9 +23,10 @@ const STACK_PATIENCE: Duration = Duration::from_secs(90);
 /// How long the lock may stay locked after that. If longer, the next stack has it and cleans up itself.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// Everything that we or the service put into a data directory; the lock is removed last.
-const OURS: [&str; 11] = [
+const OURS: [&str; 12] = [
     "demo.json",
     "simulator.ndjson",
+    "clock",
     "mail",
     "run",
     "log",

@@ -46,10 +46,15 @@ const API: &str = "/api/v1";
 type Shared = Arc<App>;
 
 /// The whole HTTP interface of `app`, behind `protection`; without `/metrics` where these have an address
-/// of their own.
-pub fn router(app: Arc<App>, protection: &Protection, with_metrics: bool) -> Edge {
+/// of their own. `examples` are ids and logins of demo data, for the document.
+pub fn router(
+    app: Arc<App>,
+    protection: &Protection,
+    with_metrics: bool,
+    examples: Option<&serde_json::Value>,
+) -> Edge {
     let gate = Arc::new(Gate::new(&app, protection));
-    let gated = api().merge(ready()).merge(openapi::routes());
+    let gated = api().merge(ready()).merge(openapi::routes(openapi::Served::with_examples(examples)));
     let gated = if with_metrics { gated.merge(metrics()) } else { gated };
     let gated = gated.split_for_parts().0.layer(Steps::new(gate.clone(), pass));
     let live = live().split_for_parts().0.layer(Steps::new(gate, measure));
@@ -102,7 +107,7 @@ pub fn watch_router(app: Arc<App>) -> Edge {
 
 /// All routes, as the document describes them.
 fn routes() -> OpenApiRouter<Shared> {
-    api().merge(watched()).merge(openapi::routes())
+    api().merge(watched()).merge(openapi::routes(openapi::Served::default()))
 }
 
 /// Every path below `/api/v1`, as the router has it: `/offers/{id}`.

@@ -1,5 +1,6 @@
 //! The service: opens what is shared, runs the roles it was given, and ends them in order.
 
+mod development;
 pub mod doctor;
 mod gauges;
 mod http_threads;
@@ -251,7 +252,12 @@ impl Service {
             let clock = identity.clock.clone();
             identity.identity.run(move || clock.now().utc(), stop).await;
         });
-        let router = http::router(parts.app.clone(), &config.protection, config.metrics_listen.is_none());
+        let router = http::router(
+            parts.app.clone(),
+            &config.protection,
+            config.metrics_listen.is_none(),
+            config.development.docs_examples.as_ref(),
+        );
         let connections = http::Connections::new(&config.protection);
         let http_threads = HttpThreads::start(config.roles().len() > 1).map_err(StartError::Threads)?;
         self.tasks
@@ -296,7 +302,7 @@ pub async fn run(config: &Serve) -> anyhow::Result<()> {
     let metrics = telemetry::collect_metrics()?;
     let traces = telemetry::export_traces()?;
     let service = tokio::select! {
-        started = Service::start(config, Clock::system(), metrics) => started?,
+        started = Service::start(config, development::clock(config), metrics) => started?,
         () = interruption.wait() => return Ok(()),
     };
     let roles: Vec<String> = config.roles().iter().map(Role::to_string).collect();

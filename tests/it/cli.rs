@@ -281,6 +281,20 @@ async fn a_refusal_is_1_and_what_cannot_be_done_is_2() {
 }
 
 #[test]
+fn a_service_that_dev_has_not_started_has_no_clock_that_can_be_moved() {
+    for (name, value) in [("OFFERS_CLOCK_FILE", "/tmp/clock"), ("OFFERS_DOCS_EXAMPLES", "{}")] {
+        let output =
+            plain(&["serve"], &[(name, value), ("OFFERS_DATA_DIR", "/nonexistent")]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(
+            said(&output).contains(&format!("{name} is for the service that ./dev starts")),
+            "{}",
+            said(&output)
+        );
+    }
+}
+
+#[test]
 fn a_misspelt_verb_of_dev_is_refused_before_anything_is_built() {
     let dev = concat!(env!("CARGO_MANIFEST_DIR"), "/dev");
     let output = Command::new(dev).arg("tets").env("PATH", "/usr/bin:/bin").output().unwrap();

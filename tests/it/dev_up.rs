@@ -1,10 +1,11 @@
 //! `./dev`, behind its script: everything comes up, stays up, and continues after a kill -9.
 
+use crate::support::door::Door;
 use crate::support::eventually::eventually;
 use crate::support::http;
 use crate::support::up::{Up, ready};
 use rustix::process::{Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -50,6 +51,47 @@ async fn everything_comes_up_and_a_service_that_is_killed_comes_back() {
     let about =
         found["findings"].as_array().unwrap().iter().map(|finding| finding["about"].as_str().unwrap());
     assert!(about.collect::<Vec<_>>().ends_with(&["Redis", "NATS", "activation", "mail"]), "{found}");
+
+    let api = demo["api_url"].as_str().unwrap();
+    let document: Value =
+        http().get(format!("{api}/openapi.json")).send().await.unwrap().json().await.unwrap();
+    assert_eq!(document["x-demo-logins"][2]["username"], "admin", "one click is enough");
+    let activation =
+        &document["paths"]["/api/v1/activation/"]["post"]["requestBody"]["content"]["application/json"];
+    assert_eq!(activation["example"]["offer_id"], demo["offers"][0]);
+    let credit = &document["paths"]["/api/v1/admin/accounts/{owner_id}/credit/"]["post"]["requestBody"];
+    assert_eq!(credit["content"]["application/json"]["example"]["amount"], "5.00", "{credit}");
+    let user = &document["paths"]["/api/v1/admin/users/{id}/"]["get"]["parameters"][0];
+    assert_eq!(user["example"], demo["users"][0]["id"]);
+
+    let alice = Door::at(api, 1).token("alice").await;
+    let bought = http().post(format!("{api}/api/v1/activation/")).bearer_auth(&alice);
+    let bought = bought.json(&json!({"offer_id": demo["offers"][2]})).send().await.unwrap();
+    let bought: Value = bought.json().await.unwrap();
+    let status = format!("{api}/api/v1/activation/status/{}/", bought["transaction_id"].as_str().unwrap());
+    let is_active = async || {
+        let status = http().get(&status).bearer_auth(&alice).send().await.unwrap();
+        status.json::<Value>().await.unwrap()["status"] == "SUCCESS"
+    };
+    eventually("a subscription of 30 days begins", is_active).await;
+    let dev = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_offers"));
+        command.arg("dev").args(args).arg("--json").arg("--data-dir").arg(&up.dir).output().unwrap()
+    };
+    assert_eq!(dev(&["clock", "-3d"]).status.code(), Some(2), "it never goes back");
+    assert_eq!(dev(&["clock", "+27d"]).status.code(), Some(0));
+    let told: Value = serde_json::from_slice(&dev(&["clock", "+1d"]).stdout).unwrap();
+    assert_eq!(told["ahead_s"], 28 * 24 * 60 * 60);
+    let last_mail = || {
+        let mails: Value = serde_json::from_slice(&dev(&["mail"]).stdout).unwrap();
+        mails["results"].as_array().unwrap().last().cloned().unwrap_or_default()
+    };
+    let is_told = async || last_mail()["subject"] == "Mobile Month 20 GB ends soon";
+    eventually("alice is told that it ends soon", is_told).await;
+    let number = last_mail()["number"].to_string();
+    let mail: Value = serde_json::from_slice(&dev(&["mail", &number]).stdout).unwrap();
+    assert!(mail["body"].as_str().unwrap().contains("Hello Alice"), "{mail}");
+    assert!(mail["to"].as_str().unwrap().contains("alice@example.com"), "{mail}");
 
     let before = up.pid("serve").unwrap();
     kill_process(before, Signal::KILL).unwrap();

@@ -84,7 +84,51 @@ async fn the_pages_load_nothing_from_elsewhere() {
     }
     let settings = fetch(&service, "/docs/swagger-initializer.js").await.text;
     assert!(settings.contains("\"/openapi.json\"") && !settings.contains("https:"), "{settings}");
+    assert!(
+        settings.contains("/auth/refresh/") && settings.contains("sessionStorage"),
+        "a login that is renewed"
+    );
+    assert!(!settings.contains("innerHTML") && !settings.contains("eval("), "{settings}");
     send(service.anonymous(Method::GET, "/docs/nothing.js")).await.is(404, "not_found");
+}
+
+#[tokio::test]
+async fn the_first_page_has_the_doors_for_a_browser_and_for_a_program() {
+    let service = Service::start().await;
+    let told = fetch(&service, "/").await.json();
+    let doors: Vec<&str> =
+        told["doors"].as_array().unwrap().iter().map(|door| door["path"].as_str().unwrap()).collect();
+    let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    let page = send(service.anonymous(Method::GET, "/").header("Accept", browser)).await;
+    assert_eq!((page.status.as_u16(), &page.headers["content-type"]), (200, &"text/html".parse().unwrap()));
+    let docs = fetch(&service, "/docs").await;
+    for name in ["content-security-policy", "x-content-type-options", "referrer-policy", "cache-control"] {
+        assert_eq!(page.headers[name], docs.headers[name], "{name}");
+    }
+    assert!(!page.text.contains("://") && !page.text.contains("<script"), "{}", page.text);
+    for door in doors {
+        assert!(page.text.contains(&format!("href=\"{door}\"")), "{door}");
+        fetch(&service, door).await;
+    }
+}
+
+#[tokio::test]
+async fn no_header_is_a_parameter_of_every_operation_and_no_demo_data_is_in_the_document() {
+    let document = offers::http::openapi_document();
+    let operations =
+        document["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap().values());
+    for operation in operations {
+        for parameter in operation["parameters"].as_array().unwrap() {
+            let name = parameter["name"].as_str().unwrap_or_else(|| panic!("{parameter}"));
+            assert!(!["X-Request-Id", "traceparent"].contains(&name), "{}", operation["operationId"]);
+            assert!(
+                name != "Idempotency-Key" || parameter.get("example").is_none(),
+                "filled in, it would be used twice"
+            );
+        }
+    }
+    assert!(document["info"]["description"].as_str().unwrap().contains("traceparent"));
+    assert!(document.get("x-demo-logins").is_none());
 }
 
 #[tokio::test]

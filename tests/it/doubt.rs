@@ -47,7 +47,7 @@ impl World {
         let instance = async || {
             let external_url = Some(simulator.url());
             let setting = Setting { clock: clock.clone(), external_url, ..Setting::default() };
-            Service::start_in(&sandbox, setting).await
+            Box::pin(Service::start_in(&sandbox, setting)).await
         };
         let (shop, other) = (instance().await, instance().await);
         let (alice, root) = (shop.rich("alice").await, shop.admin().await);

@@ -10,7 +10,9 @@ use tracing_subscriber::EnvFilter;
 use super::output::Outcome;
 use crate::devstack;
 
+mod clock;
 mod exec;
+mod mail;
 mod servers;
 mod simulate;
 mod status;
@@ -28,6 +30,10 @@ pub(super) enum Verb {
     Status(Directory),
     /// Set how the simulated activation system that runs on the data directory behaves
     Simulate(simulate::Args),
+    /// List the mails that the service has written to files, newest last, or print one
+    Mail(mail::Args),
+    /// Move the clock of the service ahead, so that what comes in days is seen now
+    Clock(clock::Args),
     /// Run another verb of this program in the environment of what runs on the data directory
     Exec(exec::Args),
     /// Run the servers alone, print their URLs as one line of JSON, until stdin closes
@@ -50,6 +56,8 @@ pub(super) async fn run(verb: Verb, as_json: bool) -> anyhow::Result<Outcome> {
         Verb::Up(args) => return up::run(args, as_json).await,
         Verb::Status(args) => return status::run(&args.dir),
         Verb::Simulate(args) => return simulate::run(args).await,
+        Verb::Mail(args) => return mail::run(&args),
+        Verb::Clock(args) => return clock::run(&args),
         Verb::Exec(args) => exec::run(args)?,
         Verb::Down(args) => {
             devstack::down(&args.dir).await?;

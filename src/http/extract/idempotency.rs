@@ -34,7 +34,7 @@ impl IntoParams for IdempotencyKeyHeader {
             .pattern(Some(r#"^([!#-~][!-~]{0,254}|"([!#-\[\]-~]|\\["\\]){1,255}")$"#));
         let header = ParameterBuilder::new().name("Idempotency-Key").parameter_in(ParameterIn::Header);
         let header = header.description(Some(what)).schema(Some(Schema::from(schema)));
-        vec![header.example(Some("3f5f2d4e-8c1b-4d6a-9d2e-7a5b1c0f9e11".into())).build()]
+        vec![header.build()]
     }
 }
 

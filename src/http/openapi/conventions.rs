@@ -131,8 +131,8 @@ fn names_parameter(operation: &Value, name: &str) -> bool {
     operation["parameters"].as_array().into_iter().flatten().any(|parameter| parameter["name"] == name)
 }
 
-/// A parameter of a query may be missing, and counts as missing when it is empty. Every request may carry
-/// an id and a trace.
+/// A parameter of a query may be missing, and counts as missing when it is empty. What every request may carry, an id and a
+/// trace, is told once, in the description.
 fn complete_parameters(operation: &mut Value) {
     if operation["parameters"].is_null() {
         operation["parameters"] = json!([]);
@@ -147,8 +147,6 @@ fn complete_parameters(operation: &mut Value) {
             parameter["allowEmptyValue"] = true.into();
         }
     }
-    let everywhere = ["X-Request-Id", "traceparent"];
-    parameters.extend(everywhere.map(|name| json!({"$ref": format!("#/components/parameters/{name}")})));
 }
 
 /// The answer under `status` that carries one of `codes`.

@@ -53,7 +53,6 @@ pub(crate) fn document(routes: OpenApi) -> Value {
         "components": {
             "schemas": schemas,
             "headers": headers::sent(),
-            "parameters": headers::taken(),
             "securitySchemes": security_schemes(),
         },
     })

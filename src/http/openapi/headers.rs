@@ -27,19 +27,6 @@ const SENT: [(&str, &str, &str); 9] = [
     ("RateLimit-Policy", "The caller's budget: requests and seconds.", "\"user\";q=100;w=60"),
 ];
 
-/// Of requests, which every operation takes: name, meaning.
-const TAKEN: [(&str, &str); 2] = [
-    (
-        "X-Request-Id",
-        "The caller's own id for this request, 1 to 128 visible ASCII characters; any other is replaced. \
-         Repeated on the answer, kept with the events.",
-    ),
-    (
-        "traceparent",
-        "W3C trace context, kept with the events and passed on. Ignored when it has another form.",
-    ),
-];
-
 /// Those of answers, as components.
 pub(crate) fn sent() -> Map<String, Value> {
     let header = |(name, what, example): (&str, &str, &str)| {
@@ -47,15 +34,4 @@ pub(crate) fn sent() -> Map<String, Value> {
         (name.to_owned(), json!({"description": what, "schema": schema, "example": example}))
     };
     SENT.into_iter().map(header).collect()
-}
-
-/// Those of requests, as components.
-pub(crate) fn taken() -> Map<String, Value> {
-    let parameter = |(name, what): (&str, &str)| {
-        let schema = json!({"type": "string"});
-        let parameter = json!({"name": name, "in": "header", "description": what, "required": false,
-            "schema": schema});
-        (name.to_owned(), parameter)
-    };
-    TAKEN.into_iter().map(parameter).collect()
 }

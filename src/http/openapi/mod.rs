@@ -4,7 +4,9 @@
 mod asyncapi;
 mod conventions;
 mod document;
+mod doors;
 mod events;
+mod examples;
 mod headers;
 mod pages;
 #[cfg(test)]
@@ -14,20 +16,24 @@ pub(crate) use conventions::refusals;
 
 use super::problem::Problem;
 use super::{Code, Shared};
+use axum::Extension;
 use axum::extract::Path;
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use serde_json::Value;
-use std::sync::LazyLock;
+use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 /// What is served of it.
-pub(crate) fn routes() -> OpenApiRouter<Shared> {
+pub(crate) fn routes(served: Served) -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .routes(routes!(openapi))
+        .layer(Extension(served))
+        .routes(routes!(doors::doors))
         .routes(routes!(asyncapi))
         .routes(routes!(event_schema))
         .routes(routes!(pages::index))
@@ -39,15 +45,31 @@ pub fn openapi_document() -> Value {
     document::document(super::routes().into_openapi())
 }
 
+/// The text of the document, if it is not the usual one.
+#[derive(Clone, Default)]
+pub(crate) struct Served(Option<Arc<str>>);
+
+impl Served {
+    /// With the ids and logins of demo data as its examples.
+    pub(crate) fn with_examples(examples: Option<&Value>) -> Self {
+        Self(examples.map(|examples| {
+            let mut document = openapi_document();
+            examples::put_into(&mut document, examples);
+            document.to_string().into()
+        }))
+    }
+}
+
 /// A document in JSON.
 #[derive(ToSchema)]
 struct Document {}
 
 /// This document
 #[utoipa::path(get, path = "/openapi.json", responses((status = 200, description = "OpenAPI 3.1.", body = Document)))]
-async fn openapi() -> impl IntoResponse {
+async fn openapi(Extension(Served(served)): Extension<Served>) -> impl IntoResponse {
     static DOCUMENT: LazyLock<String> = LazyLock::new(|| openapi_document().to_string());
-    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.as_str())
+    let document = served.map_or(Cow::Borrowed(DOCUMENT.as_str()), |text| Cow::Owned(text.to_string()));
+    ([(header::CONTENT_TYPE, "application/json")], document)
 }
 
 /// The events

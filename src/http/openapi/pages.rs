@@ -9,10 +9,13 @@ use utoipa_swagger_ui::Config;
 
 /// These pages load scripts, styles and documents from this service alone, and nobody frames them.
 /// Swagger UI writes style attributes and shows images that are part of its style sheet.
-const POLICY: HeaderValue = HeaderValue::from_static(
+pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
      font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
+
+/// The script that starts Swagger UI; ours also logs in.
+const START: &str = "swagger-initializer.js";
 
 /// These pages
 #[utoipa::path(get, path = "/docs", responses((
@@ -28,11 +31,12 @@ pub(crate) async fn file(Path(name): Path<String>) -> Result<Response, Problem> 
 }
 
 fn answer(name: &str) -> Result<Response, Problem> {
-    static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| Arc::new(config()));
+    static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| Arc::new(Config::from("/openapi.json")));
     let file = utoipa_swagger_ui::serve(name, CONFIG.clone()).map_err(|_| Problem::internal())?;
     let file = file.ok_or_else(Problem::no_such_path)?;
     let bytes = match name {
         "index.html" => below_docs(&file.bytes),
+        START => include_bytes!("docs.js").to_vec(),
         _ => file.bytes.into_owned(),
     };
     let headers = [
@@ -40,10 +44,6 @@ fn answer(name: &str) -> Result<Response, Problem> {
         (header::CONTENT_SECURITY_POLICY, POLICY),
     ];
     Ok((headers, bytes).into_response())
-}
-
-fn config() -> Config<'static> {
-    Config::from("/openapi.json").deep_linking(true).persist_authorization(false).validator_url("none")
 }
 
 /// The first page is the same with and without a slash at the end, so it names its files in full.
