@@ -245,6 +245,16 @@ async fn money_moves_once_when_the_answer_is_lost() {
         let said = terminal.says(&["account", "credit", wrong[0], wrong[1], "--reason", "x"]).await;
         assert_eq!(said.code, Some(2), "{said:?}");
     }
+    service.all_listed().await;
+    let table = terminal.table(&["account", "statement", "Alice"]).await;
+    let entry = |row: &[String]| [row[2].clone(), row[3].clone(), row[4].clone(), row[6].clone()];
+    assert_eq!(entry(&table[0]), ["KIND", "AMOUNT", "BALANCE", "REASON"]);
+    assert_eq!(entry(&table[1]), ["debit", "-1000.00", "19.50", "back"], "newest first");
+    assert_eq!(entry(&table[2]), ["credit", "19.50", "1019.50", "cash"]);
+    let shop = service.shop("Shop", 500).await;
+    let of_partner = ["account", "statement", "shop", "--from", "2026-01-01T00:00:00Z"];
+    service.all_listed().await;
+    assert_eq!(terminal.json(&of_partner).await["results"][0]["balance"], "5.00", "{}", shop.id);
     let last = service.resources.log.event_at(once["position"].as_i64().unwrap()).await.unwrap().unwrap();
     let metadata: Value = serde_json::from_str(&last.metadata).unwrap();
     assert_eq!(
