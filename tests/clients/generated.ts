@@ -45,6 +45,9 @@ async function main(): Promise<void> {
   const { results } = expect('list', await api.GET('/api/v1/account/transactions/', { params: { query } }))
   const [bought] = results
   if (bought?.offer.id !== offerId) throw new Error('the newest transaction is another')
+  const statement = expect('statement', await api.GET('/api/v1/account/statement/', { params: { query: { limit: 2 } } }))
+  const kinds = statement.results.map(({ kind }) => kind).join()
+  if (kinds !== 'charge,hold' || statement.results[0]?.balance !== balance) throw new Error(`the statement has ${kinds}`)
   const refused = await api.POST('/api/v1/activation/', { body: { offer_id: crypto.randomUUID() } })
   if (refused.error?.code !== 'offer_not_found') throw new Error(`refused with ${refused.error?.code}`)
   console.log(`${bought.offer.name}: ${status} for ${bought.amount}, ${balance} ${currency} left`)

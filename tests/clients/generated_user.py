@@ -4,7 +4,7 @@ import sys
 from uuid import UUID, uuid4
 
 from offers_client import AuthenticatedClient, Client
-from offers_client.api.account import get_account_balance, get_account_transactions
+from offers_client.api.account import get_account_balance, get_account_statement, get_account_transactions
 from offers_client.api.activation import get_activation_status_by_id, post_activation
 from offers_client.api.auth import post_auth_login
 from offers_client.models import ActivationRequest, Code, Credentials, Problem, Status
@@ -34,6 +34,8 @@ def main():
     balance = expect(get_account_balance.sync(client=alice))
     bought = expect(get_account_transactions.sync(client=alice, status=status, limit=1)).results[0]
     assert (bought.offer.id, bought.status) == (offer, Status.SUCCESS)
+    charge, hold = expect(get_account_statement.sync(client=alice, limit=2)).results
+    assert (charge.kind, hold.kind, charge.balance, hold.amount) == ("charge", "hold", balance.balance, f"-{bought.amount}")
     refused = post_activation.sync(client=alice, body=ActivationRequest(uuid4()))
     assert isinstance(refused, Problem) and refused.code == Code.OFFER_NOT_FOUND, refused
     print(f"{bought.offer.name}: {status} for {bought.amount}, {balance.balance} {balance.currency} left")
