@@ -68,4 +68,13 @@ impl Readers {
         let items = rows.iter().map(from_row).collect::<Result<_, _>>()?;
         Ok(Slice::cut(items, limit, |entry: &Entry| entry.position))
     }
+
+    /// The positions of charges whose reference of the activation system may be this one, at most `limit`: their events say.
+    pub async fn charges_with_reference(&self, reference: &str, limit: i64) -> Result<Vec<i64>, Error> {
+        let query =
+            "select position from read.statement where reference_hash = hashtextextended($1, 0) limit $2";
+        // Planned again each time: a plan made while the table was small would read the whole table.
+        let query = sqlx::query_scalar(query).bind(reference).bind(limit).persistent(false);
+        Ok(query.fetch_all(self.pool()).await?)
+    }
 }

@@ -16,6 +16,7 @@ pub mod partner_activate;
 mod purchase_limits;
 mod registration;
 pub mod renew;
+pub mod search;
 mod shared_read;
 pub mod statement;
 pub mod status;
@@ -29,6 +30,7 @@ pub use health::{Health, HealthChecks};
 pub use history::History;
 pub use overload::PERIOD as OVERLOAD_PERIOD;
 pub use registration::Registration;
+pub use search::Search;
 pub use statement::Statements;
 pub use status::Statuses;
 
@@ -59,6 +61,7 @@ pub struct App {
     pub registration: Registration,
     pub statuses: Statuses,
     pub history: History,
+    pub search: Search,
     pub callbacks: Callbacks,
     /// Checkpoints and proofs.
     pub notary: Notary,
@@ -131,6 +134,7 @@ impl App {
             statements: Statements::new(log.clone(), readers.clone()),
             statuses: Statuses::new(log.clone(), readers.clone(), hashes.clone(), watcher),
             health: HealthChecks::new(log.clone(), hashes, bus, readers.checkpoint().clone(), notary.clone()),
+            search: Search::new(log.clone(), readers.clone(), identity.clone()),
             history: History::new(log, readers, identity.clone()),
             callbacks,
             notary,

@@ -2,6 +2,8 @@
 
 use super::read::{COLUMNS, recorded};
 use super::{EventLog, LogError};
+use crate::postgres::Answered;
+use chrono::DateTime;
 use cqrs_es::Aggregate;
 use domain::account::Account;
 use domain::offer::Offer;
@@ -12,6 +14,7 @@ use sqlx::{Executor, Postgres, QueryBuilder};
 use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::sync::LazyLock;
+use uuid::Uuid;
 
 /// The event types that are too frequent for the index `events_by_rare_type`.
 const COMMON_TYPES: [&str; 4] = ["ActivationRequested", "Processing", "Succeeded", "Activated"];
@@ -91,7 +94,32 @@ impl Span {
     pub const ALL: Self = Self { after: 0, up_to: i64::MAX };
 }
 
+/// How long after the time in an id its event was recorded at most, in seconds.
+const RECORDED_WITHIN_S: i64 = 60;
+/// Events from the time in an id on that are looked through for it.
+const EVENTS_NEAR_AN_ID: i64 = 20_000;
+
 impl EventLog {
+    /// The event with this id. One that is derived (UUIDv5) is in an index; a new one (version 7) has the time of its making, and
+    /// is recorded soon after.
+    pub async fn find_event(&self, event_id: Uuid) -> Result<Option<Recorded>, LogError> {
+        if event_id.get_version_num() == 5 {
+            return self.find_derived(event_id).await;
+        }
+        let Some(made_at) = time_of(event_id) else { return Ok(None) };
+        let latest = made_at.utc().checked_add_signed(chrono::Duration::seconds(RECORDED_WITHIN_S));
+        let latest = latest.map(|latest| At::Time(latest.into()));
+        let Span { after, up_to } = self.span(Some(At::Time(made_at)), latest).await?;
+        let query = format!(
+            "select {COLUMNS} from events where position > $1 and position <= $2 and event_id = $3 order by position limit 1"
+        );
+        let up_to = up_to.min(after.saturating_add(EVENTS_NEAR_AN_ID));
+        // Planned again each time: a plan made while the table was small would read the whole table.
+        let query = sqlx::query(&query).bind(after).bind(up_to).bind(event_id).persistent(false);
+        let row = query.fetch_optional(&self.0.pool).answered().await?;
+        row.as_ref().map(recorded).transpose()
+    }
+
     /// The events from `from` on (recorded then or later), up to the position `to` or recorded before the time `to`.
     ///
     /// # Errors
@@ -129,6 +157,12 @@ impl EventLog {
         sql.commit().await?;
         rows.iter().map(recorded).collect()
     }
+}
+
+/// The time in an id of version 7, to the millisecond.
+fn time_of(id: Uuid) -> Option<Timestamp> {
+    let (seconds, nanoseconds) = id.get_timestamp()?.to_unix();
+    DateTime::from_timestamp(seconds.try_into().ok()?, nanoseconds).map(Timestamp::new)
 }
 
 /// `None` if nothing can fit.

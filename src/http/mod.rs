@@ -188,6 +188,7 @@ fn api() -> OpenApiRouter<Shared> {
 /// What takes the role `admin`.
 fn administration() -> OpenApiRouter<Shared> {
     Below(OpenApiRouter::new())
+        .routes(routes!(admin::search::search))
         .routes(routes!(admin::users::create, admin::users::list_all))
         .routes(routes!(admin::users::detail, admin::users::change))
         .routes(routes!(sessions::list_of_user, sessions::end_all_of_user))

@@ -32,6 +32,14 @@ pub(super) fn search_text(username: &str, email: &str, first_name: &str, last_na
     folded(&parts.join("\n"))
 }
 
+/// What mail addresses are looked up by: PostgreSQL's `lower(email collate "C")`. A domain may be typed in its letters.
+pub(super) fn folded_mail(text: &str) -> String {
+    let address = text.rsplit_once('@').and_then(|(local, domain)| {
+        idna::domain_to_ascii(domain).ok().map(|domain| format!("{local}@{domain}"))
+    });
+    address.unwrap_or_else(|| text.to_owned()).to_ascii_lowercase()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

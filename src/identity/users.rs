@@ -5,7 +5,7 @@ use super::caller::{Actor, Roles};
 use super::changes;
 use super::error::Error;
 use super::fields::Check;
-use super::folding::{folded, nfkc, search_text};
+use super::folding::{folded, folded_mail, nfkc, search_text};
 use super::sessions::Ended;
 use super::user::{NewUser, User, UserChange};
 use super::{Identity, sessions};
@@ -153,6 +153,21 @@ impl Identity {
         }))
     }
 
+    /// Users with this name or mail address, then those whose name or mail address begins with it, in any case: at most `limit` of
+    /// each. By index, however many users there are.
+    pub async fn users_by_prefix(&self, text: &str, limit: i64) -> Result<Vec<User>, Error> {
+        let name = Name::typed(text);
+        let (named, mail) = (&name.folded, folded_mail(text));
+        if named.is_empty() || mail.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Planned again each time: a plan made while the table was small would read the whole table.
+        let users = sqlx::query_as(include_str!("users_by_prefix.sql")).persistent(false);
+        let users = users.bind(&name.typed).bind(&name.stored).bind(named).bind(after_all_with(named));
+        let users = users.bind(&mail).bind(after_all_with(&mail)).bind(limit);
+        Ok(users.fetch_all(&self.pool).await?)
+    }
+
     /// Changes a user, all or nothing. A new password and `is_active: false` end all its sessions.
     ///
     /// # Errors
@@ -221,6 +236,11 @@ impl Identity {
             new.describes(&user) && self.hasher.turn().await?.verify(&new.password, Some(&hash)).await?;
         if is_same { Ok(user) } else { Err(Error::UsernameTaken) }
     }
+}
+
+/// A text that comes after all those that begin with `prefix`, in the order of their bytes.
+fn after_all_with(prefix: &str) -> String {
+    format!("{prefix}\u{10ffff}")
 }
 
 /// `None` if the name is taken.

@@ -54,6 +54,7 @@ const MIGRATIONS: &[(&str, &str)] = embed! {
     "0102_erased_users"
     "0110_callback_attempts"
     "0120_statement_balances"
+    "0121_search"
 };
 
 /// Why the schema could not be brought up to date.

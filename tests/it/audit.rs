@@ -2,7 +2,7 @@
 
 mod demo_history;
 mod export;
-mod filters;
+pub(crate) mod filters;
 mod guide;
 mod tampering;
 mod verifying;
@@ -110,7 +110,7 @@ async fn a_transaction_is_shown_with_the_subscription_it_caused() {
 }
 
 /// What a verb of the binary has printed, and how it ended.
-struct Ran {
+pub(crate) struct Ran {
     args: String,
     output: Output,
 }
@@ -125,7 +125,7 @@ impl Ran {
     }
 
     #[track_caller]
-    fn code(&self, code: i32) -> &Self {
+    pub(crate) fn code(&self, code: i32) -> &Self {
         let (stdout, stderr) = (self.stdout(), self.stderr());
         assert_eq!(self.output.status.code(), Some(code), "{}: {stdout:.2000} {stderr}", self.args);
         self
@@ -153,7 +153,7 @@ impl Ran {
 }
 
 /// Runs `offers` on the databases of `sandbox`.
-async fn cli(sandbox: &Sandbox, args: &[&str]) -> Ran {
+pub(crate) async fn cli(sandbox: &Sandbox, args: &[&str]) -> Ran {
     cli_with(sandbox, args, "").await
 }
 

@@ -49,6 +49,7 @@ mod protection;
 mod redis_over_tls;
 mod renewals;
 mod schedules;
+mod search;
 mod start;
 mod statement;
 mod support;

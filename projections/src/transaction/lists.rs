@@ -57,6 +57,20 @@ impl Readers {
         Ok(self.newest_first(query, None, 1).await?.items.pop())
     }
 
+    /// Transactions with this reference of any partner's own, at most `limit`.
+    pub async fn transactions_by_partner_reference(
+        &self,
+        reference: &str,
+        limit: i64,
+    ) -> Result<Vec<TransactionView>, Error> {
+        let mut query = select();
+        query.push(" and partner_reference = ").push_bind(reference);
+        query.push(" limit ").push_bind(limit);
+        // Planned again each time: a plan made while the table was small would read the whole table.
+        let rows = query.build().persistent(false).fetch_all(self.pool()).await?;
+        Ok(rows.iter().map(from_row).collect::<Result<_, _>>()?)
+    }
+
     /// The transactions for `user`, also those of partners, newest first, after the key `after`.
     pub async fn transactions_of_user(
         &self,

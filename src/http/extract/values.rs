@@ -131,6 +131,14 @@ fn text_of(
     judged(string(value, "must be a string")?, length, welcome)
 }
 
+/// A line of `length` characters of a query.
+///
+/// # Errors
+/// What it should be.
+pub(crate) fn line_of(text: &str, length: RangeInclusive<usize>) -> Result<String, Expected> {
+    judged(text.to_owned(), &length, fits_a_line)
+}
+
 fn judged(
     text: String,
     length: &RangeInclusive<usize>,

@@ -74,7 +74,7 @@ async fn reads(sandbox: &Sandbox) -> (i64, i64) {
 }
 
 /// A connection that ends gives its numbers to PostgreSQL.
-async fn all_connections_have_ended(sandbox: &Sandbox) {
+pub(crate) async fn all_connections_have_ended(sandbox: &Sandbox) {
     let mut owner = PgConnection::connect(&sandbox.database_owner_url).await.unwrap();
     let query = "select count(*) from pg_stat_activity where datname = current_database() \
                  and pid <> pg_backend_pid() and backend_type = 'client backend'";

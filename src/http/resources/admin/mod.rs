@@ -11,6 +11,7 @@ pub(crate) mod parked;
 pub(crate) mod partner_keys;
 pub(crate) mod partners;
 pub(crate) mod schedules;
+pub(crate) mod search;
 pub(crate) mod transactions;
 pub(crate) mod users;
 
