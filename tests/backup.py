@@ -179,7 +179,8 @@ def loss_of_the_newest(installation, shop, port, count):
     installation.start_postgres()
     restored = installation.head()
     expect(received <= restored < head, f"restored {restored} events, of {received} to {head}")
-    lost = {key: found for key, found in accepted.items() if found[0] not in events_of(installation)}
+    known = events_of(installation)
+    lost = {key: found for key, found in accepted.items() if found[0] not in known}
     say(f"{head - restored} of {head} events are lost, with {len(lost)} purchases; the stream has {installation.stream()[1]}")
     installation.serve("service", port)
     installation.wait_ready("service", port)

@@ -88,6 +88,12 @@ def program(name, package):
     return found
 
 
+def nats_server():
+    """NATS_SERVER, or the current one that ./dev test has downloaded, or the installed one."""
+    downloaded = sorted((ROOT / "target").glob("nats-server-*/*.data/scripts/nats-server"))
+    return os.environ.get("NATS_SERVER") or (str(downloaded[-1]) if downloaded else program("nats-server", "nats-server"))
+
+
 def postgres_bin():
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     found = str(versions[-1]) if versions else program("initdb", "postgresql")
@@ -111,6 +117,36 @@ def request(url, method, path, body=None, headers=None, timeout=ANSWER_S):
         return answer.status, answer.headers, answer.read().decode()
     finally:
         connection.close()
+
+
+class Nats:
+    """As much of NATS's protocol as a question and a publish need."""
+
+    def __init__(self, user, password, port):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_S)
+        self.lines = self.socket.makefile("rb")
+        self.lines.readline()  # INFO
+        self.send("CONNECT " + json.dumps({"user": user, "pass": password, "verbose": False, "headers": True}))
+        self.send("SUB answers 1")
+
+    def send(self, line, payload=None):
+        text = line.encode() + b"\r\n" + (b"" if payload is None else payload + b"\r\n")
+        self.socket.sendall(text)
+
+    def publish(self, subject, payload):
+        self.send(f"PUB {subject} {len(payload)}", payload)
+
+    def ask(self, subject, body):
+        """The answer of the JetStream API."""
+        payload = json.dumps(body).encode()
+        self.send(f"PUB $JS.API.{subject} answers {len(payload)}", payload)
+        while True:
+            words = self.lines.readline().split()
+            expect(words and words[0] != b"-ERR", f"NATS says {words}")
+            if words[0] == b"PING":
+                self.send("PONG")
+            elif words[0] in (b"MSG", b"HMSG"):
+                return json.loads(self.lines.read(int(words[-1]) + 2))
 
 
 class Installation:
@@ -227,11 +263,11 @@ class Installation:
         self.start("redis", [redis, "--port", self.ports["redis"], "--bind", "127.0.0.1", "--dir", home, "--appendonly", "yes", "--requirepass", self.passwords["redis"]])
         self.up("redis", lambda: listens(self.ports["redis"]))
 
-    def start_nats(self):
-        nats = program("nats-server", "nats-server")
+    def start_nats(self, config=ROOT / "nats.conf", **more):
+        nats = nats_server()
         environment = {f"NATS_{name}_PASSWORD": self.passwords[key] for name, key in (("APP", "nats"), ("ANALYTICS_ADMIN", "mirror"), ("ANALYST", "analyst"))}
-        command = [nats, "-c", ROOT / "nats.conf", "-a", "127.0.0.1", "-p", self.ports["nats"], "-m", self.ports["monitor"], "-sd", self.dir / "nats"]
-        self.start("nats", command, environment)
+        command = [nats, "-c", config, "-a", "127.0.0.1", "-p", self.ports["nats"], "-m", self.ports["monitor"], "-sd", self.dir / "nats"]
+        self.start("nats", command, {**environment, **more})
         self.up("nats", lambda: listens(self.ports["nats"]))
 
     def start_simulator(self):

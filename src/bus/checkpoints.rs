@@ -38,6 +38,7 @@ struct Stream {
     context: Context,
     name: String,
     subject: String,
+    replicas: Option<usize>,
 }
 
 impl Bus {
@@ -45,7 +46,8 @@ impl Bus {
     #[must_use]
     pub fn checkpoints(&self) -> Checkpoints {
         let (name, subject) = names(&self.0.options);
-        let stream = Stream { context: context(self.0.link.client.clone()), name, subject };
+        let replicas = self.0.options.replicas;
+        let stream = Stream { context: context(self.0.link.client.clone()), name, subject, replicas };
         let (newest, waiting) = watch::channel(None);
         tokio::spawn(stream.clone().publish_all(waiting, self.0.stop.clone()));
         Checkpoints { stream, newest: Arc::new(newest) }
@@ -69,7 +71,7 @@ impl Checkpoints {
         struct Answer {
             message: RawMessage,
         }
-        let Stream { context, name, subject } = &self.stream;
+        let Stream { context, name, subject, .. } = &self.stream;
         let query = json!({ "last_by_subj": subject });
         let found: Option<Answer> = find(context, format!("STREAM.MSG.GET.{name}"), &query).await?;
         let Some(answer) = found else { return Ok(None) };
@@ -124,20 +126,22 @@ impl Stream {
             max_bytes: KEPT_BYTES,
             max_consumers: -1,
             max_message_size: -1,
-            num_replicas: 1,
+            num_replicas: self.replicas.unwrap_or(1),
             ..Config::default()
         };
         let found: Option<Info> =
             find(&self.context, format!("STREAM.INFO.{}", self.name), &json!({})).await?;
         let settings = |config: &Config| {
-            (config.subjects.clone(), config.max_messages, config.max_bytes, config.discard)
+            let replicas = self.replicas.is_some().then_some(config.num_replicas);
+            (config.subjects.clone(), config.max_messages, config.max_bytes, config.discard, replicas)
         };
         match found {
             None => {
                 let _: Info = ask(&self.context, format!("STREAM.CREATE.{}", self.name), &wanted).await?;
             }
             Some(info) if settings(&info.config) != settings(&wanted) => {
-                let wanted = Config { num_replicas: info.config.num_replicas, ..wanted };
+                let num_replicas = self.replicas.unwrap_or(info.config.num_replicas);
+                let wanted = Config { num_replicas, ..wanted };
                 let _: Info = ask(&self.context, format!("STREAM.UPDATE.{}", self.name), &wanted).await?;
             }
             Some(_) => {}

@@ -39,6 +39,13 @@ impl From<&stream::Info> for StreamState {
     }
 }
 
+impl StreamState {
+    /// Whether it has a message at `position`.
+    pub(super) fn has(&self, position: i64) -> bool {
+        u64::try_from(position).is_ok_and(|sequence| (self.first..=self.last).contains(&sequence))
+    }
+}
+
 /// The event that a message claims to be; `None` where it claims nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct MessageId {
@@ -62,7 +69,7 @@ pub(super) enum Divergence {
     /// The first messages are missing.
     Purged,
     Holed,
-    /// The last message is at another position, or not an event.
+    /// A message is at another position, or not an event.
     Foreign,
     /// The stream goes on after the end of the log.
     Ahead,
@@ -98,9 +105,9 @@ pub(super) fn check_holes(state: &StreamState) -> Result<(), Divergence> {
     if messages > 0 && first + messages != last + 1 { Err(Divergence::Holed) } else { Ok(()) }
 }
 
-/// Compares the `last` message of a stream, at `sequence`, with the event that the log has there.
-pub(super) fn check_tail(sequence: u64, last: MessageId, logged: Option<Uuid>) -> Result<(), Divergence> {
-    match (last, logged) {
+/// Compares the message of a stream at `sequence` with the event that the log has there.
+pub(super) fn check_message(sequence: u64, found: MessageId, logged: Option<Uuid>) -> Result<(), Divergence> {
+    match (found, logged) {
         (MessageId { position, event_id }, _) if position != Some(sequence) || event_id.is_none() => {
             Err(Divergence::Foreign)
         }
@@ -147,10 +154,10 @@ mod tests {
     fn a_stream_ends_with_the_event_that_the_log_has_there() {
         let (ours, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let stamp = |position| MessageId { position: Some(position), event_id: Some(ours) };
-        assert_eq!(check_tail(9, stamp(9), Some(ours)), Ok(()));
-        assert_eq!(check_tail(9, stamp(8), Some(ours)), Err(Divergence::Foreign), "shifted");
-        assert_eq!(check_tail(9, MessageId::default(), Some(ours)), Err(Divergence::Foreign));
-        assert_eq!(check_tail(9, stamp(9), None), Err(Divergence::Ahead), "the log was rolled back");
-        assert_eq!(check_tail(9, stamp(9), Some(other)), Err(Divergence::OtherLog));
+        assert_eq!(check_message(9, stamp(9), Some(ours)), Ok(()));
+        assert_eq!(check_message(9, stamp(8), Some(ours)), Err(Divergence::Foreign), "shifted");
+        assert_eq!(check_message(9, MessageId::default(), Some(ours)), Err(Divergence::Foreign));
+        assert_eq!(check_message(9, stamp(9), None), Err(Divergence::Ahead), "the log was rolled back");
+        assert_eq!(check_message(9, stamp(9), Some(other)), Err(Divergence::OtherLog));
     }
 }

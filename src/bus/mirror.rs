@@ -56,6 +56,8 @@ pub(super) struct Mirror {
     created: Option<Instant>,
     /// The log says that the server is too old for analysts.
     logged_age: bool,
+    /// Those of an existing mirror may be changed.
+    owns_replicas: bool,
     clock: Clock,
 }
 
@@ -74,9 +76,11 @@ impl Mirror {
             allow_direct: true,
             deny_delete: true,
             deny_purge: true,
-            ..window(options.stream_bytes)
+            ..window(options)
         };
-        Self { context, config, lag: None, created: None, logged_age: false, clock: Clock::system() }
+        let owns_replicas = options.replicas.is_some();
+        let clock = Clock::system();
+        Self { context, config, lag: None, created: None, logged_age: false, owns_replicas, clock }
     }
 
     /// Keeps the mirror equal to the original until the sender of `original` is gone.
@@ -149,7 +153,8 @@ impl Mirror {
         let settings = |config: &Config| {
             let source = config.mirror.as_ref().map(|mirror| (mirror.name.clone(), mirror.external.clone()));
             let bounds = (config.discard, config.max_bytes, config.max_consumers);
-            (source, bounds, config.deny_delete, config.deny_purge)
+            let replicas = self.owns_replicas.then_some(config.num_replicas);
+            (source, bounds, replicas, config.deny_delete, config.deny_purge)
         };
         if info.config.description.as_deref() != Some(&*description(original)) {
             Some("the stream was recreated")

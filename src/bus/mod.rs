@@ -70,6 +70,8 @@ pub struct Options {
     /// The limit of the stream, in bytes: then it drops the oldest messages. Twice this
     /// must fit into the server's `max_file` if there is a mirror, or the server refuses to create them.
     pub stream_bytes: u64,
+    /// Servers of a cluster that keep each stream; `None`: one, and what an operator has changed stays.
+    pub replicas: Option<usize>,
 }
 
 impl Options {
@@ -82,6 +84,7 @@ impl Options {
             stream: "OFFERS_EVENTS".to_owned(),
             subjects: "offers.events".to_owned(),
             stream_bytes: DEFAULT_STREAM_BYTES,
+            replicas: None,
         }
     }
 }

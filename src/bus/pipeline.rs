@@ -10,6 +10,10 @@
 //! first page of a pipeline each publish does: whatever stopped the pipeline before is met again there, and
 //! only the answer to the first refused publish tells the cause; those after it are out of sequence.
 //!
+//! In a stream that several servers keep, the id is not named: a server that was killed replays what it had stored, remembers
+//! another id as the last one (seen on 2.15.1), and refuses all that follows for ever. There each publish asks for an
+//! acknowledgement, and after one that was refused the message in its place is inspected.
+//!
 //! The acknowledgements come back on an inbox of the pipeline's own, in the order of the publishes.
 //! (The client's own acknowledgement futures keep their slots for half a minute when they are dropped, so
 //! the next pipeline would wait for them.)
@@ -53,11 +57,19 @@ pub(super) struct Pipeline {
     confirmed: i64,
     /// The first page is not in the stream yet.
     is_new: bool,
+    /// Several servers keep the stream.
+    replicated: bool,
 }
 
 impl Pipeline {
     /// Starts after the position `after`, where the stream ends.
-    pub(super) async fn open(mut link: Link, stream: &str, prefix: &str, after: i64) -> Result<Self, Error> {
+    pub(super) async fn open(
+        mut link: Link,
+        stream: &str,
+        prefix: &str,
+        after: i64,
+        replicated: bool,
+    ) -> Result<Self, Error> {
         link.forget_losses();
         let inbox = link.client.new_inbox();
         let acks = timeout(ACK_TIMEOUT, link.client.subscribe(format!("{inbox}.*")));
@@ -75,6 +87,7 @@ impl Pipeline {
             asked,
             confirmed: after,
             is_new: true,
+            replicated,
         })
     }
 
@@ -87,7 +100,10 @@ impl Pipeline {
             {
                 self.confirm(position).await?;
             }
-            let asks = self.is_new || Some(event.position) == last || event.position % ACK_EVERY == 0;
+            let asks = self.is_new
+                || self.replicated
+                || Some(event.position) == last
+                || event.position % ACK_EVERY == 0;
             self.send(event, asks).await?;
         }
         while let Some(position) = self.asked.pop_front() {
@@ -108,7 +124,9 @@ impl Pipeline {
         let name = &subject[self.prefix.len() + 1..];
         let body = cloud_event::body(event, name, &chain).into();
         let mut headers = headers(event, &chain);
-        if let Some(id) = self.sent_id.replace(event.event_id) {
+        if let Some(id) = self.sent_id.replace(event.event_id)
+            && !self.replicated
+        {
             headers.insert(NATS_EXPECTED_LAST_MESSAGE_ID, id_value(id));
         }
         let client = &self.link.client;

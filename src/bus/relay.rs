@@ -8,7 +8,7 @@
 use super::connection::Link;
 use super::error::Error;
 use super::health::{Health, HealthReporter, Part};
-use super::integrity::{Divergence, StreamState, check_range, check_tail};
+use super::integrity::{Divergence, StreamState, check_message, check_range};
 use super::mirror::{Mirror, Original};
 use super::pipeline::Pipeline;
 use super::stream::Stream;
@@ -33,6 +33,8 @@ pub struct Relay<H> {
     original: watch::Sender<Option<Original>>,
     health: HealthReporter,
     pipeline: Option<Pipeline>,
+    /// Several servers keep the stream.
+    replicated: bool,
     inspected_at: Instant,
     /// The last error, until the stream was inspected.
     stopped_by: Option<Arc<Error>>,
@@ -59,6 +61,7 @@ impl<H: History + 'static> Relay<H> {
             original,
             health: health.reporter(Part::Relay),
             pipeline: None,
+            replicated: false,
             inspected_at: Instant::now(),
             stopped_by: None,
         }
@@ -98,12 +101,24 @@ impl<H: History + 'static> Relay<H> {
         if position == 0 {
             return Ok(Ok(0));
         }
-        let logged = self.history.event_id_at(position).await.map_err(Error::Log)?;
+        if let Some(Error::OutOfStep { position: refused, .. }) = self.stopped_by.as_deref()
+            && shape.has(*refused)
+            && let Err(divergence) = self.compare(*refused).await?
+        {
+            return Ok(Err(divergence)); // what was published after it may have found the sequence that it expects
+        }
         if shape.messages == 0 {
+            let logged = self.history.event_id_at(position).await.map_err(Error::Log)?;
             return Ok(logged.map(|_| position).ok_or(Divergence::Ahead));
         }
-        let last = self.stream.message_id(shape.last).await?;
-        Ok(check_tail(shape.last, last, logged).map(|()| position))
+        Ok(self.compare(position).await?.map(|()| position))
+    }
+
+    /// Compares the message at `position` with the event there.
+    async fn compare(&self, position: i64) -> Result<Result<(), Divergence>, Error> {
+        let logged = self.history.event_id_at(position).await.map_err(Error::Log)?;
+        let sequence = position.unsigned_abs();
+        Ok(check_message(sequence, self.stream.message_id(sequence).await?, logged))
     }
 
     async fn discard(&mut self, why: Divergence) -> Result<(), Error> {
@@ -115,6 +130,7 @@ impl<H: History + 'static> Relay<H> {
 
     fn saw(&mut self, info: &Info) {
         self.inspected_at = Instant::now();
+        self.replicated = info.config.num_replicas > 1;
         measure(info);
         let (created_at, last) = (info.created.to_string(), info.state.last_sequence);
         self.original.send_if_modified(|seen| {
@@ -146,7 +162,10 @@ impl<H: History + 'static> Relay<H> {
         }
         let mut pipeline = match self.pipeline.take() {
             Some(pipeline) if pipeline.confirmed() == after => pipeline,
-            _ => Pipeline::open(self.link.clone(), self.stream.name(), &self.prefix, after).await?,
+            _ => {
+                let (link, name) = (self.link.clone(), self.stream.name());
+                Pipeline::open(link, name, &self.prefix, after, self.replicated).await?
+            }
         };
         failpoint(Step::RelayBefore);
         pipeline.publish(page).await?;

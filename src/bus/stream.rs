@@ -20,6 +20,8 @@ const LEAST_EVENT_BYTES: i64 = 400;
 pub(super) struct Stream {
     context: Context,
     config: Config,
+    /// Those of an existing stream may be changed.
+    owns_replicas: bool,
 }
 
 impl Stream {
@@ -28,9 +30,9 @@ impl Stream {
             name: options.stream.clone(),
             subjects: vec![format!("{}.>", options.subjects)],
             duplicate_window: DUPLICATE_WINDOW,
-            ..window(options.stream_bytes)
+            ..window(options)
         };
-        Self { context, config }
+        Self { context, config, owns_replicas: options.replicas.is_some() }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -50,13 +52,22 @@ impl Stream {
                 self.delete().await?;
                 self.create(history).await
             }
-            Some(info) if !is_up_to_date(&info.config, &self.config) => {
-                let Config { num_replicas, first_sequence, .. } = info.config; // not ours to change
+            Some(info) if !self.is_up_to_date(&info.config) => {
+                let num_replicas = self.replicas(&info.config);
+                let first_sequence = info.config.first_sequence; // not ours to change
                 let config = Config { num_replicas, first_sequence, ..self.config.clone() };
                 ask(&self.context, format!("STREAM.UPDATE.{}", self.name()), &config).await
             }
             Some(info) => Ok(info),
         }
+    }
+
+    fn replicas(&self, actual: &Config) -> usize {
+        if self.owns_replicas { self.config.num_replicas } else { actual.num_replicas }
+    }
+
+    fn is_up_to_date(&self, actual: &Config) -> bool {
+        is_up_to_date(actual, &self.config) && actual.num_replicas == self.replicas(actual)
     }
 
     async fn info(&self) -> Result<Option<Info>, Error> {
@@ -93,18 +104,18 @@ impl Stream {
     }
 }
 
-/// The configuration that the stream and its mirror share: the newest `bytes` are kept, the oldest dropped.
-pub(super) fn window(bytes: u64) -> Config {
+/// The configuration that the stream and its mirror share: the newest bytes are kept, the oldest dropped.
+pub(super) fn window(options: &Options) -> Config {
     Config {
         retention: RetentionPolicy::Limits,
         storage: StorageType::File,
         discard: DiscardPolicy::Old,
-        max_bytes: i64::try_from(bytes).unwrap_or(i64::MAX),
+        max_bytes: i64::try_from(options.stream_bytes).unwrap_or(i64::MAX),
         max_messages: -1,
         max_messages_per_subject: -1,
         max_message_size: -1,
         max_consumers: -1,
-        num_replicas: 1,
+        num_replicas: options.replicas.unwrap_or(1),
         ..Config::default()
     }
 }

@@ -204,6 +204,10 @@ pub struct Servers {
     /// much again.
     #[arg(long, env = "OFFERS_NATS_STREAM_BYTES", default_value_t = 1_500_000_000, value_parser = clap::value_parser!(u64).range(STREAM_BYTES))]
     pub nats_stream_bytes: u64,
+    /// How many servers of a NATS cluster keep each stream: 3 of a cluster of three, so that one of them may be lost. Without it
+    /// new streams are kept by one, and existing ones stay as they are.
+    #[arg(long, env = "OFFERS_NATS_REPLICAS", value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub nats_replicas: Option<u8>,
 }
 
 impl Servers {

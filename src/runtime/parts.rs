@@ -229,6 +229,7 @@ pub(super) fn bus_options(config: &Serve) -> Result<bus::Options, StartError> {
     options.stream.clone_from(&servers.nats_stream);
     options.subjects.clone_from(&servers.nats_subjects);
     options.stream_bytes = servers.nats_stream_bytes;
+    options.replicas = servers.nats_replicas.map(usize::from);
     Ok(options)
 }
 

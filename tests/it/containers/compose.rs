@@ -328,6 +328,7 @@ pub fn filled() -> Variables {
         ),
         ("OFFERS_CORS_ORIGINS", "https://shop.example"),
         ("OFFERS_HSTS", "365d"),
+        ("OFFERS_NATS_REPLICAS", "1"),
         ("OFFERS_SMTP_URL", "smtps://offers:p%40ss@127.0.0.1:9"),
         ("OFFERS_MAIL_FROM", "Offers <offers@example.com>"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9"),
