@@ -14,9 +14,12 @@ import asyncio
 import json
 import sys
 
-import duckdb
-import nats
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+try:
+    import duckdb
+    import nats
+    from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+except ImportError as missing:
+    sys.exit(f"{missing}: pip install -r docs/examples/requirements.txt, in a virtual environment")
 
 STREAM = "OFFERS_EVENTS"
 BATCH = 1000  # events that are asked for, and stored, at once

@@ -5,11 +5,21 @@
     python3 verify.py VKEY receipts.txt                   # receipts
 
 Python's standard library and `cryptography` (PyPI). Formats: RFC 6962, C2SP signed-note, tlog-checkpoint, tlog-proof.
-Exit code 0 if all is sound, 1 if not.
+Exit code 0 if all is sound, 1 if not, 2 if that cannot be said.
 """
 import base64, hashlib, json, sys
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+
+def unusable(what):
+    print(what, file=sys.stderr)
+    sys.exit(2)
+
+
+try:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+except ImportError as missing:
+    unusable(f"{missing}: pip install cryptography, in a virtual environment")
 
 
 def wrong(what):
@@ -89,10 +99,15 @@ def receipt(text, vkey):
     print(f"in the log of {size} records: {line.decode()}")
 
 
+if len(sys.argv) < 3:
+    unusable(__doc__)
 vkey, path, *kept = sys.argv[1:]
-text = open(path, encoding="utf-8").read() if not kept else ""
-if text.startswith("c2sp.org/tlog-proof@v1\n"):
-    for part in text.split("c2sp.org/tlog-proof@v1\n")[1:]:
-        receipt(part, vkey)
-else:
-    export(path, vkey, kept)
+try:
+    text = open(path, encoding="utf-8").read() if not kept else ""
+    if text.startswith("c2sp.org/tlog-proof@v1\n"):
+        for part in text.split("c2sp.org/tlog-proof@v1\n")[1:]:
+            receipt(part, vkey)
+    else:
+        export(path, vkey, kept)
+except OSError as error:
+    unusable(error)

@@ -68,7 +68,7 @@ async fn what_the_guides_for_callers_show_is_what_happens() {
     let environment = vec![("URL", url), ("OFFERS_DATA_DIR", up.dir.display().to_string())];
     let reader = Reader::new("callers", None, environment);
     std::os::unix::fs::symlink(&up.dir, reader.dir.join(".data")).unwrap();
-    for guide in ["clients.md", "partners.md", "admin.md"] {
+    for guide in ["../README.md", "clients.md", "partners.md", "admin.md"] {
         reader.runs(&Guide::read(guide).steps).await;
     }
     clients_are_generated(&up).await;
