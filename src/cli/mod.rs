@@ -35,7 +35,8 @@ Through the API of a running service, as whom `offers login` or --token says:
   account, callback, login, logout, mail, parked, search, transaction, and list, show, change, enable and disable
   of user, partner and offer
 On the database (OFFERS_DATABASE_URL), without a running service:
-  check, doctor, events, export, migrate, replay, verify, and user create, partner create and rotate, offer create
+  check, doctor, events (else through the API), export, migrate, replay, verify, and user create, partner create and
+  rotate, offer create
 
 Exit codes: 0 done, 1 the answer is no, 2 it could not be done.";
 

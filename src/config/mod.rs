@@ -145,6 +145,13 @@ pub struct Database {
 }
 
 impl Database {
+    /// Whether it is named at all.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        let url = self.database_url.as_ref().is_some_and(|url| !url.expose().is_empty());
+        url || self.database_url_file.is_some()
+    }
+
     /// # Errors
     /// Missing, or its file cannot be read.
     pub fn url(&self) -> Result<Secret, SecretError> {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use uuid::Uuid;
@@ -51,12 +51,17 @@ impl Terminal {
         all[format!("{}/", self.url)].clone()
     }
 
-    async fn says_with(&self, args: &[&str], stdin: &str) -> Said {
+    fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_offers"));
         command.args(args).env_clear().env("OFFERS_API_URL", &self.url).env("HOME", &self.home);
         if let Some(token) = &self.token {
             command.env("OFFERS_API_TOKEN", token);
         }
+        command
+    }
+
+    async fn says_with(&self, args: &[&str], stdin: &str) -> Said {
+        let mut command = self.command(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut running = command.spawn().unwrap();
         running.stdin.take().unwrap().write_all(stdin.as_bytes()).await.unwrap();
@@ -338,6 +343,31 @@ async fn callbacks_are_sent_again_and_lists_of_nothing_have_a_heading() {
         assert_eq!((said.code, said.stdout.as_str()), (Some(1), ""), "{said:?}");
     }
     assert_eq!(terminal.says(&["mail", "list", "--status", "lost"]).await.code, Some(1));
+}
+
+#[tokio::test]
+async fn an_auditor_follows_the_log_through_the_api() {
+    let service = Service::start().await;
+    let auditor = service.person("auditor", &["auditor"]).await;
+    let alice = service.rich("alice").await;
+    let terminal = Terminal::at(&service.url, Some(&auditor.token));
+    let mut command = terminal.command(&["events", "tail", "--from", "1", "--type", "Credited", "--json"]);
+    let mut following = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut lines = BufReader::new(following.stdout.take().unwrap()).lines();
+    for _ in 0..2 {
+        let line = lines.next_line().await.unwrap().unwrap();
+        let record: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&record["event_type"], &record["aggregate_id"]), (&json!("Credited"), &json!(alice.id)));
+        let position = record["position"].as_i64().unwrap();
+        assert_eq!(
+            line,
+            service.resources.log.event_at(position).await.unwrap().unwrap().line(),
+            "its record"
+        );
+        service.pay_in(alice.id.into(), 100).await;
+    }
+    let said = Terminal::at(&service.url, Some(&alice.token)).says(&["events", "tail", "--from", "1"]).await;
+    assert_eq!((said.code, said.stderr.contains("403")), (Some(1), true), "{said:?}");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::logins::Logins;
-use super::service::{Call, Service};
+use super::service::{Answer, Call, Service};
 use crate::backoff::Backoff;
 use crate::cli::output::{self, Refused};
 use crate::config::{ApiAccess, Secret};
@@ -17,6 +17,8 @@ use crate::config::{ApiAccess, Secret};
 /// How often a request is sent that can be repeated.
 const TRIES: u32 = 5;
 const DELAYS: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(4));
+/// Records, a line each.
+const NDJSON: &str = "application/x-ndjson";
 /// Rows in a page: the most that the service gives.
 const PAGE: usize = 200;
 
@@ -46,7 +48,18 @@ impl Api {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        self.answer(Call { method: Method::GET, url, body: None, key: None }).await
+        self.answer(Call::get(url)).await?.json()
+    }
+
+    /// The lines of an answer of type NDJSON.
+    pub(in crate::cli) async fn lines(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> anyhow::Result<String> {
+        let mut url = self.service.url_of(path)?;
+        url.query_pairs_mut().extend_pairs(query);
+        Ok(self.answer(Call { accept: Some(NDJSON), ..Call::get(url) }).await?.text)
     }
 
     /// Up to `limit` rows in the shape of one page, with the `next` of the last.
@@ -60,11 +73,10 @@ impl Api {
         url.query_pairs_mut().extend_pairs(query);
         let mut rows: Vec<Value> = Vec::new();
         loop {
-            let size = (limit - rows.len()).min(PAGE).to_string();
+            let size = limit.saturating_sub(rows.len()).min(PAGE).to_string();
             let kept: Vec<_> = url.query_pairs().into_owned().filter(|(name, _)| name != "limit").collect();
             url.query_pairs_mut().clear().extend_pairs(kept).append_pair("limit", &size);
-            let call = Call { method: Method::GET, url: url.clone(), body: None, key: None };
-            let mut page = self.answer(call).await?;
+            let mut page = self.answer(Call::get(url.clone())).await?.json()?;
             if let Some(results) = page["results"].as_array_mut() {
                 rows.append(results);
             }
@@ -81,24 +93,14 @@ impl Api {
     /// Members of `body` that are null are left out.
     pub(in crate::cli) async fn patch(&self, path: &[&str], body: Value) -> anyhow::Result<Value> {
         let body = without_nulls(body);
-        self.answer(Call {
-            method: Method::PATCH,
-            url: self.service.url_of(path)?,
-            body: Some(&body),
-            key: None,
-        })
-        .await
+        let call = Call { method: Method::PATCH, body: Some(&body), ..Call::get(self.service.url_of(path)?) };
+        self.answer(call).await?.json()
     }
 
     pub(in crate::cli) async fn post(&self, path: &[&str], body: Value) -> anyhow::Result<Value> {
         let body = without_nulls(body);
-        self.answer(Call {
-            method: Method::POST,
-            url: self.service.url_of(path)?,
-            body: Some(&body),
-            key: None,
-        })
-        .await
+        let call = Call { method: Method::POST, body: Some(&body), ..Call::get(self.service.url_of(path)?) };
+        self.answer(call).await?.json()
     }
 
     /// For what moves money: with a key, which is made unless it is given, and so repeated safely.
@@ -110,13 +112,9 @@ impl Api {
     ) -> anyhow::Result<Value> {
         let body = without_nulls(body);
         let key = key.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
-        self.answer(Call {
-            method: Method::POST,
-            url: self.service.url_of(path)?,
-            body: Some(&body),
-            key: Some(&key),
-        })
-        .await
+        let url = self.service.url_of(path)?;
+        let call = Call { method: Method::POST, body: Some(&body), key: Some(&key), ..Call::get(url) };
+        self.answer(call).await?.json()
     }
 
     /// The id of what the list at `path` has under `name`, in any case; an id stays as it is.
@@ -143,7 +141,7 @@ impl Api {
         }
     }
 
-    async fn answer(&self, call: Call<'_>) -> anyhow::Result<Value> {
+    async fn answer(&self, call: Call<'_>) -> anyhow::Result<Answer> {
         let mut delays = DELAYS.delays();
         let (mut tries, mut refused) = (0, None);
         loop {
@@ -164,7 +162,7 @@ impl Api {
                 Ok(answer) if answer.status == StatusCode::SERVICE_UNAVAILABLE && may_repeat => {
                     sleep(answer.retry_after.unwrap_or(delay)).await;
                 }
-                Ok(answer) => return answer.value().map_err(|cause| call.explain(cause)),
+                Ok(answer) => return answer.or_problem().map_err(|cause| call.explain(cause)),
                 Err(cause) if cause.is_connect() && tries == 1 => {
                     return Err(cause)
                         .context(format!("{} does not answer", call.url.origin().ascii_serialization()));

@@ -3,9 +3,9 @@
 //! Verbs that run at the same time share it: whoever renews a login holds the lock, because a refresh token works once.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -127,7 +127,8 @@ impl Logins {
         let path = &self.path;
         let cannot = || format!("cannot read {}", path.display());
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+            let created = DirBuilder::new().recursive(true).mode(0o700).create(parent);
+            created.with_context(|| format!("cannot create {}", parent.display()))?;
         }
         let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(path.with_extension("lock"));
         let lock = lock.with_context(cannot)?;

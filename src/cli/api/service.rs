@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use reqwest::header::RETRY_AFTER;
+use reqwest::header::{ACCEPT, RETRY_AFTER};
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use serde_json::Value;
 
@@ -26,9 +26,15 @@ pub(super) struct Call<'a> {
     pub(super) url: Url,
     pub(super) body: Option<&'a Value>,
     pub(super) key: Option<&'a str>,
+    /// The media type that is wanted, if not JSON.
+    pub(super) accept: Option<&'static str>,
 }
 
 impl Call<'_> {
+    pub(super) fn get(url: Url) -> Self {
+        Self { method: Method::GET, url, body: None, key: None, accept: None }
+    }
+
     /// A repeat changes nothing.
     pub(super) fn is_repeatable(&self) -> bool {
         self.method != Method::POST || self.key.is_some()
@@ -73,6 +79,9 @@ impl Service {
         if let Some(body) = call.body {
             request = request.json(body);
         }
+        if let Some(accept) = call.accept {
+            request = request.header(ACCEPT, accept);
+        }
         if let Some(key) = call.key {
             request = request.header("Idempotency-Key", key);
         }
@@ -82,19 +91,19 @@ impl Service {
     /// As nobody, for logins. Sent once more when the connection is lost: a refresh token that was just used gives the
     /// same successor again.
     pub(super) async fn post(&self, path: &[&str], body: &Value) -> anyhow::Result<Value> {
-        let call = Call { method: Method::POST, url: self.url_of(path)?, body: Some(body), key: None };
+        let call = Call { method: Method::POST, body: Some(body), ..Call::get(self.url_of(path)?) };
         let answer = match self.send(&call, None).await {
             Err(_lost) => self.send(&call, None).await,
             answer => answer,
         };
-        answer.with_context(|| format!("{} does not answer", self.url))?.value()
+        answer.with_context(|| format!("{} does not answer", self.url))?.or_problem()?.json()
     }
 }
 
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) retry_after: Option<Duration>,
-    text: String,
+    pub(super) text: String,
 }
 
 impl Answer {
@@ -105,13 +114,16 @@ impl Answer {
         Ok(Self { status: answer.status(), retry_after, text: answer.text().await? })
     }
 
-    /// The body, or the problem that it is.
-    pub(super) fn value(self) -> anyhow::Result<Value> {
-        let value = serde_json::from_str::<Value>(&self.text);
+    pub(super) fn json(self) -> anyhow::Result<Value> {
+        serde_json::from_str(&self.text).context("the answer is not JSON; is this the service's URL?")
+    }
+
+    /// An error when it is a problem.
+    pub(super) fn or_problem(self) -> anyhow::Result<Self> {
         if self.status.is_success() {
-            return value.context("the answer is not JSON; is this the service's URL?");
+            return Ok(self);
         }
-        let problem = value.unwrap_or_default();
+        let problem: Value = serde_json::from_str(&self.text).unwrap_or_default();
         let Some(detail) = problem["detail"].as_str() else {
             return Err(anyhow!("the answer is {}; is this the service's URL?", self.status));
         };
