@@ -195,6 +195,11 @@ async fn people_partners_and_offers_are_found_by_name_and_changed() {
     assert_eq!(end_of_price(lines[1], "100.00"), end_of_price(lines[2], "5.00"), "{}", on_sale.stdout);
     assert_eq!(terminal.json(&["offer", "list", "--is-active", "false"]).await["results"][0]["name"], "TV");
 
+    let found = terminal.table(&["search", "Alice"]).await;
+    assert_eq!(found[0], ["KIND", "ID", "LABEL"]);
+    assert_eq!(found[1][..2], ["user".to_owned(), alice.id.to_string()], "{found:?}");
+    assert_eq!(terminal.table(&["search", "nobody at all"]).await.len(), 1, "the heading alone");
+
     let many = terminal.says(&["offer", "list", "--limit", "1"]).await;
     assert_eq!((many.code, many.stdout.lines().count()), (Some(0), 2));
     assert!(many.stderr.contains("--limit shows more"), "{many:?}");
