@@ -55,6 +55,7 @@ const MIGRATIONS: &[(&str, &str)] = embed! {
     "0110_callback_attempts"
     "0120_statement_balances"
     "0121_search"
+    "0122_charges_at_commit"
 };
 
 /// Why the schema could not be brought up to date.
