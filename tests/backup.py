@@ -58,16 +58,6 @@ class Backup:
         return int(head)
 
 
-def effects(installation):
-    """transaction id → how often the activation system has done it."""
-    done = {}
-    for line in installation.effects.read_text().splitlines():
-        entry = json.loads(line)
-        if entry.get("effect") == "activated":
-            done[entry["transaction_id"]] = done.get(entry["transaction_id"], 0) + 1
-    return done
-
-
 def events_of(installation):
     """transaction id → its events' types in order."""
     found = {}
@@ -108,7 +98,7 @@ def is_true_to_its_log(installation):
     installation.derived_is_complete()
     say(installation.verb("verify").strip().splitlines()[-1])
     events = events_of(installation)
-    for transaction, count in effects(installation).items():
+    for transaction, count in installation.effects_by_transaction().items():
         expect(count == 1, f"{transaction} was done {count} times")
     return events
 
@@ -143,7 +133,7 @@ def total_loss(installation, shop, port, count):
     destroy(installation, ["postgres", "service", "redis", "nats"])
     accepted = load.end()
     installation.end("wal", signal.SIGINT)
-    done = effects(installation)
+    done = installation.effects_by_transaction()
     backup.does("list")
     began = time.monotonic()
     backup.does("restore", installation.data)

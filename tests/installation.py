@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 READY_S = 120
 STOP_S = 60
 ANSWER_S = 40
-FINAL_S = 120
+FINAL_S = 300
 POLL_S = 0.1
 USERS = 4
 PRICE = "1.00"
@@ -333,6 +333,15 @@ class Installation:
             return status, body
         except OSError:
             return 0, ""
+
+    def effects_by_transaction(self):
+        """transaction id → how often the activation system has done it."""
+        done = {}
+        for line in self.effects.read_text().splitlines():
+            entry = json.loads(line)
+            if entry["effect"] == "activated":
+                done[entry["transaction_id"]] = done.get(entry["transaction_id"], 0) + 1
+        return done
 
     def head(self):
         return int(self.sql("select coalesce(max(position), 0) from events")[0][0])
