@@ -39,11 +39,12 @@ impl Search {
     /// What `text` names, then users whose name or mail address begins with it.
     pub async fn find(&self, text: &str) -> Result<Vec<Found>, Error> {
         let text = text.trim();
-        let position = text.strip_prefix('#').and_then(|digits| digits.parse().ok());
-        let mut found = match (position, Uuid::try_parse(text)) {
-            (Some(position), _) => self.log.event_at(position).await?.map(Found::Event).into_iter().collect(),
-            (None, Ok(id)) => self.by_id(id).await?,
-            (None, Err(_)) => Vec::new(),
+        if let Some(position) = text.strip_prefix('#').and_then(|digits| digits.parse().ok()) {
+            return Ok(self.log.event_at(position).await?.map(Found::Event).into_iter().collect());
+        }
+        let mut found = match Uuid::try_parse(text) {
+            Ok(id) => self.by_id(id).await?,
+            Err(_) => Vec::new(),
         };
         found.extend(self.by_reference(text).await?);
         let users = self.identity.users_by_prefix(text, LIMIT).await?;
