@@ -71,8 +71,13 @@ impl Readers {
 
     /// The positions of charges whose reference of the activation system may be this one, at most `limit`: their events say.
     pub async fn charges_with_reference(&self, reference: &str, limit: i64) -> Result<Vec<i64>, Error> {
-        let query =
-            "select position from read.statement where reference_hash = hashtextextended($1, 0) limit $2";
+        // One look-up for each part of the log, as the index has them, the newest first.
+        let query = "select charge.position \
+             from generate_series((select position from read.checkpoint) >> 24, 0, -1) as part \
+             cross join lateral ( \
+                 select position from read.statement \
+                 where (position >> 24) = part and reference_hash = hashtextextended($1, 0) limit $2) as charge \
+             limit $2";
         // Planned again each time: a plan made while the table was small would read the whole table.
         let query = sqlx::query_scalar(query).bind(reference).bind(limit).persistent(false);
         Ok(query.fetch_all(self.pool()).await?)

@@ -56,6 +56,7 @@ const MIGRATIONS: &[(&str, &str)] = embed! {
     "0120_statement_balances"
     "0121_search"
     "0122_charges_at_commit"
+    "0123_references_by_age"
 };
 
 /// Why the schema could not be brought up to date.
