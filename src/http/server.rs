@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stopping_server_answers_whoever_has_connected_and_says_that_it_is_the_last_answer() {
+    async fn a_stopping_server_answers_what_has_connected_and_says_that_it_is_the_last_answer() {
         let listener = listen("127.0.0.1:0".parse().expect("an address")).expect("a listener");
         let address = listener.local_addr().expect("its address");
         let edge = Edge::new(Router::new().route("/", get(async || "here")));
