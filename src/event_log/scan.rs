@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 /// Events of one COPY.
-const PAGE_EVENTS: usize = 5_000;
+const PAGE_EVENTS: usize = 2_000;
 /// Pages that are read ahead.
 const PAGES_AHEAD: usize = 2;
 /// What COPY's binary format begins with.
