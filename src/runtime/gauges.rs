@@ -5,7 +5,6 @@ use crate::processors::notifications;
 use crate::telemetry::chain;
 use domain::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
-use metrics_process::Collector;
 use sqlx::PgPool;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,9 +36,8 @@ impl Gauges {
     }
 
     async fn run_rounds(&self, stop: &CancellationToken) {
-        let (process, mut round) = (Collector::default(), 0_u32);
+        let mut round = 0_u32;
         while !stop.is_cancelled() {
-            process.collect();
             self.measure(round).await;
             upkeep(&self.app.metrics);
             round = round.wrapping_add(1);

@@ -1,6 +1,5 @@
 //! What is counted is described, and what is described is counted.
 
-use crate::support::eventually::eventually;
 use crate::support::service::{Service, send};
 use offers::telemetry::{METRICS, MetricKind, manual};
 use reqwest::Method;
@@ -105,10 +104,8 @@ async fn the_program_and_its_process_are_measured_as_everybody_measures_them() {
     let service = Service::start().await;
     let names: Vec<_> = METRICS.iter().map(|metric| metric.name).collect();
     let described = names.iter().filter(|name| name.starts_with("process_")).count();
-    let rendered = async || send(service.anonymous(Method::GET, "/metrics")).await.text;
-    let of_process = |text: &str| text.lines().filter(|line| line.starts_with("process_")).count();
-    eventually("the process is measured", async || of_process(&rendered().await) >= described).await;
-    let text = rendered().await;
+    let text = send(service.anonymous(Method::GET, "/metrics")).await.text;
+    assert_eq!(text.lines().filter(|line| line.starts_with("process_")).count(), described, "{text}");
     let build = format!(r#"offers_build_info{{version="{}",commit=""#, env!("CARGO_PKG_VERSION"));
     assert!(text.contains(&build), "{text}");
     let series = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
