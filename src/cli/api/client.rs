@@ -136,7 +136,10 @@ impl Api {
         let ids: Vec<&str> = rows.iter().filter(is_it).filter_map(|row| row["id"].as_str()).collect();
         match ids[..] {
             [id] => Ok(id.to_owned()),
-            [] => Err(Refused(anyhow!("nothing in {} is named {name}", path.join("/"))).into()),
+            [] => {
+                let list = path.last().copied().unwrap_or_default();
+                Err(Refused(anyhow!("none of the {list} is named {name}")).into())
+            }
             _ => Err(Refused(anyhow!("{name} is the name of several: {}", ids.join(", "))).into()),
         }
     }
