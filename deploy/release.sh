@@ -80,10 +80,8 @@ if [ ! -x "$tools/bin/cargo-cyclonedx" ]; then
         die "cargo-cyclonedx $cyclonedx_version cannot be installed: is crates.io within reach?"
 fi
 # It writes beside each Cargo.toml.
-lists="sbom.cdx.json domain/sbom.cdx.json projections/sbom.cdx.json"
 cd "$root"
-# shellcheck disable=SC2086 # a list of files
-trap 'rm -f $lists' EXIT
+trap 'cd "$root" && rm -f sbom.cdx.json domain/sbom.cdx.json projections/sbom.cdx.json' EXIT
 PATH="$tools/bin:$PATH" cargo cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps --override-filename sbom.cdx
 sed "s|file://$root|file:///offers|g" sbom.cdx.json >"$out/sbom.cdx.json"
 
