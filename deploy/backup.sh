@@ -47,6 +47,7 @@ directory() {
     *) die "BACKUP_DIR must be an absolute path" ;;
     esac
     [ "$1" = existing ] || (umask 077 && mkdir -p "$BACKUP_DIR/wal" "$BACKUP_DIR/base")
+    [ ! -e "$BACKUP_DIR" ] || [ -x "$BACKUP_DIR" ] || die "$BACKUP_DIR belongs to another user: $(id -un) cannot read it"
     [ -d "$BACKUP_DIR/base" ] || die "there is no backup in $BACKUP_DIR"
 }
 

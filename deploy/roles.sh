@@ -8,7 +8,7 @@ psql -v ON_ERROR_STOP=1 -U "$POSTGRES_USER" -d postgres \
     -v owner_password="$OFFERS_OWNER_PASSWORD" -v app_password="$OFFERS_APP_PASSWORD" <<'END'
 create role offers_owner login password :'owner_password';
 create role offers_app login password :'app_password';
-create database offers owner offers_owner;
+create database offers owner offers_owner encoding 'UTF8' template template0;
 revoke all on database offers from public;
 grant connect on database offers to offers_app;
 END

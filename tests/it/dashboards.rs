@@ -28,7 +28,7 @@ struct Alert {
     alert: String,
     expr: String,
     #[serde(rename = "for")]
-    _for: String,
+    holds_for: String,
     labels: Severity,
     annotations: Annotations,
 }
@@ -195,14 +195,18 @@ fn every_alert_says_what_to_do_leads_to_its_runbook_and_is_tested() {
         alerts().len(),
         "docs/alerts.md has an alert that is not there"
     );
-    for Alert { alert, labels, annotations, .. } in alerts() {
+    for Alert { alert, expr, holds_for, labels, annotations } in alerts() {
         assert!(["critical", "warning"].contains(&labels.severity.as_str()), "{alert}");
         let Annotations { summary, description, action, runbook_url } = annotations;
         let section = alert.to_lowercase();
         assert_eq!(runbook_url, format!("{{{{ $externalLabels.runbook }}}}#{section}"));
         assert!(links.contains(&format!("${{runbook}}#{section}")), "no panel leads to {alert}");
         assert!([&summary, &description, &action].iter().all(|text| !text.trim().is_empty()), "{alert}");
-        let words = format!("\n## {alert}\n\n**{}**: {description}\n\n{action}\n", labels.severity);
+        let action = action.replace("{{ $labels.", "<").replace(" }}", ">");
+        let (severity, expr) = (labels.severity, expr.split_whitespace().collect::<Vec<_>>().join(" "));
+        let words = format!(
+            "\n## {alert}\n\n**{severity}**: {description}\n\n{action}\n\nFires when this holds for {holds_for}: `{expr}`\n"
+        );
         assert!(manual.contains(&words), "docs/alerts.md lacks {words}");
         let fires = format!("ALERTS{{alertname=\"{alert}\",alertstate=\"firing\",severity=");
         let written_out = format!("alertname: {alert}\n        exp_alerts:\n");
