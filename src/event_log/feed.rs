@@ -44,8 +44,13 @@ pub(super) struct Wake {
 }
 
 impl Wake {
-    /// `lost` is called whenever the connection to the server is.
-    pub(super) fn start(pool: PgPool, lost: impl Fn() + Send + 'static, stop: CancellationToken) -> Self {
+    /// `lost` is called whenever the connection to the server is, and when there is one again: another server may have taken over
+    /// in between, unnoticed.
+    pub(super) fn start(
+        pool: PgPool,
+        lost: impl Fn() + Send + Sync + 'static,
+        stop: CancellationToken,
+    ) -> Self {
         let wake = Self { own: Arc::new(watch::channel(()).0), others: Arc::new(watch::channel(()).0) };
         let name = Uuid::now_v7().to_string();
         let notify = notify(pool.clone(), wake.own.subscribe(), name.clone());
@@ -75,9 +80,9 @@ async fn notify(pool: PgPool, mut own: watch::Receiver<()>, name: String) {
     }
 }
 
-async fn listen(pool: PgPool, others: Arc<watch::Sender<()>>, name: String, lost: impl Fn()) {
+async fn listen(pool: PgPool, others: Arc<watch::Sender<()>>, name: String, lost: impl Fn() + Sync) {
     loop {
-        let listened = listen_once(&pool, &others, &name).await;
+        let listened = listen_once(&pool, &others, &name, &lost).await;
         lost();
         if let Err(cause) = listened {
             tracing::debug!(error = %chain(&cause), "listening for other processes' appends was interrupted");
@@ -87,10 +92,16 @@ async fn listen(pool: PgPool, others: Arc<watch::Sender<()>>, name: String, lost
 }
 
 /// Until the connection is lost.
-async fn listen_once(pool: &PgPool, others: &watch::Sender<()>, name: &str) -> Result<(), sqlx::Error> {
+async fn listen_once(
+    pool: &PgPool,
+    others: &watch::Sender<()>,
+    name: &str,
+    lost: &(impl Fn() + Sync),
+) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
     listener.eager_reconnect(false);
     listener.listen(CHANNEL).await?;
+    lost();
     while let Some(notice) = listener.try_recv().await? {
         if notice.payload() != name {
             others.send_replace(());
