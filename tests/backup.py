@@ -218,12 +218,7 @@ def run():
         raise Failed(f"{given.offers} is no program; cargo build --bin offers makes it")
     with installed(given.offers) as installation:
         installation.make_key("log")
-        installation.create_cluster()
-        installation.start_postgres()
-        installation.create_roles()
-        installation.migrate()
-        installation.start_simulator()
-        installation.start_redis()
+        installation.begin()
         installation.start_nats()
         port = free_port()
         installation.serve("service", port)

@@ -190,12 +190,7 @@ def serve(installation, url):
 
 
 def begin_cell(name, installation, hub):
-    installation.create_cluster()
-    installation.start_postgres()
-    installation.create_roles()
-    installation.migrate()
-    installation.start_simulator()
-    installation.start_redis()
+    installation.begin()
     start_nats(name, installation, hub)
     url = f"http://127.0.0.1:{free_port()}"
     serve(installation, url)

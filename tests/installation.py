@@ -206,6 +206,15 @@ class Installation:
     def data(self):
         return self.dir / "postgres" / "data"
 
+    def begin(self, offers=None):
+        """Starts everything that a service needs but NATS, with an empty log in the schema of `offers`."""
+        self.create_cluster()
+        self.start_postgres()
+        self.create_roles()
+        self.migrate(offers)
+        self.start_simulator()
+        self.start_redis()
+
     def create_cluster(self):
         home = self.dir / "postgres"
         home.mkdir()

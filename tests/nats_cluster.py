@@ -74,12 +74,7 @@ def run():
     given = options.parse_args()
     with installed(given.offers) as installation:
         installation.make_key("log")
-        installation.create_cluster()
-        installation.start_postgres()
-        installation.create_roles()
-        installation.migrate()
-        installation.start_simulator()
-        installation.start_redis()
+        installation.begin()
         cluster = Cluster(installation)
         for name in SERVERS:
             cluster.start(name)

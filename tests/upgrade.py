@@ -103,14 +103,9 @@ def run():
     old, new = (os.path.abspath(binary) for binary in (given.old, given.new))
     with installed(new) as installation:
         installation.make_key("log")
-        installation.create_cluster()
-        installation.start_postgres()
-        installation.create_roles()
-        installation.migrate(old)
+        installation.begin(old)
         if given.history:
             say(installation.verb("demo", "generate", "--events", str(given.history), offers=old).strip())
-        installation.start_simulator()
-        installation.start_redis()
         installation.start_nats()
         instances = Instances(installation, old)
         shop = Shop(installation, instances.urls[0], old)

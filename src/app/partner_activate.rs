@@ -158,7 +158,7 @@ impl Activations {
         match (activation.partner_id, &activation.customer) {
             (Some(partner), _) => self.overload.check(partner.into()),
             (None, Customer::Id(user)) => self.overload.check((*user).into()),
-            (None, Customer::Named(_)) => Ok(()), // nobody asks so: a user buys by its own id
+            (None, Customer::Named(_)) => Ok(()), // `customer_of` has made an id of a user's own name
         }
     }
 

@@ -15,7 +15,10 @@ use offers::event_log::{
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgPool, Row};
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -390,6 +393,47 @@ async fn what_a_lost_server_had_is_not_given_from_memory() {
         async || log.load::<account::Account>(account.0).await.is_ok_and(|loaded| loaded.version == 3);
     eventually("a state is as its stream says", loaded).await;
 }
+
+#[tokio::test] // on one thread: the log's listener asks for the pool's first connection
+async fn what_was_remembered_while_nobody_listened_is_forgotten_when_the_listener_has_connected() {
+    let (owner_url, app_url) = Stack::get().await.fresh_database().await;
+    let owner = PgPoolOptions::new().max_connections(2).connect(&owner_url).await.unwrap();
+    let (first, gate) = (Arc::new(AtomicBool::new(true)), Arc::new(Semaphore::new(0)));
+    let (is_first, opens) = (first.clone(), gate.clone());
+    let pool = PgPoolOptions::new().after_connect(move |_, _| {
+        let (waits, opens) = (is_first.swap(false, Ordering::SeqCst), opens.clone());
+        Box::pin(async move {
+            if waits {
+                let _opened = opens.acquire().await;
+            }
+            Ok(())
+        })
+    });
+    let options: PgConnectOptions = app_url.parse().unwrap();
+    let pool = pool.max_connections(8).connect_lazy_with(options.clone());
+    let log = EventLog::open(pool, options, WriterOptions::default(), &CancellationToken::new());
+    eventually("the listener is held up", async || !first.load(Ordering::SeqCst)).await;
+    let account = AccountId(Uuid::now_v7());
+    for _ in 0..2 {
+        credit(&log, account, 1).await.unwrap();
+    }
+    let mut feed = log.feed();
+    assert_eq!(feed.next(1, 1_000).await.unwrap().len(), 1);
+
+    sqlx::raw_sql(FORGET_AFTER_THE_FIRST).execute(&owner).await.unwrap();
+    let other = open(&app_url);
+    credit(&other, AccountId(Uuid::now_v7()), 1).await.unwrap();
+    let now = other.page(1, 1_000).await.unwrap();
+    assert_ne!(feed.next(1, 1_000).await.unwrap(), now, "nobody has told it yet");
+    gate.add_permits(1);
+    let given = async || feed.next(1, 1_000).await.is_ok_and(|page| page == now);
+    eventually("a follower is given what the table holds", given).await;
+}
+
+/// As a server has it that took over from a lost one.
+const FORGET_AFTER_THE_FIRST: &str = "alter table events disable trigger events_are_append_only;
+    delete from events where position > 1;
+    alter table events enable trigger events_are_append_only";
 
 /// Something derived that has nothing to do.
 struct Idle;

@@ -1,6 +1,6 @@
 //! The file of logins: for each service a user, an access token, and the refresh token that renews it.
 //!
-//! Verbs that run at the same time share it: whoever renews a login holds the lock, because a refresh token works once.
+//! Verbs that run at the same time share it: the one that renews a login holds the lock, because a refresh token works once.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};

@@ -9,7 +9,7 @@ mod service;
 mod verbs;
 
 pub(super) use client::Api;
-pub(super) use verbs::{Listing, One, Order, Resource, listed};
+pub(super) use verbs::{Listing, ListingByStatus, One, Order, Resource, listed};
 
 use anyhow::anyhow;
 use serde_json::json;

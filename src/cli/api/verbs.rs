@@ -27,6 +27,15 @@ impl Listing {
 }
 
 #[derive(Args, Debug)]
+pub(in crate::cli) struct ListingByStatus {
+    /// Only those with this status, such as parked
+    #[arg(long)]
+    status: Option<String>,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+#[derive(Args, Debug)]
 pub(in crate::cli) struct One {
     /// The id; a user, a partner or an offer also by name
     pub(in crate::cli) id: String,
@@ -78,6 +87,10 @@ impl Resource {
         let filters: Vec<_> = filters.iter().filter_map(|(name, value)| Some((*name, (*value)?))).collect();
         let page = args.api()?.list(&["admin", self.name], &filters, args.limit).await?;
         listed(page, self.columns)
+    }
+
+    pub(in crate::cli) async fn list_by_status(&self, args: &ListingByStatus) -> anyhow::Result<Outcome> {
+        self.list(&args.listing, &[("status", args.status.as_deref())]).await
     }
 
     pub(in crate::cli) async fn show(&self, args: &One) -> anyhow::Result<Outcome> {
